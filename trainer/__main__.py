@@ -1,0 +1,42 @@
+"""`python -m trainer …`: the arguments, the runs they ask for, the exit code."""
+
+import sys
+
+from trainer.commandline import compose
+from trainer.errors import ConfigError, RunError
+
+
+def main() -> None:
+    """Exit code 0: done. 1: a run failed. 2: the command or the configuration is wrong. 130: Ctrl-C."""
+    arguments = sys.argv[1:]
+    if not {"-h", "--help", "--version"}.isdisjoint(arguments):
+        from trainer.help import show
+
+        return show(arguments)
+    try:
+        runs = compose(arguments)
+        if not runs:
+            return None
+        from trainer.run import (
+            train,
+        )  # late: a mistake is told, and a name completed, without waiting for torch
+
+        failed = 0
+        for number, run in enumerate(runs, 1):
+            if len(runs) > 1:
+                print(f"\nRun {number} of {len(runs)}", flush=True)
+            try:
+                train(run)
+            except (RunError, OSError) as error:
+                failed += 1
+                print(f"trainer: {error}", file=sys.stderr)
+        sys.exit(1 if failed else 0)
+    except ConfigError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

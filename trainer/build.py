@@ -1,0 +1,85 @@
+"""Puts the parts of one run together: network, optimizer, schedule, techniques, trainer."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config import RunConfig
+from trainer.console import warn
+from trainer.data.images import Images
+from trainer.data.resident import Resident, statistics
+from trainer.errors import ConfigError
+from trainer.randomness import derive
+from trainer.seams import Augment, Seams, join
+from trainer.techniques.model import InputScaling, Slots
+from trainer.training import ClassificationTrainer, EarlyStopping, Watch
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that was asked for; "auto" takes the GPU where there is one. Raises ConfigError if it is absent."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    available = ["cpu", *(["cuda", *cuda] if cuda else []), *mps]
+    if name not in available:
+        raise ConfigError(f"device={name} is not on this machine. Accepted here: auto, {', '.join(available)}")
+    return device
+
+
+def build_model(config: RunConfig, images: Images) -> nn.Module:
+    """The network, initialized from the run's seed, with the scaling of its input in front."""
+    torch.manual_seed(derive(config.seed, "init"))
+    activation = config.activation.function()()
+    slots = Slots(activation, config.normalization.function(), config.dropout)
+    network = config.model.function()(images.shape, len(images.classes), slots)
+    initialize = config.init.function()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            initialize(layer, activation.gain)
+    return nn.Sequential(InputScaling(*statistics(images)), network)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, decay: str) -> list[dict[str, object]]:
+    """Decayed and undecayed parameters: biases and normalization scales are not decayed, unless `decay` is "all"."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [p for p in parameters if decay == "all" or p.ndim > 1]
+    spared = [p for p in parameters if decay != "all" and p.ndim <= 1]
+    groups: list[dict[str, object]] = [{"params": decayed, "weight_decay": weight_decay}]
+    return [*groups, {"params": spared, "weight_decay": 0.0}] if spared else groups
+
+
+def build_trainer(
+    config: RunConfig, training: Images, validation: Images, device: torch.device, watch: Watch
+) -> ClassificationTrainer:
+    """Everything of the configuration that acts on training, in one trainer."""
+    train = Resident(training, config.batch_size, device)
+    if len(training) < config.batch_size:
+        warn(f"batch_size={config.batch_size} is more than the {len(training)} training images: one step an epoch")
+    model = build_model(config, training).to(device)
+    groups = parameter_groups(model, config.weight_decay, config.decay)
+    optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
+    schedule = config.scheduler.shared_function()(
+        config.scheduler.function(), optimizer, config.lr, config.epochs, len(train)
+    )
+    augments = [_augment(choice.function(), len(training.classes)) for choice in config.augmentation]
+    regularizations = [choice.function()(model) for choice in config.regularization]
+    return ClassificationTrainer(
+        model,
+        optimizer,
+        schedule,
+        train,
+        Resident(validation, config.batch_size, device),
+        epochs=config.epochs,
+        seed=config.seed,
+        seams=join([*(Seams(augment=augment) for augment in augments), *regularizations]),
+        validate_every=config.validate_every,
+        early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),
+        watch=watch,
+    )
+
+
+def _augment(function: Callable[..., tuple[Tensor, Tensor]], classes: int) -> Augment:
+    return lambda images, labels, draw: function(images, labels, classes, draw)

@@ -1,0 +1,54 @@
+"""Checkpoints: written whole or not at all, read without running anything that stands in them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from trainer.errors import RunError
+
+FORMAT_VERSION = 1
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Replaces the file by this state, or leaves it as it was."""
+    with replacing(path) as file:
+        torch.save({"format_version": FORMAT_VERSION, **state}, file)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces the file by this text, or leaves it as it was."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write aside, flushed to the disk; on success it takes the place of `path`, else it vanishes."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    try:
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The saved state on the CPU. Raises RunError with one line if the file is absent, damaged or of another kind."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist") from None
+    except Exception as error:  # a damaged archive surfaces as one of a dozen types
+        raise RunError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, dict) or "format_version" not in state:
+        raise RunError(f"{path} is not a checkpoint of this trainer")
+    if state["format_version"] != FORMAT_VERSION:
+        raise RunError(f"{path} has format version {state['format_version']}; this trainer reads {FORMAT_VERSION}")
+    return state

@@ -1,0 +1,183 @@
+"""From the arguments to checked runs: Hydra composes, its complaints are worded anew. Imports no torch."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from trainer.config import RunConfig, check, unknown
+from trainer.errors import ConfigError
+from trainer.schema import CONF, GROUPS
+
+# What may change when a run goes on: how long, where and how it is shown, not what is compared.
+RESUMABLE = ("epochs", "early_stop_patience", "device", "data_dir", "wandb")
+# Hydra's flags that show something instead of running; --cfg shows a run, which is checked like one that starts.
+SHOWING = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run as Hydra composed it: its tree, the keys the command line set, the YAML files in play, latest first."""
+
+    tree: dict[str, Any]
+    overrides: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def compose(arguments: Sequence[str]) -> list[RunConfig]:
+    """The checked runs that the arguments ask for: one, several under `-m`, none where they ask to be shown something.
+
+    Raises ConfigError with one line for the first mistake; until then nothing has been read or written.
+    """
+    if not SHOWING.isdisjoint(arguments):
+        if not {"--cfg", "-c"}.isdisjoint(arguments):
+            compose([argument for argument in arguments if "=" in argument and not argument.startswith("-")])
+        _run_hydra(arguments)
+        return []
+    jobs = [_resumed(job) for job in _run_hydra([_opened(argument) for argument in arguments])]
+    runs = [check(job.tree, job.overrides, job.files) for job in jobs]
+    if len(runs) > 1 and len({run.output_dir for run in runs} - {None}) == 1:
+        raise ConfigError(f"output_dir={runs[0].output_dir}: {len(runs)} runs cannot share one folder; leave it out")
+    return runs
+
+
+def _run_hydra(arguments: Sequence[str]) -> list[Job]:
+    """Hydra with a task that only collects what was composed: the runs start when all of them are known."""
+    keys = tuple(argument.lstrip("+~").partition("=")[0] for argument in arguments)
+    jobs: list[Job | OmegaConfBaseException] = []
+    task = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(
+        lambda tree: jobs.append(_job(tree, keys))
+    )
+    before, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
+    try:
+        with _complaints(arguments):
+            task()
+            for job in jobs:
+                if isinstance(job, Exception):
+                    raise job
+    finally:
+        sys.argv = before
+        del os.environ["HYDRA_FULL_ERROR"]
+    return [job for job in jobs if isinstance(job, Job)]
+
+
+def _job(tree: DictConfig, overrides: tuple[str, ...]) -> Job | OmegaConfBaseException:
+    files = [
+        f"{group}/{option}.yaml"
+        for group, chosen in HydraConfig.get().runtime.choices.items()
+        for option in ([chosen] if isinstance(chosen, str) else chosen or [])
+        if not group.startswith("hydra/")
+    ]
+    try:
+        values = OmegaConf.to_container(tree, resolve=True)
+    except OmegaConfBaseException as error:
+        return error  # raised outside Hydra, which would print a heading of its own
+    assert isinstance(values, dict)
+    return Job(_without_missing(values), overrides, (*reversed(files), "config.yaml"))
+
+
+def _without_missing(values: Any) -> Any:
+    """`???` is YAML's mark for a value that must be given: the checker names a key that is absent."""
+    if not isinstance(values, dict):
+        return values
+    return {key: _without_missing(value) for key, value in values.items() if value != "???"}
+
+
+def _opened(argument: str) -> str:
+    """Lets Hydra take any key, `weight_decy=1` like `+weight_decy=1`: the closed check that follows words it better."""
+    key, equals, value = argument.partition("=")
+    if argument.startswith(("-", "~")) or not equals:
+        return argument
+    key = key.lstrip("+")
+    group = key.partition("@")[0]
+    if key.startswith("hydra") or "/" in key or (CONF / group).is_dir():
+        if value in ("", "null") and group in GROUPS:
+            options = ", ".join(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
+            raise ConfigError(f"{key}={value} (command line): must be one of {options}")
+        return f"{key}={value}"
+    return f"++{key}={value}"
+
+
+def _resumed(job: Job) -> Job:
+    """For `resume=<folder>` the run that is recorded there, with what may change about it."""
+    if job.tree.get("resume") is None:
+        return job
+    path = Path(str(job.tree["resume"])) / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"resume={path.parent}: there is no run, {path} does not exist")
+    try:
+        saved = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(_yaml_mistake(error, str(path))) from None
+    if not isinstance(saved, dict):
+        raise ConfigError(f"{path} does not hold the settings of a run")
+    tree = saved | {"resume": str(path.parent), "output_dir": None}
+    for key in job.overrides:
+        root = key.partition(".")[0]
+        if root in RESUMABLE:
+            tree[root] = (
+                job.tree[root]
+                if root == key
+                else {**saved[root], key.partition(".")[2]: job.tree[root][key.partition(".")[2]]}
+            )
+        elif root != "resume":
+            raise ConfigError(
+                f"{key}: a run that goes on keeps its settings. Accepted beside resume=: {', '.join(RESUMABLE)}"
+            )
+    return replace(job, tree=tree, files=())
+
+
+@contextlib.contextmanager
+def _complaints(arguments: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except MissingConfigException as error:
+        raise ConfigError(_missing_option(error, arguments)) from None
+    except OverrideParseException as error:
+        given = str(error.override).lstrip("+")
+        raise ConfigError(f"{given} (command line): cannot be read as key=value") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(_yaml_mistake(error, "a YAML file")) from None
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(_first_line(error)) from None
+
+
+def _missing_option(error: MissingConfigException, arguments: Sequence[str]) -> str:
+    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    typed = any(argument.lstrip("+").startswith(f"{group}=") and name in argument for argument in arguments)
+    where = "command line" if typed else _first_line(error).partition("'")[2].partition("'")[0]
+    options = [file.stem for file in (CONF / group).glob("*.yaml")]
+    return unknown(f"{group}={name}", name, options, where, f"there is no such {group}")
+
+
+def _yaml_mistake(error: yaml.YAMLError, file: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f"{file}: {_first_line(error)}"
+    name = mark.name if Path(mark.name).is_file() else file
+    return f"{name}, line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', 'not YAML')}"
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines() or [type(error).__name__]
+    if text[0].startswith("Could not override '"):
+        key = text[0].split("'")[1]
+        groups = [folder.name for folder in CONF.iterdir() if folder.is_dir()]
+        return unknown(key, key, groups, "command line", "there is no such group")
+    if isinstance(error, InterpolationResolutionError):
+        return f"{error.full_key or 'a value'}: {text[0]}"
+    if text[0].startswith("Ambiguous value for argument"):
+        argument = text[0].split("'")[1].lstrip("+")
+        return f"{argument} (command line): several values need -m, as in: python -m trainer -m {argument}"
+    return text[0].replace("++", "")

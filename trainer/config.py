@@ -1,0 +1,223 @@
+"""The typed run: every scalar of config.yaml and every chosen technique, checked before anything is touched."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from trainer.errors import ConfigError
+from trainer.kinds import Count, CountOrZero, Device, Fraction, NonNegative, Positive, Text, describe
+from trainer.schema import CONF, GROUPS, REQUIRED, Choice, shared_parameters, techniques
+
+
+class WandbConfig(BaseModel):
+    """How a run appears in Weights & Biases."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["offline", "online", "disabled"]
+    project: Text
+    entity: Text | None
+    group: Text | None
+    name: Text | None
+    tags: tuple[Text, ...]
+    notes: Text | None
+
+
+class RunConfig(BaseModel):
+    """One run, complete: the scalars of `conf/config.yaml` and one checked `Choice` for each group."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: Choice
+    model: Choice
+    activation: Choice
+    normalization: Choice
+    init: Choice
+    optimizer: Choice
+    scheduler: Choice
+    regularization: tuple[Choice, ...]
+    augmentation: tuple[Choice, ...]
+
+    epochs: Count
+    batch_size: Count
+    lr: Positive
+    weight_decay: NonNegative
+    decay: Literal["weights", "all"]
+    dropout: Fraction
+    seed: CountOrZero
+    split_seed: CountOrZero
+    device: Device
+    validate_every: Count
+    early_stop_patience: Count | None
+    early_stop_min_delta: NonNegative
+    data_dir: Text
+    output_dir: Text | None
+    resume: Text | None
+    wandb: WandbConfig
+
+    def tree(self) -> dict[str, Any]:
+        """The run as plain YAML values, in the layout of `conf/`; `check(config.tree()) == config`."""
+        values = self.model_dump(mode="json", exclude=set(GROUPS))
+        for name, group in GROUPS.items():
+            chosen = getattr(self, name)
+            if group.listed:
+                values[name] = {choice.name: _plain(choice.options) for choice in chosen}
+            else:
+                values[name] = {"name": chosen.name, **_plain(chosen.options), **_plain(chosen.shared)}
+        return values
+
+
+def check(tree: Mapping[str, Any], overrides: Iterable[str] = (), files: Sequence[str] = ()) -> RunConfig:
+    """The typed run for a composed tree of plain values.
+
+    `overrides` are the keys set on the command line and `files` the YAML files in play, latest first: with
+    them an error says where the value stands. Raises `ConfigError` with one line: what is wrong, where, what
+    would be accepted and the nearest match.
+    """
+    origin = _Origin(set(overrides), files)
+    scalars = {str(key): value for key, value in tree.items() if key not in GROUPS}
+    if isinstance(scalars.get("wandb"), Mapping):
+        scalars["wandb"] = _validate(WandbConfig, scalars["wandb"], ("wandb",), "wandb", origin)
+    # Placeholders keep the errors of the scalars apart from the groups', which have a wording of their own.
+    stand_ins = {name: () if group.listed else Choice(name, "") for name, group in GROUPS.items()}
+    config = _validate(RunConfig, {**scalars, **stand_ins}, (), "", origin)
+    config = config.model_copy(update={name: _choose(name, tree.get(name), origin) for name in GROUPS})
+    _refuse_contradictions(config)
+    return config
+
+
+class _Origin:
+    """Says where a value was written: on the command line, or in which YAML file."""
+
+    def __init__(self, overrides: set[str], files: Sequence[str]) -> None:
+        self.overrides, self.files = overrides, files
+
+    def __call__(self, path: Sequence[str]) -> str:
+        dotted = ".".join(path)
+        if any(f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.") for key in self.overrides):
+            return "command line"
+        return next((f"conf/{file}" for file in self.files if _holds(CONF / file, path)), "configuration")
+
+
+def _holds(file: Path, path: Sequence[str]) -> bool:
+    """Whether this YAML file gives the value at `path`, with or without its group in front."""
+    tree = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    starts = (path, path[1:]) if path[0] == file.parent.name else (path,)
+    for keys in starts:
+        node = tree
+        for key in keys:
+            node = node[key] if isinstance(node, dict) and key in node else None
+        if node is not None and keys:
+            return True
+    return False
+
+
+def _choose(group: str, value: Any, origin: _Origin) -> Choice | tuple[Choice, ...]:
+    accepted = ", ".join(sorted(techniques(group)))
+    if not isinstance(value, Mapping):
+        several = f"a list such as [{accepted.split(', ')[0]}]; items: " if GROUPS[group].listed else "one of "
+        raise ConfigError(f"{group}={_shown(value)} ({origin([group])}): must be {several}{accepted}")
+    if GROUPS[group].listed:
+        return tuple(_choice(group, name, options, (group, str(name)), origin) for name, options in value.items())
+    if "name" not in value:
+        raise ConfigError(f"{group}.name: no value is given ({origin([group])}); it must be one of {accepted}")
+    options = {key: option for key, option in value.items() if key != "name"}
+    return _choice(group, value["name"], options, (group,), origin)
+
+
+def _choice(group: str, name: Any, options: Any, path: tuple[str, ...], origin: _Origin) -> Choice:
+    accepted, shared = techniques(group), shared_parameters(group)
+    if name not in accepted:
+        where = origin(path if GROUPS[group].listed else [group, "name"])
+        raise ConfigError(unknown(f"{group}={name}", str(name), accepted, where, f"there is no such {group}"))
+    if not isinstance(options, Mapping | None):
+        raise ConfigError(f"{'.'.join(path)}={options!r} ({origin(path)}): must hold the options of {name}")
+    fields: dict[str, Any] = {
+        key: (kind, ... if default is REQUIRED else default)
+        for key, (kind, default) in {**accepted[name], **shared}.items()
+    }
+    schema = create_model(name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+    checked = dict(_validate(schema, options or {}, path, name, origin))
+    return Choice(
+        group,
+        name,
+        {key: value for key, value in checked.items() if key not in shared},
+        {key: value for key, value in checked.items() if key in shared},
+    )
+
+
+def _validate(
+    schema: type[BaseModel], values: Mapping[Any, Any], path: tuple[str, ...], owner: str, origin: _Origin
+) -> Any:
+    try:
+        return schema(**{str(key): value for key, value in values.items()})
+    except ValidationError as error:
+        # Unknown keys first: a misspelt key also leaves the right one missing.
+        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    key = str(first["loc"][0])
+    full, where = ".".join([*path, key]), origin([*path, key])
+    if first["type"] == "extra_forbidden":
+        reason = f"{owner} has no such option" if path else "there is no such key"
+        raise ConfigError(unknown(full, key, schema.model_fields, where, reason))
+    field = schema.model_fields[key]
+    accepted = (
+        describe(Annotated[(field.annotation, *field.metadata)]) if field.metadata else describe(field.annotation)
+    )
+    if first["type"] == "missing" and len(first["loc"]) == 1:
+        raise ConfigError(f"{full}: no value is given ({where}); it must be {accepted}")
+    raise ConfigError(f"{full}={_shown(values[key])} ({where}): must be {accepted}")
+
+
+def _shown(value: Any) -> str:
+    """The value as YAML writes it: null, true, 'ten', 2.5."""
+    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+
+
+def unknown(what: str, name: str, accepted: Iterable[str], where: str, reason: str) -> str:
+    """The line for a name that does not exist: "optimizer=adm (command line): there is no such optimizer. …"."""
+    names = sorted(accepted)
+    hint = _nearest(name, names, "") or (
+        _nearest(name, RunConfig.model_fields, ", which stands at the root") if "." in what else ""
+    )
+    return f"{what} ({where}): {reason}.{hint} Accepted: {', '.join(names) or 'none'}"
+
+
+def _nearest(name: str, names: Iterable[str], remark: str) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}{remark}?" if near else ""
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+
+
+def _refuse_contradictions(run: RunConfig) -> None:
+    """Options that are each right and cannot be meant together."""
+    fold, folds = run.dataset.shared["fold"], run.dataset.shared["folds"]
+    warmup = run.scheduler.shared["warmup_epochs"]
+    contradictions = {
+        "normalization=batch needs batch_size of at least 2: one image has no batch statistics": (
+            run.normalization.name == "batch" and run.batch_size == 1
+        ),
+        f"validate_every={run.validate_every} is more than epochs={run.epochs}: early stopping would never look;"
+        " lower it or set early_stop_patience=null": (
+            run.early_stop_patience is not None and run.validate_every > run.epochs
+        ),
+        f"scheduler.warmup_epochs={warmup} leaves nothing of epochs={run.epochs}": warmup >= run.epochs,
+        f"dataset.fold={fold} needs dataset.folds=N with N above {fold}": (
+            fold is not None and (folds is None or fold >= folds)
+        ),
+        f"dataset.folds={folds} needs dataset.fold=0 … {(folds or 0) - 1}: the part to validate on": (
+            folds is not None and fold is None
+        ),
+        "resume continues in its own folder: leave output_dir out": (
+            run.resume is not None and run.output_dir is not None
+        ),
+    }
+    for sentence, contradicted in contradictions.items():
+        if contradicted:
+            raise ConfigError(sentence)

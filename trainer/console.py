@@ -1,0 +1,96 @@
+"""What a person sees: a line an epoch above a progress bar in a terminal, plain lines in a file."""
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from trainer.training import EpochReport
+
+Item = TypeVar("Item")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+HEADER = " epoch    train loss  accuracy   validation loss  accuracy        lr  images/s  seconds"
+REFRESH_SECONDS = 0.1
+
+
+def say(message: str, style: str | None = None) -> None:
+    out.print(Text(message, style=style or ""))
+
+
+def warn(message: str) -> None:
+    err.print(Text(f"trainer: warning: {message}", style="yellow"))
+
+
+def progress(items: Iterable[Item], description: str) -> Iterator[Item]:
+    """The items, with a bar on the terminal while they are worked through; nothing in a file."""
+    from rich.progress import track
+
+    yield from track(items, description, console=err, transient=True, disable=not err.is_terminal)
+
+
+class EpochDisplay:
+    """Use as a context: `line` for every epoch, `watch` around the batches of one."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+        )
+        self.progress = Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
+        self.task, self.shown = self.progress.add_task("", visible=False), False
+
+    def __enter__(self) -> "EpochDisplay":
+        say(HEADER, "bold")
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.progress.stop()
+
+    def watch(self, batches: Iterable[Item], epoch: int, steps: int) -> Iterator[Item]:
+        """The batches of an epoch (from 1); the bar moves ten times a second, not with every one of them."""
+        before, updated = (epoch - 1) * steps, time.monotonic()
+        if not self.shown:  # the time left is reckoned from here, also in a run that goes on
+            self.progress.reset(self.task, total=self.epochs * steps, completed=before, visible=True)
+            self.shown = True
+        self.progress.update(self.task, description=f"epoch {epoch}/{self.epochs}", completed=before)
+        for step, batch in enumerate(batches, 1):
+            yield batch
+            if time.monotonic() - updated > REFRESH_SECONDS:
+                updated = time.monotonic()
+                self.progress.update(self.task, completed=before + step)
+
+    def line(self, report: "EpochReport") -> None:
+        loss = "—" if report.validation_loss is None else f"{report.validation_loss:.4f}"
+        accuracy = "—" if report.validation_accuracy is None else f"{report.validation_accuracy:.2%}"
+        counted = f"{report.epoch}/{self.epochs}"
+        text = (
+            f"{counted:>7}   {report.train_loss:>10.4f}  {report.train_accuracy:>8.2%}   {loss:>15}  {accuracy:>8}"
+            f"  {report.lr:>8.2e}  {report.images_per_second:>8,.0f}  {report.epoch_seconds:>7.2f}"
+        )
+        self.progress.console.print(
+            Text(text + ("  best" if report.improved else ""), "green" if report.improved else "")
+        )
+
+
+def closing_table(rows: Iterable[tuple[str, str]]) -> None:
+    """Name and value, a line each; no line is broken, so that a folder or a command can be copied."""
+    for name, value in rows:
+        out.print(Text.assemble((f"  {name:<20} ", "bold"), value))
+
+
+def duration(seconds: float) -> str:
+    """12.3 s, or 1:02:03 from two minutes on."""
+    return f"{seconds:.1f} s" if seconds < 120 else str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,69 @@
+"""MNIST and Fashion-MNIST: four IDX files, as torchvision lays them out under `<data_dir>/<name>/raw/`."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainer.data.download import fetch, md5_of
+from trainer.data.images import Images, Part
+from trainer.errors import RunError
+
+# md5 of the unpacked MNIST files; Fashion-MNIST's authors publish only those of the packed ones.
+UNPACKED_MD5 = {
+    "MNIST/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "MNIST/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "MNIST/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "MNIST/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+
+def read(name: str, data_dir: Path, part: Part) -> Images:
+    """Reads (and, where absent, downloads) one part. Raises RunError naming a file that is damaged or missing."""
+    import torchvision
+
+    source = getattr(torchvision.datasets, name)
+    packed_md5 = dict(source.resources)
+    raw = data_dir / name / "raw"
+    prefix = "train" if part == "train" else "t10k"
+    arrays = []
+    for file in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
+        content = _content(raw, file, packed_md5[f"{file}.gz"], UNPACKED_MD5.get(f"{name}/{file}"), source.mirrors)
+        arrays.append(_parse(content, raw / file))
+    pixels, labels = arrays
+    if pixels.ndim != 3 or labels.ndim != 1 or len(pixels) != len(labels):
+        raise RunError(f"{raw}: {list(pixels.shape)} images and {list(labels.shape)} labels do not belong together")
+    classes = tuple(text.partition(" - ")[0] if name == "MNIST" else text for text in source.classes)
+    return Images(pixels.unsqueeze(1), labels.long(), classes)
+
+
+def _content(raw: Path, file: str, packed_md5: str, unpacked_md5: str | None, mirrors: list[str]) -> bytes:
+    """The unpacked bytes: from the packed file if it is there (its md5 is known), else from the unpacked one."""
+    packed, unpacked = raw / f"{file}.gz", raw / file
+    if unpacked.is_file() and not packed.is_file():
+        if unpacked_md5 is not None and md5_of(unpacked) != unpacked_md5:
+            raise _damaged(unpacked, unpacked_md5)
+        return unpacked.read_bytes()
+    if not packed.is_file():
+        fetch(packed.name, [mirror + packed.name for mirror in mirrors], packed_md5, raw)
+    if md5_of(packed) != packed_md5:
+        raise _damaged(packed, packed_md5)
+    return gzip.decompress(packed.read_bytes())
+
+
+def _damaged(path: Path, md5: str) -> RunError:
+    return RunError(f"{path} is damaged or altered: its md5 is not {md5}. Delete it and start again")
+
+
+def _parse(content: bytes, path: Path) -> Tensor:
+    """IDX: two zero bytes, the type (8: uint8), the number of dimensions, their sizes big-endian, the data."""
+    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+        raise RunError(f"{path} is not an IDX file of bytes")
+    shape = struct.unpack_from(f">{content[3]}I", content, 4)
+    start = 4 + 4 * len(shape)
+    expected = start + torch.Size(shape).numel()
+    if len(content) != expected:
+        raise RunError(f"{path} is damaged: {len(content)} bytes where its header asks for {expected}")
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).view(shape)

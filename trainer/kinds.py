@@ -1,0 +1,73 @@
+"""The kinds of value an option can have: their ranges for the checker, their names for the error message."""
+
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AllowInfNan, Strict, StringConstraints
+
+# Strict: 2.5 and True are not whole numbers, True and "0.1" are not numbers, 0 is not a switch.
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Switch = Annotated[bool, Strict()]
+Text = Annotated[str, Strict()]
+
+Count = Annotated[int, Strict(), Ge(1)]
+CountOrZero = Annotated[int, Strict(), Ge(0)]
+Positive = Annotated[float, Strict(), AllowInfNan(False), Gt(0)]
+NonNegative = Annotated[float, Strict(), AllowInfNan(False), Ge(0)]
+Probability = Annotated[float, Strict(), AllowInfNan(False), Ge(0), Le(1)]
+Fraction = Annotated[float, Strict(), AllowInfNan(False), Ge(0), Lt(1)]
+OpenFraction = Annotated[float, Strict(), AllowInfNan(False), Gt(0), Lt(1)]
+Device = Annotated[str, StringConstraints(strict=True, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+
+BY_NAME: dict[str, Any] = {
+    "int": Whole,
+    "float": Number,
+    "bool": Switch,
+    "str": Text,
+    "Count": Count,
+    "CountOrZero": CountOrZero,
+    "Positive": Positive,
+    "NonNegative": NonNegative,
+    "Probability": Probability,
+    "Fraction": Fraction,
+    "OpenFraction": OpenFraction,
+}
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def describe(kind: Any) -> str:
+    """What a value of this kind may be, in words for an error message: "a number above 0 and below 1"."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind == Device:
+        return "auto, cpu, mps, cuda or cuda:N"
+    if origin is Annotated:
+        return " ".join([describe(arguments[0]), *_range(arguments[1:])]).strip()
+    if origin is Literal:
+        return "one of " + ", ".join(str(argument) for argument in arguments)
+    if origin in (Union, types.UnionType):
+        rest = [describe(argument) for argument in arguments if argument is not type(None)]
+        return " or ".join(rest + (["null"] if type(None) in arguments else []))
+    if origin is tuple and Ellipsis not in arguments:
+        items = [describe(argument) for argument in arguments]
+        return f"a list of {len(items)}, " + (f"each {items[0]}" if len(set(items)) == 1 else ", ".join(items))
+    if origin in (tuple, list):
+        return f"a list, each {describe(arguments[0])}"
+    return _WORDS.get(kind, "a group of options")
+
+
+def _range(constraints: tuple[Any, ...]) -> list[str]:
+    words = []
+    for constraint in constraints:
+        match constraint:
+            case Ge(ge=bound):
+                words.append(f"of at least {bound}")
+            case Gt(gt=bound):
+                words.append(f"above {bound}")
+            case Le(le=bound):
+                words.append(f"and at most {bound}")
+            case Lt(lt=bound):
+                words.append(f"and below {bound}")
+    return words

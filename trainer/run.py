@@ -1,0 +1,186 @@
+"""The story of one run: data, network, techniques, training, record."""
+
+import contextlib
+import itertools
+import json
+import shlex
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from trainer import checkpoint
+from trainer.build import build_trainer, pick_device
+from trainer.config import RunConfig
+from trainer.console import EpochDisplay, closing_table, duration, say
+from trainer.data.images import Images
+from trainer.environment import stamp
+from trainer.errors import ConfigError, RunError
+from trainer.tracking import MetricsFile, wandb_mirror
+from trainer.training import ClassificationTrainer
+
+OUTPUTS = Path("outputs")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to; the best epoch is the one with the lowest validation loss."""
+
+    folder: Path
+    epochs: int
+    best_epoch: int
+    best_validation_loss: float
+    best_validation_accuracy: float
+
+
+def train(config: RunConfig) -> Result:
+    """Trains one checked run and leaves its record in a folder of its own.
+
+    Raises ConfigError before anything is written and RunError after that; Ctrl-C keeps the last whole epoch.
+    """
+    device, folder, display = pick_device(config.device), _planned_folder(config), EpochDisplay(config.epochs)
+    images = config.dataset.function()(Path(config.data_dir).expanduser(), "train")
+    training, validation = config.dataset.shared_function()(images, config.split_seed)
+    trainer = build_trainer(config, training, validation, device, display.watch)
+    folder = _restore(trainer, folder) if config.resume else _create(folder, config)
+    if trainer.finished:
+        say(f"{folder} is complete: {_state(trainer)}. To train on: {_again(folder, f'epochs={2 * trainer.epoch}')}")
+        return _result(trainer, folder)
+    run_id = _write_setting(config, device, folder)
+    metrics, started = MetricsFile(folder, trainer.epoch), time.perf_counter()
+    portrait = {"config": config.tree(), "classes": list(images.classes), "shape": list(images.shape)}
+    _introduce(config, trainer, training, folder, device)
+    try:
+        with wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror, display:
+            for report in trainer.train_loop():
+                metrics.append(report)
+                if report.improved:
+                    best = trainer.evaluated.state_dict()
+                    checkpoint.save(folder / "best.pt", {**portrait, "epoch": report.epoch, "model": best})
+                checkpoint.save(folder / "last.pt", {**portrait, "trainer": trainer.state_dict()})
+                display.line(report)
+                mirror.log(report)
+            mirror.summarize(_summary(trainer))
+    except KeyboardInterrupt:
+        say(f"Stopped: {_state(trainer)}, saved. To go on: {_again(folder)}", "yellow")
+        raise
+    except RunError as error:
+        raise RunError(f"{error}. Saved: {_state(trainer)}, in {folder}") from None
+    _conclude(trainer, folder, time.perf_counter() - started)
+    return _result(trainer, folder)
+
+
+def _planned_folder(config: RunConfig) -> Path:
+    """Where the run is or will be, looked at before any data is read. Raises ConfigError if it cannot go there."""
+    if config.resume:
+        return Path(config.resume)
+    if config.output_dir:
+        folder = Path(config.output_dir)
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or go on with resume={folder}")
+        return folder
+    moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return OUTPUTS / f"{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}"
+
+
+def _create(folder: Path, config: RunConfig) -> Path:
+    """A folder that no other run has, also when several start in the same second."""
+    if config.output_dir:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
+        with contextlib.suppress(FileExistsError):
+            candidate = folder.with_name(folder.name + suffix)
+            candidate.mkdir()
+            return candidate
+    raise AssertionError("unreachable")
+
+
+def _restore(trainer: ClassificationTrainer, folder: Path) -> Path:
+    """Puts the state of `last.pt` back; a run that was stopped before its first epoch ended begins again."""
+    if (folder / "last.pt").is_file():
+        state = checkpoint.load(folder / "last.pt")
+        try:
+            trainer.load_state_dict(state["trainer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"{folder / 'last.pt'} does not fit {folder / 'config.yaml'}: {reason}") from None
+    return folder
+
+
+def _write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
+    """Writes `config.yaml` and the environment stamp; returns the run's id, which a resumed run keeps."""
+    path = folder / "environment.json"
+    stamps = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    run_id = stamps[0]["run_id"] if stamps else uuid.uuid4().hex[:8]
+    stamps.append(stamp(config, device, run_id))  # one for each time the run was started
+    checkpoint.write_text(path, json.dumps(stamps, indent=2) + "\n")
+    tree = config.tree() | {"resume": None}
+    checkpoint.write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    return run_id
+
+
+def _introduce(
+    config: RunConfig, trainer: ClassificationTrainer, training: Images, folder: Path, device: torch.device
+) -> None:
+    channels, height, width = training.shape
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    threads = f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else ""
+    say(
+        f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, on {device}{threads}",
+        "bold",
+    )
+    say(
+        f"{len(trainer.train.labels)} training and {len(trainer.validation.labels)} validation images"
+        f" {channels}×{height}×{width}, {len(training.classes)} classes; {parameters} parameters;"
+        f" {len(trainer.train)} steps an epoch of up to {config.batch_size} images"
+    )
+    say(f"Folder: {folder}" + (f", going on after epoch {trainer.epoch}" if trainer.epoch else ""))
+
+
+def _conclude(trainer: ClassificationTrainer, folder: Path, seconds: float) -> None:
+    result = _result(trainer, folder)
+    if trainer.epoch < trainer.epochs:
+        say(f"Stopped early: {trainer.early_stopping.waited} validations without progress.")
+    closing_table(
+        [
+            ("Best epoch", f"{result.best_epoch} of {trainer.epoch}"),
+            ("Validation accuracy", f"{result.best_validation_accuracy:.2%}"),
+            ("Validation loss", f"{result.best_validation_loss:.4f}"),
+            ("Time", duration(seconds)),
+            ("Folder", str(folder)),
+            ("To train on", _longer(trainer, folder)),
+        ]
+    )
+
+
+def _result(trainer: ClassificationTrainer, folder: Path) -> Result:
+    return Result(folder, trainer.epoch, **_summary(trainer))
+
+
+def _summary(trainer: ClassificationTrainer) -> dict[str, Any]:
+    best = trainer.early_stopping
+    return {
+        "best_epoch": best.best_epoch,
+        "best_validation_loss": best.best_loss,
+        "best_validation_accuracy": best.best_accuracy,
+    }
+
+
+def _state(trainer: ClassificationTrainer) -> str:
+    return f"{trainer.epoch} of {trainer.epochs} epochs" if trainer.epoch else "no whole epoch"
+
+
+def _longer(trainer: ClassificationTrainer, folder: Path) -> str:
+    stopped = trainer.early_stopping.exhausted
+    return _again(folder, "early_stop_patience=null" if stopped else f"epochs={2 * trainer.epochs}")
+
+
+def _again(folder: Path, *overrides: str) -> str:
+    return shlex.join(["python", "-m", "trainer", f"resume={folder}", *overrides])

@@ -1,0 +1,77 @@
+"""Sets the optimizer's learning rate before every step: a warm-up, then the chosen rule."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+
+from trainer.errors import ConfigError
+from trainer.kinds import CountOrZero, NonNegative
+from trainer.techniques.scheduler import Plateau, Rule
+
+
+class Schedule:
+    """The rate in step t (from 0): lr·(t + 1)/W in the W warm-up steps, then the rule from its own beginning."""
+
+    def __init__(self, optimizer: Optimizer, rule: Rule, steps_per_epoch: int, warmup_steps: int = 0) -> None:
+        self.optimizer, self.rule = optimizer, rule
+        self.steps_per_epoch, self.warmup_steps = steps_per_epoch, warmup_steps
+        self.steps = 0
+        self._apply()
+
+    def step(self) -> None:
+        """Call after each optimizer step."""
+        self.steps += 1
+        self._apply()
+
+    def observe(self, validation_loss: float) -> None:
+        """Call after each validation: a plateau follows its loss, once the warm-up is over."""
+        if isinstance(self.rule, Plateau) and self.steps >= self.warmup_steps:
+            self.rule.observe(validation_loss)
+            self._apply()
+
+    @property
+    def lr(self) -> float:
+        """The rate that the next step uses."""
+        if self.steps < self.warmup_steps:
+            return self.rule(0.0) * (self.steps + 1) / self.warmup_steps
+        return self.rule((self.steps - self.warmup_steps) / self.steps_per_epoch)
+
+    def _apply(self) -> None:
+        lr = self.lr
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def state_dict(self) -> dict[str, Any]:
+        memory = self.rule.state_dict() if isinstance(self.rule, Plateau) else {}
+        return {"steps": self.steps, "rule": memory}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+        if isinstance(self.rule, Plateau):
+            self.rule.load_state_dict(state["rule"])
+        self._apply()
+
+
+def warm_up(
+    build: Callable[[float, float], Rule],
+    optimizer: Optimizer,
+    lr: float,
+    epochs: int,
+    steps_per_epoch: int,
+    *,
+    warmup_epochs: NonNegative = 0.0,
+    warmup_steps: CountOrZero = 0,
+) -> Schedule:
+    """The chosen rule behind a linear warm-up of so many epochs or steps; the rule gets the epochs that remain.
+
+    Raises ConfigError if both are given or nothing remains.
+    """
+    if warmup_epochs and warmup_steps:
+        raise ConfigError("scheduler.warmup_epochs and scheduler.warmup_steps: give one of them")
+    steps = warmup_steps or round(warmup_epochs * steps_per_epoch)
+    if steps >= epochs * steps_per_epoch:
+        raise ConfigError(
+            f"scheduler: a warm-up of {steps} steps leaves nothing of the run's {epochs * steps_per_epoch}"
+        )
+    return Schedule(optimizer, build(lr, epochs - steps / steps_per_epoch), steps_per_epoch, steps)

@@ -1,0 +1,1 @@
+"""A multirun as a study."""

@@ -1,0 +1,60 @@
+"""The non-linearity between layers, and the gain that initialization gives the layer before it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor, nn
+
+from trainer.kinds import Count, NonNegative, Positive
+
+
+@dataclass(frozen=True)
+class Activation:
+    """How to build the module; `gain`: factor on the initial standard deviation (torch.nn.init.calculate_gain);
+    `pieces`: how many inputs it takes for each output."""
+
+    build: Callable[[], nn.Module]
+    gain: float
+    pieces: int = 1
+
+
+class Maxout(nn.Module):
+    """The largest of `pieces` neighbouring features: [N, pieces·F, …] → [N, F, …]. Goodfellow et al. 2013."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.unflatten(1, (-1, self.pieces)).amax(2)
+
+
+def sigmoid() -> Activation:
+    return Activation(nn.Sigmoid, gain=1.0)
+
+
+def tanh() -> Activation:
+    return Activation(nn.Tanh, gain=5 / 3)
+
+
+def relu() -> Activation:
+    return Activation(nn.ReLU, gain=math.sqrt(2))
+
+
+def leaky_relu(*, negative_slope: NonNegative = 0.01) -> Activation:
+    return Activation(partial(nn.LeakyReLU, negative_slope), gain=math.sqrt(2 / (1 + negative_slope**2)))
+
+
+def elu(*, alpha: Positive = 1.0) -> Activation:
+    # torch has no gain for ELU; He's √2 keeps the variance of a unit that is linear on one side.
+    return Activation(partial(nn.ELU, alpha), gain=math.sqrt(2))
+
+
+def gelu() -> Activation:
+    return Activation(nn.GELU, gain=math.sqrt(2))
+
+
+def maxout(*, pieces: Count = 2) -> Activation:
+    return Activation(partial(Maxout, pieces), gain=1.0, pieces=pieces)

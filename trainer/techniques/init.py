@@ -1,0 +1,74 @@
+"""Fills one convolution's or linear layer's weight in place; the bias becomes zero (except under `default`).
+
+`gain` comes from the activation: √2 for ReLU. fan_in and fan_out: inputs and outputs of one unit.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainer.kinds import Positive
+
+
+def default(layer: nn.Module, gain: float) -> None:
+    """torch's own: weight and bias uniform in ±1/√fan_in, whatever the activation."""
+
+
+def zeros(layer: nn.Module, gain: float) -> None:
+    _set(layer, torch.zeros_like(_weight(layer)))
+
+
+def normal(layer: nn.Module, gain: float, *, std: Positive = 0.01) -> None:
+    _set(layer, torch.empty_like(_weight(layer)).normal_(0, std))
+
+
+def xavier_normal(layer: nn.Module, gain: float) -> None:
+    """σ = gain·√(2 / (fan_in + fan_out)). Glorot & Bengio 2010."""
+    _set_normal(layer, gain * math.sqrt(2 / sum(_fans(layer))))
+
+
+def xavier_uniform(layer: nn.Module, gain: float) -> None:
+    _set_uniform(layer, gain * math.sqrt(2 / sum(_fans(layer))))
+
+
+def kaiming_normal(layer: nn.Module, gain: float, *, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
+    """σ = gain / √fan. He et al. 2015."""
+    _set_normal(layer, gain / math.sqrt(_fans(layer)[mode == "fan_out"]))
+
+
+def kaiming_uniform(layer: nn.Module, gain: float, *, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
+    _set_uniform(layer, gain / math.sqrt(_fans(layer)[mode == "fan_out"]))
+
+
+def orthogonal(layer: nn.Module, gain: float) -> None:
+    """Rows (or columns) orthogonal, scaled by gain. Saxe et al. 2014."""
+    _set(layer, nn.init.orthogonal_(torch.empty_like(_weight(layer)), gain))
+
+
+def _set_normal(layer: nn.Module, std: float) -> None:
+    _set(layer, torch.empty_like(_weight(layer)).normal_(0, std))
+
+
+def _set_uniform(layer: nn.Module, std: float) -> None:
+    bound = math.sqrt(3) * std  # a uniform distribution on ±bound has the standard deviation bound/√3
+    _set(layer, torch.empty_like(_weight(layer)).uniform_(-bound, bound))
+
+
+def _fans(layer: nn.Module) -> tuple[int, int]:
+    weight = _weight(layer)
+    return weight[0].numel(), weight.numel() // weight.size(1)
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
+def _set(layer: nn.Module, values: Tensor) -> None:
+    with torch.no_grad():
+        _weight(layer).copy_(values)
+        if isinstance(layer.bias, Tensor):
+            layer.bias.zero_()

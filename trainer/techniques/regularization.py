@@ -1,0 +1,77 @@
+"""Techniques against overfitting that act on a training step; several at once, in the order of the list.
+
+"Weights" are the parameters with two or more dimensions: biases and normalization scales are left alone.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from trainer.kinds import OpenFraction, Positive
+from trainer.seams import Seams
+
+
+def l1(model: nn.Module, *, strength: Positive = 1e-4) -> Seams:
+    """λ‖W‖₁; gradient λ·sgn(W)."""
+    weights = _weights(model)
+    return Seams(penalty=lambda _logits, _labels: strength * torch.stack([w.abs().sum() for w in weights]).sum())
+
+
+def l2(model: nn.Module, *, strength: Positive = 1e-4) -> Seams:
+    """(λ/2)‖W‖²; gradient λW."""
+    weights = _weights(model)
+    return Seams(penalty=lambda _logits, _labels: strength / 2 * torch.stack([w.square().sum() for w in weights]).sum())
+
+
+def gradient_clipping(model: nn.Module, *, max_norm: Positive = 1.0) -> Seams:
+    """Scales all gradients together so that their joint norm is at most `max_norm`. Pascanu et al. 2013."""
+    parameters = list(model.parameters())
+
+    def clip() -> None:
+        nn.utils.clip_grad_norm_(parameters, max_norm)
+
+    return Seams(limit_gradients=clip)
+
+
+def max_norm(model: nn.Module, *, limit: Positive = 3.0) -> Seams:
+    """Scales each unit's incoming weights back to the norm `limit` after a step. Srebro et al. 2005."""
+    weights = _weights(model)
+
+    @torch.no_grad()
+    def constrain() -> None:
+        for weight in weights:
+            norms = weight.flatten(1).norm(dim=1).clamp(min=limit)
+            weight.mul_((limit / norms).view(-1, *[1] * (weight.ndim - 1)))
+
+    return Seams(after_step=constrain)
+
+
+def ema(model: nn.Module, *, decay: OpenFraction = 0.99) -> Seams:
+    """Evaluates and keeps an exponential moving average of the weights: average ← decay·average + (1 − decay)·W."""
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
+
+    def update() -> None:
+        average.update_parameters(model)
+        for kept, current in zip(average.module.buffers(), model.buffers(), strict=True):
+            kept.copy_(current)  # running statistics are averages already
+
+    return Seams(after_step=update, evaluated=average.module, state={"ema": average})
+
+
+def label_smoothing(model: nn.Module, *, smoothing: OpenFraction = 0.1) -> Seams:
+    """Trains on (1 − ε)·label + ε·uniform. Szegedy et al. 2016.
+
+    Written as a penalty, ε·(cross-entropy to uniform − cross-entropy to the label), so that the training loss
+    that is reported stays the one of the true labels and arms with and without it can be compared.
+    """
+
+    def penalty(logits: Tensor, labels: Tensor) -> Tensor:
+        to_uniform = -F.log_softmax(logits, 1).mean()
+        return smoothing * (to_uniform - F.cross_entropy(logits, labels))
+
+    return Seams(penalty=penalty)
+
+
+def _weights(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.ndim > 1]
