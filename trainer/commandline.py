@@ -17,7 +17,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from trainer.config import RunConfig, check, unknown
 from trainer.errors import ConfigError
-from trainer.schema import CONF, GROUPS
+from trainer.schema import CONF, GROUPS, PACKAGE
 
 # What may change when a run goes on: how long, where and how it is shown, not what is compared.
 RESUMABLE = ("epochs", "early_stop_patience", "device", "data_dir", "wandb")
@@ -43,6 +43,8 @@ def compose(arguments: Sequence[str]) -> list[RunConfig]:
         if not {"--cfg", "-c"}.isdisjoint(arguments):
             compose([argument for argument in arguments if "=" in argument and not argument.startswith("-")])
         _run_hydra(arguments)
+        if "install=bash" in arguments:  # Hydra's own function completes `trainer`, not `python -m trainer`
+            print((PACKAGE / "completion.bash").read_text(encoding="utf-8"))
         return []
     jobs = [_resumed(job) for job in _run_hydra([_opened(argument) for argument in arguments])]
     runs = [check(job.tree, job.overrides, job.files) for job in jobs]

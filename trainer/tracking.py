@@ -103,9 +103,10 @@ def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
 
 def _why_not_online(wandb: Any) -> str | None:
     """A reason that can be known at once: waiting for wandb to find it out takes a minute and a half."""
+    settings = wandb.setup(wandb.Settings(silent=True)).settings
     if not wandb.login(verify=False, prompt=False):
         return "no API key is configured (wandb login)"
-    address = urlparse(wandb.Settings().base_url)
+    address = urlparse(settings.base_url)
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
         socket.create_connection((address.hostname or "", port), timeout=2).close()

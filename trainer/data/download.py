@@ -1,5 +1,6 @@
 """Fetches a file into its folder: whole and verified, or not at all."""
 
+import contextlib
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ def fetch(name: str, urls: Sequence[str], md5: str, folder: Path) -> Path:
     from torchvision.datasets.utils import download_url
 
     target = folder / name
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as aside:
@@ -33,6 +35,9 @@ def fetch(name: str, urls: Sequence[str], md5: str, folder: Path) -> Path:
                 return target
     except OSError as error:
         reason = f"{folder}: {error.strerror}"
+    for path in created:  # leave nothing behind, not even an empty folder
+        with contextlib.suppress(OSError):
+            path.rmdir()
     raise RunError(
         f"{name} could not be downloaded ({reason}). Place the file (md5 {md5}) at {target}"
         " and start again, or train without a download: dataset=digits"
