@@ -98,15 +98,18 @@ class _Origin:
 
     def __call__(self, path: Sequence[str]) -> str:
         dotted = ".".join(path)
-        if any(f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.") for key in self.overrides):
-            return "command line"
+        for key in self.overrides:
+            # `optimizer=adam` names a file; the values in it were not typed.
+            if f"{key}.".startswith(f"{dotted}.") or (key not in GROUPS and dotted.startswith(f"{key}.")):
+                return "command line"
         return next((f"conf/{file}" for file in self.files if _holds(CONF / file, path)), "configuration")
 
 
 def _holds(file: Path, path: Sequence[str]) -> bool:
-    """Whether this YAML file gives the value at `path`, with or without its group in front."""
+    """Whether this YAML file gives the value at `path`, with or without its group in front, or sweeps over it."""
     tree = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    starts = (path, path[1:]) if path[0] == file.parent.name else (path,)
+    sweep = ("hydra", "sweeper", "params", ".".join(path))
+    starts = (path, sweep, path[1:]) if path[0] == file.parent.name else (path, sweep)
     for keys in starts:
         node = tree
         for key in keys:

@@ -26,11 +26,6 @@ Compare how neural networks are trained.
 
 Exit code 0: done. 1: a run failed. 2: the command or the configuration is wrong. 130: Ctrl-C."""
 
-NOTES = {
-    True: "none, one or several: {group}='[{first},{second}]'; {group}.{first}.KEY=VALUE sets an option",
-    False: "one of these, * if none is named; {group}.KEY=VALUE sets an option",
-}
-
 
 def show(arguments: Sequence[str]) -> None:
     """Prints the help, or under `--version` the version."""
@@ -42,9 +37,7 @@ def show(arguments: Sequence[str]) -> None:
     _print_rows(settings())
     for group in (*GROUPS, "experiment"):
         rows = list(options(group))
-        names = [name for name, _ in rows if name != "none"]
-        listed = group in GROUPS and GROUPS[group].listed
-        print(f"\n{group} — {NOTES[listed].format(group=group, first=names[0], second=names[1])}")
+        print(f"\n{group} — {_note(group, [name for name, _ in rows if name != 'none *'])}")
         _print_rows(rows)
 
 
@@ -73,6 +66,15 @@ def settings() -> Iterator[tuple[str, str]]:
                 parent = "" if value else f"{name}."
             if value and parent != "-":
                 yield f"{parent if indent else ''}{name}={value}", comment or ""
+
+
+def _note(group: str, names: Sequence[str]) -> str:
+    if group not in GROUPS:
+        return f"settings and sweep axes of a comparison: python -m trainer -m {group}=NAME"
+    if GROUPS[group].listed:
+        first, second = names[:2]
+        return f"none, one or several: {group}='[{first},{second}]'; {group}.{first}.KEY=VALUE sets an option"
+    return f"one of these, * if none is named; {group}.KEY=VALUE sets an option"
 
 
 def _lines(file: Path) -> list[str]:

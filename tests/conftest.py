@@ -1,0 +1,69 @@
+"""What the tests share: tiny images, quick runs in this process, the program as a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.commandline import compose
+from trainer.data.images import Images
+from trainer.run import Result, train
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+QUICK = ("dataset=digits", "wandb.mode=disabled", "device=cpu", "epochs=2")
+
+
+def tiny_images(count=40, shape=(3, 16, 16), classes=4, seed=0):
+    """Random pixels whose brightness tells the class, so that there is something to learn."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % classes
+    pixels = torch.randint(0, 100, (count, *shape), generator=draw) + labels.view(-1, 1, 1, 1) * 30
+    return Images(pixels.to(torch.uint8), labels, tuple("abcdefghij"[:classes]))
+
+
+def quick(*arguments: str) -> Result:
+    """One short run of the real program, in this process and in the current folder."""
+    (run,) = compose([*QUICK, *arguments])
+    return train(run)
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def timeless(folder: Path) -> list[dict]:
+    """The metrics without those that measure time."""
+    return [
+        {k: v for k, v in row.items() if k not in ("epoch_seconds", "images_per_second")} for row in metrics(folder)
+    ]
+
+
+def program(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    """`python -m trainer …` as a person starts it."""
+    return subprocess.run(
+        [sys.executable, "-m", "trainer", *arguments],
+        check=False,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=clean_environment(**environment),
+    )
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "HYDRA_"))}
+    return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"} | more
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    """Every test starts in an empty folder, with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / f"{tmp_path.name}-cache"))
+    return tmp_path

@@ -1,0 +1,232 @@
+"""Every mistake is one exact line, exit code 2, and nothing is left behind."""
+
+import shutil
+import sys
+
+import pytest
+from conftest import ROOT, clean_environment, program, subprocess
+
+from trainer.commandline import compose
+from trainer.errors import ConfigError
+
+OPTIMIZERS = "adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd"
+AUGMENTATIONS = "color_jitter, crop, cutmix, cutout, flip, mixup, noise, rotation, scale, translate"
+ROOT_KEYS = (
+    "activation, augmentation, batch_size, data_dir, dataset, decay, device, dropout, early_stop_min_delta,"
+    " early_stop_patience, epochs, init, lr, model, normalization, optimizer, output_dir, regularization, resume,"
+    " scheduler, seed, split_seed, validate_every, wandb, weight_decay"
+)
+COUNT = "must be a whole number of at least 1"
+MISTAKES = {
+    "optimizer=adm": "optimizer=adm (command line): there is no such optimizer. Did you mean adam?"
+    f" Accepted: {OPTIMIZERS}",
+    "+optimizer=adm": "optimizer=adm (command line): there is no such optimizer. Did you mean adam?"
+    f" Accepted: {OPTIMIZERS}",
+    "optimizer=null": f"optimizer=null (command line): must be one of {OPTIMIZERS}",
+    "~optimizer": f"optimizer=null (command line): must be one of {OPTIMIZERS}",
+    "weight_decy=1": "weight_decy (command line): there is no such key. Did you mean weight_decay?"
+    f" Accepted: {ROOT_KEYS}",
+    "+weight_decy=1": "weight_decy (command line): there is no such key. Did you mean weight_decay?"
+    f" Accepted: {ROOT_KEYS}",
+    "++weight_decy=1": "weight_decy (command line): there is no such key. Did you mean weight_decay?"
+    f" Accepted: {ROOT_KEYS}",
+    "optimizer.bets=1": "optimizer.bets (command line): adam has no such option. Did you mean betas?"
+    " Accepted: amsgrad, betas, eps",
+    "+optimizer.lr=1": "optimizer.lr (command line): adam has no such option."
+    " Did you mean lr, which stands at the root? Accepted: amsgrad, betas, eps",
+    "wandb.mod=online": "wandb.mod (command line): wandb has no such option. Did you mean mode?"
+    " Accepted: entity, group, mode, name, notes, project, tags",
+    "epochs=ten": f"epochs='ten' (command line): {COUNT}",
+    "epochs=2.5": f"epochs=2.5 (command line): {COUNT}",
+    "epochs=-4": f"epochs=-4 (command line): {COUNT}",
+    "batch_size=0": f"batch_size=0 (command line): {COUNT}",
+    "lr=true": "lr=true (command line): must be a number above 0",
+    "lr=0": "lr=0 (command line): must be a number above 0",
+    "lr=nan": "lr=nan (command line): must be a number above 0",
+    "lr=": "lr='' (command line): must be a number above 0",
+    "lr=null": "lr=null (command line): must be a number above 0",
+    "lr=???": "lr: no value is given (command line); it must be a number above 0",
+    "~lr": "lr: no value is given (command line); it must be a number above 0",
+    "lr=0.1,0.2": "lr=0.1,0.2 (command line): several values need -m, as in: python -m trainer -m lr=0.1,0.2",
+    "lr=[1,": "lr=[1, (command line): cannot be read as key=value",
+    "lr=${nope}": "lr: Interpolation key 'nope' not found",
+    "dropout=1.5": "dropout=1.5 (command line): must be a number of at least 0 and below 1",
+    "decay=biases": "decay='biases' (command line): must be one of weights, all",
+    "device=gpu": "device='gpu' (command line): must be auto, cpu, mps, cuda or cuda:N",
+    "early_stop_patience=0": f"early_stop_patience=0 (command line): {COUNT} or null",
+    "wandb.tags=3": "wandb.tags=3 (command line): must be a list, each a text",
+    "wandb=3": "wandb=3 (command line): must be a group of options",
+    "optimizer.betas=[0.9]": "optimizer.betas=[0.9] (command line): must be a list of 2,"
+    " each a number of at least 0 and below 1",
+    "augmentation=[flip,cropp]": "augmentation=cropp (command line): there is no such augmentation. Did you mean crop?"
+    f" Accepted: {AUGMENTATIONS.replace('flip,', 'flip, lecture,').replace('noise,', 'noise, none,')}",
+    "augmentation.flipp.probability=1": "augmentation=flipp (command line): there is no such augmentation."
+    f" Did you mean flip? Accepted: {AUGMENTATIONS}",
+    "epochs": "epochs (command line): cannot be read as key=value",
+    "foo/bar=1": "foo/bar (command line): there is no such group. Accepted: activation, augmentation, dataset,"
+    " experiment, init, model, normalization, optimizer, regularization, scheduler",
+    "resume=nowhere": "resume=nowhere: there is no run, nowhere/config.yaml does not exist",
+}
+CONTRADICTIONS = {
+    "normalization=batch batch_size=1": "normalization=batch needs batch_size of at least 2:"
+    " one image has no batch statistics",
+    "validate_every=50 epochs=20": "validate_every=50 is more than epochs=20: early stopping would never look;"
+    " lower it or set early_stop_patience=null",
+    "scheduler.warmup_epochs=30": "scheduler.warmup_epochs=30.0 leaves nothing of epochs=30",
+    "dataset.fold=3 dataset.folds=3": "dataset.fold=3 needs dataset.folds=N with N above 3",
+    "dataset.folds=5": "dataset.folds=5 needs dataset.fold=0 … 4: the part to validate on",
+    "-m seed=0,1 output_dir=here": "output_dir=here: 2 runs cannot share one folder; leave it out",
+    "-m optimizer=sgd,adm": "optimizer=adm (command line): there is no such optimizer. Did you mean adam?"
+    f" Accepted: {OPTIMIZERS}",
+    "-m seed=0,1,2,3,4,5,-6": "seed=-6 (command line): must be a whole number of at least 0",
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), {**MISTAKES, **CONTRADICTIONS}.items())
+def test_a_mistake_is_one_exact_line(arguments, sentence, in_empty_folder):
+    with pytest.raises(ConfigError) as caught:
+        compose(arguments.split(" "))
+    assert str(caught.value) == sentence
+    assert list(in_empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["optimizer=adm"], ["weight_decy=1"], ["--cfg", "job", "lr=0"]])
+def test_the_program_tells_it_with_exit_code_2(arguments, in_empty_folder):
+    done = program(*arguments, cwd=in_empty_folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("trainer: ") and done.stderr.count("\n") == 1
+    assert list(in_empty_folder.iterdir()) == []
+
+
+def test_mistakes_help_and_completion_need_no_heavy_import():
+    script = """
+import contextlib, sys
+from trainer.commandline import compose
+from trainer.errors import ConfigError
+from trainer.help import show
+show([])
+compose(["--cfg", "job", "dataset=digits"])
+for mistake in ("optimizer=adm", "optimizer.bets=1", "epochs=ten", "dropout=2", "augmentation.flip.x=1"):
+    with contextlib.suppress(ConfigError):
+        compose([mistake])
+print(sorted({"torch", "torchvision", "wandb", "sklearn", "rich", "numpy"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+YAML_MISTAKES = {
+    ("optimizer/adam.yaml", "betas", "bets"): "optimizer.bets (conf/optimizer/adam.yaml): adam has no such option."
+    " Did you mean betas? Accepted: amsgrad, betas, eps",
+    ("optimizer/adam.yaml", "name: adam", "name: adm"): "optimizer=adm (conf/optimizer/adam.yaml): there is no such"
+    f" optimizer. Did you mean adam? Accepted: {OPTIMIZERS}",
+    ("optimizer/adam.yaml", "eps: 1e-8", "eps: tiny"): "optimizer.eps='tiny' (conf/optimizer/adam.yaml): must be a"
+    " number above 0",
+    (
+        "config.yaml",
+        "\nlr: 0.001",
+        "\nlr: ???",
+    ): "lr: no value is given (conf/config.yaml); it must be a number above 0",
+    ("config.yaml", "\nlr: 0.001", "\nlrr: 0.001"): "lrr (conf/config.yaml): there is no such key. Did you mean lr?"
+    f" Accepted: {ROOT_KEYS}",
+    ("config.yaml", "optimizer: adam", "optimizer: adan"): "optimizer=adan (config): there is no such optimizer."
+    f" Did you mean adam? Accepted: {OPTIMIZERS}",
+    ("dataset/digits.yaml", "batch_size: 64", "batch_size: many"): "batch_size='many' (conf/dataset/digits.yaml):"
+    f" {COUNT}",
+    (
+        "regularization/l1.yaml",
+        "  strength",
+        "  strenth",
+    ): "regularization.l1.strenth (conf/regularization/l1.yaml): l1 has"
+    " no such option. Did you mean strength? Accepted: strength",
+}
+
+
+@pytest.mark.parametrize(("change", "sentence"), YAML_MISTAKES.items(), ids=lambda value: str(value)[:40])
+def test_a_typo_in_a_yaml_file_names_the_file(change, sentence, in_empty_folder):
+    file, old, new = change
+    for part in ("trainer", "conf", "hydra_plugins"):
+        shutil.copytree(ROOT / part, in_empty_folder / "copy" / part)
+    path = in_empty_folder / "copy" / "conf" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    done = program("dataset=digits", "regularization=l1", cwd=in_empty_folder, PYTHONPATH=str(in_empty_folder / "copy"))
+    assert (done.returncode, done.stderr) == (2, f"trainer: {sentence}\n")
+
+
+def test_broken_yaml_is_named_with_its_line(in_empty_folder):
+    for part in ("trainer", "conf", "hydra_plugins"):
+        shutil.copytree(ROOT / part, in_empty_folder / "copy" / part)
+    path = in_empty_folder / "copy" / "conf" / "optimizer" / "adam.yaml"
+    path.write_text("name: adam\nbetas: {[0.9, 0.999]\neps: 1e-8\n")
+    done = program("dataset=digits", cwd=in_empty_folder, PYTHONPATH=str(in_empty_folder / "copy"))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"trainer: {path}, line 3, column ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_names_every_option_with_its_line(in_empty_folder):
+    done = program("--help", cwd=in_empty_folder)
+    assert done.returncode == 0
+    for file in (ROOT / "conf").glob("*/*.yaml"):
+        assert f"\n  {file.stem} " in done.stdout, file
+    assert "  weight_decay=0.0 " in done.stdout
+    assert "  adam *" in done.stdout  # the default
+
+
+def test_cfg_job_prints_every_value(capsys):
+    compose(["--cfg", "job", "dataset=digits", "optimizer=sgd", "lr=0.5"])
+    printed = capsys.readouterr().out
+    assert "\nlr: 0.5\n" in f"\n{printed}" and "name: sgd" in printed and "batch_size: 64\n" in printed
+    assert "${" not in printed
+
+
+def test_a_data_set_brings_its_batch_size_unless_one_is_named():
+    assert compose(["dataset=digits"])[0].batch_size == 64
+    assert compose(["dataset=digits", "batch_size=32"])[0].batch_size == 32
+    assert compose([])[0].batch_size == 2048
+
+
+def test_the_lecture_command_word_for_word():
+    (run,) = compose(["optimizer=adam", "weight_decay=0.002"])
+    assert (run.model.name, run.dataset.name, run.optimizer.name) == ("lecture_cnn", "cifar10", "adam")
+    assert (run.weight_decay, run.lr, run.batch_size, run.early_stop_patience) == (0.002, 0.001, 2048, 10)
+
+
+def test_listed_techniques_keep_their_order():
+    (run,) = compose(["augmentation=[crop,flip]", "augmentation.crop.padding=2"])
+    assert [(choice.name, dict(choice.options)) for choice in run.augmentation] == [
+        ("crop", {"padding": 2}),
+        ("flip", {"probability": 0.5}),
+    ]
+
+
+def test_multirun_composes_every_combination():
+    runs = compose(["-m", "optimizer=sgd,adam", "seed=range(3)"])
+    assert [(run.optimizer.name, run.seed) for run in runs] == [(o, s) for o in ("sgd", "adam") for s in range(3)]
+
+
+@pytest.mark.parametrize("start", [["trainer"], [sys.executable, "-m", "trainer"]])
+def test_completion_asks_the_program(start, in_empty_folder):
+    if start == ["trainer"] and shutil.which("trainer") is None:
+        pytest.skip("the console script is not installed")
+    line = "trainer optimizer=ad"
+    environment = clean_environment(COMP_LINE=line, COMP_POINT=str(len(line)))
+    done = subprocess.run(
+        [*start, "--shell-completion", "query=bash"], check=True, capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
+
+
+def test_bash_completes_the_module_form(in_empty_folder):
+    line = "python -m trainer optimizer=ada"
+    script = f"""
+eval "$({sys.executable} -m trainer --shell-completion install=bash)"
+PATH="$(dirname {sys.executable}):$PATH"
+COMP_WORDS=(python -m trainer optimizer=ada) COMP_LINE="{line}" COMP_POINT={len(line)}
+_trainer_module_complete
+echo "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True, env=clean_environment())
+    assert done.stdout.split() == ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
