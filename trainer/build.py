@@ -13,7 +13,7 @@ from trainer.errors import ConfigError
 from trainer.randomness import derive
 from trainer.seams import Augment, Seams, join
 from trainer.techniques.model import InputScaling, Slots
-from trainer.training import ClassificationTrainer, EarlyStopping, Watch
+from trainer.training import ClassificationTrainer, EarlyStopping, Watch, unwatched
 
 
 def pick_device(name: str) -> torch.device:
@@ -52,7 +52,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, decay: str) -> list[
 
 
 def build_trainer(
-    config: RunConfig, training: Images, validation: Images, device: torch.device, watch: Watch
+    config: RunConfig, training: Images, validation: Images, device: torch.device, watch: Watch = unwatched
 ) -> ClassificationTrainer:
     """Everything of the configuration that acts on training, in one trainer."""
     train = Resident(training, config.batch_size, device)

@@ -20,6 +20,11 @@ from trainer.seams import Seams
 Watch = Callable[[Iterable[Any], int, int], Iterable[Any]]
 
 
+def unwatched(batches: Iterable[Any], epoch: int, steps: int) -> Iterable[Any]:
+    """No progress display."""
+    return batches
+
+
 @dataclass(frozen=True)
 class EpochReport:
     """What one epoch came to. Losses are means over images, accuracies fractions of one, `epoch` counts from 1.
@@ -93,7 +98,7 @@ class ClassificationTrainer:
         seams: Seams | None = None,
         validate_every: int = 1,
         early_stopping: EarlyStopping | None = None,
-        watch: Watch = lambda batches, epoch, steps: batches,
+        watch: Watch = unwatched,
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train, self.validation = train, validation

@@ -1,0 +1,94 @@
+"""Walks over conf/: each YAML matches its function, composes, trains, saves and resumes, without a test of its own."""
+
+import pytest
+import torch
+import yaml
+from conftest import ROOT, tiny_images
+
+from trainer import checkpoint
+from trainer.build import build_trainer
+from trainer.commandline import compose
+from trainer.config import check
+from trainer.help import first_comment
+from trainer.schema import GROUPS, REQUIRED, shared_parameters, techniques
+
+FILES = sorted((ROOT / "conf").glob("*/*.yaml"))
+OPTIONS = [file for file in FILES if file.parent.name in GROUPS]
+
+
+def held(file):
+    """What the file gives to its group: {technique: options}."""
+    tree = yaml.safe_load(file.read_text()) or {}
+    group = file.parent.name
+    tree = tree.get(group, tree)
+    tree = {key: value for key, value in tree.items() if key != "defaults"}
+    if GROUPS[group].listed:
+        return tree
+    return {tree["name"]: {key: value for key, value in tree.items() if key != "name"}}
+
+
+def listed(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_function_has_its_yaml_and_every_yaml_its_function(group):
+    files = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml") if held(file)}
+    assert files == set(techniques(group))
+
+
+@pytest.mark.parametrize("file", OPTIONS, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_a_yaml_shows_every_option_of_its_function(file):
+    for name, options in held(file).items():
+        assert name == file.stem
+        parameters = {**techniques(file.parent.name)[name], **shared_parameters(file.parent.name)}
+        assert set(options) == set(parameters)
+        for key, (_, default) in techniques(file.parent.name)[name].items():
+            value = float(options[key]) if isinstance(default, float) else options[key]
+            assert default is REQUIRED or value == listed(default), key
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_the_first_comment_says_what_it_does(file):
+    assert len(first_comment(file)) > 15
+    assert first_comment(file).endswith((".", "."))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_a_run_written_down_is_the_same_run_when_read(file):
+    (run,) = compose([f"{file.parent.name}={file.stem}"])
+    assert check(yaml.safe_load(yaml.safe_dump(run.tree(), sort_keys=False))) == run
+
+
+TRAINABLE = [file for file in FILES if file.parent.name not in ("dataset",)]
+
+
+@pytest.mark.parametrize("file", TRAINABLE, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_it_trains_and_a_resumed_run_has_the_same_bits(file, tmp_path):
+    """Two epochs of two steps, against one epoch, a checkpoint, a new trainer and one more epoch."""
+    (run,) = compose(
+        [f"{file.parent.name}={file.stem}", "batch_size=20", "epochs=2", "dropout=0.2", "weight_decay=0.01"]
+    )
+
+    def trainer():
+        return build_trainer(run, tiny_images(40), tiny_images(12, seed=1), torch.device("cpu"))
+
+    whole, first, second = trainer(), trainer(), trainer()
+    before = {name: value.clone() for name, value in whole.model.state_dict().items()}
+    reports = list(whole.train_loop())
+    next(first.train_loop())
+    checkpoint.save(tmp_path / "last.pt", {"trainer": first.state_dict()})
+    second.load_state_dict(checkpoint.load(tmp_path / "last.pt")["trainer"])
+    (last,) = second.train_loop()
+
+    assert (last.train_loss, last.validation_loss, last.lr) == (
+        reports[1].train_loss,
+        reports[1].validation_loss,
+        reports[1].lr,
+    )
+    assert any(not torch.equal(before[name], value) for name, value in whole.model.state_dict().items())
+    for name, value in whole.state_dict()["model"].items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    for name, value in whole.evaluated.state_dict().items():
+        assert torch.equal(value, second.evaluated.state_dict()[name]), name
+    assert whole.early_stopping.state_dict() == second.early_stopping.state_dict()

@@ -1,0 +1,338 @@
+"""Splits, batches and statistics; the readers on files made here; what is told when a file is missing or damaged."""
+
+import functools
+import gzip
+import hashlib
+import http.server
+import pickle
+import struct
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED_DATA, tiny_images
+from PIL import Image
+
+from trainer.data import cifar, idx, sources
+from trainer.data.download import fetch
+from trainer.data.images import Images
+from trainer.data.resident import Resident, statistics
+from trainer.data.splits import split
+from trainer.errors import ConfigError, RunError
+
+CPU = torch.device("cpu")
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+# Splits, batches, statistics
+
+
+def test_the_split_is_stratified_disjoint_whole_and_seeded():
+    images = tiny_images(200)
+    training, validation = split(images, 3, validation_size=40)
+    assert (len(training), len(validation)) == (160, 40)
+    assert validation.labels.bincount().tolist() == [10, 10, 10, 10]
+    together = torch.cat([training.pixels, validation.pixels]).flatten(1)
+    assert {tuple(row.tolist()) for row in together} == {tuple(row.tolist()) for row in images.pixels.flatten(1)}
+    assert torch.equal(split(images, 3, validation_size=0.2)[1].pixels, validation.pixels)
+    assert not torch.equal(split(images, 4, validation_size=40)[1].pixels, validation.pixels)
+
+
+def test_folds_are_disjoint_and_cover_the_training_part():
+    images = tiny_images(103)
+    parts = [split(images, 0, folds=5, fold=fold)[1] for fold in range(5)]
+    rows = [tuple(row.tolist()) for part in parts for row in part.pixels.flatten(1)]
+    assert len(rows) == len(set(rows)) == 103
+
+
+def test_a_split_that_the_images_do_not_allow_is_refused():
+    with pytest.raises(ConfigError, match=r"dataset.validation_size=99 does not suit these 40 images: "):
+        split(tiny_images(40), 0, validation_size=99)
+    with pytest.raises(ConfigError, match=r"dataset.folds=30 does not suit these 40 images: "):
+        split(tiny_images(40), 0, folds=30, fold=0)
+
+
+def test_every_image_once_an_epoch_in_an_order_of_seed_and_epoch():
+    data = Resident(Images(torch.arange(10).view(10, 1, 1, 1).to(torch.uint8), torch.arange(10), ("a",)), 4, CPU)
+    first = [labels.tolist() for _, labels in data.batches(0, 0)]
+    assert [len(batch) for batch in first] == [4, 4, 2]
+    assert sorted(label for batch in first for label in batch) == list(range(10))
+    for pixels, labels in data.batches(0, 0):
+        assert pixels.flatten().tolist() == labels.tolist()
+    assert first == [labels.tolist() for _, labels in data.batches(0, 0)]
+    assert first != [labels.tolist() for _, labels in data.batches(0, 1)]
+    assert first != [labels.tolist() for _, labels in data.batches(1, 0)]
+
+
+def test_a_lone_last_image_joins_the_batch_before_it():
+    data = Resident(tiny_images(41), 20, CPU)
+    assert len(data) == 2
+    assert [len(labels) for _, labels in data.batches(0, 0)] == [20, 21]
+    assert [len(labels) for _, labels in Resident(tiny_images(5), 1, CPU).batches(0, 0)] == [1] * 5
+    assert [len(labels) for _, labels in Resident(tiny_images(5), 99, CPU).batches(0, 0)] == [5]
+
+
+def test_statistics_are_those_of_the_pixels():
+    images = tiny_images(5000, (3, 5, 4))
+    mean, std = statistics(images)
+    scaled = images.pixels.double() / 255
+    torch.testing.assert_close(mean.double(), scaled.mean((0, 2, 3)), rtol=1e-6, atol=0)
+    torch.testing.assert_close(std.double(), scaled.std((0, 2, 3), correction=0), rtol=1e-6, atol=0)
+    flat = Images(torch.full((4, 1, 2, 2), 7, dtype=torch.uint8), torch.zeros(4).long(), ("a",))
+    assert statistics(flat)[1].tolist() == [1.0]
+
+
+def test_digits_are_the_real_ones_and_the_parts_are_disjoint():
+    train, test = (sources.digits(Path(), part) for part in ("train", "test"))
+    assert (len(train), len(test), train.shape) == (1500, 297, (1, 32, 32))
+    assert train.pixels.max() == 255
+    shown = {tuple(row.tolist()) for row in train.pixels.flatten(1)}
+    assert not shown & {tuple(row.tolist()) for row in test.pixels.flatten(1)}
+
+
+# MNIST
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def mnist_files(tmp_path, monkeypatch):
+    """A small MNIST in its real format, whose checksums count as the published ones."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    made = {
+        "train-images-idx3-ubyte": idx_bytes(rng.integers(0, 256, (30, 28, 28))),
+        "train-labels-idx1-ubyte": idx_bytes(np.arange(30) % 10),
+    }
+    for name, content in made.items():
+        (raw / name).write_bytes(content)
+        monkeypatch.setitem(idx.UNPACKED_MD5, f"MNIST/{name}", md5(content))
+    return raw, made
+
+
+def test_mnist_is_read_from_its_files_without_the_test_part(mnist_files):
+    raw, made = mnist_files
+    images = sources.mnist(raw.parent.parent, "train")
+    assert (images.shape, len(images), images.classes) == ((1, 28, 28), 30, tuple("0123456789"))
+    assert images.pixels[3, 0].numpy().tobytes() == made["train-images-idx3-ubyte"][16 + 3 * 784 : 16 + 4 * 784]
+    assert images.labels.tolist() == [n % 10 for n in range(30)]
+
+
+def test_mnist_is_read_from_its_packed_files(mnist_files, monkeypatch):
+    import torchvision
+
+    raw, made = mnist_files
+    resources = []
+    for name, content in made.items():
+        packed = gzip.compress(content)
+        (raw / f"{name}.gz").write_bytes(packed)
+        (raw / name).unlink()
+        resources.append((f"{name}.gz", md5(packed)))
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+    assert len(sources.mnist(raw.parent.parent, "train")) == 30
+    (raw / "train-labels-idx1-ubyte.gz").write_bytes(packed[:-3])
+    with pytest.raises(
+        RunError, match=r"train-labels-idx1-ubyte.gz is damaged or altered: its md5 is not [0-9a-f]{32}"
+    ):
+        sources.mnist(raw.parent.parent, "train")
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:-1] + b"x", lambda b: b""])
+def test_a_truncated_or_altered_file_is_refused_by_name(mnist_files, damage):
+    raw, made = mnist_files
+    (raw / "train-images-idx3-ubyte").write_bytes(damage(made["train-images-idx3-ubyte"]))
+    with pytest.raises(RunError, match=r"MNIST/raw/train-images-idx3-ubyte is damaged or altered: its md5 is not "):
+        sources.mnist(raw.parent.parent, "train")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\0\0\x08\x01\0\0\0\x05abc", "is damaged: 11 bytes where its header asks for 13"),
+        (b"GIF89a", "is not an IDX file"),
+    ],
+)
+def test_fashion_mnist_without_a_published_checksum_is_checked_by_its_header(tmp_path, content, sentence):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(RunError, match=sentence):
+        sources.fashion_mnist(tmp_path, "train")
+
+
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real MNIST is not on this machine")
+def test_the_real_mnist():
+    images = sources.mnist(SHARED_DATA, "train")
+    assert (len(images), images.shape) == (60000, (1, 28, 28))
+    assert images.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    mean, std = statistics(images)
+    assert (round(mean.item(), 4), round(std.item(), 4)) == (0.1307, 0.3081)
+
+
+# CIFAR-10
+
+
+@pytest.fixture
+def cifar_archive(tmp_path, monkeypatch):
+    """A small CIFAR-10 archive in its real format, whose checksums count as the published ones."""
+    from torchvision.datasets import CIFAR10
+
+    folder = tmp_path / "made" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    names = [f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]
+    contents = {
+        name: pickle.dumps({"data": rng.integers(0, 256, (4, 3072), dtype=np.uint8), "labels": [0, 1, 2, 9]})
+        for name in names
+    }
+    contents["batches.meta"] = pickle.dumps({"label_names": [f"kind {n}" for n in range(10)]})
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    monkeypatch.setattr(CIFAR10, "train_list", [(name, md5(contents[name])) for name in names[:5]])
+    monkeypatch.setattr(CIFAR10, "test_list", [("test_batch", md5(contents["test_batch"]))])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5(contents["batches.meta"])})
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    archive = data_dir / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, "cifar-10-batches-py")
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive.read_bytes()))
+    return data_dir
+
+
+def test_cifar10_is_unpacked_and_read(cifar_archive):
+    images = sources.cifar10(cifar_archive, "train")
+    assert (len(images), images.shape, images.classes[9]) == (20, (3, 32, 32), "kind 9")
+    with (cifar_archive / "cifar-10-batches-py" / "data_batch_2").open("rb") as file:
+        second = pickle.load(file)
+    assert images.pixels[4].flatten().tolist() == second["data"][0].tolist()
+    assert sorted(path.name for path in cifar_archive.iterdir()) == ["cifar-10-batches-py", "cifar-10-python.tar.gz"]
+
+
+def test_cifar10_is_read_though_the_test_part_is_gone(cifar_archive):
+    sources.cifar10(cifar_archive, "train")
+    (cifar_archive / "cifar-10-batches-py" / "test_batch").unlink()
+    assert len(sources.cifar10(cifar_archive, "train")) == 20
+    with pytest.raises(RunError, match=r"test_batch is missing \(md5 [0-9a-f]{32} expected\)"):
+        sources.cifar10(cifar_archive, "test")
+
+
+def test_an_altered_cifar10_is_refused_by_name(cifar_archive):
+    sources.cifar10(cifar_archive, "train")
+    path = cifar_archive / "cifar-10-batches-py" / "data_batch_3"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(RunError, match=r"data_batch_3 is damaged or altered \(md5 [0-9a-f]{32} expected\)"):
+        sources.cifar10(cifar_archive, "train")
+
+
+def test_a_truncated_archive_leaves_nothing_half_unpacked(cifar_archive):
+    archive = cifar_archive / "cifar-10-python.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:-20])
+    with pytest.raises(RunError, match=r"cifar-10-python.tar.gz is damaged or altered: its md5 is not "):
+        sources.cifar10(cifar_archive, "train")
+    assert [path.name for path in cifar_archive.iterdir()] == ["cifar-10-python.tar.gz"]
+
+
+def test_without_a_network_one_line_says_what_to_place_where(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "ADDRESSES", ("http://127.0.0.1:9/cifar-10-python.tar.gz",))
+    with pytest.raises(RunError) as caught:
+        sources.cifar10(tmp_path / "new" / "data", "train")
+    assert str(caught.value) == (
+        "cifar-10-python.tar.gz could not be downloaded ([Errno 111] Connection refused). Place the file"
+        f" (md5 c58f30108f718f92721af3b95e74349a) at {tmp_path}/new/data/cifar-10-python.tar.gz and start again,"
+        " or train without a download: dataset=digits"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_address_is_tried_and_a_wrong_file_is_not_kept(tmp_path, capfd):
+    (tmp_path / "good").write_bytes(b"the real file")
+    (tmp_path / "bad").write_bytes(b"another file")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        absent, bad, good = (f"http://127.0.0.1:{server.server_port}/{name}" for name in ("absent", "bad", "good"))
+        target = fetch("file", [absent, bad, good], md5(b"the real file"), tmp_path / "data")
+        assert target.read_bytes() == b"the real file"
+        with pytest.raises(RunError, match=r"could not be downloaded \(File not found or corrupted.\)"):
+            fetch("other", [bad], md5(b"the real file"), tmp_path / "data")
+        server.shutdown()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["file"]
+
+
+# A person's own pictures
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(("cat", "dog")):
+        folder = tmp_path / "own" / "train" / name
+        folder.mkdir(parents=True)
+        for index in range(3):
+            array = np.full((40, 50, 3), 100 * number + index, np.uint8)
+            Image.fromarray(array).save(folder / f"{index}.png")
+    Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(folder / "gray.bmp")
+    (folder / "notes.txt").write_text("not a picture")
+    return tmp_path / "own"
+
+
+def test_pictures_are_resized_and_labelled_by_folder(pictures):
+    images = sources.image_folder(pictures, "train", image_size=16)
+    assert (images.shape, images.classes, images.labels.tolist()) == (
+        (3, 16, 16),
+        ("cat", "dog"),
+        [0, 0, 0, 1, 1, 1, 1],
+    )
+    assert images.pixels[4].unique().tolist() == [101]
+    assert sources.image_folder(pictures, "train", grayscale=True).shape == (1, 32, 32)
+
+
+def test_the_second_reading_decodes_nothing_and_a_change_is_noticed(pictures, monkeypatch):
+    from trainer.data import folder
+
+    decoded = []
+    real = folder._decode
+    monkeypatch.setattr(folder, "_decode", lambda path, *rest: (decoded.append(path.name), real(path, *rest))[1])
+    first = sources.image_folder(pictures, "train")
+    assert len(decoded) == 7
+    assert torch.equal(sources.image_folder(pictures, "train").pixels, first.pixels)
+    assert len(decoded) == 7
+    path = pictures / "train" / "cat" / "0.png"
+    path.touch()  # same content, another time: the key is the content
+    sources.image_folder(pictures, "train")
+    assert len(decoded) == 7
+    Image.fromarray(np.full((40, 50, 3), 255, np.uint8)).save(path)
+    assert sources.image_folder(pictures, "train").pixels[0].unique().tolist() == [255]
+    assert len(decoded) == 14
+
+
+def test_a_broken_picture_is_named_and_refused_or_skipped(pictures, capsys):
+    path = pictures / "train" / "dog" / "1.png"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(RunError) as caught:
+        sources.image_folder(pictures, "train")
+    assert str(caught.value).startswith(f"{path} cannot be decoded (")
+    assert str(caught.value).endswith(". Remove it, or leave such pictures out: dataset.broken=skip")
+    images = sources.image_folder(pictures, "train", broken="skip")
+    assert images.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert f"1 of 7 pictures cannot be decoded and are left out: {path}" in capsys.readouterr().err
+
+
+def test_folders_without_pictures_are_refused(pictures, tmp_path):
+    with pytest.raises(ConfigError, match=r"data_dir=.*nowhere: must hold train/<class>/ with pictures"):
+        sources.image_folder(tmp_path / "nowhere", "train")
+    with pytest.raises(ConfigError, match=r"own/test/cat: holds no picture \(\.bmp, "):
+        sources.image_folder(pictures, "test")
+    (pictures / "train" / "bird").mkdir()
+    with pytest.raises(ConfigError, match=r"own/train/bird: holds no picture"):
+        sources.image_folder(pictures, "train")

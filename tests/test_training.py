@@ -1,0 +1,226 @@
+"""The loop against a loop written by hand; early stopping; what happens when the loss is not finite."""
+
+import math
+
+import pytest
+import torch
+from conftest import tiny_images
+from torch import nn
+from torch.nn import functional as F
+
+from trainer.build import build_trainer
+from trainer.commandline import compose
+from trainer.data.resident import Resident
+from trainer.errors import RunError
+from trainer.randomness import derive, generator
+from trainer.schedule import Schedule
+from trainer.seams import Seams
+from trainer.training import ClassificationTrainer, EarlyStopping
+
+CPU = torch.device("cpu")
+
+
+def linear_trainer(epochs=2, seams=None, model=None, **options):
+    torch.manual_seed(0)
+    model = model or nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+    model = nn.Sequential(ToFloat(), model)
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    train, validation = Resident(tiny_images(50), 20, CPU), Resident(tiny_images(30, seed=1), 20, CPU)
+    schedule = Schedule(optimizer, lambda epoch: 0.05, len(train))
+    return ClassificationTrainer(
+        model, optimizer, schedule, train, validation, epochs=epochs, seed=7, seams=seams, **options
+    )
+
+
+class ToFloat(nn.Module):
+    def forward(self, images):
+        return images.float() / 255
+
+
+def test_the_loop_is_the_bare_loop_bit_for_bit():
+    trainer = linear_trainer(epochs=3)
+    torch.manual_seed(0)
+    bare = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+    optimizer = torch.optim.SGD(bare.parameters(), 0.05)
+    data = tiny_images(50)
+    for _ in trainer.train_loop():
+        pass
+    for epoch in range(3):
+        order = torch.randperm(50, generator=generator(7, "order", epoch))
+        for chosen in order.split(20):
+            loss = F.cross_entropy(bare(data.pixels[chosen].float() / 255), data.labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert torch.equal(trainer.model[1][1].weight, bare[1].weight)
+
+
+def test_losses_are_means_over_images_not_over_batches():
+    """50 images in batches of 20, 20 and 10: the last batch must count half."""
+    trainer = linear_trainer()
+    trainer.optimizer.param_groups[0]["lr"] = 0.0
+    trainer.schedule.rule = lambda epoch: 0.0
+    loss, accuracy = trainer.do_train()
+    data = tiny_images(50)
+    logits = trainer.model(data.pixels)
+    assert loss == pytest.approx(F.cross_entropy(logits, data.labels).item(), rel=1e-6)
+    assert accuracy == pytest.approx((logits.argmax(1) == data.labels).float().mean().item())
+    loss, accuracy = trainer.do_validation()
+    data = tiny_images(30, seed=1)
+    logits = trainer.model(data.pixels)
+    assert loss == pytest.approx(F.cross_entropy(logits, data.labels).item(), rel=1e-6)
+    assert accuracy == pytest.approx((logits.argmax(1) == data.labels).float().mean().item())
+
+
+def test_the_reported_loss_leaves_the_penalty_out_but_the_gradient_has_it():
+    plain, penalized = linear_trainer(epochs=1), linear_trainer(epochs=1)
+    weight = penalized.model[1][1].weight
+    penalized.seams = Seams(penalty=lambda logits, labels: 10 * weight.square().sum())
+    first, second = plain.do_train(), penalized.do_train()
+    assert plain.model[1][1].weight.norm() > 2 * weight.norm()
+    assert second[0] < 2.5 > first[0]
+
+
+def test_the_seams_act_in_their_places():
+    calls = []
+    seams = Seams(
+        augment=lambda images, labels, draw: (calls.append("augment"), (images, labels))[1],
+        penalty=lambda logits, labels: (calls.append("penalty"), logits.sum() * 0)[1],
+        limit_gradients=lambda: calls.append("limit"),
+        after_step=lambda: calls.append("after"),
+    )
+    linear_trainer(seams=seams).do_train()
+    assert calls == ["augment", "penalty", "limit", "after"] * 3
+
+
+def test_validation_draws_nothing_and_runs_in_evaluation_mode():
+    modes = []
+
+    class Spy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3 * 16 * 16, 4)
+
+        def forward(self, images):
+            modes.append(self.training)
+            return self.linear(images.flatten(1))
+
+    seams = Seams(augment=lambda images, labels, draw: (images * 0, labels))
+    trainer = linear_trainer(seams=seams, model=Spy())
+    trainer.do_validation()
+    assert modes == [False]
+    before = torch.get_rng_state()
+    first = trainer.do_validation()
+    assert torch.equal(before, torch.get_rng_state())
+    assert first == trainer.do_validation()
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_validation_comes_every_so_many_epochs_and_at_the_end(every):
+    reports = list(linear_trainer(epochs=4, validate_every=every).train_loop())
+    validated = [report.epoch for report in reports if report.validation_loss is not None]
+    assert validated == {1: [1, 2, 3, 4], 2: [2, 4], 3: [3, 4]}[every]
+
+
+def test_early_stopping_by_hand():
+    stopping = EarlyStopping(patience=2, min_delta=0.1)
+    losses = [1.0, 0.95, 0.85, 0.80, 0.79]  # progress at 1 and 3; 0.95, 0.80 and 0.79 only improve a little
+    seen = [(stopping.observe(epoch, loss, 0.5), stopping.exhausted) for epoch, loss in enumerate(losses, 1)]
+    assert seen == [(True, False), (True, False), (True, False), (True, False), (True, True)]
+    assert (stopping.best_epoch, stopping.best_loss, stopping.waited) == (5, 0.79, 2)
+
+
+@pytest.mark.parametrize("first", [math.nan, math.inf])
+def test_the_first_validation_is_kept_and_a_nan_freezes_nothing(first):
+    stopping = EarlyStopping(patience=3, min_delta=0.0)
+    assert stopping.observe(1, first, 0.1)
+    assert (stopping.best_epoch, stopping.waited) == (1, 1)
+    assert stopping.observe(2, 2.0, 0.2)
+    assert not stopping.observe(3, math.nan, 0.2)
+    assert not stopping.observe(4, 2.0, 0.2)
+    assert (stopping.best_epoch, stopping.best_loss, stopping.waited) == (2, 2.0, 2)
+
+
+def test_early_stopping_off_keeps_the_best_and_never_stops():
+    stopping = EarlyStopping(None, 0.0)
+    for epoch in range(1, 100):
+        stopping.observe(epoch, float(epoch), 0.0)
+    assert (stopping.exhausted, stopping.best_epoch) == (False, 1)
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_step():
+    steps = []
+
+    def break_the_fifth(images, labels, draw):
+        steps.append(1)
+        return (images.float() * math.nan if len(steps) == 5 else images), labels
+
+    trainer = linear_trainer(epochs=3, seams=Seams(augment=break_the_fifth))
+    with pytest.raises(
+        RunError, match=r"the training loss is nan in epoch 2, step 2 of 3 \(learning rate about 0.05\)"
+    ):
+        list(trainer.train_loop())
+    assert trainer.epoch == 1
+
+
+def test_mixed_labels_count_the_share_of_the_predicted_class():
+    """Two images: the first is predicted as its larger share, the second as its smaller one."""
+    logits = torch.tensor([[5.0, 1.0, 0.0], [0.0, 1.0, 4.0]])
+    labels = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.8, 0.2]])
+    trainer = linear_trainer(
+        model=Constant(logits), seams=Seams(augment=lambda images, _, draw: (images[:2], labels)), epochs=1
+    )
+    trainer.train = Resident(tiny_images(2), 2, CPU)
+    loss, accuracy = trainer.do_train()
+    assert accuracy == pytest.approx((0.7 + 0.2) / 2)
+    assert loss == pytest.approx(-(labels * logits.log_softmax(1)).sum().item() / 2)
+
+
+class Constant(nn.Module):
+    """The same logits whatever it sees."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits, self.unused = logits, nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        return self.logits + 0 * self.unused
+
+
+def test_seeds_are_apart_by_purpose_and_epoch():
+    seeds = {derive(seed, purpose, epoch) for seed in range(5) for purpose in ("init", "order") for epoch in range(5)}
+    assert len(seeds) == 50
+    assert derive(0, "order", 1) == 4489457307835839548  # pinned: another number would change every result
+
+
+@pytest.mark.parametrize("option", ["augmentation=crop", "dropout=0.5", "regularization=l1", "optimizer=sgd"])
+def test_a_technique_changes_neither_initial_weights_nor_order(option):
+    seen = []
+
+    def watch(batches, epoch, steps):
+        for images, labels in batches:
+            seen.append(images.sum().item())
+            yield images, labels
+
+    trainers = [
+        build_trainer(compose([*extra, "batch_size=20", "epochs=1"])[0], tiny_images(60), tiny_images(20), CPU, watch)
+        for extra in ([], [option])
+    ]
+    for one, other in zip(trainers[0].model.parameters(), trainers[1].model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    for trainer in trainers:
+        trainer.do_train()
+    assert seen[:3] == seen[3:]
+
+
+def test_gradients_of_biases_are_not_decayed_by_default():
+    for decay, expected in (("weights", 0.0), ("all", 0.3)):
+        (run,) = compose(["weight_decay=0.3", f"decay={decay}", "normalization=batch"])
+        trainer = build_trainer(run, tiny_images(), tiny_images(), CPU)
+        by_size = {
+            parameter.ndim: group["weight_decay"]
+            for group in trainer.optimizer.param_groups
+            for parameter in group["params"]
+        }
+        assert by_size[1] == expected
+        assert by_size[2] == by_size[4] == 0.3
