@@ -84,7 +84,7 @@ def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
         tags=list(config.tags),
         notes=config.notes,
         config=tree,
-        dir=folder,
+        dir=folder.resolve(),  # its service may have been started in another folder
         id=run_id,
         resume="allow",
         reinit="finish_previous",

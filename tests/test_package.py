@@ -1,0 +1,88 @@
+"""The wheel, unpacked elsewhere, is the whole program; the README's commands and table are true."""
+
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, clean_environment
+
+from trainer.commandline import compose
+from trainer.help import options
+from trainer.schema import GROUPS
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """Built without a network, so without a build environment of its own."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = folder.glob("ablation_trainer-*-py3-none-any.whl")
+    return file
+
+
+def test_the_wheel_holds_every_yaml_and_both_packages(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"trainer/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")} <= names
+    assert {"trainer/__main__.py", "trainer/completion.bash", "hydra_plugins/trainer_study/__init__.py"} <= names
+    assert not [name for name in names if name.startswith(("tests", "conf", "outputs"))]
+
+
+def test_the_wheel_runs_from_any_folder(wheel, in_empty_folder):
+    site = in_empty_folder / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    entry = (site / "ablation_trainer-0.1.0.dist-info" / "entry_points.txt").read_text()
+    assert "trainer = trainer.__main__:main" in entry
+    (in_empty_folder / "elsewhere").mkdir()
+    script = "import sys; from trainer.__main__ import main; sys.exit(main())"
+    arguments = ["dataset=digits", "epochs=1", "wandb.mode=disabled"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        check=False,
+        cwd=in_empty_folder / "elsewhere",
+        env=clean_environment(PYTHONPATH=str(site)),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (folder,) = (in_empty_folder / "elsewhere" / "outputs").iterdir()
+    assert (folder / "best.pt").is_file()
+
+
+def readme_commands():
+    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("python -m trainer")]
+
+
+@pytest.mark.parametrize("command", readme_commands())
+def test_every_command_of_the_readme_is_a_run_that_could_start(command, capsys):
+    arguments = shlex.split(command)[3:]
+    if arguments == ["--help"]:
+        return
+    if arguments[0].startswith("resume="):
+        Path("outputs/<run>").mkdir(parents=True)
+        Path("outputs/<run>/config.yaml").write_text(yaml.safe_dump(compose([])[0].tree(), sort_keys=False))
+    assert compose(arguments) or capsys.readouterr().out
+
+
+def test_the_readme_lists_every_option():
+    table = README.partition("<!-- options")[2].partition("<!-- /options -->")[0]
+    for group in (*GROUPS, "experiment"):
+        for name, text in options(group):
+            assert f"| {group} | `{name.removesuffix(' *')}` | {text} |" in table, "run scripts/list_options.py"
+
+
+def test_the_two_commands_are_in_the_readme():
+    commands = re.findall(r"^python3 -m venv .*$", README, flags=re.MULTILINE)
+    assert len(commands) == 2
+    assert commands[0].endswith("python -m trainer dataset=digits")
+    assert commands[1].endswith("python -m pytest -q")

@@ -1,0 +1,243 @@
+"""One run from the command to its record: files, resume, Ctrl-C, exit codes, the depth of the call."""
+
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import QUICK, ROOT, clean_environment, metrics, program, quick, timeless
+
+from trainer import checkpoint
+from trainer.commandline import compose
+from trainer.errors import ConfigError, RunError
+from trainer.run import train
+
+KEYS = ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch_seconds"]
+
+
+def same_state(one, other):
+    """Equal to the bit, through dictionaries and lists."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same_state(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same_state, one, other))
+    return one == other or repr(one) == repr(other) == "nan"
+
+
+def test_a_run_leaves_its_record(in_empty_folder):
+    result = quick("output_dir=here", "optimizer=momentum", "validate_every=2", "epochs=3")
+    folder = in_empty_folder / "here"
+    assert result.folder == Path("here")
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        ["best.pt", "config.yaml", "environment.json", "last.pt", "metrics.jsonl"]
+    )
+    rows = metrics(folder)
+    assert all(set(KEYS) <= set(row) for row in rows)
+    assert [row["validation_loss"] is None for row in rows] == [True, False, False]
+    assert 0 < rows[1]["validation_accuracy"] < 1
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["optimizer"] == {"name": "momentum", "momentum": 0.9, "dampening": 0.0}
+    (stamp,) = json.loads((folder / "environment.json").read_text())
+    assert stamp["packages"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert (stamp["device"], stamp["seed"], len(stamp["run_id"])) == ("cpu", 0, 8)
+    best = checkpoint.load(folder / "best.pt")
+    assert (best["epoch"], best["classes"], best["shape"]) == (result.best_epoch, list("0123456789"), [1, 32, 32])
+    assert best["config"] == config | {"output_dir": "here"}
+
+
+def test_the_digits_are_learnt(in_empty_folder):
+    assert quick("epochs=30").best_validation_accuracy >= 0.965
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    runs = [quick(f"output_dir={name}", f"seed={seed}") for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    states = [checkpoint.load(run.folder / "last.pt")["trainer"] for run in runs]
+    assert same_state(states[0], states[1])
+    assert not same_state(states[0]["model"], states[2]["model"])
+    assert timeless(runs[0].folder) == timeless(runs[1].folder)
+
+
+TECHNIQUES = ("augmentation=[flip,crop]", "dropout=0.3", "scheduler=plateau", "regularization=ema", "optimizer=adam")
+
+
+@pytest.mark.parametrize("stopped", [1, 2, 3])
+def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(stopped):
+    quick("output_dir=whole", "epochs=4", *TECHNIQUES)
+    quick("output_dir=parts", f"epochs={stopped}", *TECHNIQUES)
+    (run,) = compose(["resume=parts", "epochs=4"])
+    train(run)
+    for name in ("best.pt", "last.pt"):
+        whole, parts = (checkpoint.load(Path(folder) / name) for folder in ("whole", "parts"))
+        for state in (whole, parts):
+            state.pop("config")
+        assert same_state(whole, parts), name
+    assert timeless(Path("whole")) == timeless(Path("parts"))
+
+
+def test_a_kill_between_the_metrics_and_the_checkpoint_loses_and_repeats_nothing(monkeypatch):
+    quick("output_dir=whole", "epochs=3")
+    real = checkpoint.save
+
+    def killed(path, state):
+        if path.name == "last.pt" and state["trainer"]["epoch"] == 2:
+            raise SystemError("killed here")
+        real(path, state)
+
+    monkeypatch.setattr(checkpoint, "save", killed)
+    with pytest.raises(SystemError):
+        quick("output_dir=killed", "epochs=3")
+    monkeypatch.setattr(checkpoint, "save", real)
+    with Path("killed/metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "train_lo')  # a torn last line
+    train(compose(["resume=killed"])[0])
+    assert timeless(Path("killed")) == timeless(Path("whole"))
+    assert [row["epoch"] for row in metrics(Path("killed"))] == [1, 2, 3]
+
+
+def test_resume_changes_only_what_it_may(capsys):
+    quick("output_dir=run", "optimizer=sgd")
+    with pytest.raises(ConfigError) as caught:
+        compose(["resume=run", "lr=0.1"])
+    assert str(caught.value) == (
+        "lr: a run that goes on keeps its settings. Accepted beside resume=: epochs, early_stop_patience, device,"
+        " data_dir, wandb"
+    )
+    (run,) = compose(["resume=run", "epochs=3", "wandb.name=again"])
+    assert (run.optimizer.name, run.epochs, run.wandb.name, run.wandb.mode) == ("sgd", 3, "again", "disabled")
+    train(compose(["resume=run"])[0])
+    assert (
+        "run is complete: 2 of 2 epochs. To train on: python -m trainer resume=run epochs=4" in capsys.readouterr().out
+    )
+
+
+def test_an_early_stopped_run_says_so_and_how_to_go_on(capsys):
+    result = quick("output_dir=run", "epochs=9", "early_stop_patience=1", "early_stop_min_delta=10.0")
+    assert result.epochs == 2
+    printed = capsys.readouterr().out
+    assert "Stopped early: 1 validations without progress." in printed
+    assert "python -m trainer resume=run early_stop_patience=null" in printed
+    (run,) = compose(["resume=run", "early_stop_patience=null", "epochs=3"])
+    assert train(run).epochs == 3
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    quick("output_dir=run")
+    path = Path("run/last.pt")
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(RunError, match=r"run/last.pt cannot be read as a checkpoint: "):
+        train(compose(["resume=run", "epochs=3"])[0])
+    torch.save({"format_version": 99}, path)
+    with pytest.raises(RunError, match=r"run/last.pt has format version 99; this trainer reads 1"):
+        train(compose(["resume=run", "epochs=3"])[0])
+    torch.save([1], path)
+    with pytest.raises(RunError, match=r"run/last.pt is not a checkpoint of this trainer"):
+        train(compose(["resume=run", "epochs=3"])[0])
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path):
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"value": 1})
+    with pytest.raises(Exception, match="pickle"):
+        checkpoint.save(path, {"value": lambda: None})
+    assert checkpoint.load(path)["value"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_folder_that_holds_something_is_refused_before_data_is_read():
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("do not touch")
+    with pytest.raises(ConfigError) as caught:
+        quick("output_dir=mine", "dataset=image_folder", "data_dir=nowhere")
+    assert str(caught.value) == "output_dir=mine: is not empty. Name another folder, or go on with resume=mine"
+    assert [p.name for p in Path("mine").iterdir()] == ["thesis.txt"]
+
+
+def test_runs_of_the_same_second_get_folders_of_their_own(monkeypatch):
+    import trainer.run
+
+    class Stopped(trainer.run.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
+
+    monkeypatch.setattr(trainer.run, "datetime", Stopped)
+    names = [quick("epochs=1").folder.name for _ in range(3)]
+    stem = "2026-01-02_03-04-05_digits_lecture_cnn_adam"
+    assert names == [stem, f"{stem}_2", f"{stem}_3"]
+
+
+def test_a_run_that_fails_is_one_line_with_exit_code_1(in_empty_folder):
+    done = program(*QUICK, "lr=1e30", "output_dir=run", cwd=in_empty_folder)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "trainer: the training loss is nan in epoch 1, step 2 of 19 (learning rate about 1e+30). A smaller lr or"
+        " regularization=gradient_clipping usually helps. Saved: no whole epoch, in run\n"
+    )
+
+
+def test_a_multirun_goes_on_after_a_failure_and_says_so(in_empty_folder):
+    done = program("-m", *QUICK, "lr=0.001,1e30,0.01", cwd=in_empty_folder)
+    assert done.returncode == 1
+    assert done.stdout.count("Validation accuracy") == 2
+    assert done.stderr.count("the training loss is nan") == 1
+    assert len(list((in_empty_folder / "outputs").iterdir())) == 3
+
+
+def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):
+    done = program(*QUICK, "output_dir=run", cwd=in_empty_folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[3:6]] == ["epoch", "1/2", "2/2"]
+    assert "\x1b" not in done.stdout and "━" not in done.stdout
+    assert lines[-1] == "  To train on          python -m trainer resume=run epochs=4"
+    assert max(map(len, lines)) < 130
+
+
+def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(in_empty_folder):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer", *QUICK, "epochs=10000", "early_stop_patience=null", "output_dir=run"],
+        cwd=in_empty_folder,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    record = in_empty_folder / "run" / "metrics.jsonl"
+    give_up = time.monotonic() + 60
+    while not (record.is_file() and record.read_text().count("\n") >= 3) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
+    saved = checkpoint.load(in_empty_folder / "run" / "last.pt")["trainer"]["epoch"]
+    assert saved >= 3
+    assert out.splitlines()[-1] == (f"Stopped: {saved} of 10000 epochs, saved. To go on: python -m trainer resume=run")
+
+
+def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeypatch, in_empty_folder):
+    """The house's own measure of a visible loop (frames and source lines of the functions on the way)."""
+    import trainer.__main__
+
+    seen = []
+
+    def look(self, *args, **kwargs):
+        frames = [frame for frame in inspect.stack() if Path(frame.filename).is_relative_to(ROOT / "trainer")]
+        seen.extend((frame.function, len(inspect.getsourcelines(frame.frame.f_code)[0])) for frame in frames)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.optim.Adam, "step", look)
+    monkeypatch.setattr(sys, "argv", ["trainer", *QUICK])
+    with pytest.raises(SystemExit) as caught:
+        trainer.__main__.main()
+    assert caught.value.code == 130
+    assert [name for name, _ in seen] == ["do_train", "train_loop", "train", "main"]
+    assert sum(lines for _, lines in seen) <= 250

@@ -1,0 +1,85 @@
+"""What W&B is told, read back from the real client's own files; what happens without a server or a key."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import metrics, program, quick
+
+OFFLINE = "wandb.mode=offline"
+
+
+def inspected(folder: Path) -> dict:
+    """The offline run as W&B's own tool reads it (which leaves with the exit code of that run)."""
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(run)]
+    return json.loads(subprocess.run(command, check=False, capture_output=True, text=True).stdout)
+
+
+def test_the_offline_run_holds_names_config_and_metrics():
+    names = ["wandb.project=p", "wandb.group=g", "wandb.name=n", "wandb.tags=[one,two]", "wandb.notes='some notes'"]
+    result = quick(OFFLINE, "output_dir=run", "optimizer=rmsprop", *names)
+    seen = inspected(result.folder)
+    assert (seen["project"], seen["name"], seen["notes"], seen["tags"]) == ("p", "n", "some notes", ["one", "two"])
+    assert (seen["exit_code"], seen["state"], seen["step"]) == (0, "finished", 2)
+    assert seen["config"]["optimizer"]["alpha"] == 0.99
+    assert seen["config"]["batch_size"] == 64
+    last = metrics(result.folder)[-1]
+    for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch"):
+        assert seen["summary"][key] == pytest.approx(last[key]), key
+    assert seen["summary"]["best_epoch"] == result.best_epoch
+
+
+def test_a_failed_run_has_exit_code_1(in_empty_folder):
+    from trainer.errors import RunError
+
+    with pytest.raises(RunError):
+        quick(OFFLINE, "output_dir=run", "lr=1e30")
+    assert inspected(Path("run"))["exit_code"] == 1
+
+
+def test_wandb_changes_no_result():
+    with_it, without = quick(OFFLINE, "output_dir=a"), quick("output_dir=b")
+    assert with_it.best_validation_loss == without.best_validation_loss
+    assert not (without.folder / "wandb").exists()
+
+
+def test_online_without_a_key_goes_offline_with_one_warning(in_empty_folder):
+    done = program(
+        "dataset=digits",
+        "epochs=1",
+        "output_dir=run",
+        "wandb.mode=online",
+        cwd=in_empty_folder,
+        HOME=str(in_empty_folder),
+    )
+    assert done.returncode == 0
+    assert done.stderr == (
+        "trainer: warning: W&B is recorded offline instead: no API key is configured (wandb login)."
+        " Upload it later: wandb sync run/wandb/offline-run-*\n"
+    )
+    assert inspected(in_empty_folder / "run")["exit_code"] == 0
+
+
+def test_online_without_a_server_goes_offline_with_one_warning(in_empty_folder):
+    started = time.monotonic()
+    done = program(
+        "dataset=digits",
+        "epochs=1",
+        "output_dir=run",
+        "wandb.mode=online",
+        cwd=in_empty_folder,
+        WANDB_API_KEY="0" * 40,
+        WANDB_BASE_URL="http://127.0.0.1:9",
+        HOME=str(in_empty_folder),
+    )
+    assert time.monotonic() - started < 60  # left alone, the client waits for 100 seconds
+    assert done.returncode == 0
+    assert done.stderr == (
+        "trainer: warning: W&B is recorded offline instead: 127.0.0.1:9 cannot be reached (Connection refused)."
+        " Upload it later: wandb sync run/wandb/offline-run-*\n"
+    )
+    assert inspected(in_empty_folder / "run")["exit_code"] == 0
