@@ -49,6 +49,8 @@ MISTAKES = {
     "~lr": "lr: no value is given (command line); it must be a number above 0",
     "lr=0.1,0.2": "lr=0.1,0.2 (command line): several values need -m, as in: python -m trainer -m lr=0.1,0.2",
     "lr=[1,": "lr=[1, (command line): cannot be read as key=value",
+    "output_dir=runs(1)": "output_dir=runs(1) (command line): cannot be read as key=value; if it is a text, quote it"
+    " twice: 'output_dir=\"runs(1)\"'",
     "lr=${nope}": "lr: Interpolation key 'nope' not found",
     "dropout=1.5": "dropout=1.5 (command line): must be a number of at least 0 and below 1",
     "decay=biases": "decay='biases' (command line): must be one of weights, all",

@@ -69,8 +69,8 @@ def test_every_command_of_the_readme_is_a_run_that_could_start(command, capsys):
     if arguments == ["--help"]:
         return
     if arguments[0].startswith("resume="):
-        Path("outputs/<run>").mkdir(parents=True)
-        Path("outputs/<run>/config.yaml").write_text(yaml.safe_dump(compose([])[0].tree(), sort_keys=False))
+        Path("outputs/RUN").mkdir(parents=True)
+        Path("outputs/RUN/config.yaml").write_text(yaml.safe_dump(compose([])[0].tree(), sort_keys=False))
     assert compose(arguments) or capsys.readouterr().out
 
 

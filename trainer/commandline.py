@@ -147,8 +147,9 @@ def _complaints(arguments: Sequence[str]) -> Iterator[None]:
     except MissingConfigException as error:
         raise ConfigError(_missing_option(error, arguments)) from None
     except OverrideParseException as error:
-        given = str(error.override).lstrip("+")
-        raise ConfigError(f"{given} (command line): cannot be read as key=value") from None
+        key, equals, value = str(error.override).lstrip("+").partition("=")
+        quoted = f"; if it is a text, quote it twice: '{key}=\"{value}\"'" if value[:1] not in ("", "[", "{") else ""
+        raise ConfigError(f"{key}{equals}{value} (command line): cannot be read as key=value{quoted}") from None
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_mistake(error, "a YAML file")) from None
     except (HydraException, OmegaConfBaseException, ValueError) as error:

@@ -16,7 +16,7 @@ Compare how neural networks are trained.
   python -m trainer optimizer=adam weight_decay=0.002      the lecture's network on CIFAR-10
   python -m trainer 'augmentation=[flip,crop]' optimizer.betas='[0.9,0.99]'
   python -m trainer -m optimizer=sgd,adam seed=0,1,2       every combination, one run after another
-  python -m trainer resume=outputs/<run> epochs=60         go on with a run
+  python -m trainer resume=outputs/RUN epochs=60         go on with a run
 
   -m, --multirun          several values for a setting, separated by commas
   --cfg job               print the whole run with every option's value, and stop
