@@ -77,6 +77,7 @@ CONTRADICTIONS = {
     "scheduler.warmup_epochs=30": "scheduler.warmup_epochs=30.0 leaves nothing of epochs=30",
     "dataset.fold=3 dataset.folds=3": "dataset.fold=3 needs dataset.folds=N with N above 3",
     "dataset.folds=5": "dataset.folds=5 needs dataset.fold=0 … 4: the part to validate on",
+    "experiment=dropout": "experiment=dropout compares several runs: python -m trainer -m experiment=dropout",
     "-m seed=0,1 output_dir=here": "output_dir=here: 2 runs cannot share one folder; leave it out",
     "-m optimizer=sgd,adm": "optimizer=adm (command line): there is no such optimizer. Did you mean adam?"
     f" Accepted: {OPTIMIZERS}",
@@ -207,6 +208,41 @@ def test_listed_techniques_keep_their_order():
 def test_multirun_composes_every_combination():
     runs = compose(["-m", "optimizer=sgd,adam", "seed=range(3)"])
     assert [(run.optimizer.name, run.seed) for run in runs] == [(o, s) for o in ("sgd", "adam") for s in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "seen"),
+    {
+        "optimizers": ["sgd 0.001", "momentum 0.001", "nesterov 0.001", "adagrad 0.001", "rmsprop 0.001", "adam 0.001"],
+        "optimizers_tuned": [
+            "sgd 0.1",
+            "momentum 0.02",
+            "nesterov 0.02",
+            "adagrad 0.01",
+            "rmsprop 0.001",
+            "adam 0.001",
+        ],
+        "learning_rates": ["adam 0.1", "adam 0.01", "adam 0.001", "adam 0.0001", "adam 1e-05"],
+    }.items(),
+)
+def test_an_experiment_brings_its_axes_or_arms(experiment, seen):
+    runs = compose(["-m", f"experiment={experiment}"])
+    assert [f"{run.optimizer.name} {run.lr}" for run in runs] == seen
+    assert {run.wandb.project.startswith("cnn_cifar10_with_") for run in runs} == {True}
+
+
+def test_what_is_typed_replaces_an_axis_and_a_setting_in_every_arm():
+    assert [run.weight_decay for run in compose(["-m", "experiment=weight_decay", "weight_decay=0.5,0.6"])] == [
+        0.5,
+        0.6,
+    ]
+    assert {run.lr for run in compose(["-m", "experiment=optimizers_tuned", "lr=0.3"])} == {0.3}
+    assert len(compose(["-m", "experiment=optimizers_tuned", "seed=0,1"])) == 12
+
+
+def test_the_lectures_augmentation_arm_trains_twice_as_long_and_the_fair_one_does_not():
+    assert [run.epochs for run in compose(["-m", "experiment=augmentation_lecture"])] == [30, 60]
+    assert [run.epochs for run in compose(["-m", "experiment=augmentation"])] == [30, 30]
 
 
 @pytest.mark.parametrize("start", [["trainer"], [sys.executable, "-m", "trainer"]])

@@ -17,19 +17,23 @@ def main() -> None:
         runs = compose(arguments)
         if not runs:
             return None
-        from trainer.run import (
-            train,
-        )  # late: a mistake is told, and a name completed, without waiting for torch
+        # Imported late: a mistake is told, and a name completed, without waiting for torch.
+        from trainer.console import fail, say, waiting
+
+        with waiting("Loading torch"):
+            from trainer.run import train
 
         failed = 0
         for number, run in enumerate(runs, 1):
             if len(runs) > 1:
-                print(f"\nRun {number} of {len(runs)}", flush=True)
+                say(f"\nRun {number} of {len(runs)}", "bold")
             try:
                 train(run)
             except (RunError, OSError) as error:
                 failed += 1
-                print(f"trainer: {error}", file=sys.stderr)
+                fail(error)
+        if len(runs) > 1:
+            say(f"\n{len(runs) - failed} of {len(runs)} runs done, {failed} failed", "bold")
         sys.exit(1 if failed else 0)
     except ConfigError as error:
         print(f"trainer: {error}", file=sys.stderr)

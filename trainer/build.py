@@ -12,7 +12,7 @@ from trainer.data.resident import Resident, statistics
 from trainer.errors import ConfigError
 from trainer.randomness import derive
 from trainer.seams import Augment, Seams, join
-from trainer.techniques.model import InputScaling, Slots
+from trainer.techniques.model import InputScaling, MultiTask, Slots
 from trainer.training import ClassificationTrainer, EarlyStopping, Watch, unwatched
 
 
@@ -34,7 +34,7 @@ def build_model(config: RunConfig, images: Images) -> nn.Module:
     torch.manual_seed(derive(config.seed, "init"))
     activation = config.activation.function()()
     slots = Slots(activation, config.normalization.function(), config.dropout)
-    network = config.model.function()(images.shape, len(images.classes), slots)
+    network = config.model.function()(images.shape, images.classes, slots)
     initialize = config.init.function()
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -64,6 +64,7 @@ def build_trainer(
     schedule = config.scheduler.shared_function()(
         config.scheduler.function(), optimizer, config.lr, config.epochs, len(train)
     )
+    auxiliary = [Seams(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, MultiTask)]
     augments = [_augment(choice.function(), len(training.classes)) for choice in config.augmentation]
     regularizations = [choice.function()(model) for choice in config.regularization]
     return ClassificationTrainer(
@@ -74,11 +75,15 @@ def build_trainer(
         Resident(validation, config.batch_size, device),
         epochs=config.epochs,
         seed=config.seed,
-        seams=join([*(Seams(augment=augment) for augment in augments), *regularizations]),
+        seams=join([*(Seams(augment=augment) for augment in augments), *regularizations, *auxiliary]),
         validate_every=config.validate_every,
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),
         watch=watch,
     )
+
+
+def _auxiliary(network: MultiTask) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda _logits, labels: network.auxiliary_loss(labels)
 
 
 def _augment(function: Callable[..., tuple[Tensor, Tensor]], classes: int) -> Augment:

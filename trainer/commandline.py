@@ -12,6 +12,7 @@ import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
@@ -56,7 +57,7 @@ def compose(arguments: Sequence[str]) -> list[RunConfig]:
 def _run_hydra(arguments: Sequence[str]) -> list[Job]:
     """Hydra with a task that only collects what was composed: the runs start when all of them are known."""
     keys = tuple(argument.lstrip("+~").partition("=")[0] for argument in arguments)
-    jobs: list[Job | OmegaConfBaseException] = []
+    jobs: list[Job | Exception] = []
     task = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(
         lambda tree: jobs.append(_job(tree, keys))
     )
@@ -74,10 +75,15 @@ def _run_hydra(arguments: Sequence[str]) -> list[Job]:
     return [job for job in jobs if isinstance(job, Job)]
 
 
-def _job(tree: DictConfig, overrides: tuple[str, ...]) -> Job | OmegaConfBaseException:
+def _job(tree: DictConfig, overrides: tuple[str, ...]) -> Job | Exception:
+    state = HydraConfig.get()
+    sweeps = state.sweeper.get("params") or state.sweeper.get("arms")
+    if sweeps and state.mode == RunMode.RUN:
+        name = state.runtime.choices.get("experiment")
+        return ConfigError(f"experiment={name} compares several runs: python -m trainer -m experiment={name}")
     files = [
         f"{group}/{option}.yaml"
-        for group, chosen in HydraConfig.get().runtime.choices.items()
+        for group, chosen in state.runtime.choices.items()
         for option in ([chosen] if isinstance(chosen, str) else chosen or [])
         if not group.startswith("hydra/")
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ REFRESH_SECONDS = 0.1
 
 def say(message: str, style: str | None = None) -> None:
     out.print(Text(message, style=style or ""))
+
+
+def fail(error: Exception) -> None:
+    err.print(Text(f"trainer: {error}", style="red"))
+
+
+def waiting(description: str) -> Status:
+    """Use as a context around what takes a second or more: a spinner on the terminal, nothing in a file."""
+    return err.status(description)
 
 
 def warn(message: str) -> None:

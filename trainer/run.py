@@ -44,17 +44,18 @@ def train(config: RunConfig) -> Result:
     Raises ConfigError before anything is written and RunError after that; Ctrl-C keeps the last whole epoch.
     """
     device, folder, display = pick_device(config.device), _planned_folder(config), EpochDisplay(config.epochs)
+    _announce(config, device)
     images = config.dataset.function()(Path(config.data_dir).expanduser(), "train")
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     trainer = build_trainer(config, training, validation, device, display.watch)
     folder = _restore(trainer, folder) if config.resume else _create(folder, config)
     if trainer.finished:
-        say(f"{folder} is complete: {_state(trainer)}. To train on: {_again(folder, f'epochs={2 * trainer.epoch}')}")
+        say(f"{folder} is complete: {_state(trainer)}. To train on: {_longer(trainer, folder)}")
         return _result(trainer, folder)
     run_id = _write_setting(config, device, folder)
     metrics, started = MetricsFile(folder, trainer.epoch), time.perf_counter()
     portrait = {"config": config.tree(), "classes": list(images.classes), "shape": list(images.shape)}
-    _introduce(config, trainer, training, folder, device)
+    _introduce(config, trainer, images, folder)
     try:
         with wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror, display:
             for report in trainer.train_loop():
@@ -126,19 +127,17 @@ def _write_setting(config: RunConfig, device: torch.device, folder: Path) -> str
     return run_id
 
 
-def _introduce(
-    config: RunConfig, trainer: ClassificationTrainer, training: Images, folder: Path, device: torch.device
-) -> None:
-    channels, height, width = training.shape
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+def _announce(config: RunConfig, device: torch.device) -> None:
     threads = f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else ""
-    say(
-        f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, on {device}{threads}",
-        "bold",
-    )
+    say(f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, on {device}{threads}", "bold")
+
+
+def _introduce(config: RunConfig, trainer: ClassificationTrainer, images: Images, folder: Path) -> None:
+    channels, height, width = images.shape
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     say(
         f"{len(trainer.train.labels)} training and {len(trainer.validation.labels)} validation images"
-        f" {channels}×{height}×{width}, {len(training.classes)} classes; {parameters} parameters;"
+        f" {channels}×{height}×{width}, {len(images.classes)} classes; {parameters} parameters;"
         f" {len(trainer.train)} steps an epoch of up to {config.batch_size} images"
     )
     say(f"Folder: {folder}" + (f", going on after epoch {trainer.epoch}" if trainer.epoch else ""))

@@ -16,6 +16,7 @@ class TrainerStudySweeper(StudySweeper, Sweeper):
 class TrainerStudyConf:
     _target_: str = "hydra_plugins.trainer_study.TrainerStudySweeper"
     params: dict[str, str] | None = None
+    arms: list[str] | None = None
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="trainer_study", node=TrainerStudyConf, provider="trainer")

@@ -11,10 +11,15 @@ from omegaconf import DictConfig, open_dict, read_write
 
 
 class StudySweeper:
-    """Hydra's grid syntax (commas, range, choice, glob), `hydra.sweeper.params` from an experiment included."""
+    """Hydra's grid syntax (commas, range, choice, glob), and what an experiment brings along.
 
-    def __init__(self, params: dict[str, str] | None = None) -> None:
-        self.params = params or {}
+    `params` are axes, each a setting and its values; `arms` are the values of one axis that changes several
+    settings at once, each a text such as "optimizer=sgd lr=0.1". Every combination becomes a job. What is typed on
+    the command line comes last: it replaces an axis, and a setting in every arm.
+    """
+
+    def __init__(self, params: dict[str, str] | None = None, arms: list[str] | None = None) -> None:
+        self.params, self.arms = params or {}, arms or []
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.loader, self.task_function, self.config = hydra_context.config_loader, task_function, config
@@ -24,9 +29,10 @@ class StudySweeper:
         typed = {argument.lstrip("+").partition("=")[0] for argument in arguments}
         axes = [f"{key}={value}" for key, value in self.params.items() if key not in typed]
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides([*axes, *arguments])
-        (jobs,) = BasicSweeper.split_arguments(overrides, None)
+        (grid,) = BasicSweeper.split_arguments(overrides, None)
+        jobs = [[*arm.split(), *job] for arm in self.arms or [""] for job in grid]
         for number, job in enumerate(jobs):
-            config = self.loader.load_sweep_config(self.config, list(job))
+            config = self.loader.load_sweep_config(self.config, job)
             with open_dict(config):
                 config.hydra.job.id = config.hydra.job.num = number
             HydraConfig.instance().set_config(config)
