@@ -1,5 +1,6 @@
 """`python -m trainer …`: the arguments, the runs they ask for, the exit code."""
 
+import os
 import sys
 
 from trainer.commandline import compose
@@ -17,9 +18,12 @@ def main() -> None:
         runs = compose(arguments)
         if not runs:
             return None
-        # Imported late: a mistake is told, and a name completed, without waiting for torch.
+        # torch's threads wait for each other in a busy loop, unless told otherwise before it is imported: on a
+        # machine that has other work to do as well, a training of 2 s was seen to take 30 s.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from trainer.console import fail, say, waiting
 
+        # Imported late: a mistake is told, and a name completed, without waiting for torch.
         with waiting("Loading torch"):
             from trainer.run import train
 

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -139,18 +140,23 @@ def _choice(group: str, name: Any, options: Any, path: tuple[str, ...], origin: 
         raise ConfigError(unknown(f"{group}={name}", str(name), accepted, where, f"there is no such {group}"))
     if not isinstance(options, Mapping | None):
         raise ConfigError(f"{'.'.join(path)}={options!r} ({origin(path)}): must hold the options of {name}")
-    fields: dict[str, Any] = {
-        key: (kind, ... if default is REQUIRED else default)
-        for key, (kind, default) in {**accepted[name], **shared}.items()
-    }
-    schema = create_model(name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
-    checked = dict(_validate(schema, options or {}, path, name, origin))
+    checked = dict(_validate(_schema(group, name), options or {}, path, name, origin))
     return Choice(
         group,
         name,
         {key: value for key, value in checked.items() if key not in shared},
         {key: value for key, value in checked.items() if key in shared},
     )
+
+
+@cache
+def _schema(group: str, name: str) -> type[BaseModel]:
+    """The options of one technique, those of its whole group included."""
+    parameters = {**techniques(group)[name], **shared_parameters(group)}
+    fields: dict[str, Any] = {
+        key: (kind, ... if default is REQUIRED else default) for key, (kind, default) in parameters.items()
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
 
 
 def _validate(
