@@ -75,6 +75,7 @@ CONTRADICTIONS = {
     "validate_every=50 epochs=20": "validate_every=50 is more than epochs=20: early stopping would never look;"
     " lower it or set early_stop_patience=null",
     "scheduler.warmup_epochs=30": "scheduler.warmup_epochs=30.0 leaves nothing of epochs=30",
+    "scheduler=cosine scheduler.minimum=0.1": "scheduler.minimum=0.1 is above lr=0.001",
     "dataset.fold=3 dataset.folds=3": "dataset.fold=3 needs dataset.folds=N with N above 3",
     "dataset.folds=5": "dataset.folds=5 needs dataset.fold=0 … 4: the part to validate on",
     "experiment=dropout": "experiment=dropout compares several runs: python -m trainer -m experiment=dropout",

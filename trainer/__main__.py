@@ -18,9 +18,10 @@ def main() -> None:
         runs = compose(arguments)
         if not runs:
             return None
-        # torch's threads wait for each other in a busy loop, unless told otherwise before it is imported: on a
-        # machine that has other work to do as well, a training of 2 s was seen to take 30 s.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # torch's threads wait for each other in a busy loop. Where the machine has other work to do they wait for
+        # long: two trainings at once on two cores ran at a tenth of the speed of one. This many turns, told before
+        # torch is imported, cost nothing alone and keep half the speed each (measured, libgomp, batch 512).
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         from trainer.console import fail, say, waiting
 
         # Imported late: a mistake is told, and a name completed, without waiting for torch.

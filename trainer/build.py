@@ -10,6 +10,7 @@ from trainer.console import warn
 from trainer.data.images import Images
 from trainer.data.resident import Resident, statistics
 from trainer.errors import ConfigError
+from trainer.parameters import weights
 from trainer.randomness import derive
 from trainer.seams import Augment, Seams, join
 from trainer.techniques.model import InputScaling, MultiTask, Slots
@@ -43,10 +44,10 @@ def build_model(config: RunConfig, images: Images) -> nn.Module:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, decay: str) -> list[dict[str, object]]:
-    """Decayed and undecayed parameters: biases and normalization scales are not decayed, unless `decay` is "all"."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    decayed = [p for p in parameters if decay == "all" or p.ndim > 1]
-    spared = [p for p in parameters if decay != "all" and p.ndim <= 1]
+    """Decayed and undecayed parameters: only weights are decayed, unless `decay` is "all"."""
+    decayed = list(model.parameters()) if decay == "all" else weights(model)
+    chosen = set(map(id, decayed))
+    spared = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
     groups: list[dict[str, object]] = [{"params": decayed, "weight_decay": weight_decay}]
     return [*groups, {"params": spared, "weight_decay": 0.0}] if spared else groups
 

@@ -207,7 +207,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_contradictions(run: RunConfig) -> None:
     """Options that are each right and cannot be meant together."""
     fold, folds = run.dataset.shared["fold"], run.dataset.shared["folds"]
-    warmup = run.scheduler.shared["warmup_epochs"]
+    warmup, minimum = run.scheduler.shared["warmup_epochs"], run.scheduler.options.get("minimum", 0.0)
     contradictions = {
         "normalization=batch needs batch_size of at least 2: one image has no batch statistics": (
             run.normalization.name == "batch" and run.batch_size == 1
@@ -217,6 +217,7 @@ def _refuse_contradictions(run: RunConfig) -> None:
             run.early_stop_patience is not None and run.validate_every > run.epochs
         ),
         f"scheduler.warmup_epochs={warmup} leaves nothing of epochs={run.epochs}": warmup >= run.epochs,
+        f"scheduler.minimum={minimum} is above lr={run.lr}": minimum > run.lr,
         f"dataset.fold={fold} needs dataset.folds=N with N above {fold}": (
             fold is not None and (folds is None or fold >= folds)
         ),

@@ -11,7 +11,7 @@ from trainer.techniques.scheduler import Plateau, Rule
 
 
 class Schedule:
-    """The rate in step t (from 0): lr·(t + 1)/W in the W warm-up steps, then the rule from its own beginning."""
+    """The rate in step t (from 0): in W warm-up steps (t + 1)/W of what the rule begins with, then the rule."""
 
     def __init__(self, optimizer: Optimizer, rule: Rule, steps_per_epoch: int, warmup_steps: int = 0) -> None:
         self.optimizer, self.rule = optimizer, rule
@@ -65,7 +65,7 @@ def warm_up(
 ) -> Schedule:
     """The chosen rule behind a linear warm-up of so many epochs or steps; the rule gets the epochs that remain.
 
-    Raises ConfigError if both are given or nothing remains.
+    Raises ConfigError if both are given, if nothing remains, or if the rule starts at zero.
     """
     if warmup_epochs and warmup_steps:
         raise ConfigError("scheduler.warmup_epochs and scheduler.warmup_steps: give one of them")
@@ -74,4 +74,7 @@ def warm_up(
         raise ConfigError(
             f"scheduler: a warm-up of {steps} steps leaves nothing of the run's {epochs * steps_per_epoch}"
         )
-    return Schedule(optimizer, build(lr, epochs - steps / steps_per_epoch), steps_per_epoch, steps)
+    rule = build(lr, epochs - steps / steps_per_epoch)
+    if steps and rule(0.0) == 0:
+        raise ConfigError("scheduler: this schedule starts at 0, so a warm-up has nothing to climb to; set its minimum")
+    return Schedule(optimizer, rule, steps_per_epoch, steps)

@@ -125,9 +125,15 @@ def _uniform(images: Tensor, draw: Generator, low: float, high: float) -> Tensor
 
 
 def _beta(images: Tensor, draw: Generator, alpha: float) -> Tensor:
-    """[N] draws from Beta(α, α); torch's own sampler takes no generator, so two Gamma draws make one."""
-    gammas = torch._standard_gamma(torch.full((2, len(images)), alpha, device=images.device), generator=draw)
-    return gammas[0] / gammas.sum(0).clamp(min=torch.finfo(gammas.dtype).tiny)
+    """[N] draws from Beta(α, α) as Γ₁ / (Γ₁ + Γ₂); torch's own sampler takes no generator.
+
+    In logarithms, log Γ(α) = log Γ(α + 1) + log(1 − U) / α: for a small α the draws themselves would underflow.
+    """
+    shape = (2, len(images))
+    gammas = torch._standard_gamma(torch.full(shape, alpha + 1, device=images.device), generator=draw)
+    uniform = torch.rand(shape, generator=draw, device=images.device)
+    logs = gammas.log() + torch.log1p(-uniform) / alpha  # 1 − U is never 0
+    return (logs[0] - logs[1]).sigmoid()
 
 
 def _box(images: Tensor, draw: Generator, size: Tensor) -> Tensor:

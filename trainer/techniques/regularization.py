@@ -1,6 +1,6 @@
 """Techniques against overfitting that act on a training step; several at once, in the order of the list.
 
-"Weights" are the parameters with two or more dimensions: biases and normalization scales are left alone.
+"Weights" are those of convolutions and linear layers: biases and normalization are left alone.
 """
 
 import torch
@@ -9,19 +9,22 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainer.kinds import OpenFraction, Positive
+from trainer.parameters import weights
 from trainer.seams import Seams
 
 
 def l1(model: nn.Module, *, strength: Positive = 1e-4) -> Seams:
     """λ‖W‖₁; gradient λ·sgn(W)."""
-    weights = _weights(model)
-    return Seams(penalty=lambda _logits, _labels: strength * torch.stack([w.abs().sum() for w in weights]).sum())
+    matrices = weights(model)
+    return Seams(penalty=lambda _logits, _labels: strength * torch.stack([w.abs().sum() for w in matrices]).sum())
 
 
 def l2(model: nn.Module, *, strength: Positive = 1e-4) -> Seams:
     """(λ/2)‖W‖²; gradient λW."""
-    weights = _weights(model)
-    return Seams(penalty=lambda _logits, _labels: strength / 2 * torch.stack([w.square().sum() for w in weights]).sum())
+    matrices = weights(model)
+    return Seams(
+        penalty=lambda _logits, _labels: strength / 2 * torch.stack([w.square().sum() for w in matrices]).sum()
+    )
 
 
 def gradient_clipping(model: nn.Module, *, max_norm: Positive = 1.0) -> Seams:
@@ -36,11 +39,11 @@ def gradient_clipping(model: nn.Module, *, max_norm: Positive = 1.0) -> Seams:
 
 def max_norm(model: nn.Module, *, limit: Positive = 3.0) -> Seams:
     """Scales each unit's incoming weights back to the norm `limit` after a step. Srebro et al. 2005."""
-    weights = _weights(model)
+    matrices = weights(model)
 
     @torch.no_grad()
     def constrain() -> None:
-        for weight in weights:
+        for weight in matrices:
             norms = weight.flatten(1).norm(dim=1).clamp(min=limit)
             weight.mul_((limit / norms).view(-1, *[1] * (weight.ndim - 1)))
 
@@ -49,14 +52,9 @@ def max_norm(model: nn.Module, *, limit: Positive = 3.0) -> Seams:
 
 def ema(model: nn.Module, *, decay: OpenFraction = 0.99) -> Seams:
     """Evaluates and keeps an exponential moving average of the weights: average ← decay·average + (1 − decay)·W."""
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
-
-    def update() -> None:
-        average.update_parameters(model)
-        for kept, current in zip(average.module.buffers(), model.buffers(), strict=True):
-            kept.copy_(current)  # running statistics are averages already
-
-    return Seams(after_step=update, evaluated=average.module, state={"ema": average})
+    # Without use_buffers the running statistics, which are averages already, are copied.
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    return Seams(after_step=lambda: average.update_parameters(model), evaluated=average.module, state={"ema": average})
 
 
 def label_smoothing(model: nn.Module, *, smoothing: OpenFraction = 0.1) -> Seams:
@@ -71,7 +69,3 @@ def label_smoothing(model: nn.Module, *, smoothing: OpenFraction = 0.1) -> Seams
         return smoothing * (to_uniform - F.cross_entropy(logits, labels))
 
     return Seams(penalty=penalty)
-
-
-def _weights(model: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in model.parameters() if parameter.ndim > 1]

@@ -57,7 +57,7 @@ def plateau(
 
 
 class Plateau:
-    """Multiplies the rate by `factor` when `patience` validations in a row have not improved on the best loss.
+    """Multiplies the rate by `factor` when more than `patience` validations in a row have not improved on the best.
 
     An improvement is one by more than `min_delta`, relative to the best (torch's ReduceLROnPlateau, mode min).
     """
@@ -76,7 +76,7 @@ class Plateau:
             return
         self.waited += 1
         if self.waited > self.patience:
-            self.lr, self.waited = max(self.lr * self.factor, self.minimum), 0
+            self.lr, self.waited = min(self.lr, max(self.lr * self.factor, self.minimum)), 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"lr": self.lr, "best": self.best, "waited": self.waited}
