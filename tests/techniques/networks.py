@@ -23,7 +23,8 @@ def composed(*arguments):
 def network(*arguments, shape=(3, 32, 32), classes=10):
     """An untrained network, the lecture's CNN unless told otherwise, with the scaling of its input in front."""
     pixels = torch.randint(0, 256, (20, *shape), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    images = Images(pixels, torch.arange(20) % classes, tuple(str(number) for number in range(classes)))
+    names = classes if isinstance(classes, tuple) else tuple(str(number) for number in range(classes))
+    images = Images(pixels, torch.arange(20) % len(names), names)
     return build_model(composed(*arguments), images)
 
 
