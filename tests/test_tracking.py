@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import metrics, program, quick
+from loopback import wandb_server
 
 OFFLINE = "wandb.mode=offline"
 
@@ -83,3 +84,29 @@ def test_online_without_a_server_goes_offline_with_one_warning(in_empty_folder):
         " Upload it later: wandb sync run/wandb/offline-run-*\n"
     )
     assert inspected(in_empty_folder / "run")["exit_code"] == 0
+
+
+def test_online_everything_arrives_at_the_server(in_empty_folder):
+    with wandb_server() as (address, runs):
+        done = program(
+            "dataset=digits",
+            "epochs=3",
+            "output_dir=run",
+            "wandb.mode=online",
+            "wandb.project=p",
+            "wandb.group=g",
+            "wandb.tags=[one,two]",
+            cwd=in_empty_folder,
+            WANDB_API_KEY="0" * 40,
+            WANDB_BASE_URL=address,
+            HOME=str(in_empty_folder),
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    ((name, run),) = runs.items()
+    (stamp,) = json.loads((in_empty_folder / "run" / "environment.json").read_text())
+    assert name == stamp["run_id"]
+    assert (run["project"], run["groupName"], run["displayName"], run["tags"]) == ("p", "g", "run", ["one", "two"])
+    assert json.loads(run["config"])["optimizer"]["value"]["betas"] == [0.9, 0.999]
+    assert run["exit"] == 0
+    told = [row["validation_accuracy"] for row in run["history"] if "validation_accuracy" in row]
+    assert told == [row["validation_accuracy"] for row in metrics(in_empty_folder / "run")]
