@@ -107,8 +107,10 @@ def test_validation_draws_nothing_and_runs_in_evaluation_mode():
 
     seams = Seams(augment=lambda images, labels, draw: (images * 0, labels))
     trainer = linear_trainer(seams=seams, model=Spy())
-    trainer.do_validation()
-    assert modes == [False]
+    augmented = trainer.do_validation()
+    trainer.seams = Seams()
+    assert trainer.do_validation() == augmented
+    assert modes == [False, False]
     before = torch.get_rng_state()
     first = trainer.do_validation()
     assert torch.equal(before, torch.get_rng_state())

@@ -10,10 +10,10 @@ from trainer.console import warn
 from trainer.data.images import Images
 from trainer.data.resident import Resident, statistics
 from trainer.errors import ConfigError
+from trainer.networks import AuxiliaryLoss, InputScaling, Slots
 from trainer.parameters import weights
 from trainer.randomness import derive
 from trainer.seams import Augment, Seams, join
-from trainer.techniques.model import InputScaling, MultiTask, Slots
 from trainer.training import ClassificationTrainer, EarlyStopping, Watch, unwatched
 
 
@@ -65,7 +65,7 @@ def build_trainer(
     schedule = config.scheduler.shared_function()(
         config.scheduler.function(), optimizer, config.lr, config.epochs, len(train)
     )
-    auxiliary = [Seams(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, MultiTask)]
+    auxiliary = [Seams(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, AuxiliaryLoss)]
     augments = [_augment(choice.function(), len(training.classes)) for choice in config.augmentation]
     regularizations = [choice.function()(model) for choice in config.regularization]
     return ClassificationTrainer(
@@ -83,7 +83,7 @@ def build_trainer(
     )
 
 
-def _auxiliary(network: MultiTask) -> Callable[[Tensor, Tensor], Tensor]:
+def _auxiliary(network: AuxiliaryLoss) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda _logits, labels: network.auxiliary_loss(labels)
 
 

@@ -3,15 +3,14 @@
 import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.status import Status
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from trainer.training import EpochReport
+from trainer.epoch import EpochReport
 
 Item = TypeVar("Item")
 
@@ -82,7 +81,7 @@ class EpochDisplay:
                 updated = time.monotonic()
                 self.progress.update(self.task, completed=before + step)
 
-    def line(self, report: "EpochReport") -> None:
+    def line(self, report: EpochReport) -> None:
         loss = "—" if report.validation_loss is None else f"{report.validation_loss:.4f}"
         accuracy = "—" if report.validation_accuracy is None else f"{report.validation_accuracy:.2%}"
         counted = f"{report.epoch}/{self.epochs}"

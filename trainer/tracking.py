@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 from trainer import checkpoint
 from trainer.config import WandbConfig
 from trainer.console import warn
-from trainer.training import EpochReport
+from trainer.epoch import EpochReport
 
 METRICS = "metrics.jsonl"
 

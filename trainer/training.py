@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from trainer.data.resident import Resident
+from trainer.epoch import EpochReport
 from trainer.errors import RunError
 from trainer.randomness import derive, generator
 from trainer.schedule import Schedule
@@ -23,25 +23,6 @@ Watch = Callable[[Iterable[Any], int, int], Iterable[Any]]
 def unwatched(batches: Iterable[Any], epoch: int, steps: int) -> Iterable[Any]:
     """No progress display."""
     return batches
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What one epoch came to. Losses are means over images, accuracies fractions of one, `epoch` counts from 1.
-
-    The validation figures are None where this epoch was not validated, `improved` says it has the lowest
-    validation loss so far.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    lr: float
-    epoch_seconds: float
-    images_per_second: float
-    improved: bool
 
 
 class EarlyStopping:

@@ -9,7 +9,7 @@ from torch import nn
 from trainer.build import build_model, build_trainer
 from trainer.commandline import compose
 from trainer.data.images import Images
-from trainer.techniques.model import InputScaling
+from trainer.networks import InputScaling
 
 NORMALIZATIONS = ("none", "batch", "layer", "group")
 

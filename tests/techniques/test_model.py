@@ -1,5 +1,7 @@
 """Shapes and parameter counts worked by hand; what the multi-task networks share and add."""
 
+import copy
+
 import pytest
 import torch
 from networks import network as built
@@ -45,7 +47,7 @@ def test_resnet18_by_hand():
     assert count(network("resnet18", (3, 32, 32), CIFAR, "normalization=batch")) == expected == 11173962
 
 
-@pytest.mark.parametrize("name", ["lecture_cnn", "mlp", "resnet18", "hard_sharing", "soft_sharing"])
+@pytest.mark.parametrize("name", ["lecture_cnn", "mlp", "resnet18", "hard_sharing", "soft_sharing", "ensemble"])
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 32, 32), (2, 20, 28)])
 @pytest.mark.parametrize("slots", [(), ("activation=maxout", "normalization=batch", "dropout=0.5")])
 def test_any_channel_count_size_and_number_of_classes(name, shape, slots):
@@ -121,3 +123,31 @@ def test_the_coarse_head_is_left_out_of_evaluation():
     model = network("hard_sharing", (3, 32, 32), CIFAR).eval()
     model(batch()[0])
     assert model[1].coarse_logits is None
+
+
+def test_the_members_of_an_ensemble_train_as_they_would_alone():
+    """Three steps together, against three steps of each member by itself on the same batches."""
+    images, labels = batch()
+    together = network("ensemble", (3, 32, 32), CIFAR)[1]
+    alone = copy.deepcopy(together.members)
+    assert not torch.equal(next(alone[0].parameters()), next(alone[1].parameters()))
+    optimizer = torch.optim.Adam(together.parameters(), 0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (F.cross_entropy(together(images), labels) + together.auxiliary_loss(labels)).backward()
+        optimizer.step()
+    for member, same in zip(alone, together.members, strict=True):
+        optimizer = torch.optim.Adam(member.parameters(), 0.01)
+        for _ in range(3):
+            optimizer.zero_grad()
+            F.cross_entropy(member(images), labels).backward()
+            optimizer.step()
+        for one, other in zip(member.parameters(), same.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_an_ensemble_is_evaluated_by_the_mean_of_its_probabilities():
+    model = network("ensemble", (3, 32, 32), CIFAR, "model.members=5")[1].eval()
+    images = batch()[0]
+    mean = torch.stack([member(images).softmax(1) for member in model.members]).mean(0)
+    torch.testing.assert_close(model(images).softmax(1), mean)

@@ -1,0 +1,22 @@
+"""The figures of one epoch, as the loop reports them and as they are shown and written down."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch came to. Losses are means over images, accuracies fractions of one, `epoch` counts from 1.
+
+    The validation figures are None where this epoch was not validated, `improved` says it has the lowest
+    validation loss so far.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    lr: float
+    epoch_seconds: float
+    images_per_second: float
+    improved: bool
