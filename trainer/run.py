@@ -45,8 +45,8 @@ def train(config: RunConfig) -> Result:
     """
     device, folder, display = pick_device(config.device), _planned_folder(config), EpochDisplay(config.epochs)
     _announce(config, device)
-    images = config.dataset.function()(Path(config.data_dir).expanduser(), "train")
-    training, validation = config.dataset.shared_function()(images, config.split_seed)
+    read, split = config.dataset.function(), config.dataset.shared_function()
+    training, validation = split(read(Path(config.data_dir).expanduser(), "train"), config.split_seed)
     trainer = build_trainer(config, training, validation, device, display.watch)
     folder = _restore(trainer, folder) if config.resume else _create(folder, config)
     if trainer.finished:
@@ -54,8 +54,8 @@ def train(config: RunConfig) -> Result:
         return _result(trainer, folder)
     run_id = _write_setting(config, device, folder)
     metrics, started = MetricsFile(folder, trainer.epoch), time.perf_counter()
-    portrait = {"config": config.tree(), "classes": list(images.classes), "shape": list(images.shape)}
-    _introduce(config, trainer, images, folder)
+    portrait = {"config": config.tree(), "classes": list(training.classes), "shape": list(training.shape)}
+    _introduce(config, trainer, training, folder)
     try:
         with wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror, display:
             for report in trainer.train_loop():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Part = Literal["train", "test"]
@@ -26,4 +27,6 @@ class Images:
         return channels, height, width
 
     def select(self, indices: Tensor) -> "Images":
-        return Images(self.pixels[indices], self.labels[indices], self.classes)
+        """A copy of some of them, channels last in memory: `Resident` takes it over as it is."""
+        pixels = self.pixels[indices].contiguous(memory_format=torch.channels_last)
+        return Images(pixels, self.labels[indices], self.classes)

@@ -15,7 +15,9 @@ class Resident:
     """Images on a device, in batches: shuffled by (seed, epoch) to train on, in order to evaluate on."""
 
     def __init__(self, images: Images, batch_size: int, device: torch.device) -> None:
-        self.pixels, self.labels = images.pixels.to(device), images.labels.to(device)
+        # Channels last, which a gather and all that follows keep: convolutions take 10–30 % less time on a CPU.
+        self.pixels = images.pixels.to(device, memory_format=torch.channels_last)
+        self.labels = images.labels.to(device)
         self.batch_size = batch_size
 
     def __len__(self) -> int:
