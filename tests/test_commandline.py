@@ -94,7 +94,7 @@ def test_a_mistake_is_one_exact_line(arguments, sentence, in_empty_folder):
     assert list(in_empty_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["optimizer=adm"], ["weight_decy=1"], ["--cfg", "job", "lr=0"]])
+@pytest.mark.parametrize("arguments", [["optimizer=adm"], ["weight_decy=1"], ["--cfg", "job", "lr=0"], ["--cfg=job", "lr=0"]])
 def test_the_program_tells_it_with_exit_code_2(arguments, in_empty_folder):
     done = program(*arguments, cwd=in_empty_folder)
     assert (done.returncode, done.stdout) == (2, "")

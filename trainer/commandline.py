@@ -40,8 +40,9 @@ def compose(arguments: Sequence[str]) -> list[RunConfig]:
 
     Raises ConfigError with one line for the first mistake; until then nothing has been read or written.
     """
-    if not SHOWING.isdisjoint(arguments):
-        if not {"--cfg", "-c"}.isdisjoint(arguments):
+    flags = {argument.partition("=")[0] for argument in arguments if argument.startswith("-")}
+    if not SHOWING.isdisjoint(flags):
+        if not {"--cfg", "-c"}.isdisjoint(flags):
             compose([argument for argument in arguments if "=" in argument and not argument.startswith("-")])
         _run_hydra(arguments)
         if "install=bash" in arguments:  # Hydra's own function completes `trainer`, not `python -m trainer`
