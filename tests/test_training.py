@@ -8,7 +8,7 @@ from conftest import tiny_images
 from torch import nn
 from torch.nn import functional as F
 
-from trainer.build import build_trainer
+from trainer.build import build_model, build_trainer
 from trainer.commandline import compose
 from trainer.data.resident import Resident
 from trainer.errors import RunError
@@ -226,3 +226,12 @@ def test_gradients_of_biases_are_not_decayed_by_default():
         }
         assert by_size[1] == expected
         assert by_size[2] == by_size[4] == 0.3
+
+
+def test_the_network_sees_zero_mean_and_unit_variance_from_bytes_as_from_floats():
+    images = tiny_images(200)
+    scaling = build_model(compose([])[0], images)[0]
+    scaled = scaling(images.pixels)
+    torch.testing.assert_close(scaled.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(scaled.std((0, 2, 3), correction=0), torch.ones(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(scaling(images.pixels.float() / 255), scaled, rtol=1e-5, atol=1e-5)
