@@ -67,6 +67,9 @@ MISTAKES = {
     "epochs": "epochs (command line): cannot be read as key=value",
     "foo/bar=1": "foo/bar (command line): there is no such group. Accepted: activation, augmentation, dataset,"
     " experiment, init, model, normalization, optimizer, regularization, scheduler",
+    "optimizer.name=[a,b]": f"optimizer=['a', 'b'] (command line): there is no such optimizer. Accepted: {OPTIMIZERS}",
+    "hydra.run.dir=here": "hydra.run.dir (command line): a run's folder is set by output_dir=FOLDER",
+    "-m lr=glob(*)": "-m lr=glob(*): this sweep has no run in it",
     "resume=nowhere": "resume=nowhere: there is no run, nowhere/config.yaml does not exist",
 }
 CONTRADICTIONS = {
@@ -94,7 +97,9 @@ def test_a_mistake_is_one_exact_line(arguments, sentence, in_empty_folder):
     assert list(in_empty_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["optimizer=adm"], ["weight_decy=1"], ["--cfg", "job", "lr=0"], ["--cfg=job", "lr=0"]])
+@pytest.mark.parametrize(
+    "arguments", [["optimizer=adm"], ["weight_decy=1"], ["--cfg", "job", "lr=0"], ["--cfg=job", "lr=0"]]
+)
 def test_the_program_tells_it_with_exit_code_2(arguments, in_empty_folder):
     done = program(*arguments, cwd=in_empty_folder)
     assert (done.returncode, done.stdout) == (2, "")
@@ -269,3 +274,14 @@ echo "${{COMPREPLY[@]}}"
 """
     done = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True, env=clean_environment())
     assert done.stdout.split() == ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
+
+
+def test_what_hydra_itself_trips_over_is_one_line_too():
+    with pytest.raises(ConfigError, match=r"^hydra.verbose=0.5: Hydra cannot compose this \(AssertionError: .*\)$"):
+        compose(["hydra.verbose=0.5"])
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback(in_empty_folder):
+    script = f"{sys.executable} -m trainer --help | head -1"
+    done = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True, env=clean_environment())
+    assert (done.stdout, done.stderr) == ("Compare how neural networks are trained.\n", "")

@@ -10,11 +10,12 @@ from trainer.errors import ConfigError, RunError
 def main() -> None:
     """Exit code 0: done. 1: a run failed. 2: the command or the configuration is wrong. 130: Ctrl-C."""
     arguments = sys.argv[1:]
-    if not {"-h", "--help", "--version"}.isdisjoint(arguments):
-        from trainer.help import show
-
-        return show(arguments)
     try:
+        if not {"-h", "--help", "--version"}.isdisjoint(arguments):
+            from trainer.help import show
+
+            show(arguments)
+            return sys.stdout.flush()
         runs = compose(arguments)
         if not runs:
             return None
@@ -43,6 +44,9 @@ def main() -> None:
     except ConfigError as error:
         print(f"trainer: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

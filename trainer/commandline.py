@@ -49,6 +49,8 @@ def compose(arguments: Sequence[str]) -> list[RunConfig]:
             print((PACKAGE / "completion.bash").read_text(encoding="utf-8"))
         return []
     jobs = [_resumed(job) for job in _run_hydra([_opened(argument) for argument in arguments])]
+    if not jobs:
+        raise ConfigError(f"{' '.join(arguments)}: this sweep has no run in it")
     runs = [check(job.tree, job.overrides, job.files) for job in jobs]
     if len(runs) > 1 and len({run.output_dir for run in runs} - {None}) == 1:
         raise ConfigError(f"output_dir={runs[0].output_dir}: {len(runs)} runs cannot share one folder; leave it out")
@@ -109,6 +111,8 @@ def _opened(argument: str) -> str:
     if argument.startswith(("-", "~")) or not equals:
         return argument
     key = key.lstrip("+")
+    if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir"):
+        raise ConfigError(f"{key} (command line): a run's folder is set by output_dir=FOLDER")
     group = key.partition("@")[0]
     if key.startswith("hydra") or "/" in key or (CONF / group).is_dir():
         if value in ("", "null") and group in GROUPS:
@@ -159,8 +163,11 @@ def _complaints(arguments: Sequence[str]) -> Iterator[None]:
         raise ConfigError(f"{key}{equals}{value} (command line): cannot be read as key=value{quoted}") from None
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_mistake(error, "a YAML file")) from None
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
         raise ConfigError(_first_line(error)) from None
+    except Exception as error:  # Hydra meets some values, such as hydra.verbose=0.5, with whatever comes to pass
+        kind = type(error).__name__
+        raise ConfigError(f"{' '.join(arguments)}: Hydra cannot compose this ({kind}: {_first_line(error)})") from None
 
 
 def _missing_option(error: MissingConfigException, arguments: Sequence[str]) -> str:

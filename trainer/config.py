@@ -135,7 +135,7 @@ def _choose(group: str, value: Any, origin: _Origin) -> Choice | tuple[Choice, .
 
 def _choice(group: str, name: Any, options: Any, path: tuple[str, ...], origin: _Origin) -> Choice:
     accepted, shared = techniques(group), shared_parameters(group)
-    if name not in accepted:
+    if not isinstance(name, str) or name not in accepted:
         where = origin(path if GROUPS[group].listed else [group, "name"])
         raise ConfigError(unknown(f"{group}={name}", str(name), accepted, where, f"there is no such {group}"))
     if not isinstance(options, Mapping | None):
