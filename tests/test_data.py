@@ -336,3 +336,13 @@ def test_folders_without_pictures_are_refused(pictures, tmp_path):
     (pictures / "train" / "bird").mkdir()
     with pytest.raises(ConfigError, match=r"own/train/bird: holds no picture"):
         sources.image_folder(pictures, "train")
+
+
+def test_deep_and_transparent_pictures_keep_their_brightness(pictures):
+    folder = pictures / "train" / "cat"
+    Image.fromarray(np.full((32, 32), 60 * 257, np.uint16)).save(folder / "3.png")
+    Image.new("RGBA", (32, 32), (200, 200, 200, 0)).save(folder / "4.png")
+    (folder / "folder.png").mkdir()
+    pixels = sources.image_folder(pictures, "train").pixels
+    assert pixels[3].unique().tolist() == [60]
+    assert pixels[4].unique().tolist() == [0]

@@ -180,7 +180,7 @@ def test_a_run_that_fails_is_one_line_with_exit_code_1(in_empty_folder):
     assert done.returncode == 1
     assert done.stderr == (
         "trainer: the training loss is nan in epoch 1, step 2 of 19 (learning rate about 1e+30). A smaller lr or"
-        " regularization=gradient_clipping usually helps. Saved: no whole epoch, in run\n"
+        " regularization=gradient_clipping usually helps. Saved: 0 of 2 epochs, in run\n"
     )
 
 
@@ -220,7 +220,7 @@ def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(in_empty_folder):
     assert (process.returncode, err) == (130, "")
     saved = checkpoint.load(in_empty_folder / "run" / "last.pt")["trainer"]["epoch"]
     assert saved >= 3
-    assert out.splitlines()[-1] == (f"Stopped: {saved} of 10000 epochs, saved. To go on: python -m trainer resume=run")
+    assert out.splitlines()[-1] == (f"Stopped. Saved: {saved} of 10000 epochs. To go on: python -m trainer resume=run")
 
 
 def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeypatch, in_empty_folder):
@@ -241,3 +241,49 @@ def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeyp
     assert caught.value.code == 130
     assert [name for name, _ in seen] == ["do_train", "train_loop", "train", "main"]
     assert sum(lines for _, lines in seen) <= 250
+
+
+def test_a_disk_that_is_full_or_a_folder_that_cannot_be_is_one_line(monkeypatch):
+    for folder in ("/dev/null/x", "/dev/full/x"):
+        with pytest.raises(ConfigError, match=rf"^{folder} cannot be written: {folder[:-2]} is a file$"):
+            quick(f"output_dir={folder}")
+    real = os.fsync
+
+    def full(descriptor):
+        if "last.pt" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"^run/last.pt could not be written: No space left on device. Saved: 0 of 2"):
+        quick("output_dir=run")
+
+
+def test_a_setting_changed_behind_the_checkpoints_back_is_refused():
+    quick("output_dir=run", "optimizer=adam")
+    path = Path("run/config.yaml")
+    path.write_text(path.read_text().replace("weight_decay: 0.0", "weight_decay: 0.1"))
+    with pytest.raises(RunError, match=r"run/config.yaml was changed since run/last.pt: weight_decay"):
+        train(compose(["resume=run", "epochs=3"])[0])
+
+
+def test_damaged_records_are_named_on_resume():
+    quick("output_dir=run")
+    record, stamps = Path("run/metrics.jsonl"), Path("run/environment.json")
+    good = record.read_text()
+    record.write_text("junk\n" + good)
+    with pytest.raises(RunError, match=r"^run/metrics.jsonl, line 1 is damaged"):
+        train(compose(["resume=run", "epochs=3"])[0])
+    record.write_text(good)
+    stamps.write_text("{")
+    with pytest.raises(RunError, match=r"^run/environment.json is damaged"):
+        train(compose(["resume=run", "epochs=3"])[0])
+
+
+def test_the_command_to_go_on_works_for_any_folder(capsys):
+    import shlex
+
+    result = quick('output_dir="a (1), ü"', "epochs=1")
+    command = capsys.readouterr().out.splitlines()[-1].partition("To train on")[2]
+    (run,) = compose(shlex.split(command)[3:])
+    assert (run.resume, run.epochs) == (str(result.folder), 2)

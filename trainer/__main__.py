@@ -1,10 +1,8 @@
 """`python -m trainer …`: the arguments, the runs they ask for, the exit code."""
 
 import os
+import signal
 import sys
-
-from trainer.commandline import compose
-from trainer.errors import ConfigError, RunError
 
 
 def main() -> None:
@@ -15,39 +13,46 @@ def main() -> None:
             from trainer.help import show
 
             show(arguments)
-            return sys.stdout.flush()
-        runs = compose(arguments)
+            sys.stdout.flush()
+            return
+        # Imported late: a mistake is told, and a name completed, without waiting for torch.
+        from trainer.commandline import compose
+        from trainer.errors import ConfigError, RunError
+
+        try:
+            runs = compose(arguments)
+        except ConfigError as error:
+            print(f"trainer: {error}", file=sys.stderr)
+            sys.exit(2)
         if not runs:
-            return None
+            return
         # torch's threads wait for each other in a busy loop. Where the machine has other work to do they wait for
         # long: two trainings at once on two cores ran at a tenth of the speed of one. This many turns, told before
         # torch is imported, cost nothing alone and keep half the speed each (measured, libgomp, batch 512).
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         from trainer.console import fail, say, waiting
 
-        # Imported late: a mistake is told, and a name completed, without waiting for torch.
         with waiting("Loading torch"):
             from trainer.run import train
 
-        failed = 0
+        failed = code = 0
         for number, run in enumerate(runs, 1):
             if len(runs) > 1:
                 say(f"\nRun {number} of {len(runs)}", "bold")
             try:
                 train(run)
-            except (RunError, OSError) as error:
+            except (RunError, ConfigError, OSError) as error:
                 failed += 1
+                code = 2 if isinstance(error, ConfigError) else 1
                 fail(error)
         if len(runs) > 1:
             say(f"\n{len(runs) - failed} of {len(runs)} runs done, {failed} failed", "bold")
-        sys.exit(1 if failed else 0)
-    except ConfigError as error:
-        print(f"trainer: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if failed and len(runs) > 1 else code)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not disturb the leaving
         sys.exit(130)
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, read without running anything that stands in them."""
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ FORMAT_VERSION = 1
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Replaces the file by this state, or leaves it as it was."""
+    content = io.BytesIO()  # torch's own writer hides from us that a disk is full
+    torch.save({"format_version": FORMAT_VERSION, **state}, content)
     with replacing(path) as file:
-        torch.save({"format_version": FORMAT_VERSION, **state}, file)
+        file.write(content.getbuffer())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -35,6 +38,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:
+        raise RunError(f"{path} could not be written: {error.strerror}") from None
     finally:
         aside.unlink(missing_ok=True)
 

@@ -24,6 +24,11 @@ from trainer.schema import CONF, GROUPS, PACKAGE
 RESUMABLE = ("epochs", "early_stop_patience", "device", "data_dir", "wandb")
 # Hydra's flags that show something instead of running; --cfg shows a run, which is checked like one that starts.
 SHOWING = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
+TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package", "-p"}
+FLAGS = SHOWING | TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve"}
+FLAGS_SHOWN = "-m, --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion"
+# Of Hydra's own settings those that belong to a sweep; a run's folder and its log are the trainer's.
+HYDRA_KEYS = ("hydra/launcher", "hydra.launcher", "hydra.sweeper", "hydra.mode")
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,21 @@ def compose(arguments: Sequence[str]) -> list[RunConfig]:
 
     Raises ConfigError with one line for the first mistake; until then nothing has been read or written.
     """
-    flags = {argument.partition("=")[0] for argument in arguments if argument.startswith("-")}
-    if not SHOWING.isdisjoint(flags):
-        if not {"--cfg", "-c"}.isdisjoint(flags):
-            compose([argument for argument in arguments if "=" in argument and not argument.startswith("-")])
-        _run_hydra(arguments)
+    flags, overrides = _sorted_out(arguments)
+    names = {flag.partition("=")[0] for flag in flags}
+    if not SHOWING.isdisjoint(names):
+        if not {"--cfg", "-c"}.isdisjoint(names):
+            if not {"-m", "--multirun"}.isdisjoint(names):
+                raise ConfigError("--cfg shows one run: leave -m out")
+            (run,) = compose(overrides)
+            if run.resume:
+                print(yaml.safe_dump(run.tree(), sort_keys=False, allow_unicode=True), end="")
+                return []
+        _run_hydra([*flags, *overrides])
         if "install=bash" in arguments:  # Hydra's own function completes `trainer`, not `python -m trainer`
             print((PACKAGE / "completion.bash").read_text(encoding="utf-8"))
         return []
-    jobs = [_resumed(job) for job in _run_hydra([_opened(argument) for argument in arguments])]
+    jobs = [_resumed(job) for job in _run_hydra([*flags, *map(opened, overrides)])]
     if not jobs:
         raise ConfigError(f"{' '.join(arguments)}: this sweep has no run in it")
     runs = [check(job.tree, job.overrides, job.files) for job in jobs]
@@ -57,9 +68,27 @@ def compose(arguments: Sequence[str]) -> list[RunConfig]:
     return runs
 
 
+def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(flags with their values, settings), in whatever order they were typed: Hydra wants the flags first."""
+    flags, settings = list[str](), list[str]()
+    rest = iter(arguments)
+    for argument in rest:
+        name = argument.partition("=")[0]
+        if not argument.startswith("-"):
+            settings.append(argument)
+        elif name not in FLAGS:
+            hint = f" Did you mean {argument.lstrip('-')}?" if "=" in argument else ""
+            raise ConfigError(f"{argument} (command line): there is no such flag.{hint} Accepted: {FLAGS_SHOWN}")
+        else:
+            flags.append(argument)
+            if name in TAKES_VALUE and argument == name:
+                flags += [value for value in [next(rest, None)] if value is not None]
+    return flags, settings
+
+
 def _run_hydra(arguments: Sequence[str]) -> list[Job]:
     """Hydra with a task that only collects what was composed: the runs start when all of them are known."""
-    keys = tuple(argument.lstrip("+~").partition("=")[0] for argument in arguments)
+    keys = tuple(argument.lstrip("+~").partition("=")[0] for argument in arguments if argument[:1] != "-")
     jobs: list[Job | Exception] = []
     task = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(
         lambda tree: jobs.append(_job(tree, keys))
@@ -105,14 +134,19 @@ def _without_missing(values: Any) -> Any:
     return {key: _without_missing(value) for key, value in values.items() if value != "???"}
 
 
-def _opened(argument: str) -> str:
+def opened(argument: str) -> str:
     """Lets Hydra take any key, `weight_decy=1` like `+weight_decy=1`: the closed check that follows words it better."""
     key, equals, value = argument.partition("=")
-    if argument.startswith(("-", "~")) or not equals:
+    if argument.startswith("~") or not equals:
         return argument
     key = key.lstrip("+")
-    if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir"):
-        raise ConfigError(f"{key} (command line): a run's folder is set by output_dir=FOLDER")
+    if key.startswith("hydra") and not key.startswith(HYDRA_KEYS):
+        raise ConfigError(
+            f"{key} (command line): of Hydra's own settings only {', '.join(HYDRA_KEYS)} are accepted;"
+            " a run's folder is output_dir=FOLDER"
+        )
+    if value.startswith("~/"):
+        value = f'"{value}"'  # Hydra reads no bare ~
     group = key.partition("@")[0]
     if key.startswith("hydra") or "/" in key or (CONF / group).is_dir():
         if value in ("", "null") and group in GROUPS:
@@ -126,24 +160,27 @@ def _resumed(job: Job) -> Job:
     """For `resume=<folder>` the run that is recorded there, with what may change about it."""
     if job.tree.get("resume") is None:
         return job
-    path = Path(str(job.tree["resume"])) / "config.yaml"
+    path = Path(str(job.tree["resume"])).expanduser() / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"resume={path.parent}: there is no run, {path} does not exist")
     try:
         saved = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_mistake(error, str(path))) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text file: {error}") from None
     if not isinstance(saved, dict):
         raise ConfigError(f"{path} does not hold the settings of a run")
     tree = saved | {"resume": str(path.parent), "output_dir": None}
     for key in job.overrides:
-        root = key.partition(".")[0]
-        if root in RESUMABLE:
-            tree[root] = (
-                job.tree[root]
-                if root == key
-                else {**saved[root], key.partition(".")[2]: job.tree[root][key.partition(".")[2]]}
-            )
+        root, _, option = key.partition(".")
+        if root in RESUMABLE and root in job.tree:
+            # `wandb` is the one that has options; one that does not exist is left to the check.
+            given, before, top = job.tree[root], tree.get(root), option.partition(".")[0]
+            if option and isinstance(given, dict) and isinstance(before, dict):
+                tree[root] = {**before, top: given.get(top)}
+            else:
+                tree[root] = given
         elif root != "resume":
             raise ConfigError(
                 f"{key}: a run that goes on keeps its settings. Accepted beside resume=: {', '.join(RESUMABLE)}"

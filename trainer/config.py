@@ -109,7 +109,11 @@ class _Origin:
 def _holds(file: Path, path: Sequence[str]) -> bool:
     """Whether this YAML file gives the value at `path`, with or without its group in front, or sweeps over it."""
     tree = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    sweep = ("hydra", "sweeper", "params", ".".join(path))
+    dotted = ".".join(path)
+    sweep = ("hydra", "sweeper", "params", dotted)
+    arms = (((tree or {}).get("hydra") or {}).get("sweeper") or {}).get("arms") or []
+    if any(f" {dotted}=" in f" {arm}" for arm in arms):
+        return True
     starts = (path, sweep, path[1:]) if path[0] == file.parent.name else (path, sweep)
     for keys in starts:
         node = tree
@@ -196,7 +200,7 @@ def unknown(what: str, name: str, accepted: Iterable[str], where: str, reason: s
 
 
 def _nearest(name: str, names: Iterable[str], remark: str) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.75 if remark else 0.5)
     return f" Did you mean {near[0]}{remark}?" if near else ""
 
 
@@ -206,24 +210,45 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_contradictions(run: RunConfig) -> None:
     """Options that are each right and cannot be meant together."""
-    fold, folds = run.dataset.shared["fold"], run.dataset.shared["folds"]
-    warmup, minimum = run.scheduler.shared["warmup_epochs"], run.scheduler.options.get("minimum", 0.0)
+    data, fold, folds = run.dataset.options, run.dataset.shared["fold"], run.dataset.shared["folds"]
+    warmup, steps = run.scheduler.shared["warmup_epochs"], run.scheduler.shared["warmup_steps"]
+    minimum, groups = run.scheduler.options.get("minimum", 0.0), run.normalization.options.get("groups", 1)
+    widths = [run.model.options.get(key, ()) for key in ("channels", "hidden", "width")]
+    flat = [width for value in widths for width in (value if isinstance(value, tuple) else (value,))]
+    pieces = run.activation.options.get("pieces", 1)
+    lone = {"label_smoothing", "gradient_clipping"} & {choice.name for choice in run.regularization}
+    scale = next((choice.options for choice in run.augmentation if choice.name == "scale"), {"low": 1, "high": 1})
+    small = data.get("image_size", 32) < 16 and "channels" in run.model.options
+    late = run.early_stop_patience is not None and run.validate_every > run.epochs
     contradictions = {
         "normalization=batch needs batch_size of at least 2: one image has no batch statistics": (
             run.normalization.name == "batch" and run.batch_size == 1
         ),
         f"validate_every={run.validate_every} is more than epochs={run.epochs}: early stopping would never look;"
-        " lower it or set early_stop_patience=null": (
-            run.early_stop_patience is not None and run.validate_every > run.epochs
-        ),
+        " lower it or set early_stop_patience=null": late,
         f"scheduler.warmup_epochs={warmup} leaves nothing of epochs={run.epochs}": warmup >= run.epochs,
+        "scheduler.warmup_epochs and scheduler.warmup_steps: give one of them": bool(warmup and steps),
+        "scheduler=cyclic starts at its minimum: with a warm-up set scheduler.minimum above 0": (
+            run.scheduler.name == "cyclic" and bool(warmup or steps) and minimum == 0
+        ),
         f"scheduler.minimum={minimum} is above lr={run.lr}": minimum > run.lr,
+        f"normalization.groups={groups} must divide the layers of model={run.model.name}: {flat}": (
+            any(width * pieces % groups for width in flat)
+        ),
+        f"model={run.model.name} needs dataset.image_size of at least 16": small,
+        f"model=ensemble trains its members apart: leave out regularization={', '.join(sorted(lone))}": (
+            run.model.name == "ensemble" and bool(lone)
+        ),
+        f"augmentation.scale.low={scale['low']} is above augmentation.scale.high={scale['high']}": (
+            scale["low"] > scale["high"]
+        ),
         f"dataset.fold={fold} needs dataset.folds=N with N above {fold}": (
             fold is not None and (folds is None or fold >= folds)
         ),
         f"dataset.folds={folds} needs dataset.fold=0 … {(folds or 0) - 1}: the part to validate on": (
             folds is not None and fold is None
         ),
+        "dataset.folds=1 leaves nothing to train on: at least 2": folds == 1,
         "resume continues in its own folder: leave output_dir out": (
             run.resume is not None and run.output_dir is not None
         ),

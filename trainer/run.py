@@ -3,6 +3,8 @@
 import contextlib
 import itertools
 import json
+import os
+import re
 import shlex
 import time
 import uuid
@@ -48,10 +50,11 @@ def train(config: RunConfig) -> Result:
     read, split = config.dataset.function(), config.dataset.shared_function()
     training, validation = split(read(Path(config.data_dir).expanduser(), "train"), config.split_seed)
     trainer = build_trainer(config, training, validation, device, display.watch)
-    folder = _restore(trainer, folder) if config.resume else _create(folder, config)
+    folder = _restore(trainer, folder, config) if config.resume else _create(folder, config)
     if trainer.finished:
         say(f"{folder} is complete: {_state(trainer)}. To train on: {_longer(trainer, folder)}")
         return _result(trainer, folder)
+    saved = trainer.epoch
     run_id = _write_setting(config, device, folder)
     metrics, started = MetricsFile(folder, trainer.epoch), time.perf_counter()
     portrait = {"config": config.tree(), "classes": list(training.classes), "shape": list(training.shape)}
@@ -64,14 +67,15 @@ def train(config: RunConfig) -> Result:
                     best = trainer.evaluated.state_dict()
                     checkpoint.save(folder / "best.pt", {**portrait, "epoch": report.epoch, "model": best})
                 checkpoint.save(folder / "last.pt", {**portrait, "trainer": trainer.state_dict()})
+                saved = report.epoch
                 display.line(report)
                 mirror.log(report)
             mirror.summarize(_summary(trainer))
     except KeyboardInterrupt:
-        say(f"Stopped: {_state(trainer)}, saved. To go on: {_again(folder)}", "yellow")
+        say(f"Stopped. Saved: {saved} of {trainer.epochs} epochs. To go on: {_again(folder)}", "yellow")
         raise
     except RunError as error:
-        raise RunError(f"{error}. Saved: {_state(trainer)}, in {folder}") from None
+        raise RunError(f"{error}. Saved: {saved} of {trainer.epochs} epochs, in {folder}") from None
     _conclude(trainer, folder, time.perf_counter() - started)
     return _result(trainer, folder)
 
@@ -80,9 +84,12 @@ def _planned_folder(config: RunConfig) -> Path:
     """Where the run is or will be, looked at before any data is read. Raises ConfigError if it cannot go there."""
     if config.resume:
         return Path(config.resume)
+    folder = Path(config.output_dir).expanduser() if config.output_dir else OUTPUTS
+    parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ConfigError(f"{folder} cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}")
     if config.output_dir:
-        folder = Path(config.output_dir)
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        if folder.is_dir() and any(folder.iterdir()):
             raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or go on with resume={folder}")
         return folder
     moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -103,10 +110,13 @@ def _create(folder: Path, config: RunConfig) -> Path:
     raise AssertionError("unreachable")
 
 
-def _restore(trainer: ClassificationTrainer, folder: Path) -> Path:
+def _restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> Path:
     """Puts the state of `last.pt` back; a run that was stopped before its first epoch ended begins again."""
     if (folder / "last.pt").is_file():
         state = checkpoint.load(folder / "last.pt")
+        changed = _changed(state.get("config"), config)
+        if changed:
+            raise RunError(f"{folder / 'config.yaml'} was changed since {folder / 'last.pt'}: {', '.join(changed)}")
         try:
             trainer.load_state_dict(state["trainer"])
         except (KeyError, RuntimeError, ValueError) as error:
@@ -115,11 +125,21 @@ def _restore(trainer: ClassificationTrainer, folder: Path) -> Path:
     return folder
 
 
+def _changed(saved: Any, config: RunConfig) -> list[str]:
+    """The settings that the checkpoint was written with otherwise, but for those that may change."""
+    free = {"epochs", "early_stop_patience", "device", "data_dir", "wandb", "resume", "output_dir"}
+    saved = saved if isinstance(saved, dict) else {}
+    return [key for key, value in config.tree().items() if key not in free and saved.get(key) != value]
+
+
 def _write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
     """Writes `config.yaml` and the environment stamp; returns the run's id, which a resumed run keeps."""
     path = folder / "environment.json"
-    stamps = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    run_id = stamps[0]["run_id"] if stamps else uuid.uuid4().hex[:8]
+    try:
+        stamps = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        run_id = stamps[0]["run_id"] if stamps else uuid.uuid4().hex[:8]
+    except (ValueError, LookupError, TypeError):
+        raise RunError(f"{path} is damaged. Remove it and start again: it holds what the run ran on") from None
     stamps.append(stamp(config, device, run_id))  # one for each time the run was started
     checkpoint.write_text(path, json.dumps(stamps, indent=2) + "\n")
     tree = config.tree() | {"resume": None}
@@ -173,7 +193,7 @@ def _summary(trainer: ClassificationTrainer) -> dict[str, Any]:
 
 
 def _state(trainer: ClassificationTrainer) -> str:
-    return f"{trainer.epoch} of {trainer.epochs} epochs" if trainer.epoch else "no whole epoch"
+    return f"{trainer.epoch} of {trainer.epochs} epochs"
 
 
 def _longer(trainer: ClassificationTrainer, folder: Path) -> str:
@@ -182,4 +202,6 @@ def _longer(trainer: ClassificationTrainer, folder: Path) -> str:
 
 
 def _again(folder: Path, *overrides: str) -> str:
-    return shlex.join(["python", "-m", "trainer", f"resume={folder}", *overrides])
+    plain = re.fullmatch(r"[\w./+-]+", str(folder), re.ASCII)
+    resume = f"resume={folder}" if plain else f'resume="{folder}"'  # quoted for Hydra, then for the shell
+    return shlex.join(["python", "-m", "trainer", resume, *overrides])

@@ -14,6 +14,7 @@ from trainer import checkpoint
 from trainer.config import WandbConfig
 from trainer.console import warn
 from trainer.epoch import EpochReport
+from trainer.errors import RunError
 
 METRICS = "metrics.jsonl"
 
@@ -26,7 +27,12 @@ class MetricsFile:
 
     def __init__(self, folder: Path, epoch: int) -> None:
         self.path = folder / METRICS
-        kept = [line + "\n" for line in self._whole_lines() if json.loads(line)["epoch"] <= epoch]
+        kept = []
+        for number, line in enumerate(self._whole_lines(), 1):
+            try:
+                kept += [line + "\n"] if json.loads(line)["epoch"] <= epoch else []
+            except (ValueError, LookupError, TypeError):
+                raise RunError(f"{self.path}, line {number} is damaged: mend or remove it and start again") from None
         checkpoint.write_text(self.path, "".join(kept))
 
     def append(self, report: EpochReport) -> None:

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,9 @@ def _files(folder: Path, classes: tuple[str, ...]) -> list[Path]:
     files: list[Path] = []
     for name in classes:
         entries = sorted(os.scandir(folder / name), key=lambda entry: entry.name) if (folder / name).is_dir() else []
-        pictures = [Path(entry.path) for entry in entries if Path(entry.name).suffix.lower() in SUFFIXES]
+        pictures = [
+            Path(entry.path) for entry in entries if entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES
+        ]
         if not pictures:
             raise ConfigError(f"{folder / name}: holds no picture ({', '.join(sorted(SUFFIXES))})")
         files += pictures
@@ -95,8 +98,9 @@ def _decode_all(
     if refused:
         names = ", ".join(map(str, refused[:3])) + (", …" if len(refused) > 3 else "")
         warn(f"{len(refused)} of {len(files)} pictures cannot be decoded and are left out: {names}")
-    if not labels:
-        raise RunError(f"none of the {len(files)} pictures can be decoded")
+    empty = [name for index, name in enumerate(classes) if index not in set(labels)]
+    if empty:
+        raise RunError(f"none of the pictures of class {empty[0]} can be decoded")
     return pixels[: len(labels)].clone(), torch.tensor(labels)
 
 
@@ -108,11 +112,25 @@ def _decode(path: Path, size: int, grayscale: bool) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture).convert("L" if grayscale else "RGB")
+            upright = _eight_bit(ImageOps.exif_transpose(picture)).convert("L" if grayscale else "RGB")
     if upright.size != (size, size):
         upright = ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR)
     array = torch.from_numpy(np.array(upright))
     return array.unsqueeze(0) if grayscale else array.permute(2, 0, 1)
+
+
+def _eight_bit(picture: Any) -> Any:
+    """Pillow clips deeper pictures to white and uncovers hidden colours: scale 16 bits down, lay alpha on black."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if picture.mode == "F":
+        raise ValueError("floating-point pictures have no known range")
+    if picture.has_transparency_data:
+        covered = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", covered.size, (0, 0, 0, 255)), covered)
+    return picture
 
 
 def _write(path: Path, content: str | dict[str, Tensor]) -> None:

@@ -9,6 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
+from trainer.commandline import opened
+from trainer.errors import ConfigError
+
 
 class StudySweeper:
     """Hydra's grid syntax (commas, range, choice, glob), and what an experiment brings along.
@@ -27,12 +30,14 @@ class StudySweeper:
     def sweep(self, arguments: list[str]) -> None:
         """Hands each composed job to the task function, which only collects it."""
         typed = {argument.lstrip("+").partition("=")[0] for argument in arguments}
-        axes = [f"{key}={value}" for key, value in self.params.items() if key not in typed]
+        axes = [opened(f"{key}={value}") for key, value in self.params.items() if key not in typed]
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides([*axes, *arguments])
         (grid,) = BasicSweeper.split_arguments(overrides, None)
-        jobs = [[*arm.split(), *job] for arm in self.arms or [""] for job in grid]
+        jobs = [[*map(opened, arm.split()), *job] for arm in self.arms or [""] for job in grid]
         for number, job in enumerate(jobs):
             config = self.loader.load_sweep_config(self.config, job)
+            if (config.hydra.sweeper.params or {}) != self.params or (config.hydra.sweeper.arms or []) != self.arms:
+                raise ConfigError("each experiment brings runs of its own: start one after the other, not as an axis")
             with open_dict(config):
                 config.hydra.job.id = config.hydra.job.num = number
             HydraConfig.instance().set_config(config)
