@@ -17,7 +17,18 @@ Item = TypeVar("Item")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-HEADER = " epoch    train loss  accuracy   validation loss  accuracy        lr  images/s  seconds"
+# Of each column the title and the width; a narrow terminal gets the first five, closer together.
+COLUMNS = (
+    ("epoch", 7),
+    ("train loss", 10),
+    ("accuracy", 8),
+    ("validation loss", 15),
+    ("accuracy", 8),
+    ("lr", 8),
+    ("images/s", 8),
+    ("seconds", 7),
+)
+NARROW = 92
 REFRESH_SECONDS = 0.1
 
 
@@ -61,7 +72,7 @@ class EpochDisplay:
         self.task, self.shown = self.progress.add_task("", visible=False), False
 
     def __enter__(self) -> "EpochDisplay":
-        say(HEADER, "bold")
+        say(self._row([title for title, _ in COLUMNS]), "bold")
         self.progress.start()
         return self
 
@@ -82,16 +93,25 @@ class EpochDisplay:
                 self.progress.update(self.task, completed=before + step)
 
     def line(self, report: EpochReport) -> None:
-        loss = "—" if report.validation_loss is None else f"{report.validation_loss:.4f}"
-        accuracy = "—" if report.validation_accuracy is None else f"{report.validation_accuracy:.2%}"
-        counted = f"{report.epoch}/{self.epochs}"
-        text = (
-            f"{counted:>7}   {report.train_loss:>10.4f}  {report.train_accuracy:>8.2%}   {loss:>15}  {accuracy:>8}"
-            f"  {report.lr:>8.2e}  {report.images_per_second:>8,.0f}  {report.epoch_seconds:>7.2f}"
-        )
-        self.progress.console.print(
-            Text(text + ("  best" if report.improved else ""), "green" if report.improved else "")
-        )
+        loss, accuracy = report.validation_loss, report.validation_accuracy
+        values = [
+            f"{report.epoch}/{self.epochs}",
+            f"{report.train_loss:.4f}",
+            f"{report.train_accuracy:.2%}",
+            "—" if loss is None else f"{loss:.4f}",
+            "—" if accuracy is None else f"{accuracy:.2%}",
+            f"{report.lr:.2e}",
+            f"{report.images_per_second:,.0f}",
+            f"{report.epoch_seconds:.2f}",
+        ]
+        mark, style = ("  best", "green") if report.improved else ("", "")
+        self.progress.console.print(Text(self._row(values) + mark, style))
+
+    @staticmethod
+    def _row(values: list[str]) -> str:
+        narrow = out.is_terminal and out.width < NARROW
+        cells = [f"{value:>{width}}" for value, (_, width) in zip(values, COLUMNS, strict=True)]
+        return " ".join(cells[:5]) if narrow else "  ".join(cells)
 
 
 def closing_table(rows: Iterable[tuple[str, str]]) -> None:
