@@ -219,7 +219,7 @@ def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(in_empty_folder):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
     saved = checkpoint.load(in_empty_folder / "run" / "last.pt")["trainer"]["epoch"]
-    assert saved >= 3
+    assert saved >= 2  # the third line may be written and its checkpoint not yet
     assert out.splitlines()[-1] == (f"Stopped. Saved: {saved} of 10000 epochs. To go on: python -m trainer resume=run")
 
 

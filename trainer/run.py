@@ -54,7 +54,6 @@ def train(config: RunConfig) -> Result:
     if trainer.finished:
         say(f"{folder} is complete: {_state(trainer)}. To train on: {_longer(trainer, folder)}")
         return _result(trainer, folder)
-    saved = trainer.epoch
     run_id = _write_setting(config, device, folder)
     metrics, started = MetricsFile(folder, trainer.epoch), time.perf_counter()
     portrait = {"config": config.tree(), "classes": list(training.classes), "shape": list(training.shape)}
@@ -67,15 +66,14 @@ def train(config: RunConfig) -> Result:
                     best = trainer.evaluated.state_dict()
                     checkpoint.save(folder / "best.pt", {**portrait, "epoch": report.epoch, "model": best})
                 checkpoint.save(folder / "last.pt", {**portrait, "trainer": trainer.state_dict()})
-                saved = report.epoch
                 display.line(report)
                 mirror.log(report)
             mirror.summarize(_summary(trainer))
     except KeyboardInterrupt:
-        say(f"Stopped. Saved: {saved} of {trainer.epochs} epochs. To go on: {_again(folder)}", "yellow")
+        say(f"Stopped. Saved: {_saved(folder)} of {trainer.epochs} epochs. To go on: {_again(folder)}", "yellow")
         raise
     except RunError as error:
-        raise RunError(f"{error}. Saved: {saved} of {trainer.epochs} epochs, in {folder}") from None
+        raise RunError(f"{error}. Saved: {_saved(folder)} of {trainer.epochs} epochs, in {folder}") from None
     _conclude(trainer, folder, time.perf_counter() - started)
     return _result(trainer, folder)
 
@@ -190,6 +188,12 @@ def _summary(trainer: ClassificationTrainer) -> dict[str, Any]:
         "best_validation_loss": best.best_loss,
         "best_validation_accuracy": best.best_accuracy,
     }
+
+
+def _saved(folder: Path) -> int:
+    """The epochs in `last.pt`: asked of the file itself, as an interrupt may come at any moment."""
+    path = folder / "last.pt"
+    return int(checkpoint.load(path)["trainer"]["epoch"]) if path.is_file() else 0
 
 
 def _state(trainer: ClassificationTrainer) -> str:
