@@ -202,7 +202,7 @@ def _complaints(arguments: Sequence[str]) -> Iterator[None]:
         raise ConfigError(_yaml_mistake(error, "a YAML file")) from None
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         raise ConfigError(_first_line(error)) from None
-    except Exception as error:  # Hydra meets some values, such as hydra.verbose=0.5, with whatever comes to pass
+    except Exception as error:  # Hydra meets some values, such as regularization=[1,2], with whatever comes to pass
         kind = type(error).__name__
         raise ConfigError(f"{' '.join(arguments)}: Hydra cannot compose this ({kind}: {_first_line(error)})") from None
 

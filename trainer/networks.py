@@ -1,6 +1,7 @@
 """The modules that the models are made of."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -40,12 +41,12 @@ class InputScaling(nn.Module):
         return (images - 255 * self.mean) / (255 * self.std)
 
 
-class AuxiliaryLoss(nn.Module):
+class AuxiliaryLoss(nn.Module, ABC):
     """A network that learns more than the logits it returns, and adds to the loss what belongs to that."""
 
+    @abstractmethod
     def auxiliary_loss(self, labels: Tensor) -> Tensor:
         """Scalar, for the images of the last forward pass in training mode; `labels` [N], or [N, K] once mixed."""
-        raise NotImplementedError
 
 
 class HardSharing(AuxiliaryLoss):

@@ -6,7 +6,6 @@ the next run need not read every file for that, a listing of names, sizes and mo
 
 import hashlib
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.checkpoint import replacing, write_text
 from trainer.console import progress, warn
 from trainer.data.images import Images, Part
 from trainer.errors import ConfigError, RunError
@@ -32,6 +32,7 @@ def read(data_dir: Path, part: Part, image_size: int, grayscale: bool, broken: s
     files = _files(data_dir / part, classes)
     options = (FORMAT, str(image_size), str(grayscale), broken, *classes)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablation-trainer" / "images"
+    cache.mkdir(parents=True, exist_ok=True)
     listing = cache / f"{_sha256([*options, *map(_stamp, files)])}.listing"
     if listing.is_file() and (stored := cache / listing.read_text()).is_file():
         return Images(**torch.load(stored, weights_only=True), classes=classes)
@@ -39,8 +40,9 @@ def read(data_dir: Path, part: Part, image_size: int, grayscale: bool, broken: s
     stored = cache / f"{_sha256([*options, *contents])}.pt"
     if not stored.is_file():
         pixels, labels = _decode_all(files, classes, image_size, grayscale, skip=broken == "skip")
-        _write(stored, {"pixels": pixels, "labels": labels})
-    _write(listing, stored.name)
+        with replacing(stored) as file:
+            torch.save({"pixels": pixels, "labels": labels}, file)
+    write_text(listing, stored.name)
     return Images(**torch.load(stored, weights_only=True), classes=classes)
 
 
@@ -98,7 +100,8 @@ def _decode_all(
     if refused:
         names = ", ".join(map(str, refused[:3])) + (", …" if len(refused) > 3 else "")
         warn(f"{len(refused)} of {len(files)} pictures cannot be decoded and are left out: {names}")
-    empty = [name for index, name in enumerate(classes) if index not in set(labels)]
+    present = set(labels)
+    empty = [name for index, name in enumerate(classes) if index not in present]
     if empty:
         raise RunError(f"none of the pictures of class {empty[0]} can be decoded")
     return pixels[: len(labels)].clone(), torch.tensor(labels)
@@ -131,14 +134,3 @@ def _eight_bit(picture: Any) -> Any:
         covered = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", covered.size, (0, 0, 0, 255)), covered)
     return picture
-
-
-def _write(path: Path, content: str | dict[str, Tensor]) -> None:
-    """Aside and then moved into place: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as aside:
-        if isinstance(content, str):
-            aside.write(content.encode())
-        else:
-            torch.save(content, aside)
-    Path(aside.name).replace(path)
