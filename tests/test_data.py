@@ -302,7 +302,7 @@ def test_the_second_reading_decodes_nothing_and_a_change_is_noticed(pictures, mo
 
     decoded = []
     real = folder._decode
-    monkeypatch.setattr(folder, "_decode", lambda path, *rest: (decoded.append(path.name), real(path, *rest))[1])
+    monkeypatch.setattr(folder, "_decode", lambda path, *rest: (decoded.append(path), real(path, *rest))[1])
     first = sources.image_folder(pictures, "train")
     assert len(decoded) == 7
     assert torch.equal(sources.image_folder(pictures, "train").pixels, first.pixels)

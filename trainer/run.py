@@ -21,6 +21,7 @@ from trainer.build import build_trainer, pick_device
 from trainer.config import RunConfig
 from trainer.console import EpochDisplay, closing_table, duration, say
 from trainer.data.images import Images
+from trainer.data.resident import load
 from trainer.environment import stamp
 from trainer.errors import ConfigError, RunError
 from trainer.tracking import MetricsFile, wandb_mirror
@@ -47,8 +48,8 @@ def train(config: RunConfig) -> Result:
     """
     device, folder, display = pick_device(config.device), _planned_folder(config), EpochDisplay(config.epochs)
     _announce(config, device)
-    read, split = config.dataset.function(), config.dataset.shared_function()
-    training, validation = split(read(Path(config.data_dir).expanduser(), "train"), config.split_seed)
+    images = load(config.dataset, Path(config.data_dir).expanduser(), device)
+    training, validation = config.dataset.shared_function()(images, config.split_seed)
     trainer = build_trainer(config, training, validation, device, display.watch)
     folder = _restore(trainer, folder, config) if config.resume else _create(folder, config)
     if trainer.finished:

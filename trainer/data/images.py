@@ -11,11 +11,16 @@ Part = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: uint8 [N, C, H, W]; labels: int64 [N], indices into `classes`."""
+    """Some images of a data set, which lies in memory once however many parts are made of it.
 
-    pixels: Tensor
+    whole: uint8 [M, C, H, W], every image of the data set. rows: [N], which of them these are; None: all.
+    labels: int64 [N], indices into `classes`.
+    """
+
+    whole: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -23,10 +28,29 @@ class Images:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        channels, height, width = self.pixels.shape[1:]
+        channels, height, width = self.whole.shape[1:]
         return channels, height, width
 
-    def select(self, indices: Tensor) -> "Images":
-        """A copy of some of them, channels last in memory: `Resident` takes it over as it is."""
-        pixels = self.pixels[indices].contiguous(memory_format=torch.channels_last)
-        return Images(pixels, self.labels[indices], self.classes)
+    @property
+    def pixels(self) -> Tensor:
+        """uint8 [N, C, H, W]: a copy where these are not all."""
+        return self.whole if self.rows is None else self.whole[self.rows]
+
+    def at(self, positions: Tensor) -> Tensor:
+        """uint8 [B, C, H, W], a copy of the pixels at these positions among the N."""
+        return self.whole[positions if self.rows is None else self.rows[positions]]
+
+    def select(self, positions: Tensor) -> "Images":
+        """Some of these: other rows of the same data set."""
+        positions = positions.to(self.labels.device)
+        rows = positions if self.rows is None else self.rows[positions]
+        return Images(self.whole, self.labels[positions], self.classes, rows)
+
+    def to(self, device: torch.device) -> "Images":
+        """On this device and channels last, which a gather and all that follows keep.
+
+        Convolutions take 10–30 % less time so on a CPU.
+        """
+        whole = self.whole.to(device, memory_format=torch.channels_last)
+        rows = None if self.rows is None else self.rows.to(device)
+        return Images(whole, self.labels.to(device), self.classes, rows)

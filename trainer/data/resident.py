@@ -1,23 +1,53 @@
 """The whole data set as uint8 on the device; a batch is one gather. No worker processes, no pictures in the loop."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from trainer.data.images import Images
+from trainer.errors import ConfigError
 from trainer.randomness import generator
+from trainer.schema import Choice
 
 EVALUATION_IMAGES = 2048  # per batch: as large as is fast; it changes no result
+
+_held: dict[str, Images] = {}  # the data set that was read last: the jobs of a multirun share it
+
+
+def load(dataset: Choice, data_dir: Path, device: torch.device) -> Images:
+    """The training part on the device, read once in a process. Raises ConfigError if it does not fit there."""
+    key = f"{dataset.name} {dataset.options} {data_dir.absolute()} {device}"
+    if key not in _held:
+        _held.clear()
+        images = dataset.function()(data_dir, "train")
+        _refuse_too_large(images, device)
+        _held[key] = images.to(device)
+    return _held[key]
+
+
+def _refuse_too_large(images: Images, device: torch.device) -> None:
+    if device.type != "cuda":
+        return  # the memory of the machine: they are in it, or a mapped file
+    needed, (free, _) = images.whole.numel(), torch.cuda.mem_get_info(device)
+    if needed > free:
+        raise ConfigError(
+            f"{len(images)} images {'×'.join(map(str, images.shape))} need {gigabytes(needed)} on {device}, which has"
+            f" {gigabytes(free)} free. Use fewer or smaller ones (dataset.image_size), or device=cpu"
+        )
+
+
+def gigabytes(count: int) -> str:
+    return f"{count / 1e9:.3g} GB"
 
 
 class Resident:
     """Images on a device, in batches: shuffled by (seed, epoch) to train on, in order to evaluate on."""
 
     def __init__(self, images: Images, batch_size: int, device: torch.device) -> None:
-        # Channels last, which a gather and all that follows keep: convolutions take 10–30 % less time on a CPU.
-        self.pixels = images.pixels.to(device, memory_format=torch.channels_last)
-        self.labels = images.labels.to(device)
+        self.images = images.to(device)
+        self.labels = self.images.labels
         self.batch_size = batch_size
 
     def __len__(self) -> int:
@@ -32,25 +62,27 @@ class Resident:
             # Batch normalization cannot train on one image: a lone last one joins the batch before it.
             last = step == len(self) - 1
             chosen = order[step * self.batch_size : count if last else (step + 1) * self.batch_size]
-            yield self.pixels[chosen], self.labels[chosen]
+            yield self.images.at(chosen), self.labels[chosen]
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from zip(self.pixels.split(EVALUATION_IMAGES), self.labels.split(EVALUATION_IMAGES), strict=True)
+        for chosen in torch.arange(len(self.labels), device=self.labels.device).split(EVALUATION_IMAGES):
+            yield self.images.at(chosen), self.labels[chosen]
 
     def _lone_image(self) -> bool:
         return self.batch_size > 1 and len(self.labels) % self.batch_size == 1
 
 
 def statistics(images: Images) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, [C] each, on the scale where white is 1."""
-    total = torch.zeros(images.shape[0], dtype=torch.float64)
-    squares = torch.zeros_like(total)
-    for part in images.pixels.split(4096):  # in parts: the whole set as float would be four times its size
-        scaled = part.double() / 255
-        total += scaled.sum((0, 2, 3))
-        squares += scaled.square().sum((0, 2, 3))
-    count = images.pixels.numel() / images.shape[0]
-    mean = total / count
-    std = (squares / count - mean.square()).clamp(min=0).sqrt()
+    """Mean and standard deviation of each channel, [C] each, on the scale where white is 1.
+
+    From counts of the 256 values, so that the order of the images changes no bit.
+    """
+    counts = torch.zeros(images.shape[0], 256, dtype=torch.int64)
+    for positions in torch.arange(len(images), device=images.labels.device).split(1024):  # small enough for the cache
+        for channel, values in enumerate(images.at(positions).cpu().unbind(1)):
+            counts[channel] += values.flatten().bincount(minlength=256)
+    share, value = counts.double() / counts.sum(1, keepdim=True), torch.arange(256) / 255.0
+    mean = (share * value).sum(1)
+    std = (share * (value - mean[:, None]).square()).sum(1).sqrt()
     # A channel without any contrast is left as it is instead of being divided by zero.
     return mean.float(), torch.where(std > 1e-6, std, torch.ones_like(std)).float()

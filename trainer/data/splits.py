@@ -23,7 +23,7 @@ def split(
     """
     from sklearn.model_selection import StratifiedKFold, train_test_split
 
-    labels = images.labels.numpy()
+    labels = images.labels.cpu().numpy()
     everything = np.arange(len(labels))
     try:
         if folds is not None and fold is not None:
