@@ -1,5 +1,7 @@
 """Puts the parts of one run together: network, optimizer, schedule, techniques, trainer."""
 
+import os
+import shutil
 from collections.abc import Callable
 
 import torch
@@ -68,7 +70,7 @@ def build_trainer(
     auxiliary = [Seams(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, AuxiliaryLoss)]
     augments = [_augment(choice.function(), len(training.classes)) for choice in config.augmentation]
     regularizations = [choice.function()(model) for choice in config.regularization]
-    return ClassificationTrainer(
+    trainer = ClassificationTrainer(
         model,
         optimizer,
         schedule,
@@ -79,8 +81,19 @@ def build_trainer(
         seams=join([*(Seams(augment=augment) for augment in augments), *regularizations, *auxiliary]),
         validate_every=config.validate_every,
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),
+        precision=config.precision,
         watch=watch,
     )
+    if config.compile:
+        _compile(model, device)
+    return trainer
+
+
+def _compile(model: nn.Module, device: torch.device) -> None:
+    """In place, so that the names of the weights stay; on a GPU each step is replayed as a captured graph."""
+    if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+        raise ConfigError("compile=true needs a C++ compiler on the path: g++ or clang++, or the one that CXX names")
+    model.compile(mode="reduce-overhead" if device.type == "cuda" else None)
 
 
 def _auxiliary(network: AuxiliaryLoss) -> Callable[[Tensor, Tensor], Tensor]:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from trainer.errors import ConfigError
-from trainer.kinds import Count, CountOrZero, Device, Fraction, NonNegative, Positive, Text, describe
+from trainer.kinds import Count, CountOrZero, Device, Fraction, NonNegative, Positive, Switch, Text, describe
 from trainer.schema import CONF, GROUPS, REQUIRED, Choice, shared_parameters, techniques
 
 
@@ -52,6 +52,8 @@ class RunConfig(BaseModel):
     seed: CountOrZero
     split_seed: CountOrZero
     device: Device
+    precision: Literal["fp32", "bf16", "fp16"]
+    compile: Switch
     validate_every: Count
     early_stop_patience: Count | None
     early_stop_min_delta: NonNegative

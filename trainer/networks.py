@@ -122,7 +122,7 @@ class Ensemble(AuxiliaryLoss):
         return log_probabilities.logsumexp(0) - math.log(len(logits))
 
     def auxiliary_loss(self, labels: Tensor) -> Tensor:
-        losses = [F.cross_entropy(logits, labels) for logits in self.others]
+        losses = [F.cross_entropy(logits.float(), labels) for logits in self.others]
         return torch.stack(losses).sum() if losses else torch.zeros((), device=labels.device)
 
 
@@ -153,4 +153,4 @@ def normalized(shape: tuple[int, ...], slots: Slots) -> list[nn.Module]:
 
 
 def _coarse_loss(logits: Tensor, labels: Tensor, coarse_of: Tensor) -> Tensor:
-    return F.cross_entropy(logits, coarse_of[labels] if labels.ndim == 1 else labels @ coarse_of)
+    return F.cross_entropy(logits.float(), coarse_of[labels] if labels.ndim == 1 else labels @ coarse_of)

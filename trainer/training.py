@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from trainer.randomness import derive, generator
 from trainer.schedule import Schedule
 from trainer.seams import Seams
 
+Precision = Literal["fp32", "bf16", "fp16"]
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Watch = Callable[[Iterable[Any], int, int], Iterable[Any]]
 
 
@@ -79,6 +81,7 @@ class ClassificationTrainer:
         seams: Seams | None = None,
         validate_every: int = 1,
         early_stopping: EarlyStopping | None = None,
+        precision: Precision = "fp32",
         watch: Watch = unwatched,
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
@@ -88,6 +91,9 @@ class ClassificationTrainer:
         self.early_stopping = early_stopping or EarlyStopping(None, 0.0)
         self.watch = watch
         self.device = train.labels.device
+        self.autocast = torch.autocast(self.device.type, HALF.get(precision), enabled=precision in HALF)
+        # Half-precision gradients vanish below 6e-8: scaled up before the backward pass, down again after it.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.epoch = 0  # epochs completed
 
     def train_loop(self) -> Iterator[EpochReport]:
@@ -121,14 +127,18 @@ class ClassificationTrainer:
         for step, (images, labels) in enumerate(batches):
             if seams.augment:
                 images, labels = seams.augment(images, labels, draw)
-            logits = self.model(images)
+            with self.autocast:
+                logits = self.model(images)
+            logits = logits.float()
             data_loss = F.cross_entropy(logits, labels)
             loss = data_loss + seams.penalty(logits, labels) if seams.penalty else data_loss
             self.optimizer.zero_grad()
-            loss.backward()
+            self.scaler.scale(loss).backward()
             if seams.limit_gradients:
+                self.scaler.unscale_(self.optimizer)
                 seams.limit_gradients()
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             self.schedule.step()
             if seams.after_step:
                 seams.after_step()
@@ -145,7 +155,8 @@ class ClassificationTrainer:
         loss = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device)
         for images, labels in self.validation.in_order():
-            logits = model(images)
+            with self.autocast:
+                logits = model(images).float()
             loss += F.cross_entropy(logits, labels, reduction="sum")
             correct += _correct(logits, labels)
         count = len(self.validation.labels)
@@ -178,6 +189,7 @@ class ClassificationTrainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "seams": {name: part.state_dict() for name, part in self.seams.state.items()},
             "early_stopping": self.early_stopping.state_dict(),
         }
@@ -187,6 +199,8 @@ class ClassificationTrainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
         for name, part in self.seams.state.items():
             part.load_state_dict(state["seams"][name])
         self.early_stopping.load_state_dict(state["early_stopping"])

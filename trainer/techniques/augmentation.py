@@ -168,4 +168,5 @@ def _gray(images: Tensor) -> Tensor:
 
 
 def _probabilities(labels: Tensor, classes: int) -> Tensor:
-    return F.one_hot(labels, classes).float() if labels.ndim == 1 else labels
+    # Not one_hot, which looks at the labels' values and so waits for the device.
+    return (labels[:, None] == torch.arange(classes, device=labels.device)).float() if labels.ndim == 1 else labels

@@ -3,10 +3,13 @@
 "Weights" are those of convolutions and linear layers: biases and normalization are left alone.
 """
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from trainer.kinds import OpenFraction, Positive
 from trainer.parameters import weights
@@ -52,9 +55,33 @@ def max_norm(model: nn.Module, *, limit: Positive = 3.0) -> Seams:
 
 def ema(model: nn.Module, *, decay: OpenFraction = 0.99) -> Seams:
     """Evaluates and keeps an exponential moving average of the weights: average ← decay·average + (1 − decay)·W."""
-    # Without use_buffers the running statistics, which are averages already, are copied.
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
-    return Seams(after_step=lambda: average.update_parameters(model), evaluated=average.module, state={"ema": average})
+    average = _Average(model, decay)
+    return Seams(after_step=average.update, evaluated=average.module, state={"ema": average})
+
+
+class _Average:
+    """As torch's AveragedModel, whose step counter lies on the device and is waited for in every step."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.module, self.started = model, copy.deepcopy(model).requires_grad_(False), False
+        self.combine = get_ema_multi_avg_fn(decay)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        if self.started:
+            self.combine(list(self.module.parameters()), list(self.model.parameters()), None)
+        else:
+            self.module.load_state_dict(self.model.state_dict())
+        self.started = True
+        for average, current in zip(self.module.buffers(), self.model.buffers(), strict=True):
+            average.copy_(current)  # the running statistics are averages already
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"started": self.started, "module": self.module.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.started = state["started"]
+        self.module.load_state_dict(state["module"])
 
 
 def label_smoothing(model: nn.Module, *, smoothing: OpenFraction = 0.1) -> Seams:

@@ -1,0 +1,231 @@
+"""How much this trainer costs beside a bare loop and beside other tools: one table from one run, as ratios.
+
+python scripts/benchmark.py --data-dir FOLDER      FOLDER holds train/<class>/* with pictures of 3×32×32, such as
+                                                   CIFAR-10's; without it pictures are made up
+python scripts/benchmark.py --help                 which contenders, batch sizes, augmentations, rounds
+python scripts/benchmark.py --growth               seconds an epoch for 5 000 to 500 000 made-up images
+
+The contenders take turns, round after round, each as a process of its own on a pseudo-terminal, so that its progress
+display is really drawn. Machines are noisy: what counts is the median of the ratios to the floor of the same round.
+"""
+
+import argparse
+import json
+import os
+import platform
+import pty
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from contenders import CONTENDERS
+from rich.console import Console
+from rich.table import Table
+
+AUGMENTATIONS = ("none", "flip_crop", "lecture")
+CANNOT = {("keras", "lecture")}  # no per-image colour jitter that matches
+err = Console(stderr=True)
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.growth:
+        growth()
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        data_dir = Path(arguments.data_dir) if arguments.data_dir else _made_up_pictures(scratch / "pictures")
+        data = _export(data_dir, scratch / "data.npz")
+        _print_machine(arguments)
+        for augment in arguments.augmentations:
+            for batch_size in arguments.batch_sizes:
+                names = [name for name in arguments.contenders if (name, augment) not in CANNOT]
+                rounds: list[dict[str, dict[str, float]]] = []
+                for number in range(arguments.rounds):
+                    err.print(f"batch {batch_size}, augmentation {augment}, round {number + 1} of {arguments.rounds}")
+                    rounds.append(
+                        {
+                            name: _run(
+                                name, batch_size, "none" if name == "floor" else augment, arguments, data, data_dir
+                            )
+                            for name in names
+                        }
+                    )
+                _print_table(names, rounds, batch_size, augment)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", help="a folder of pictures as dataset=image_folder takes it")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[128, 512, 2048])
+    parser.add_argument("--augmentations", nargs="+", choices=AUGMENTATIONS, default=AUGMENTATIONS)
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--overrides", nargs="*", default=[], help="for the trainer, such as precision=bf16")
+    parser.add_argument("--growth", action="store_true", help="only: seconds an epoch against the number of images")
+    return parser.parse_args()
+
+
+def _run(
+    name: str, batch_size: int, augment: str, arguments: argparse.Namespace, data: Path, data_dir: Path
+) -> dict[str, float]:
+    """One contender, one process: start-up, epoch and whole time in seconds, peak memory in bytes, accuracy."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        options = {"data": data, "data-dir": data_dir.absolute(), "result": result, "augment": augment}
+        options |= {"batch-size": batch_size, "epochs": arguments.epochs}
+        command = [sys.executable, str(Path(__file__).with_name("contenders.py")), name]
+        command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
+        command += arguments.overrides if name == "trainer" else []
+        started = time.time()
+        output, rc = _on_a_terminal(command, folder)
+        whole = time.time() - started
+        if rc != 0 or not result.is_file():
+            raise SystemExit(f"{name} failed ({rc}):\n{output[-3000:]}")
+        seen = json.loads(result.read_text())
+    epochs = [after - before for before, after in zip(seen["stamps"], seen["stamps"][1:], strict=False)]
+    return {
+        "start": seen["stamps"][0] - started,
+        "epoch": min(epochs[1:] or epochs),  # the first one also warms up
+        "whole": whole,
+        "peak": seen["peak_bytes"],
+        "accuracy": seen["accuracy"],
+    }
+
+
+def _on_a_terminal(command: list[str], folder: str) -> tuple[str, int]:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env={**os.environ, "COLUMNS": "120"}
+    )
+    os.close(theirs)
+    kept: list[bytes] = []
+
+    def drain() -> None:
+        try:
+            while chunk := os.read(ours, 65536):
+                kept.append(chunk)
+        except OSError:
+            pass  # the other end was closed
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    rc = process.wait()
+    reader.join()
+    os.close(ours)
+    return b"".join(kept).decode(errors="replace"), rc
+
+
+def _export(data_dir: Path, path: Path) -> Path:
+    """The trainer's own split as arrays for everyone else; as a side effect the trainer's picture cache is warm."""
+    from trainer.data import resident, sources, splits
+
+    training, validation = splits.split(sources.image_folder(data_dir, "train"), 0)
+    mean, std = resident.statistics(training)
+    arrays = {"mean": mean.numpy(), "std": std.numpy()}
+    for part, images in {"train": training, "validation": validation}.items():
+        arrays |= {f"{part}_pixels": images.pixels.contiguous().numpy(), f"{part}_labels": images.labels.numpy()}
+    np.savez(path, **arrays)
+    return path
+
+
+def _made_up_pictures(folder: Path) -> Path:
+    """50 000 pictures in ten classes: a bright spot whose place tells the class, under noise."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for number in range(10):
+        (folder / "train" / f"class{number}").mkdir(parents=True)
+    for index in range(50_000):
+        number = index % 10
+        pixels = draw.integers(0, 200, (32, 32, 3), dtype=np.uint8)
+        top, left = 3 * number, (7 * number) % 24
+        pixels[top : top + 5, left : left + 8] += 20
+        Image.fromarray(pixels).save(folder / "train" / f"class{number}" / f"{index}.bmp")
+    return folder
+
+
+def _print_machine(arguments: argparse.Namespace) -> None:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores, no GPU"
+    print(f"{date.today()}; {device}; Python {platform.python_version()}, torch {torch.__version__};", end=" ")
+    print(f"{arguments.epochs} epochs, medians of {arguments.rounds} rounds [lowest–highest]", flush=True)
+
+
+def _print_table(names: list[str], rounds: list[dict[str, dict[str, float]]], batch_size: int, augment: str) -> None:
+    title = f"batch size {batch_size}, augmentation {augment} (the floor never augments)"
+    table = Table(title=title, title_justify="left")
+    for column in (
+        "",
+        "epoch",
+        "× floor",
+        "whole process",
+        "× floor",
+        "start-up",
+        "peak memory",
+        "× floor",
+        "accuracy",
+    ):
+        table.add_column(column, justify="right" if column else "left")
+    for name in names:
+
+        def of(key: str, name: str = name) -> float:
+            return statistics.median(turn[name][key] for turn in rounds)
+
+        def ratio(key: str, name: str = name) -> str:
+            ratios = [turn[name][key] / turn["floor"][key] for turn in rounds if "floor" in turn] or [float("nan")]
+            return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]"
+
+        table.add_row(
+            name,
+            f"{of('epoch'):.2f} s",
+            ratio("epoch"),
+            f"{of('whole'):.1f} s",
+            ratio("whole"),
+            f"{of('start'):.1f} s",
+            f"{of('peak') / 1e6:.0f} MB",
+            ratio("peak"),
+            f"{of('accuracy'):.1%}",
+        )
+    Console(width=120).print(table)
+
+
+def growth() -> None:
+    """Prints seconds an epoch against the number of images and of batches, and the slope in log-log: 1 is linear."""
+    from trainer.build import build_trainer
+    from trainer.commandline import compose
+    from trainer.data.images import Images
+
+    (config,) = compose(["dataset=cifar10", "device=cpu" if not torch.cuda.is_available() else "device=cuda"])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    labels = tuple(map(str, range(10)))
+    for batch_size in (128, 2048):
+        counts, seconds = [5_000, 20_000, 50_000, 200_000, 500_000], []
+        for count in counts:
+            pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
+            images = Images(pixels, torch.arange(count) % 10, labels)
+            part = images.select(torch.arange(min(count, 1000)))
+            trainer = build_trainer(config.model_copy(update={"batch_size": batch_size}), images, part, device)
+            times = []
+            for _ in range(3 if count < 500_000 else 2):
+                started = time.perf_counter()
+                trainer.do_train()
+                times.append(time.perf_counter() - started)
+            seconds.append(min(times))
+            print(
+                f"batch {batch_size}: {count:>7} images {-(-count // batch_size):>5} steps {seconds[-1]:8.2f} s",
+                flush=True,
+            )
+        slope = np.polyfit(np.log(counts), np.log(seconds), 1)[0]
+        print(f"batch {batch_size}: seconds grow with images to the power {slope:.2f}")
+
+
+if __name__ == "__main__":
+    main()

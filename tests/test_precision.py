@@ -1,0 +1,115 @@
+"""16-bit training, compilation, and that nothing in a step waits for the device."""
+
+import pytest
+import torch
+from conftest import metrics, quick, timeless
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainer import checkpoint
+from trainer.build import build_trainer
+from trainer.commandline import compose
+from trainer.data import sources, splits
+
+CPU = torch.device("cpu")
+
+
+def built(*arguments):
+    (config,) = compose(["dataset=digits", "device=cpu", "batch_size=300", *arguments])
+    training, validation = splits.split(sources.digits("", "train"), 0)
+    return build_trainer(config, training, validation, CPU)
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_the_forward_pass_is_in_16_bits_and_the_weights_are_not(precision, kind):
+    trainer, exact = built(f"precision={precision}"), built()
+    seen = []
+    for module in trainer.model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    loss, _ = trainer.do_train()
+    assert set(seen) == {kind}
+    assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
+    reference, _ = exact.do_train()
+    assert loss == pytest.approx(reference, rel=2e-3) and loss != reference
+    assert trainer.do_validation()[0] == pytest.approx(exact.do_validation()[0], rel=0.05)
+
+
+def test_clipping_sees_gradients_as_they_are_and_not_as_fp16_scales_them():
+    norms = {}
+    for precision in ("fp32", "fp16"):
+        trainer = built(f"precision={precision}", "regularization=gradient_clipping")
+        clip = trainer.seams.limit_gradients
+        norms[precision] = []
+
+        def limit(clip=clip, trainer=trainer, seen=norms[precision]):
+            seen.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).norm().item())
+            clip()
+
+        object.__setattr__(trainer.seams, "limit_gradients", limit)
+        trainer.do_train()
+    assert norms["fp16"] == pytest.approx(norms["fp32"], rel=0.02)
+
+
+def test_a_resumed_fp16_run_keeps_the_scale_and_equals_an_undisturbed_one():
+    whole = quick("precision=fp16", "epochs=4")
+    half = quick("precision=fp16", "epochs=2")
+    state = checkpoint.load(half.folder / "last.pt")
+    assert state["trainer"]["scaler"]["scale"] == 65536.0 and state["trainer"]["scaler"]["_growth_tracker"] > 0
+    quick_resumed = compose([f"resume={half.folder}", "epochs=4"])[0]
+    from trainer.run import train
+
+    train(quick_resumed)
+    assert timeless(half.folder) == timeless(whole.folder)
+
+
+def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names():
+    small = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
+    plain, compiled = quick(*small), quick(*small, "compile=true")
+    for one, other in zip(metrics(plain.folder), metrics(compiled.folder), strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
+        assert other["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-5)
+    states = [checkpoint.load(result.folder / "best.pt")["model"] for result in (plain, compiled)]
+    assert list(states[0]) == list(states[1])
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operations that bring a value from the device to the host, or whose result's size depends on one."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function)
+        by_mask = name == "aten.index.Tensor" and any(each is not None and each.dtype == torch.bool for each in args[1])
+        self.count += by_mask or name.split(".")[1] in ("_local_scalar_dense", "nonzero", "masked_select", "equal")
+        return function(*args, **(kwargs or {}))
+
+
+EVERYTHING = "augmentation=[flip,crop,rotation,translate,scale,color_jitter,noise,cutout,cutmix,mixup]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        (EVERYTHING,),
+        ("regularization=[l1,l2,gradient_clipping,max_norm,ema,label_smoothing]", "normalization=batch", "dropout=0.5"),
+        ("model=ensemble",),
+        ("model=hard_sharing", "normalization=layer"),
+        ("model=soft_sharing", "normalization=group", "activation=maxout"),
+    ],
+)
+def test_a_step_waits_for_nothing_on_the_device(arguments, monkeypatch):
+    """On a GPU every such wait leaves it idle. Twice the steps must bring no further wait; the optimizer, whose own
+    counters lie on the host, is left out."""
+    counts = []
+    for batch_size in (300, 150):
+        trainer = built(*arguments, f"batch_size={batch_size}")
+        waits = Waits()
+        monkeypatch.setattr(trainer.optimizer, "step", lambda *_, waits=waits: None)
+        with waits:
+            trainer.do_train()
+        counts.append(waits.count)
+    assert counts[0] == counts[1]
