@@ -44,11 +44,21 @@ def test_the_split_is_stratified_disjoint_whole_and_seeded():
     assert not torch.equal(split(images, 4, validation_size=40)[1].pixels, validation.pixels)
 
 
-def test_folds_are_disjoint_and_cover_the_training_part():
+def test_folds_are_disjoint_stratified_and_cover_the_training_part():
     images = tiny_images(103)
     parts = [split(images, 0, folds=5, fold=fold)[1] for fold in range(5)]
     rows = [tuple(row.tolist()) for part in parts for row in part.pixels.flatten(1)]
     assert len(rows) == len(set(rows)) == 103
+    for part in parts:
+        shares = zip(part.labels.bincount(), images.labels.bincount(), strict=True)
+        assert all(abs(held - whole / 5) < 1 for held, whole in shares)
+
+
+def test_a_rare_class_keeps_its_share():
+    labels = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
+    images = Images(torch.zeros(1000, 1, 2, 2, dtype=torch.uint8), labels, ("a", "b", "c"))
+    for seed in range(5):
+        assert split(images, seed, validation_size=0.1)[1].labels.bincount().tolist() == [90, 9, 1]
 
 
 def test_a_split_that_the_images_do_not_allow_is_refused():

@@ -19,21 +19,24 @@ def split(
     """(training, validation): stratified, the same for every `seed`, so that arms are scored on the same images.
 
     `validation_size` is a number of images or a fraction of them; with `folds`, part `fold` of so many is
-    validated on instead. Raises ConfigError where the classes are too small for it.
+    validated on instead. Raises ConfigError where the images are too few for it.
     """
-    from sklearn.model_selection import StratifiedKFold, train_test_split
-
     labels = images.labels.cpu().numpy()
-    everything = np.arange(len(labels))
-    try:
-        if folds is not None and fold is not None:
-            parts = StratifiedKFold(folds, shuffle=True, random_state=split_seed).split(everything, labels)
-            training, validation = list(parts)[fold]
-        else:
-            training, validation = train_test_split(
-                everything, test_size=validation_size, stratify=labels, random_state=split_seed
-            )
-    except ValueError as error:
-        wanted = f"dataset.folds={folds}" if folds else f"dataset.validation_size={validation_size}"
-        raise ConfigError(f"{wanted} does not suit these {len(labels)} images: {error}") from None
-    return tuple(images.select(torch.from_numpy(np.sort(part))) for part in (training, validation))  # type: ignore[return-value]
+    count, classes = len(labels), len(images.classes)
+    shuffled = np.random.default_rng(split_seed).permutation(count)
+    by_class = shuffled[labels[shuffled].argsort(kind="stable")]
+    # At even distances through the images sorted by class: of every class its share, to within one image.
+    if folds is not None and fold is not None:
+        held_out = np.arange(fold, count, folds)
+        fits, wanted = folds <= np.bincount(labels, minlength=classes).min(), f"dataset.folds={folds}"
+    else:
+        size = validation_size if isinstance(validation_size, int) else round(validation_size * count)
+        held_out = ((np.arange(size) + 0.5) * count / max(size, 1)).astype(np.int64)
+        fits, wanted = classes <= size <= count - classes, f"dataset.validation_size={validation_size}"
+    if not fits:
+        raise ConfigError(
+            f"{wanted} does not suit these {count} images: it must leave each of {classes} classes a share"
+        )
+    validation = np.zeros(count, bool)
+    validation[by_class[held_out]] = True
+    return tuple(images.select(torch.from_numpy(np.flatnonzero(part))) for part in (~validation, validation))  # type: ignore[return-value]
