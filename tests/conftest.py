@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.commandline import compose
+from trainer.commandline import interpret
+from trainer.config import RunConfig
 from trainer.data.images import Images
 from trainer.run import Result, train
 
@@ -20,6 +21,14 @@ torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 QUICK = ("dataset=digits", "wandb.mode=disabled", "device=cpu", "epochs=2")
+
+
+def compose(arguments) -> list[RunConfig]:
+    """The checked runs that a command line stands for: one, or all of a grid."""
+    found = interpret(list(arguments))
+    if found is None:
+        return []
+    return [found] if isinstance(found, RunConfig) else [run.config for run in found.runs]
 
 
 def tiny_images(count=40, shape=(3, 16, 16), classes=4, seed=0):

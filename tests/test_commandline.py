@@ -4,17 +4,16 @@ import shutil
 import sys
 
 import pytest
-from conftest import ROOT, clean_environment, program, subprocess
+from conftest import ROOT, clean_environment, compose, program, subprocess
 
-from trainer.commandline import compose
 from trainer.errors import ConfigError
 
 OPTIMIZERS = "adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd"
 AUGMENTATIONS = "color_jitter, crop, cutmix, cutout, flip, mixup, noise, rotation, scale, translate"
 ROOT_KEYS = (
-    "activation, augmentation, batch_size, data_dir, dataset, decay, device, dropout, early_stop_min_delta,"
-    " early_stop_patience, epochs, init, lr, model, normalization, optimizer, output_dir, regularization, resume,"
-    " scheduler, seed, split_seed, validate_every, wandb, weight_decay"
+    "activation, augmentation, batch_size, compile, data_dir, dataset, decay, device, dropout, early_stop_min_delta,"
+    " early_stop_patience, epochs, force, init, lr, model, normalization, optimizer, output_dir, precision,"
+    " regularization, resume, scheduler, seed, split_seed, sweep, validate_every, wandb, weight_decay"
 )
 COUNT = "must be a whole number of at least 1"
 MISTAKES = {
@@ -72,7 +71,7 @@ MISTAKES = {
     " hydra.sweeper, hydra.mode are accepted; a run's folder is output_dir=FOLDER",
     "--foo": "--foo (command line): there is no such flag. Accepted: -m, --multirun, --cfg job, --config-dir DIR,"
     " --help, --version, --hydra-help, --info, --shell-completion",
-    "-m lr=glob(*)": "-m lr=glob(*): this sweep has no run in it",
+    "-m lr=glob(*)": "lr (command line): this list of values is empty",
     "resume=nowhere": "resume=nowhere: there is no run, nowhere/config.yaml does not exist",
 }
 CONTRADICTIONS = {
@@ -101,7 +100,7 @@ CONTRADICTIONS = {
     "dataset.fold=3 dataset.folds=3": "dataset.fold=3 needs dataset.folds=N with N above 3",
     "dataset.folds=5": "dataset.folds=5 needs dataset.fold=0 … 4: the part to validate on",
     "experiment=dropout": "experiment=dropout compares several runs: python -m trainer -m experiment=dropout",
-    "-m seed=0,1 output_dir=here": "output_dir=here: 2 runs cannot share one folder; leave it out",
+    "-m seed=0,1 output_dir=here": "output_dir=here: a study lies in outputs/sweeps; see sweep.name",
     "-m optimizer=sgd,adm": "optimizer=adm (command line): there is no such optimizer. Did you mean adam?"
     f" Accepted: {OPTIMIZERS}",
     "-m seed=0,1,2,3,4,5,-6": "seed=-6 (command line): must be a whole number of at least 0",
@@ -129,14 +128,16 @@ def test_the_program_tells_it_with_exit_code_2(arguments, in_empty_folder):
 def test_mistakes_help_and_completion_need_no_heavy_import():
     script = """
 import contextlib, sys
-from trainer.commandline import compose
+from trainer.commandline import interpret
 from trainer.errors import ConfigError
 from trainer.help import show
 show([])
-compose(["--cfg", "job", "dataset=digits"])
+interpret(["--cfg", "job", "dataset=digits"])
 for mistake in ("optimizer=adm", "optimizer.bets=1", "epochs=ten", "dropout=2", "augmentation.flip.x=1"):
     with contextlib.suppress(ConfigError):
-        compose([mistake])
+        interpret([mistake])
+    with contextlib.suppress(ConfigError):
+        interpret(["-m", "lr=0.1,-1"])
 print(sorted({"torch", "torchvision", "wandb", "sklearn", "rich", "numpy"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

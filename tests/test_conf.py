@@ -3,11 +3,10 @@
 import pytest
 import torch
 import yaml
-from conftest import ROOT, tiny_images
+from conftest import ROOT, compose, tiny_images
 
 from trainer import checkpoint
 from trainer.build import build_trainer
-from trainer.commandline import compose
 from trainer.config import check
 from trainer.help import first_comment
 from trainer.schema import GROUPS, REQUIRED, shared_parameters, techniques

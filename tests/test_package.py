@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, clean_environment
+from conftest import ROOT, clean_environment, compose
 
-from trainer.commandline import compose
 from trainer.help import options
 from trainer.schema import GROUPS
 

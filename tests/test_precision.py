@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from conftest import metrics, quick, timeless
+from conftest import compose, metrics, quick, timeless
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer import checkpoint
 from trainer.build import build_trainer
-from trainer.commandline import compose
 from trainer.data import sources, splits
 
 CPU = torch.device("cpu")

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import QUICK, ROOT, clean_environment, metrics, program, quick, timeless
+from conftest import QUICK, ROOT, clean_environment, compose, metrics, program, quick, timeless
 
 from trainer import checkpoint
-from trainer.commandline import compose
 from trainer.errors import ConfigError, RunError
 from trainer.run import train
 
@@ -182,14 +181,6 @@ def test_a_run_that_fails_is_one_line_with_exit_code_1(in_empty_folder):
         "trainer: the training loss is nan in epoch 1, step 2 of 19 (learning rate about 1e+30). A smaller lr or"
         " regularization=gradient_clipping usually helps. Saved: 0 of 2 epochs, in run\n"
     )
-
-
-def test_a_multirun_goes_on_after_a_failure_and_says_so(in_empty_folder):
-    done = program("-m", *QUICK, "lr=0.001,1e30,0.01", cwd=in_empty_folder)
-    assert done.returncode == 1
-    assert done.stdout.count("Validation accuracy") == 2
-    assert done.stderr.count("the training loss is nan") == 1
-    assert len(list((in_empty_folder / "outputs").iterdir())) == 3
 
 
 def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):

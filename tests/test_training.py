@@ -4,12 +4,11 @@ import math
 
 import pytest
 import torch
-from conftest import tiny_images
+from conftest import compose, tiny_images
 from torch import nn
 from torch.nn import functional as F
 
 from trainer.build import build_model, build_trainer
-from trainer.commandline import compose
 from trainer.data.resident import Resident
 from trainer.errors import RunError
 from trainer.randomness import derive, generator

@@ -16,38 +16,34 @@ def main() -> None:
             sys.stdout.flush()
             return
         # Imported late: a mistake is told, and a name completed, without waiting for torch.
-        from trainer.commandline import compose
+        from trainer.commandline import interpret
+        from trainer.config import RunConfig
         from trainer.errors import ConfigError, RunError
 
         try:
-            runs = compose(arguments)
+            asked = interpret(arguments)
         except ConfigError as error:
             print(f"trainer: {error}", file=sys.stderr)
             sys.exit(2)
-        if not runs:
+        if asked is None:
             return
         # torch's threads wait for each other in a busy loop. Where the machine has other work to do they wait for
         # long: two trainings at once on two cores ran at a tenth of the speed of one. This many turns, told before
         # torch is imported, cost nothing alone and keep half the speed each (measured, libgomp, batch 512).
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-        from trainer.console import fail, say, waiting
+        from trainer.console import fail, waiting
 
         with waiting("Loading torch"):
             from trainer.run import train
-
-        failed = code = 0
-        for number, run in enumerate(runs, 1):
-            if len(runs) > 1:
-                say(f"\nRun {number} of {len(runs)}", "bold")
-            try:
-                train(run)
-            except (RunError, ConfigError, OSError) as error:
-                failed += 1
-                code = 2 if isinstance(error, ConfigError) else 1
-                fail(error)
-        if len(runs) > 1:
-            say(f"\n{len(runs) - failed} of {len(runs)} runs done, {failed} failed", "bold")
-        sys.exit(1 if failed and len(runs) > 1 else code)
+            from trainer.study.conduct import conduct
+        try:
+            if isinstance(asked, RunConfig):
+                train(asked)
+            else:
+                sys.exit(conduct(asked))
+        except (RunError, ConfigError, OSError) as error:
+            fail(error)
+            sys.exit(2 if isinstance(error, ConfigError) else 1)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

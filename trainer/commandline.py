@@ -1,12 +1,14 @@
 """From the arguments to checked runs: Hydra composes, its complaints are worded anew. Imports no torch."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 import yaml
@@ -19,6 +21,9 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from trainer.config import RunConfig, check, unknown
 from trainer.errors import ConfigError
 from trainer.schema import CONF, GROUPS, PACKAGE
+
+if TYPE_CHECKING:
+    from trainer.study.plan import Plan
 
 # What may change when a run goes on: how long, where and how it is shown, not what is compared.
 RESUMABLE = ("epochs", "early_stop_patience", "device", "data_dir", "wandb")
@@ -33,39 +38,54 @@ HYDRA_KEYS = ("hydra/launcher", "hydra.launcher", "hydra.sweeper", "hydra.mode")
 
 @dataclass(frozen=True)
 class Job:
-    """One run as Hydra composed it: its tree, the keys the command line set, the YAML files in play, latest first."""
+    """One run as Hydra composed it, with what it says of its study and of the YAML files in play, latest first.
+
+    `overrides` are the keys that the command line set.
+    """
 
     tree: dict[str, Any]
     overrides: tuple[str, ...]
     files: tuple[str, ...]
+    sweep: Any = None
+    force: Any = False
+
+    def checked(self) -> RunConfig:
+        return check(self.tree, self.overrides, self.files)
 
 
-def compose(arguments: Sequence[str]) -> list[RunConfig]:
-    """The checked runs that the arguments ask for: one, several under `-m`, none where they ask to be shown something.
+def interpret(arguments: Sequence[str]) -> RunConfig | Plan | None:
+    """What the arguments ask for: a checked run, under `-m` the plan of a study, None where something was shown.
 
     Raises ConfigError with one line for the first mistake; until then nothing has been read or written.
     """
     flags, overrides = _sorted_out(arguments)
     names = {flag.partition("=")[0] for flag in flags}
     if not SHOWING.isdisjoint(names):
-        if not {"--cfg", "-c"}.isdisjoint(names):
-            if not {"-m", "--multirun"}.isdisjoint(names):
-                raise ConfigError("--cfg shows one run: leave -m out")
-            (run,) = compose(overrides)
-            if run.resume:
-                print(yaml.safe_dump(run.tree(), sort_keys=False, allow_unicode=True), end="")
-                return []
-        _run_hydra([*flags, *overrides])
-        if "install=bash" in arguments:  # Hydra's own function completes `trainer`, not `python -m trainer`
-            print((PACKAGE / "completion.bash").read_text(encoding="utf-8"))
-        return []
-    jobs = [_resumed(job) for job in _run_hydra([*flags, *map(opened, overrides)])]
-    if not jobs:
-        raise ConfigError(f"{' '.join(arguments)}: this sweep has no run in it")
-    runs = [check(job.tree, job.overrides, job.files) for job in jobs]
-    if len(runs) > 1 and len({run.output_dir for run in runs} - {None}) == 1:
-        raise ConfigError(f"output_dir={runs[0].output_dir}: {len(runs)} runs cannot share one folder; leave it out")
-    return runs
+        _show(arguments, flags, overrides, names)
+        return None
+    found = _run_hydra([*flags, *map(opened, overrides)])
+    if not isinstance(found, Job):
+        from trainer.study.plan import Plan
+
+        with _complaints(arguments):
+            return Plan.of(found, tuple(overrides))
+    study = [key for key in found.overrides if key.partition(".")[0] in ("sweep", "force")]
+    if study:
+        raise ConfigError(f"{study[0]} (command line): belongs to a study of several runs: add -m")
+    return _resumed(found).checked()
+
+
+def _show(arguments: Sequence[str], flags: list[str], overrides: list[str], names: set[str]) -> None:
+    if not {"--cfg", "-c"}.isdisjoint(names):
+        if not {"-m", "--multirun"}.isdisjoint(names):
+            raise ConfigError("--cfg shows one run: leave -m out")
+        run = interpret(overrides)
+        if isinstance(run, RunConfig) and run.resume:
+            print(yaml.safe_dump(run.tree(), sort_keys=False, allow_unicode=True), end="")
+            return
+    _run_hydra([*flags, *overrides])
+    if "install=bash" in arguments:  # Hydra's own function completes `trainer`, not `python -m trainer`
+        print((PACKAGE / "completion.bash").read_text(encoding="utf-8"))
 
 
 def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -86,45 +106,50 @@ def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, settings
 
 
-def _run_hydra(arguments: Sequence[str]) -> list[Job]:
-    """Hydra with a task that only collects what was composed: the runs start when all of them are known."""
-    keys = tuple(argument.lstrip("+~").partition("=")[0] for argument in arguments if argument[:1] != "-")
-    jobs: list[Job | Exception] = []
-    task = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(
-        lambda tree: jobs.append(_job(tree, keys))
-    )
+def _run_hydra(arguments: Sequence[str]) -> Any:
+    """Hydra with a task that only takes what was composed: a Job, or from our sweeper a Sweep."""
+    overrides = [argument for argument in arguments if argument[:1] != "-"]
+    found: list[Any] = []  # stays empty under --cfg, which prints and runs no task
+
+    def take(composed: Any) -> None:
+        try:
+            found.append(job_of(composed, overrides) if isinstance(composed, DictConfig) else composed)
+        except Exception as error:
+            found.append(error)  # raised outside Hydra, which would print a heading of its own
+
+    task = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(take)
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
     try:
         with _complaints(arguments):
             task()
-            for job in jobs:
-                if isinstance(job, Exception):
-                    raise job
+            if found and isinstance(found[0], Exception):
+                raise found[0]
+            return found[0] if found else None
     finally:
         sys.argv = before
         del os.environ["HYDRA_FULL_ERROR"]
-    return [job for job in jobs if isinstance(job, Job)]
 
 
-def _job(tree: DictConfig, overrides: tuple[str, ...]) -> Job | Exception:
+def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
+    """The job for a composed tree; Hydra's state is still that of its composition."""
     state = HydraConfig.get()
-    sweeps = state.sweeper.get("params") or state.sweeper.get("arms")
-    if sweeps and state.mode == RunMode.RUN:
+    keys = tuple(text.lstrip("+~").partition("=")[0] for text in overrides)
+    arms = [word.partition("=")[0] for arm in state.sweeper.get("arms") or [] for word in arm.split()]
+    if state.mode == RunMode.RUN and not {*(state.sweeper.get("params") or {}), *arms} <= set(keys):
         name = state.runtime.choices.get("experiment")
-        return ConfigError(f"experiment={name} compares several runs: python -m trainer -m experiment={name}")
+        raise ConfigError(f"experiment={name} compares several runs: python -m trainer -m experiment={name}")
     files = [
         f"{group}/{option}.yaml"
         for group, chosen in state.runtime.choices.items()
         for option in ([chosen] if isinstance(chosen, str) else chosen or [])
         if not group.startswith("hydra/")
     ]
-    try:
-        values = OmegaConf.to_container(tree, resolve=True)
-    except OmegaConfBaseException as error:
-        return error  # raised outside Hydra, which would print a heading of its own
+    values = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(values, dict)
-    return Job(_without_missing(values), overrides, (*reversed(files), "config.yaml"))
+    values = _without_missing(values)
+    sweep, force = values.pop("sweep", None), values.pop("force", False)
+    return Job(values, keys, (*reversed(files), "config.yaml"), sweep, force)
 
 
 def _without_missing(values: Any) -> Any:

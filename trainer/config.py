@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from trainer.errors import ConfigError
-from trainer.kinds import Count, CountOrZero, Device, Fraction, NonNegative, Positive, Switch, Text, describe
+from trainer.kinds import Count, CountOrZero, Device, Fraction, Name, NonNegative, Positive, Switch, Text, describe
 from trainer.schema import CONF, GROUPS, REQUIRED, Choice, shared_parameters, techniques
 
 
@@ -26,6 +26,29 @@ class WandbConfig(BaseModel):
     name: Text | None
     tags: tuple[Text, ...]
     notes: Text | None
+
+
+class SweepConfig(BaseModel):
+    """How a study searches and judges; see `conf/config.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name | None
+    method: Literal["grid", "random", "tpe"]
+    trials: Count
+    stages: Count
+    metric: Literal["validation_accuracy", "validation_loss"]
+    direction: Literal["maximize", "minimize"] | None
+    pruner: Literal["none", "median", "hyperband"]
+    seed: CountOrZero
+    on_error: Literal["continue", "stop", "retry"]
+    dry_run: Switch
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the metric is better, else -1."""
+        natural = "maximize" if self.metric == "validation_accuracy" else "minimize"
+        return 1 if (self.direction or natural) == "maximize" else -1
 
 
 class RunConfig(BaseModel):
@@ -91,6 +114,18 @@ def check(tree: Mapping[str, Any], overrides: Iterable[str] = (), files: Sequenc
     config = config.model_copy(update={name: _choose(name, tree.get(name), origin) for name in GROUPS})
     _refuse_contradictions(config)
     return config
+
+
+def check_sweep(tree: Any, overrides: Iterable[str] = (), files: Sequence[str] = ()) -> SweepConfig:
+    """The typed `sweep` section. Raises `ConfigError` as `check` does."""
+    origin = _Origin(set(overrides), files)
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"sweep={_shown(tree)} ({origin(['sweep'])}): must be a group of options")
+    sweep: SweepConfig = _validate(SweepConfig, tree, ("sweep",), "sweep", origin)
+    if sweep.method == "grid" and (sweep.stages > 1 or sweep.pruner != "none"):
+        what = f"sweep.stages={sweep.stages}" if sweep.stages > 1 else f"sweep.pruner={sweep.pruner}"
+        raise ConfigError(f"{what} needs sweep.method=random or tpe: a grid tries every point to its end")
+    return sweep
 
 
 class _Origin:
@@ -177,7 +212,8 @@ def _validate(
     full, where = ".".join([*path, key]), origin([*path, key])
     if first["type"] == "extra_forbidden":
         reason = f"{owner} has no such option" if path else "there is no such key"
-        raise ConfigError(unknown(full, key, schema.model_fields, where, reason))
+        beside = ("force", "sweep") if schema is RunConfig else ()
+        raise ConfigError(unknown(full, key, [*schema.model_fields, *beside], where, reason))
     field = schema.model_fields[key]
     accepted = (
         describe(Annotated[(field.annotation, *field.metadata)]) if field.metadata else describe(field.annotation)

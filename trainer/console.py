@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -38,6 +40,17 @@ def say(message: str, style: str | None = None) -> None:
 
 def fail(error: Exception) -> None:
     err.print(Text(f"trainer: {error}", style="red"))
+
+
+@contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """What is said meanwhile goes into this file, behind what is there."""
+    with path.open("a", encoding="utf-8") as file:
+        out.file = err.file = file
+        try:
+            yield
+        finally:
+            out.file = err.file = None  # type: ignore[assignment]  # again what sys.stdout and sys.stderr are
 
 
 def waiting(description: str) -> Status:

@@ -19,6 +19,7 @@ NonNegative = Annotated[float, Strict(), AllowInfNan(False), Ge(0)]
 Probability = Annotated[float, Strict(), AllowInfNan(False), Ge(0), Le(1)]
 Fraction = Annotated[float, Strict(), AllowInfNan(False), Ge(0), Lt(1)]
 OpenFraction = Annotated[float, Strict(), AllowInfNan(False), Gt(0), Lt(1)]
+Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of a folder
 Device = Annotated[str, StringConstraints(strict=True, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
 BY_NAME: dict[str, Any] = {
@@ -43,6 +44,8 @@ def describe(kind: Any) -> str:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind == Device:
         return "auto, cpu, mps, cuda or cuda:N"
+    if kind == Name:
+        return "a name of letters, digits, dot, dash and underscore"
     if origin is Annotated:
         return " ".join([describe(arguments[0]), *_range(arguments[1:])]).strip()
     if origin is Literal:

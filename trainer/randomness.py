@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Generator, device
 
-Purpose = Literal["init", "order", "augmentation", "dropout"]
+Purpose = Literal["init", "order", "augmentation", "dropout", "sweep"]
 
 
 def derive(seed: int, purpose: Purpose, epoch: int = 0) -> int:

@@ -8,7 +8,8 @@ import re
 import shlex
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from trainer.console import EpochDisplay, closing_table, duration, say
 from trainer.data.images import Images
 from trainer.data.resident import load
 from trainer.environment import stamp
+from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
 from trainer.tracking import MetricsFile, wandb_mirror
 from trainer.training import ClassificationTrainer
@@ -39,19 +41,23 @@ class Result:
     best_epoch: int
     best_validation_loss: float
     best_validation_accuracy: float
+    stopped: bool = False  # by `stop`
 
 
-def train(config: RunConfig) -> Result:
-    """Trains one checked run and leaves its record in a folder of its own.
+def train(config: RunConfig, folder: Path | None = None, stop: Callable[[EpochReport], bool] | None = None) -> Result:
+    """Trains one checked run and leaves its record in a folder of its own, or in `folder`, going on with what is there.
 
-    Raises ConfigError before anything is written and RunError after that; Ctrl-C keeps the last whole epoch.
+    `stop` is asked after each epoch. Raises ConfigError before anything is written and RunError after that; Ctrl-C
+    keeps the last whole epoch.
     """
-    device, folder, display = pick_device(config.device), _planned_folder(config), EpochDisplay(config.epochs)
+    given, stopped = folder is not None, False
+    folder = folder or _planned_folder(config)
+    device, display = pick_device(config.device), EpochDisplay(config.epochs)
     _announce(config, device)
     images = load(config.dataset, Path(config.data_dir).expanduser(), device)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     trainer = build_trainer(config, training, validation, device, display.watch)
-    folder = _restore(trainer, folder, config) if config.resume else _create(folder, config)
+    folder = _restore(trainer, folder, config) if config.resume or given else _create(folder, config)
     if trainer.finished:
         say(f"{folder} is complete: {_state(trainer)}. To train on: {_longer(trainer, folder)}")
         return _result(trainer, folder)
@@ -69,6 +75,9 @@ def train(config: RunConfig) -> Result:
                 checkpoint.save(folder / "last.pt", {**portrait, "trainer": trainer.state_dict()})
                 display.line(report)
                 mirror.log(report)
+                if stop and stop(report):
+                    stopped = True
+                    break
             mirror.summarize(_summary(trainer))
     except KeyboardInterrupt:
         say(f"Stopped. Saved: {_saved(folder)} of {trainer.epochs} epochs. To go on: {_again(folder)}", "yellow")
@@ -76,7 +85,7 @@ def train(config: RunConfig) -> Result:
     except RunError as error:
         raise RunError(f"{error}. Saved: {_saved(folder)} of {trainer.epochs} epochs, in {folder}") from None
     _conclude(trainer, folder, time.perf_counter() - started)
-    return _result(trainer, folder)
+    return replace(_result(trainer, folder), stopped=stopped)
 
 
 def _planned_folder(config: RunConfig) -> Path:
@@ -164,7 +173,7 @@ def _introduce(config: RunConfig, trainer: ClassificationTrainer, images: Images
 
 def _conclude(trainer: ClassificationTrainer, folder: Path, seconds: float) -> None:
     result = _result(trainer, folder)
-    if trainer.epoch < trainer.epochs:
+    if trainer.early_stopping.exhausted and trainer.epoch < trainer.epochs:
         say(f"Stopped early: {trainer.early_stopping.waited} validations without progress.")
     closing_table(
         [

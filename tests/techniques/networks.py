@@ -3,11 +3,10 @@
 from functools import cache
 
 import torch
-from conftest import tiny_images
+from conftest import compose, tiny_images
 from torch import nn
 
 from trainer.build import build_model, build_trainer
-from trainer.commandline import compose
 from trainer.data.images import Images
 from trainer.networks import InputScaling
 

@@ -1,0 +1,303 @@
+"""A multirun as a study: checked whole, frozen, continued, never trained twice, every run accounted for."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import clean_environment, metrics, program
+
+from trainer.commandline import interpret
+from trainer.errors import ConfigError, RunError
+from trainer.study.conduct import conduct
+from trainer.study.record import held
+
+TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
+SHORT = (*TINY, "epochs=2")
+
+
+def study(*arguments: str) -> tuple[int, Path]:
+    """The study as the program conducts it, in this process: exit code and folder."""
+    before = set(Path("outputs/sweeps").glob("*"))
+    code = conduct(interpret(["-m", *arguments]))
+    folders = set(Path("outputs/sweeps").glob("*")) - before
+    return code, max(folders or before, key=lambda folder: (folder / "study.json").stat().st_mtime)
+
+
+def table(folder: Path) -> list[dict]:
+    with (folder / "table.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def starts(folder: Path) -> dict[str, int]:
+    return {path.parent.name: json.loads(path.read_text())["starts"] for path in folder.glob("*/result.json")}
+
+
+def test_a_bad_seventh_run_means_that_nothing_ran(in_empty_folder):
+    done = program("-m", *SHORT, "lr=0.1,0.2,0.3,0.4,0.5,0.6,-0.7", cwd=in_empty_folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "trainer: lr=-0.7 (command line): must be a number above 0\n"
+    assert list(in_empty_folder.iterdir()) == []
+
+
+MISFITS = {
+    "lr=interval(0.1,1)": "lr=interval(0.1,1) (command line): an interval needs sweep.method=random or tpe",
+    "sweep.method=tpe lr=interval(0.1,-1)": "lr=interval(0.1,-1) (command line): the interval must rise",
+    "sweep.method=tpe dropout=interval(0,1)": (
+        "dropout=1.0 (command line): must be a number of at least 0 and below 1"
+    ),
+    "sweep.method=tpe seed=interval(0,9)": (
+        "seed=interval(0,9) (command line): an interval needs a list, such as seed=0,1,2"
+    ),
+    "sweep.method=random": (
+        "sweep.method=random has nothing to search: give it an axis, such as 'lr=tag(log,interval(1e-4,1e-1))'"
+    ),
+    "lr=0.1,0.2 sweep.stages=2": (
+        "sweep.stages=2 needs sweep.method=random or tpe: a grid tries every point to its end"
+    ),
+    "lr=0.1,0.2 sweep.name=a/b": (
+        "sweep.name='a/b' (command line): must be a name of letters, digits, dot, dash and underscore or null"
+    ),
+    "sweep.seed=1,2": "sweep.seed (command line): is not a setting to compare",
+    "lr=0.1,0.2 output_dir=x": "output_dir=x: a study lies in outputs/sweeps; see sweep.name",
+    "lr=0.1,0.2 resume=x": "resume= goes on with one run: leave -m out. A study goes on by its own command",
+}
+
+
+@pytest.mark.parametrize("arguments", MISFITS)
+def test_a_study_that_cannot_be_is_one_line(arguments):
+    with pytest.raises(ConfigError) as caught:
+        interpret(["-m", *SHORT, *arguments.split(" ")])
+    assert str(caught.value) == MISFITS[arguments]
+
+
+def test_two_arms_that_are_the_same_are_trained_once(capsys):
+    plan = interpret(["-m", *SHORT, "lr=0.1,0.10,0.2"])
+    assert [run.config.lr for run in plan.runs] == [0.1, 0.2]
+    assert capsys.readouterr().err == "trainer: warning: lr=0.1 and lr=0.1 are the same run: it is trained once\n"
+
+
+def test_settings_of_a_study_need_a_study():
+    with pytest.raises(
+        ConfigError, match=r"^sweep.trials \(command line\): belongs to a study of several runs: add -m$"
+    ):
+        interpret([*SHORT, "sweep.trials=3"])
+
+
+def test_every_run_has_a_readable_folder_a_log_and_a_row(capsys):
+    code, folder = study(*SHORT, "optimizer=sgd,adam", "seed=0,1")
+    assert code == 0
+    assert sorted(path.name.rpartition("-")[0] for path in folder.glob("*/")if path.name != "launcher") == [
+        "optimizer-adam_seed-0", "optimizer-adam_seed-1", "optimizer-sgd_seed-0", "optimizer-sgd_seed-1"
+    ]  # fmt: skip
+    assert all("Validation accuracy" in path.read_text() for path in folder.glob("*/log.txt"))
+    rows = table(folder)
+    assert [(row["optimizer"], row["seed"], row["state"]) for row in rows] == [
+        ("sgd", "0", "finished"), ("sgd", "1", "finished"), ("adam", "0", "finished"), ("adam", "1", "finished")
+    ]  # fmt: skip
+    for row in rows:
+        run = next(folder.glob(f"*-{row['id']}"))
+        best = min(metrics(run), key=lambda epoch: epoch["validation_loss"])
+        assert float(row["validation_accuracy"]) == best["validation_accuracy"]
+        assert int(row["best_epoch"]) == best["epoch"]
+    printed = capsys.readouterr().out
+    adam = [float(row["validation_accuracy"]) for row in rows if row["optimizer"] == "adam"]
+    deviation = abs(adam[0] - adam[1]) / 2**0.5
+    line = next(line for line in printed.splitlines() if line.startswith("adam "))
+    assert f"{sum(adam) / 2:.2%} ± {deviation:.2%}" in line and f"{adam[0]:.2%}, {adam[1]:.2%}" in line
+    words = " ".join(SHORT).replace("model.hidden=[8]", "'model.hidden=[8]'")
+    assert f"Best: optimizer=adam\n  python -m trainer {words} optimizer=adam\n" in printed
+
+
+def test_finished_runs_are_not_trained_again_unless_forced():
+    arguments = (*SHORT, "lr=0.1,0.2")
+    _, folder = study(*arguments)
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")}
+    assert study(*arguments)[1] == folder
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")} == stamps
+    _, other = study(*SHORT, "lr=0.2,0.3")  # another study that shares a run
+    assert len(list(other.glob("*/last.pt"))) == 1
+    assert [row["state"] for row in table(other)] == ["finished", "finished"]
+    study(*arguments, "force=true")
+    kept = [path for path in folder.glob("*/last.pt") if path.parent.name.startswith("before_")]
+    assert len(kept) == 2 and len(list(folder.glob("*/last.pt"))) == 4
+
+
+def test_what_decides_a_result_decides_the_id(monkeypatch):
+    def ids(*arguments):
+        return {row["id"] for row in table(study(*SHORT, "lr=0.1,0.2", *arguments)[1])}
+
+    first = ids()
+    assert ids("wandb.project=other", f"data_dir={Path.cwd() / 'elsewhere'}") == first
+    assert not ids("dropout=0.1") & first
+    assert not ids("dataset.image_size=9") & first
+    monkeypatch.setattr("trainer.study.identity.version", lambda name: "0")  # another torch
+    assert not ids("sweep.name=new") & first
+
+
+def test_editing_a_yaml_while_a_study_runs_changes_nothing(tmp_path):
+    conf = tmp_path / "own" / "optimizer"
+    conf.mkdir(parents=True)
+    file = conf / "mine.yaml"
+    file.write_text("name: momentum\nmomentum: 0.5\ndampening: 0.0\n")
+    own = ("--config-dir", str(tmp_path / "own"))
+    search = interpret(
+        ["-m", *own, *SHORT, "optimizer=mine,sgd", "sweep.method=random", "sweep.trials=4", "lr=interval(0.1,0.2)"]
+    )
+    file.write_text("name: momentum\nmomentum: 0.9\ndampening: 0.0\n")
+    conduct(search)
+    (folder,) = Path("outputs/sweeps").glob("*")
+    used = [yaml.safe_load(path.read_text())["optimizer"] for path in folder.glob("*/config.yaml")]
+    assert {each["momentum"] for each in used if each["name"] == "momentum"} == {0.5}
+
+
+def test_a_failed_run_is_recorded_and_the_rest_go_on(capsys):
+    code, folder = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2")
+    assert code == 1
+    assert [row["state"] for row in table(folder)] == ["finished", "failed", "finished"]
+    assert table(folder)[1]["reason"].startswith("the training loss is nan in epoch 1, step 2 of ")
+    printed = capsys.readouterr().out
+    assert printed.count("the training loss is nan") == 1
+    (log,) = folder.glob("lr-1e-30-*/log.txt")
+    assert f"Its log: {log}" in printed and "the training loss is nan" in log.read_text()
+
+
+def test_an_error_of_a_techniques_own_is_recorded_with_its_traceback(monkeypatch):
+    from trainer.techniques import optimizer
+
+    def broken(*_, **__):
+        raise IndexError("no such thing")
+
+    monkeypatch.setattr(optimizer, "sgd", broken)
+    code, folder = study(*SHORT, "optimizer=sgd,adam")
+    assert code == 1
+    assert [(row["state"], row["reason"]) for row in table(folder)] == [
+        ("failed", "IndexError: no such thing"),
+        ("finished", ""),
+    ]
+    (log,) = folder.glob("optimizer-sgd*/log.txt")
+    assert "Traceback" in log.read_text() and "in broken" in log.read_text()
+
+
+def test_on_error_stop_and_retry():
+    _, folder = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2", "sweep.on_error=stop")
+    assert [row["state"] for row in table(folder)] == ["finished", "failed", "queued"]
+    _, same = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2", "sweep.on_error=retry")
+    assert same == folder
+    assert [row["state"] for row in table(folder)] == ["finished", "failed", "finished"]
+    (failed,) = [name for name in starts(folder) if name.startswith("lr-1e-30")]
+    assert starts(folder)[failed] == 3
+
+
+def started(*arguments: str, cwd: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "trainer", "-m", *arguments],
+        cwd=cwd,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_a_study_that_was_killed_twice_equals_an_undisturbed_one(in_empty_folder, search):
+    axes = ("lr=0.05,0.1", "seed=0,1")
+    if search:
+        axes = ("sweep.method=tpe", "sweep.trials=12", "lr=tag(log,interval(1e-3,1))", "sweep.pruner=median")
+    arguments = (*TINY, "epochs=6", "augmentation=crop", *axes)
+    for after in (1, 3):
+        process = started(*arguments, cwd=in_empty_folder)
+        wait_for(lambda after=after: len(list(in_empty_folder.glob("outputs/sweeps/*/*/last.pt"))) >= after)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert study(*arguments)[0] == 0
+    (folder,) = Path("outputs/sweeps").glob("*")
+    disturbed = (folder / "table.csv").read_text()
+    assert max(starts(folder).values()) > 1  # one was in flight
+    folder.rename("disturbed")
+    assert study(*arguments)[0] == 0
+    assert (folder / "table.csv").read_text() == disturbed
+    for path in folder.glob("*/metrics.jsonl"):
+        assert [row["train_loss"] for row in metrics(path.parent)] == [
+            row["train_loss"] for row in metrics(Path("disturbed") / path.parent.name)
+        ]
+
+
+def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(in_empty_folder):
+    arguments = (*TINY, "epochs=400", "early_stop_patience=null", "lr=0.05,0.1")
+    process = started(*arguments, cwd=in_empty_folder)
+    wait_for(lambda: list(in_empty_folder.glob("outputs/sweeps/*/*/last.pt")))
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert "Stopped: 0 of 2 runs ended. The same command goes on" in out
+    states = {json.loads(path.read_text())["state"] for path in in_empty_folder.glob("outputs/sweeps/*/*/result.json")}
+    assert states == {"interrupted"}
+
+
+def test_a_study_that_someone_works_on_says_who(in_empty_folder):
+    study(*SHORT, "lr=0.1,0.2")
+    (folder,) = Path("outputs/sweeps").glob("*")
+    with held(folder):
+        done = program("-m", *SHORT, "lr=0.1,0.2", cwd=in_empty_folder)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"trainer: {folder} is being worked on by process {os.getpid()} on ")
+    with held(folder), pytest.raises(RunError, match="is being worked on by process"):
+        study(*SHORT, "lr=0.1,0.2")
+
+
+def test_two_studies_at_the_same_time_share_nothing(in_empty_folder):
+    both = [started(*SHORT, f"lr=0.1,0.{n}", cwd=in_empty_folder) for n in (2, 3)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    for process in both:
+        process.communicate()
+    folders = list(Path("outputs/sweeps").glob("*"))
+    assert [[row["state"] for row in table(folder)] for folder in folders] == [["finished"] * 2] * 2
+
+
+def test_a_dry_run_trains_a_step_of_each_and_leaves_nothing(capsys):
+    assert conduct(interpret(["-m", *SHORT, "optimizer=sgd,adam", "seed=0,1", "sweep.dry_run=true"])) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("2 epochs, at most ") == 4 and "4 runs, at most " in printed
+    assert not Path("outputs").exists()
+
+
+def test_folds_are_an_axis_and_are_averaged():
+    _, folder = study(*SHORT, "dataset.folds=5", "dataset.fold=range(5)", "lr=0.05,0.1")
+    rows = table(folder)
+    assert len(rows) == 10 and {row["dataset.fold"] for row in rows} == set("01234")
+    manifest = json.loads((folder / "study.json").read_text())
+    assert (manifest["axes"], manifest["replicates"]) == (["lr=0.05,0.1"], ["dataset.fold=0,1,2,3,4"])
+
+
+def test_the_manifest_says_everything_that_was_frozen():
+    _, folder = study(*SHORT, "lr=0.1,0.2")
+    manifest = json.loads((folder / "study.json").read_text())
+    assert manifest["command"] == [*SHORT, "lr=0.1,0.2"]
+    assert len(manifest["code"]) == 10 and len(next(iter(manifest["data"].values()))) == 16
+    assert [run["config"]["lr"] for run in manifest["runs"]] == [0.1, 0.2]
+    assert [run["folder"] for run in manifest["runs"]] == sorted(p.parent.name for p in folder.glob("*/result.json"))
+
+
+def test_a_study_is_a_group_in_wandb_and_a_run_is_named_by_what_varies():
+    plain = [argument for argument in SHORT if argument != "wandb.mode=disabled"]
+    _, folder = study(*plain, "lr=0.1,0.2")
+    shown = [yaml.safe_load(path.read_text())["wandb"] for path in sorted(folder.glob("*/config.yaml"))]
+    assert {each["group"] for each in shown} == {folder.name}
+    assert [each["name"].rpartition("-")[0] for each in shown] == ["lr-0.1", "lr-0.2"]
+    assert len(list(folder.glob("*/wandb/offline-run-*"))) == 2

@@ -1,0 +1,224 @@
+"""What a person sees of a study: one live table while it runs, and at the end who won, by how much, and what failed."""
+
+import csv
+import io
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from trainer.checkpoint import write_text
+from trainer.console import duration, say, warn
+from trainer.study.plan import Plan
+from trainer.study.record import DONE, Entry, Outcome, Study
+from trainer.study.space import arm_of, on_border
+from trainer.study.worker import curve
+
+STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "running": "bold", "interrupted": "yellow"}
+ORDER = ("running", "failed", "interrupted", "finished", "pruned", "queued")
+METRICS = {"validation_accuracy": ".2%", "validation_loss": ".4f"}
+
+
+class Board:
+    """Use as a context. On a terminal a table that moves; in a file a line for every run that ends."""
+
+    def __init__(self, study: Study, plan: Plan) -> None:
+        self.study, self.plan = study, plan
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.expected: list[Entry] = []
+        self.started, self.before = time.monotonic(), 0  # `before`: epochs that were trained when this began
+        self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "Board":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def expect(self, entries: Sequence[Entry]) -> None:
+        """These belong to the study now."""
+        fresh = [entry for entry in entries if entry not in self.expected]
+        self.before += sum(self._epochs(entry) for entry in fresh)
+        self.expected += fresh
+
+    def seen(self, entry: Entry, outcome: Outcome) -> None:
+        """A run has ended."""
+        if not self.console.is_terminal or outcome.state == "failed":
+            done = sum(self.study.outcome(each).state in (*DONE, "failed") for each in self.expected)
+            self.console.print(Text(f"[{done}/{self.total}] {_named(entry)}: {_told(outcome)}", STYLES[outcome.state]))
+
+    @property
+    def ended(self) -> int:
+        return sum(self.study.outcome(entry).state in (*DONE, "failed") for entry in self.expected)
+
+    @property
+    def total(self) -> int:
+        """Of a search the runs that it may come to."""
+        if self.plan.runs:
+            return len(self.plan.runs)
+        each = max(1, len(self.expected) // max(1, len({(entry.stage, entry.trial) for entry in self.expected})))
+        return each * sum(self.plan.stage(number)[0] for number in range(1, self.plan.settings.stages + 1))
+
+    def _epochs(self, entry: Entry) -> int:
+        outcome = self.study.outcome(entry)
+        return outcome.epochs if outcome.state in DONE else len(curve(self.study.path(entry), "train_loss"))
+
+    def _table(self) -> Any:
+        outcomes = {entry.id: self.study.outcome(entry) for entry in self.expected}
+        epochs = {entry.id: self._epochs(entry) for entry in self.expected}
+        wanted = {entry.id: int(entry.config["epochs"]) for entry in self.expected}
+        left = sum(wanted[e.id] - epochs[e.id] for e in self.expected if outcomes[e.id].state not in (*DONE, "failed"))
+        trained = sum(epochs.values()) - self.before
+        rate = (time.monotonic() - self.started) / trained if trained > 0 else None
+        rows = sorted(self.expected, key=lambda entry: ORDER.index(outcomes[entry.id].state))
+        shown = rows[: max(3, self.console.height - 7)]
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for title, justify in (
+            ("run", "left"),
+            ("state", "left"),
+            ("epoch", "right"),
+            ("best", "right"),
+            ("left", "right"),
+        ):
+            table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        for entry in shown:
+            outcome, done, whole = outcomes[entry.id], epochs[entry.id], wanted[entry.id]
+            best = _best(self.study, entry, self.plan)
+            remaining = duration((whole - done) * rate) if outcome.state == "running" and rate else ""
+            cells = (_named(entry), outcome.state, f"{done}/{whole}" if done else "", best, remaining)
+            table.add_row(*cells, style=STYLES.get(outcome.state, "dim"))
+        failed = sum(outcome.state == "failed" for outcome in outcomes.values())
+        summary = f"{self.ended} of {self.total} runs ended" + (f", {failed} failed" if failed else "")
+        summary += f"; at most {duration(left * rate)} left" if rate and left else ""
+        hidden = f"… and {len(rows) - len(shown)} more" if len(rows) > len(shown) else ""
+        return Group(table, Text(hidden, "dim"), Text(summary, "bold"))
+
+
+def closing(plan: Plan, study: Study) -> int:
+    """Writes `table.csv`, prints the table, the winner and every failure. Exit code 1 if a run failed."""
+    _write_csv(study)
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=160)
+    arms = _arms(plan, study)
+    console.print(_closing_table(plan, arms))
+    _warn_of_borders(plan, arms)
+    winner = next((arm for arm in arms if arm.mean is not None and arm.stage == plan.settings.stages), None)
+    if winner:
+        what = ", ".join(f"{key}={value}" if key != "arm" else value for key, value in winner.point.items())
+        say(f"Best: {what or 'the only point'}", "bold")
+        print(f"  {plan.command(winner.texts)}")
+    failed = [entry for entry in study.entries if study.outcome(entry).state == "failed"]
+    for entry in failed:
+        say(f"Failed: {_named(entry)}: {study.outcome(entry).reason}. Its log: {study.path(entry) / 'log.txt'}", "red")
+    say(f"Study: {study.folder}")
+    return 1 if failed else 0
+
+
+class Arm:
+    """The runs at one point of the axes: what is compared."""
+
+    def __init__(self, plan: Plan, study: Study, entries: Sequence[Entry]) -> None:
+        first = entries[0]
+        self.point, self.texts, self.stage = arm_of(first.point), arm_of(first.texts), first.stage
+        self.outcomes = [study.outcome(entry) for entry in entries]
+        values = [outcome.value(plan.settings.metric) for outcome in self.outcomes]
+        self.values = [value for value in values if value is not None]
+        self.mean = statistics.mean(self.values) if self.values else None
+        self.deviation = statistics.stdev(self.values) if len(self.values) > 1 else None
+        self.seconds = sum(outcome.seconds for outcome in self.outcomes)
+
+    def cells(self, metric: str) -> list[str]:
+        form = METRICS[metric]
+        mean = "—" if self.mean is None else format(self.mean, form)
+        spread = "" if self.deviation is None else f" ± {format(self.deviation, form)}"
+        # One run alone is told where it did not come to its end.
+        told = self.outcomes if len(self.outcomes) > 1 or not self.values else []
+        each = [_told(outcome, metric) for outcome in told]
+        epochs = ", ".join(str(outcome.best_epoch) for outcome in self.outcomes if outcome.state in DONE)
+        return [mean + spread, ", ".join(each), epochs, duration(self.seconds)]
+
+
+def _arms(plan: Plan, study: Study) -> list[Arm]:
+    """Best first, the last stage before the others; points without a finished run at the end."""
+    groups: dict[Any, list[Entry]] = {}
+    for entry in study.entries:
+        groups.setdefault((entry.stage, entry.trial, tuple(sorted(arm_of(entry.point).items()))), []).append(entry)
+    arms = [Arm(plan, study, entries) for entries in groups.values()]
+    sign = plan.settings.sign
+    return sorted(arms, key=lambda arm: (-arm.stage, arm.mean is None, -sign * (arm.mean or 0.0)))
+
+
+def _closing_table(plan: Plan, arms: Sequence[Arm]) -> Table:
+    keys = [axis.key for axis in plan.axes]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    stages = ["stage"] if plan.settings.stages > 1 else []
+    metric = plan.settings.metric.replace("_", " ")
+    repeated = " and ".join(axis.key for axis in plan.replicates)
+    for title in (*stages, *keys):
+        table.add_column(title, overflow="fold")
+    table.add_column(metric + (" ± sd" if plan.replicates else ""), justify="right")
+    table.add_column(f"by {repeated}" if repeated else "", overflow="fold")
+    for title in ("best epoch", "time"):
+        table.add_column(title, justify="right", overflow="fold")
+    for arm in arms:
+        stage = [str(arm.stage)] if stages else []
+        table.add_row(*stage, *(arm.point.get(key, "") for key in keys), *arm.cells(plan.settings.metric))
+    return table
+
+
+def _warn_of_borders(plan: Plan, arms: Sequence[Arm]) -> None:
+    best = next((arm for arm in arms if arm.mean is not None and arm.stage == plan.settings.stages), None)
+    for axis in plan.axes if best else ():
+        border = on_border(axis, best.texts) if best else None
+        if border:
+            end = "upper" if border.upper else "lower"
+            further = border.further.described()
+            warn(
+                f"the best {axis.key}, {border.value:g}, lies at the {end} end of what was tried ({axis.described()}):"
+                f" a better one may lie beyond. Try {further}, with sweep.method=random or tpe"
+            )
+
+
+def _write_csv(study: Study) -> None:
+    """A row a run, with every digit; nothing in it depends on the time or the place."""
+    keys = list(dict.fromkeys(key for entry in study.entries for key in entry.point))
+    figures = ("state", "epochs", "best_epoch", "validation_loss", "validation_accuracy", "reason")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "stage", "trial", *keys, *figures])
+    for entry in study.entries:
+        outcome = study.outcome(entry)
+        values = [getattr(outcome, name) for name in figures]
+        writer.writerow([entry.id, entry.stage, entry.trial, *(entry.point.get(key, "") for key in keys), *values])
+    write_text(study.folder / "table.csv", text.getvalue())
+
+
+def _named(entry: Entry) -> str:
+    return " ".join(value if key == "arm" else f"{key}={value}" for key, value in entry.point.items()) or entry.slug
+
+
+def _told(outcome: Outcome, metric: str | None = None) -> str:
+    if outcome.state not in DONE:
+        return outcome.state
+    value = getattr(outcome, metric or "validation_accuracy")
+    told = format(value, METRICS[metric or "validation_accuracy"])
+    if metric:
+        return told if outcome.state == "finished" else f"({told} pruned)"
+    pruned = ", pruned" if outcome.state == "pruned" else ""
+    return f"{told} in epoch {outcome.best_epoch} of {outcome.epochs}{pruned}, {duration(outcome.seconds)}"
+
+
+def _best(study: Study, entry: Entry, plan: Plan) -> str:
+    metric = plan.settings.metric
+    values = curve(study.path(entry), metric).values()
+    if not values:
+        return ""
+    return format(max(values) if plan.settings.sign > 0 else min(values), METRICS[metric])

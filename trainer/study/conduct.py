@@ -1,0 +1,156 @@
+"""The story of one study: fix what will run, train what is not yet trained, say what came of it."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from trainer.console import say, waiting, warn
+from trainer.study.board import Board, closing
+from trainer.study.identity import DataFingerprints, code_fingerprint, run_id
+from trainer.study.launch import Launch
+from trainer.study.plan import Plan, Planned
+from trainer.study.record import DONE, Entry, Study, held
+from trainer.study.search import Tried, ask
+from trainer.study.space import Axis, arm_of, corners, narrowed
+from trainer.study.worker import curve
+
+
+def conduct(plan: Plan) -> int:
+    """Runs the study, or what is left of it. Exit code 0, or 1 if a run failed."""
+    fingerprints = DataFingerprints()
+    first = plan.runs or plan.runs_at(next(corners(plan.axes)))
+    code = code_fingerprint()
+    with waiting("Reading the data"):
+        identities = [(run, run_id(run.config, code, fingerprints.of(run.config))) for run in first]
+    study = Study(plan, fingerprints.known, identities)
+    if plan.settings.dry_run:
+        from trainer.study.rehearsal import rehearse
+
+        return rehearse(plan, study)
+    with held(study.folder):
+        _begin(plan, study, fingerprints)
+        board = Board(study, plan)
+        try:
+            with board:
+                _train(plan, study, fingerprints, Launch(plan, study, board.seen), board)
+        except KeyboardInterrupt:
+            say(f"Stopped: {board.ended} of {board.total} runs ended. The same command goes on from here", "yellow")
+            raise
+        return closing(plan, study)
+
+
+def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
+    known = study.open()
+    entries = [study.add(run, fingerprints.of(run.config)) for run in plan.runs]
+    if plan.force:
+        for entry in entries or study.entries:
+            study.set_aside(entry)
+    study.save()
+    done = sum(study.outcome(entry).state in DONE for entry in study.entries)
+    what = f"{len(plan.runs)} runs" if plan.runs else f"{plan.settings.trials} points by {plan.settings.method}"
+    times = (
+        f", each {len(plan.runs_at(next(corners(plan.axes), {})))} times" if plan.replicates and not plan.runs else ""
+    )
+    before = f"; {done} are finished already" if done else ""
+    say(f"{'Going on with' if known else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
+
+
+def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, board: Board) -> None:
+    for stage, trial, runs in _batches(plan, study, launch.parallel):
+        entries = [study.add(run, data.of(run.config), number, stage) for run, number in zip(runs, trial, strict=True)]
+        study.save()
+        board.expect(entries)
+        for entry in entries:
+            if study.outcome(entry).state not in DONE:
+                study.prepare(entry, _job(plan, study, entry, launch.threads(len(entries))))
+        go_on = launch.run(entries)
+        if go_on and plan.settings.on_error == "retry":
+            failed = [entry for entry in entries if study.outcome(entry).state == "failed"]
+            go_on = launch.run(failed)
+        if not go_on:
+            return
+
+
+def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, list[int], Sequence[Planned]]]:
+    """(stage, trial of each run, runs) to train at a time. A search reads the results before it asks again."""
+    if plan.runs:
+        yield 1, [0] * len(plan.runs), plan.runs
+        return
+    settings, axes = plan.settings, plan.axes
+    for stage in range(1, settings.stages + 1):
+        trials, epochs = plan.stage(stage)
+        if stage > 1:
+            axes = _next_stage(plan, study, axes, stage, trials, epochs)
+        while (count := len(tried := history(plan, study, stage))) < trials:
+            runs, numbers = list[Planned](), list[int]()
+            for number in range(count, min(count + parallel, trials)):
+                point = ask(axes, tried, settings.method, settings.seed + 1000 * stage, settings.sign)
+                tried.append(Tried(point, None, "running"))
+                made = plan.runs_at(point, epochs)
+                runs += made
+                numbers += [number] * len(made)
+            yield stage, numbers, runs
+
+
+def history(plan: Plan, study: Study, stage: int) -> list[Tried]:
+    """What has been tried in a stage; points that were begun and are not done count as untried at the end."""
+    tried = []
+    for entries in points(study, stage):
+        outcomes = [study.outcome(entry) for entry in entries]
+        if any(outcome.state not in (*DONE, "failed") for outcome in outcomes):
+            break
+        values = [outcome.value(plan.settings.metric) for outcome in outcomes]
+        state = next((s for s in ("failed", "pruned") if any(o.state == s for o in outcomes)), "finished")
+        complete = [value for value in values if value is not None]
+        mean = statistics.mean(complete) if state == "finished" else None
+        tried.append(Tried(arm_of(entries[0].texts), mean, state, _mean_curve(plan, study, entries)))
+    return tried
+
+
+def points(study: Study, stage: int) -> list[list[Entry]]:
+    """The entries of a stage by trial, in their order."""
+    trials: dict[int, list[Entry]] = {}
+    for entry in study.entries:
+        if entry.stage == stage:
+            trials.setdefault(entry.trial, []).append(entry)
+    return [trials[number] for number in sorted(trials)]
+
+
+def _mean_curve(plan: Plan, study: Study, entries: Sequence[Entry]) -> dict[int, float]:
+    curves = [curve(study.path(entry), plan.settings.metric) for entry in entries]
+    shared = set.intersection(*(set(each) for each in curves))
+    return {epoch: statistics.mean(each[epoch] for each in curves) for epoch in sorted(shared)}
+
+
+def _next_stage(
+    plan: Plan, study: Study, axes: tuple[Axis, ...], stage: int, trials: int, epochs: int
+) -> tuple[Axis, ...]:
+    """The axes around the best quarter of the stage before; printed, and stored with the reason."""
+    tried = [each for each in history(plan, study, stage - 1) if each.value is not None]
+    if not tried:
+        warn(f"stage {stage - 1} has no finished point: stage {stage} keeps the whole range")
+        return axes
+    tried.sort(key=lambda each: -plan.settings.sign * (each.value or 0.0))
+    best = tried[: max(1, len(tried) // 4)]
+    narrow = tuple(narrowed(axis, [each.point for each in best]) for axis in axes)
+    changes = [
+        f"{new.described()} instead of {old.described()}" for old, new in zip(axes, narrow, strict=True) if new != old
+    ]
+    why = f"the best {len(best)} of {len(tried)} points lie there"
+    where = "; ".join(changes) or "the same range"
+    text = f"Stage {stage} of {plan.settings.stages}: {trials} points of {epochs} epochs in {where}: {why}"
+    if all(each["stage"] != stage for each in study.stages):
+        study.stages.append({"stage": stage, "axes": [axis.described() for axis in narrow], "why": why, "text": text})
+        study.save()
+    say(text, "bold")
+    return narrow
+
+
+def _job(plan: Plan, study: Study, entry: Entry, threads: int | None) -> dict[str, object]:
+    """What the worker needs beside the configuration."""
+    settings = plan.settings
+    if settings.pruner == "none":
+        return {"threads": threads, "pruning": None}
+    curves = [dict(each.curve) for each in history(plan, study, entry.stage) if each.curve]
+    epochs = int(entry.config["epochs"])
+    pruning = {"pruner": settings.pruner, "metric": settings.metric, "sign": settings.sign, "epochs": epochs}
+    return {"threads": threads, "pruning": {**pruning, "curves": curves}}

@@ -1,0 +1,161 @@
+"""Trains the runs of a study: one after the other in this process, or through one of Hydra's launchers.
+
+A launcher loses results each in its own way when a worker dies, so nothing is taken from what it returns: every run
+writes how it ended into its own folder, and a run that neither did that nor shows a heartbeat was killed.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trainer.console import warn
+from trainer.errors import RunError
+from trainer.study.plan import Plan
+from trainer.study.record import DONE, Entry, Outcome, Study, read_outcome, write_outcome
+from trainer.study.worker import BEAT_SECONDS, HEARTBEAT, task, work
+
+SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat for so long a worker is taken for dead
+POLL_SECONDS = 0.3
+STARTS = 2  # a run whose worker was killed is started once more, alone: its sibling may have been the cause
+
+Seen = Callable[[Entry, Outcome], None]
+
+
+class Launch:
+    """`run` trains entries that are prepared; `parallel` says how many at once."""
+
+    def __init__(self, plan: Plan, study: Study, seen: Seen) -> None:
+        self.plan, self.study, self.seen = plan, study, seen
+        self.here = plan.launcher == "basic"
+        self.parallel = 1 if self.here else self._parallel()
+
+    def _parallel(self) -> int:
+        cores = os.cpu_count() or 1
+        options = self.plan.sweep.config.hydra.launcher
+        jobs = options.get("n_jobs") or options.get("array_parallelism") or cores
+        return cores if jobs < 0 else int(jobs)
+
+    def threads(self, count: int) -> int | None:
+        """Of a run, so that the runs at a time do not fight for this machine's cores; None: as torch chooses."""
+        if self.here or self.plan.launcher not in ("joblib", "submitit_local"):
+            return None
+        return max(1, (os.cpu_count() or 1) // min(self.parallel, count))
+
+    def run(self, entries: Sequence[Entry]) -> bool:
+        """Trains what is not done among the entries; False if the study is to stop after a failure."""
+        waiting = [entry for entry in entries if self.study.outcome(entry).state not in DONE]
+        if self.here:
+            for entry in waiting:
+                work(self.study.path(entry))
+                self.seen(entry, self.study.outcome(entry))
+                if self._is_over(entry):
+                    return False
+            return True
+        for start in range(0, len(waiting), self.parallel):
+            group = waiting[start : start + self.parallel]
+            self._launch(group)
+            for entry in group:
+                while self._was_killed(entry):
+                    self._launch([entry])
+            if any(self._is_over(entry) for entry in group):
+                return False
+        return True
+
+    def _is_over(self, entry: Entry) -> bool:
+        return self.plan.settings.on_error == "stop" and self.study.outcome(entry).state == "failed"
+
+    def _was_killed(self, entry: Entry) -> bool:
+        """Whether a run neither ended nor failed; the second time it is recorded as failed."""
+        folder = self.study.path(entry)
+        outcome = read_outcome(folder)
+        if outcome.state not in ("queued", "running"):
+            return False
+        if outcome.starts < STARTS:
+            # One that never began counts as begun: a launcher that starts nothing must not be asked for ever.
+            if outcome.state == "queued":
+                write_outcome(folder, replace(outcome, starts=outcome.starts + 1))
+            return True
+        reason = "its worker was killed" if outcome.state == "running" else "the launcher did not start it"
+        write_outcome(folder, replace(outcome, state="failed", reason=reason))
+        self.seen(entry, read_outcome(folder))
+        return False
+
+    def _launch(self, entries: Sequence[Entry]) -> None:
+        """Returns when each run has ended or lost its worker, whether or not the launcher has noticed."""
+        folders = {entry: self.study.path(entry).absolute() for entry in entries}
+        for folder in folders.values():
+            (folder / HEARTBEAT).unlink(missing_ok=True)
+        thread = threading.Thread(target=self._through_hydra, args=(list(folders.values()),), daemon=True)
+        thread.start()
+        unseen = set(entries)
+        while unseen and (thread.is_alive() or any(self._lives(folders[entry]) for entry in unseen)):
+            thread.join(POLL_SECONDS)
+            for entry in list(unseen):
+                outcome = read_outcome(folders[entry])
+                if outcome.state in (*DONE, "failed"):
+                    self.seen(entry, outcome)
+                    unseen.discard(entry)
+            if thread.is_alive() and unseen and all(self._died(folders[entry]) for entry in unseen):
+                warn(f"{self.plan.launcher} has not noticed that its workers are gone: going on without it")
+                return
+
+    @staticmethod
+    def _lives(folder: Path) -> bool:
+        """Whether a worker is at it: the launcher may have given up on one that goes on."""
+        try:
+            return time.time() - (folder / HEARTBEAT).stat().st_mtime < 2 * BEAT_SECONDS
+        except OSError:
+            return False
+
+    @staticmethod
+    def _died(folder: Path) -> bool:
+        if read_outcome(folder).state != "running":
+            return False
+        try:
+            return time.time() - (folder / HEARTBEAT).stat().st_mtime > SILENT_SECONDS
+        except OSError:
+            return False
+
+    def _through_hydra(self, folders: Sequence[Path]) -> None:
+        from hydra.core.plugins import Plugins
+
+        sweep = self.plan.sweep
+        try:
+            launcher: Any = Plugins.instance().instantiate_launcher(
+                hydra_context=sweep.context, task_function=task, config=self._config()
+            )
+            launcher.launch([[f'++output_dir="{folder}"'] for folder in folders], initial_job_idx=0)
+        except Exception as error:  # the folders say which runs it has cost
+            lines = str(error).strip().splitlines() or [""]
+            warn(f"{self.plan.launcher}: {type(error).__name__}: {lines[0]}")
+
+    def _config(self) -> Any:
+        """Hydra's configuration with its own files inside the study's folder."""
+        import copy
+
+        from omegaconf import open_dict, read_write
+
+        config = copy.deepcopy(self.plan.sweep.config)
+        place = self.study.folder.absolute() / "launcher"
+        with read_write(config), open_dict(config):
+            config.hydra.sweep.dir, config.hydra.sweep.subdir = str(place), "."
+            config.hydra.overrides.hydra += [f'hydra.sweep.dir="{place}"', "hydra.sweep.subdir=."]
+        return config
+
+
+def check_launcher(name: str) -> None:
+    """Raises RunError if the launcher's package is not installed."""
+    from importlib.util import find_spec
+
+    packages = {
+        "joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
+        "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
+        "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
+        "ray": ("hydra_plugins.hydra_ray_launcher", "ray"),
+    }
+    if name in packages and find_spec(packages[name][0]) is None:
+        raise RunError(f"hydra/launcher={name} is not installed: pip install 'ablation-trainer[{packages[name][1]}]'")

@@ -1,0 +1,136 @@
+"""What a study will run, all of it checked before the first run starts. Imports no torch."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trainer.config import RunConfig, SweepConfig, check_sweep
+from trainer.errors import ConfigError
+from trainer.study.space import ARM, Axis, Point, corners, grid, shown
+from trainer.study.sweeper import Sweep
+
+MANY = 20  # composing so many runs takes a second
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run to be: where it lies on the axes (replicates included), and its checked configuration."""
+
+    point: Point
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study: `axes` are compared, `replicates` (seeds, folds) repeat each point; `runs` are all that are known.
+
+    Under random and tpe these are none: their points are asked for one after the other, and `runs_at` makes them.
+    """
+
+    arguments: tuple[str, ...]
+    sweep: Sweep
+    settings: SweepConfig
+    force: bool
+    axes: tuple[Axis, ...]
+    replicates: tuple[Axis, ...]
+    launcher: str
+    epochs: int = 0
+    runs: tuple[Planned, ...] = ()
+
+    @classmethod
+    def of(cls, sweep: Sweep, arguments: tuple[str, ...]) -> "Plan":
+        """Composes and checks every run of a grid, or the corners of a space to search. Raises ConfigError."""
+        axes = tuple(axis for axis in sweep.axes if not axis.replicates)
+        replicates = tuple(axis for axis in sweep.axes if axis.replicates)
+        first = sweep.compose([*sweep.fixed, *_texts(next(corners(sweep.axes), {}))])
+        settings = check_sweep(first.sweep, first.overrides, first.files)
+        if not isinstance(first.force, bool):
+            raise ConfigError(f"force={first.force!r} (command line): must be true or false")
+        if first.tree.get("output_dir") is not None:
+            raise ConfigError(f"output_dir={first.tree['output_dir']}: a study lies in outputs/sweeps; see sweep.name")
+        if first.tree.get("resume") is not None:
+            raise ConfigError("resume= goes on with one run: leave -m out. A study goes on by its own command")
+        _refuse_misfits(settings, axes, replicates)
+        launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
+        plan = cls(arguments, sweep, settings, first.force, axes, replicates, launcher, first.checked().epochs)
+        if settings.method != "grid":
+            for point in corners(axes):
+                plan.runs_at(point, plan.stage(1)[1])
+            return plan
+        points = list(grid(axes))
+        if len(points) > MANY:
+            from trainer.console import progress  # not before a mistake could be told
+
+            runs = [run for point in progress(points, f"Composing {len(points)} points") for run in plan.runs_at(point)]
+        else:
+            runs = [run for point in points for run in plan.runs_at(point)]
+        return replace(plan, runs=_without_twins(runs))
+
+    def stage(self, number: int) -> tuple[int, int]:
+        """(points, epochs): each stage has half the points of the one before and three times its epochs."""
+        shrink = 3 ** (self.settings.stages - number)
+        return max(1, self.settings.trials // 2 ** (number - 1)), max(1, round(self.epochs / shrink))
+
+    def runs_at(self, point: Point, epochs: int | None = None) -> list[Planned]:
+        """The runs at a point, one for each combination of seeds and folds."""
+        length = [] if epochs in (None, self.epochs) else [f"++epochs={epochs}"]
+        runs = []
+        for replicate in grid(self.replicates):
+            whole = {**point, **replicate}
+            job = self.sweep.compose([*_arms_first(whole), *self.sweep.fixed, *_texts(whole), *length])
+            runs.append(Planned(whole, job.checked()))
+        return runs
+
+    def command(self, point: Point) -> str:
+        """The command that trains this point alone, as a person types it."""
+        own = [text for text in self.arguments if _key(text) not in {axis.key for axis in self.sweep.axes}]
+        own = [text for text in own if _key(text).split(".")[0] not in ("sweep", "force", "hydra", "hydra/launcher")]
+        varied = [word for text in point.values() for word in shown(text).split(" ")]
+        return shlex.join(["python", "-m", "trainer", *map(shown, own), *varied])
+
+
+def _arms_first(point: Point) -> list[str]:
+    """An arm's settings; what is typed on the command line comes after them and wins."""
+    return [text for text in point.get(ARM, "").split(" ") if text]
+
+
+def _texts(point: Point) -> list[str]:
+    return [text for key, text in point.items() if key != ARM]
+
+
+def _key(text: str) -> str:
+    return text.lstrip("+").partition("=")[0]
+
+
+def _refuse_misfits(settings: SweepConfig, axes: Sequence[Axis], replicates: Sequence[Axis]) -> None:
+    """Axes that the method cannot walk along."""
+    for axis in (*axes, *replicates):
+        if not axis.texts and (settings.method == "grid" or axis.replicates):
+            what = "sweep.method=random or tpe" if not axis.replicates else f"a list, such as {axis.key}=0,1,2"
+            raise ConfigError(f"{axis.described()} (command line): an interval needs {what}")
+    if settings.method != "grid" and not axes:
+        raise ConfigError(
+            f"sweep.method={settings.method} has nothing to search: give it an axis, such as"
+            " 'lr=tag(log,interval(1e-4,1e-1))'"
+        )
+    if settings.stages > 1 and all(axis.texts for axis in axes):
+        raise ConfigError(f"sweep.stages={settings.stages} narrows intervals; give one: 'lr=interval(0.001,0.1)'")
+
+
+def _without_twins(runs: Sequence[Planned]) -> tuple[Planned, ...]:
+    """Settings that are typed may make two arms of an experiment the same: one of them is left out, and it is said."""
+    from trainer.console import warn
+
+    seen: dict[str, Planned] = {}
+    for run in runs:
+        twin = seen.setdefault(run.config.model_dump_json(), run)
+        if twin is not run:
+            names = [" ".join(map(shown, each.point.values())) for each in (twin, run)]
+            warn(f"{names[0]} and {names[1]} are the same run: it is trained once")
+    return tuple(seen.values())
+
+
+def plain(point: Point) -> dict[str, Any]:
+    """The point as a person reads it: {"lr": "0.01"}; an arm keeps its settings in full."""
+    return {key: shown(text) if key == ARM else shown(text).partition("=")[2] for key, text in point.items()}

@@ -1,0 +1,227 @@
+"""A study on disk: its manifest, frozen at the start, and what each run's own folder says of it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from trainer.checkpoint import write_text
+from trainer.errors import RunError
+from trainer.run import OUTPUTS
+from trainer.study.identity import code_fingerprint, digest, run_id, significant
+from trainer.study.plan import Plan, Planned, plain
+
+SWEEPS = OUTPUTS / "sweeps"
+MANIFEST = "study.json"
+RESULT = "result.json"
+DONE = ("finished", "pruned")
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A run in the manifest. `folder` is relative to the study's; a run of another study is taken from there."""
+
+    id: str
+    slug: str
+    folder: str
+    point: dict[str, str]
+    texts: dict[str, str]
+    config: dict[str, Any] = field(repr=False)
+    trial: int = 0
+    stage: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run's folder says: state is queued, running, finished, pruned, failed or interrupted."""
+
+    state: str = "queued"
+    reason: str | None = None
+    epochs: int = 0
+    starts: int = 0
+    seconds: float = 0.0
+    best_epoch: int = 0
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+    def value(self, metric: str) -> float | None:
+        """The metric of the best epoch, None unless the run came to its end."""
+        value: float | None = getattr(self, metric)
+        return value if self.state == "finished" else None
+
+
+def read_outcome(folder: Path) -> Outcome:
+    path = folder / RESULT
+    try:
+        return Outcome(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Outcome()
+    except (ValueError, TypeError):
+        raise RunError(f"{path} is damaged. Remove it: the run is then taken up from its last epoch") from None
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    write_text(folder / RESULT, json.dumps(asdict(outcome), indent=2) + "\n")
+
+
+class Study:
+    """The study that a plan stands for; the same command, code and data lead to the same folder."""
+
+    def __init__(self, plan: Plan, data: Mapping[str, str], runs: list[tuple[Planned, str]]) -> None:
+        self.plan, self.code = plan, code_fingerprint()
+        self.name = plan.settings.name or _name(plan)
+        # More trials, another way to treat failures: the same study, taken further.
+        settings = plan.settings.model_dump(exclude={"name", "trials", "on_error", "dry_run"})
+        space = [axis.described() for axis in plan.sweep.axes]
+        self.id = digest([settings, space, sorted(identity for _, identity in runs), self.code, dict(data)], 8)
+        self.folder = SWEEPS / f"{self.name}-{self.id}"
+        self.entries: list[Entry] = []
+        self.stages: list[dict[str, Any]] = []
+        self.data = dict(data)
+        self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+    def open(self) -> bool:
+        """Reads the manifest that is there already; whether there was one."""
+        path = self.folder / MANIFEST
+        if not path.is_file():
+            return False
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            self.entries = [Entry(**entry) for entry in manifest["runs"]]
+            self.stages, self.started = manifest["stages"], manifest["started"]
+        except (ValueError, TypeError, KeyError):
+            raise RunError(
+                f"{path} is damaged. Remove it and start again: finished runs are found by their id"
+            ) from None
+        return True
+
+    def save(self) -> None:
+        from trainer.environment import git_state
+
+        manifest = {
+            "format_version": 1,
+            "name": self.name,
+            "id": self.id,
+            "command": list(self.plan.arguments),
+            "started": self.started,
+            "git": git_state(),
+            "code": self.code,
+            "data": self.data,
+            "sweep": self.plan.settings.model_dump(),
+            "axes": [axis.described() for axis in self.plan.axes],
+            "replicates": [axis.described() for axis in self.plan.replicates],
+            "stages": self.stages,
+            "runs": [asdict(entry) for entry in self.entries],
+        }
+        write_text(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+
+    def add(self, planned: Planned, data: str, trial: int = 0, stage: int = 1) -> Entry:
+        """The entry of a run, new or known; a finished run of another study is taken from where it is."""
+        identity = run_id(planned.config, self.code, data)
+        known = next((entry for entry in self.entries if entry.id == identity and entry.trial == trial), None)
+        if known:
+            return known
+        slug = _slug([text for key, value in plain(planned.point).items() for text in _words(key, value)]) or "run"
+        folder = f"{slug}-{identity}"
+        elsewhere = None if self.plan.force else _finished_elsewhere(self.folder, identity)
+        entry = Entry(
+            identity,
+            slug,
+            elsewhere or folder,
+            plain(planned.point),
+            dict(planned.point),
+            {**significant(planned.config.tree()), **self._where(planned, folder)},
+            trial,
+            stage,
+        )
+        self.entries.append(entry)
+        return entry
+
+    def _where(self, planned: Planned, folder: str) -> dict[str, Any]:
+        """How the run is shown: in W&B the study is the group and the run is named by what varies."""
+        wandb = planned.config.wandb
+        named = wandb.model_copy(update={"group": wandb.group or self.folder.name, "name": wandb.name or folder})
+        data_dir = str(Path(planned.config.data_dir).expanduser().absolute())
+        shown = named.model_dump(mode="json")
+        return {"data_dir": data_dir, "output_dir": None, "resume": None, "wandb": shown}
+
+    def path(self, entry: Entry) -> Path:
+        return self.folder / entry.folder
+
+    def outcome(self, entry: Entry) -> Outcome:
+        return read_outcome(self.path(entry))
+
+    def prepare(self, entry: Entry, job: Mapping[str, Any]) -> Path:
+        """Freezes the run in its folder, from which alone it is trained."""
+        folder = self.path(entry)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "config.yaml").is_file():
+            write_text(folder / "config.yaml", yaml.safe_dump(entry.config, sort_keys=False, allow_unicode=True))
+        write_text(folder / "job.json", json.dumps(dict(job)) + "\n")
+        return folder
+
+    def set_aside(self, entry: Entry) -> None:
+        """With force: what was there keeps its place under another name."""
+        folder = self.path(entry)
+        if folder.is_dir() and read_outcome(folder).state != "queued":
+            moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+            folder.rename(folder.with_name(f"before_{moment}_{folder.name}"))
+
+
+@contextlib.contextmanager
+def held(folder: Path, wait: bool = False) -> Iterator[None]:
+    """The folder for this process alone. Raises RunError saying who holds it; with `wait`, waits for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            raise RunError(f"{folder} is being worked on by {_holder(file)}. Wait for it, or stop it") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read() or "another process"
+
+
+def _finished_elsewhere(study: Path, identity: str) -> str | None:
+    for folder in sorted(SWEEPS.glob(f"*/*-{identity}")):
+        if (
+            folder.parent != study
+            and not folder.name.startswith("before_")
+            and read_outcome(folder).state == "finished"
+        ):
+            return f"../{folder.parent.name}/{folder.name}"
+    return None
+
+
+def _name(plan: Plan) -> str:
+    """The experiment, or what is varied."""
+    experiment = [text.partition("=")[2] for text in plan.arguments if text.startswith("experiment=")]
+    return _slug(experiment or [axis.key.rpartition(".")[2] for axis in plan.sweep.axes]) or "study"
+
+
+def _words(key: str, value: str) -> list[str]:
+    """What stands in a folder's name: the setting without its group, and its value."""
+    pairs = [(key, value)] if key != "arm" else [tuple(word.split("=", 1)) for word in value.split(" ")]
+    return [f"{name.rpartition('.')[2]}-{text}" for name, text in pairs]
+
+
+def _slug(words: list[str]) -> str:
+    """Letters, digits, dot and dash, joined by underscores, at most 60."""
+    plain_words = [re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-.") for word in words]
+    return "_".join(word for word in plain_words if word)[:60].strip("-_.")

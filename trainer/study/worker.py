@@ -1,0 +1,128 @@
+"""Trains one frozen run in its folder, in this process or in a launcher's; whatever happens stands in `result.json`."""
+
+import json
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer import console
+from trainer.config import check
+from trainer.epoch import EpochReport
+from trainer.errors import ConfigError, RunError
+from trainer.study.record import DONE, Outcome, held, read_outcome, write_outcome
+from trainer.study.search import Pruning
+
+HEARTBEAT = ".heartbeat"
+BEAT_SECONDS = 2.0
+
+
+def task(config: Any) -> None:
+    """What a launcher runs: Hydra's own composition only says where the frozen run lies."""
+    work(Path(config.output_dir), launched=True)
+
+
+def work(folder: Path, launched: bool = False) -> None:
+    """Trains the run in `folder/config.yaml`, from its last epoch if there is one, and records how it ended.
+
+    Its output is in `log.txt`. Only an interrupt leaves this function as an exception.
+    """
+    with held(folder, wait=True), _beating(folder, launched):
+        before = read_outcome(folder)
+        if before.state in DONE:
+            return
+        outcome = replace(before, state="running", reason=None, starts=before.starts + 1)
+        write_outcome(folder, outcome)
+        started = time.perf_counter()
+        with console.logged_to(folder / "log.txt"):
+            try:
+                outcome = _train(folder, outcome)
+            except (KeyboardInterrupt, SystemExit):
+                write_outcome(folder, replace(outcome, state="interrupted", reason="stopped by the user"))
+                raise
+            except (RunError, ConfigError, OSError) as error:
+                console.fail(error)
+                outcome = replace(outcome, state="failed", reason=str(error))
+            except Exception as error:  # out of memory, a technique's own error: the other runs go on
+                console.out.print(traceback.format_exc(), markup=False)
+                lines = str(error).strip().splitlines() or [""]
+                outcome = replace(outcome, state="failed", reason=f"{type(error).__name__}: {lines[0]}")
+                _release_memory()
+        write_outcome(folder, replace(outcome, seconds=before.seconds + time.perf_counter() - started))
+
+
+def _train(folder: Path, outcome: Outcome) -> Outcome:
+    from trainer.run import train
+
+    config = check(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), (), [str(folder)])
+    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    if job["threads"]:
+        import torch
+
+        torch.set_num_threads(job["threads"])
+    pruning = Pruning(**job["pruning"]) if job["pruning"] else None
+    result = train(config, folder, stop=_stopper(folder, pruning) if pruning else None)
+    return replace(
+        outcome,
+        state="pruned" if result.stopped else "finished",
+        reason="fell behind the other points" if result.stopped else None,
+        epochs=result.epochs,
+        best_epoch=result.best_epoch,
+        validation_loss=result.best_validation_loss,
+        validation_accuracy=result.best_validation_accuracy,
+    )
+
+
+def _stopper(folder: Path, pruning: Pruning) -> Callable[[EpochReport], bool]:
+    """Asks after each validation; what a resumed run has reported before is in its metrics file."""
+
+    def stop(report: EpochReport) -> bool:
+        return report.validation_loss is not None and pruning.falls_behind(curve(folder, pruning.metric))
+
+    return stop
+
+
+def curve(folder: Path, metric: str) -> dict[int, float]:
+    """The metric after each validated epoch, read from `metrics.jsonl`."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = [json.loads(line) for line in lines if line.endswith("}")]
+    return {row["epoch"]: row[metric] for row in rows if row[metric] is not None}
+
+
+def _release_memory() -> None:
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+class _beating:
+    """Touches a file while the work is going on, so that the study sees from afar that its worker lives."""
+
+    def __init__(self, folder: Path, on: bool) -> None:
+        self.path, self.on, self.over = folder / HEARTBEAT, on, threading.Event()
+
+    def __enter__(self) -> None:
+        if self.on:
+            self.path.touch()
+            threading.Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self.over.wait(BEAT_SECONDS):
+            if self.path.exists():
+                os.utime(self.path)
+
+    def __exit__(self, *_: Any) -> None:
+        self.over.set()
+        if self.on:
+            self.path.unlink(missing_ok=True)
