@@ -13,6 +13,7 @@ from trainer.commandline import interpret
 from trainer.config import RunConfig
 from trainer.data.images import Images
 from trainer.run import Result, train
+from trainer.study.space import corners
 
 # The tests' networks are tiny: a second thread only waits, and fights with whatever else runs on the machine.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -24,11 +25,12 @@ QUICK = ("dataset=digits", "wandb.mode=disabled", "device=cpu", "epochs=2")
 
 
 def compose(arguments) -> list[RunConfig]:
-    """The checked runs that a command line stands for: one, or all of a grid."""
+    """The checked runs that a command line stands for: one, all of a grid, or those in a corner of a searched space."""
     found = interpret(list(arguments))
-    if found is None:
-        return []
-    return [found] if isinstance(found, RunConfig) else [run.config for run in found.runs]
+    if isinstance(found, RunConfig):
+        return [found]
+    runs = [] if found is None else found.runs or found.runs_at(next(corners(found.axes)))
+    return [run.config for run in runs]
 
 
 def tiny_images(count=40, shape=(3, 16, 16), classes=4, seed=0):

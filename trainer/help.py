@@ -15,10 +15,12 @@ Compare how neural networks are trained.
   python -m trainer dataset=digits                         train on the built-in data set, no download
   python -m trainer optimizer=adam weight_decay=0.002      the lecture's network on CIFAR-10
   python -m trainer 'augmentation=[flip,crop]' optimizer.betas='[0.9,0.99]'
-  python -m trainer -m optimizer=sgd,adam seed=0,1,2       every combination, one run after another
+  python -m trainer -m optimizer=sgd,adam seed=0,1,2       a study: every combination, then a table; the same
+                                                           command goes on after a stop, and trains nothing twice
+  python -m trainer -m sweep.method=tpe 'lr=tag(log,interval(1e-5,1e-1))'     a search
   python -m trainer resume=outputs/RUN epochs=60         go on with a run
 
-  -m, --multirun          several values for a setting, separated by commas
+  -m, --multirun          several values for a setting: a,b,c, range(0,5), interval(0.1,0.9), int(interval(8,64))
   --cfg job               print the whole run with every option's value, and stop
   --help, --version       this text; the version
   --hydra-help            Hydra's own flags

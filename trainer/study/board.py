@@ -5,6 +5,7 @@ import io
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console, Group
@@ -14,9 +15,10 @@ from rich.text import Text
 
 from trainer.checkpoint import write_text
 from trainer.console import duration, say, warn
+from trainer.errors import ConfigError
 from trainer.study.plan import Plan
 from trainer.study.record import DONE, Entry, Outcome, Study
-from trainer.study.space import arm_of, on_border
+from trainer.study.space import Axis, Border, Point, arm_of, on_border
 from trainer.study.worker import curve
 
 STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "running": "bold", "interrupted": "yellow"}
@@ -178,13 +180,29 @@ def _warn_of_borders(plan: Plan, arms: Sequence[Arm]) -> None:
     best = next((arm for arm in arms if arm.mean is not None and arm.stage == plan.settings.stages), None)
     for axis in plan.axes if best else ():
         border = on_border(axis, best.texts) if best else None
-        if border:
+        if border and best:
             end = "upper" if border.upper else "lower"
-            further = border.further.described()
+            further = _acceptable(plan, border, best.texts)
+            advice = f". Try {further.described()}, with sweep.method=random or tpe" if further else ""
             warn(
                 f"the best {axis.key}, {border.value:g}, lies at the {end} end of what was tried ({axis.described()}):"
-                f" a better one may lie beyond. Try {further}, with sweep.method=random or tpe"
+                f" a better one may lie beyond{advice}"
             )
+
+
+def _acceptable(plan: Plan, border: Border, best: Point) -> Axis | None:
+    """The further range, cut back until its new end is a value that the setting accepts."""
+    axis, end = border.further, "high" if border.upper else "low"
+    inside = getattr(border.spanned, end)
+    for _ in range(4):
+        try:
+            plan.runs_at({**best, axis.key: axis.text(getattr(axis, end))})
+            return axis
+        except ConfigError:
+            middle = (axis.scaled(getattr(axis, end)) + axis.scaled(inside)) / 2
+            value = axis.unscaled(middle)
+            axis = replace(axis, high=value) if border.upper else replace(axis, low=value)
+    return None
 
 
 def _write_csv(study: Study) -> None:

@@ -1,7 +1,8 @@
 """What a study will run, all of it checked before the first run starts. Imports no torch."""
 
+import contextlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,10 +54,13 @@ class Plan:
             raise ConfigError("resume= goes on with one run: leave -m out. A study goes on by its own command")
         _refuse_misfits(settings, axes, replicates)
         launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
-        plan = cls(arguments, sweep, settings, first.force, axes, replicates, launcher, first.checked().epochs)
+        with _whole_numbers(axes):
+            epochs = first.checked().epochs
+        plan = cls(arguments, sweep, settings, first.force, axes, replicates, launcher, epochs)
         if settings.method != "grid":
-            for point in corners(axes):
-                plan.runs_at(point, plan.stage(1)[1])
+            with _whole_numbers(axes):
+                for point in corners(axes):
+                    plan.runs_at(point, plan.stage(1)[1])
             return plan
         points = list(grid(axes))
         if len(points) > MANY:
@@ -101,6 +105,24 @@ def _texts(point: Point) -> list[str]:
 
 def _key(text: str) -> str:
     return text.lstrip("+").partition("=")[0]
+
+
+@contextlib.contextmanager
+def _whole_numbers(axes: Sequence[Axis]) -> Iterator[None]:
+    """Says how to draw whole numbers where an interval of fractions met a setting that needs them."""
+    try:
+        yield
+    except ConfigError as error:
+        for axis in axes:
+            if (
+                not axis.texts
+                and not axis.whole
+                and str(error).startswith(f"{axis.key}=")
+                and "whole number" in str(error)
+            ):
+                interval = f"{axis.low:g},{axis.high:g}"
+                raise ConfigError(f"{error}; whole numbers: {axis.key}=int(interval({interval}))") from None
+        raise
 
 
 def _refuse_misfits(settings: SweepConfig, axes: Sequence[Axis], replicates: Sequence[Axis]) -> None:

@@ -52,6 +52,7 @@ class Outcome:
     best_epoch: int = 0
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    validation_images: int | None = None
 
     def value(self, metric: str) -> float | None:
         """The metric of the best epoch, None unless the run came to its end."""

@@ -58,12 +58,19 @@ class Pruning:
         pruner: Any = pruners.MedianPruner() if self.pruner == "median" else pruners.HyperbandPruner(1, self.epochs)
         study = _study(self.sign, pruner=pruner)
         for past in self.curves:
-            values = {int(epoch): value for epoch, value in past.items()}
-            study.add_trial(optuna.create_trial(value=max(values.values()), intermediate_values=values))
-        trial = study.ask()
+            # Played again, as Hyperband remembers for each run how far it was let go.
+            self._play(study.ask(), {int(epoch): value for epoch, value in past.items()})
+            study.tell(len(study.trials) - 1, next(reversed(past.values())))
+        return self._play(study.ask(), curve)
+
+    @staticmethod
+    def _play(trial: "optuna.Trial", curve: Mapping[int, float]) -> bool:
+        """Whether it is to be pruned after the last epoch."""
+        pruned = False
         for epoch, value in curve.items():
             trial.report(value, epoch)
-        return bool(trial.should_prune())
+            pruned = trial.should_prune()
+        return pruned
 
 
 def _study(sign: int, **options: Any) -> "optuna.Study":

@@ -50,7 +50,7 @@ class Axis:
             values = [shown(text) if self.key == ARM else shown(text).partition("=")[2] for text in self.texts]
             return f"{self.key}={' | '.join(values)}" if self.key == ARM else f"{self.key}={','.join(values)}"
         low, high = (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
-        interval = f"interval({low:g},{high:g})"
+        interval = f"int(interval({low},{high}))" if self.whole else f"interval({low:g},{high:g})"
         return f"{self.key}=tag(log,{interval})" if self.log else f"{self.key}={interval}"
 
     def corners(self) -> tuple[str, ...]:
@@ -92,11 +92,11 @@ def narrowed(axis: Axis, best: Iterable[Point]) -> Axis:
 
 @dataclass(frozen=True)
 class Border:
-    """The best value lies on the border of its range; `further` is the axis to try next."""
+    """The best value lies on the border of the range that was spanned; `further` is the one to try next."""
 
-    axis: Axis
     value: float
     upper: bool
+    spanned: Axis
     further: Axis
 
 
@@ -122,7 +122,8 @@ def on_border(axis: Axis, best: Point) -> Border | None:
     if as_interval.low >= 0 and not as_interval.log:
         start = max(start, 0.0)
     start, end = (round(start), round(end)) if as_interval.whole else (float(f"{start:.2g}"), float(f"{end:.2g}"))
-    return Border(axis, value, place > 0.5, replace(as_interval, texts=(), low=start, high=end))
+    spanned = replace(as_interval, texts=())
+    return Border(value, place > 0.5, spanned, replace(spanned, low=start, high=end))
 
 
 def _interval(axis: Axis) -> Axis | None:

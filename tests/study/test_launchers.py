@@ -1,0 +1,61 @@
+"""Hydra's launchers carry the same study: a run that fails and one whose worker is killed cost no other run."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from test_study import TINY, study, table
+
+
+@contextlib.contextmanager
+def killing(pattern: str):
+    """Kills whatever process trains the run of this name, as often as one does."""
+    over, killed = threading.Event(), set()
+
+    def kill():
+        while not over.wait(0.02):
+            for lock in Path("outputs/sweeps").glob(f"*/{pattern}/.lock"):
+                words = lock.read_text().split()
+                if len(words) > 1 and int(words[1]) not in killed and list(lock.parent.glob("last.pt")):
+                    killed.add(int(words[1]))
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(words[1]), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_failing_and_a_killed_run_cost_no_other(launcher, capsys):
+    arguments = (*TINY, "epochs=200", "early_stop_patience=null", "optimizer=sgd", "lr=0.1,1e30,0.2,0.3")
+    with killing("lr-0.2-*") as killed:
+        code, folder = study(*arguments, f"hydra/launcher={launcher}")
+    assert code == 1 and len(killed) == 2  # once more alone, in case its sibling was the cause
+    rows = {row["lr"]: row for row in table(folder)}
+    assert {lr: row["state"] for lr, row in rows.items()} == {
+        "0.1": "finished", "1e+30": "failed", "0.2": "failed", "0.3": "finished"
+    }  # fmt: skip
+    assert rows["0.2"]["reason"] == "its worker was killed"
+    assert rows["1e+30"]["reason"].startswith("the training loss is nan")
+    assert all(path.read_text() for path in folder.glob("*/log.txt"))
+    assert [path.name for path in Path.cwd().iterdir()] == ["outputs"]  # a launcher's own files lie inside the study
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("lr-0.[13]-*/last.pt")}
+    assert study(*arguments)[0] == 1  # the same study, now in this process
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert {row["lr"]: row["state"] for row in table(folder)}["0.2"] == "finished"
+
+
+def test_the_workers_share_the_cores():
+    arguments = (*TINY, "epochs=2", "lr=0.1,0.2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert study(*arguments)[0] == 0
+    stamps = [json.loads(path.read_text())[-1] for path in Path("outputs/sweeps").glob("*/*/environment.json")]
+    assert {stamp["threads"] for stamp in stamps} == {max(1, (os.cpu_count() or 1) // 2)}

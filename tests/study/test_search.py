@@ -1,0 +1,154 @@
+"""Axes, points, ranges that narrow, borders, and what Optuna is asked."""
+
+import math
+
+import pytest
+from test_study import SHORT, study, table
+
+from trainer.commandline import interpret
+from trainer.errors import ConfigError
+from trainer.study.search import Pruning, Tried, ask
+from trainer.study.space import Axis, corners, grid, narrowed, on_border
+
+LR = Axis("lr", prefix="++lr", low=1e-5, high=1e-1, log=True)
+DROPOUT = Axis("dropout", prefix="++dropout", low=0.0, high=0.8)
+WIDTH = Axis("width", prefix="++width", low=8, high=64, whole=True)
+KIND = Axis("optimizer", texts=("optimizer=sgd", "optimizer=adam", "optimizer=adamw"))
+
+
+def test_a_grid_is_every_combination_and_the_corners_hold_every_value():
+    assert len(list(grid([KIND, Axis("seed", texts=("++seed=0", "++seed=1"))]))) == 6
+    points = list(corners([LR, KIND]))
+    assert {point["lr"] for point in points} == {"++lr=1e-05", "++lr=0.1"}
+    assert {point["optimizer"] for point in points} == set(KIND.texts)
+
+
+def test_values_are_written_with_four_digits_and_stay_inside():
+    assert LR.text(0.00123456) == "++lr=0.001235"
+    assert DROPOUT.text(0.79999) == "++dropout=0.8"
+    assert WIDTH.text(31) == "++width=31"
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_the_points_depend_on_the_seed_and_what_was_tried_alone(method):
+    def path(seed):
+        tried = []
+        for _ in range(14):
+            point = ask([LR, DROPOUT, WIDTH, KIND], tried, method, seed, 1)
+            value = -abs(math.log10(LR.value(point["lr"])) + 3) - DROPOUT.value(point["dropout"])
+            tried.append(Tried(point, value, "finished"))
+        return [tuple(each.point.values()) for each in tried]
+
+    assert path(0) == path(0) != path(1)
+    for lr, dropout, width, kind in path(0):
+        assert 1e-5 <= LR.value(lr) <= 0.1 and 0 <= DROPOUT.value(dropout) <= 0.8
+        assert 8 <= int(WIDTH.value(width)) <= 64 and kind in KIND.texts
+
+
+def test_tpe_goes_where_points_have_been_good_and_random_does_not():
+    def last(method, sign):
+        tried = []
+        for _ in range(40):
+            point = ask([LR], tried, method, 0, sign)
+            tried.append(Tried(point, sign * -abs(math.log10(LR.value(point["lr"])) + 3), "finished"))
+        return sum(abs(math.log10(LR.value(each.point["lr"])) + 3) for each in tried[30:]) / 10
+
+    assert last("tpe", 1) < 0.5 < last("random", 1)  # orders of magnitude from the best
+    assert last("tpe", -1) == last("tpe", 1)  # minimizing the negative is the same search
+
+
+def test_a_failed_point_does_not_stop_the_search():
+    tried = [Tried({"lr": "++lr=0.1"}, None, "failed"), Tried({"lr": "++lr=0.01"}, None, "pruned", {1: 0.2})]
+    assert 1e-5 <= LR.value(ask([LR], tried, "tpe", 0, 1)["lr"]) <= 0.1
+
+
+def test_a_range_narrows_around_the_best_and_never_widens():
+    best = [{"lr": "++lr=0.001"}, {"lr": "++lr=0.01"}]
+    narrow = narrowed(LR, best)  # a tenth of four decades to spare on each side
+    assert (narrow.low, narrow.high) == (pytest.approx(10**-3.4, rel=0.02), pytest.approx(10**-1.6, rel=0.02))
+    assert narrowed(DROPOUT, [{"dropout": "++dropout=0.0"}]).low == 0.0
+    assert narrowed(KIND, [{"optimizer": "optimizer=adam"}]).texts == ("optimizer=adam",)
+    whole = narrowed(WIDTH, [{"width": "++width=16"}, {"width": "++width=20"}])
+    assert (whole.low, whole.high) == (10, 26)
+
+
+@pytest.mark.parametrize(
+    ("axis", "text", "further"),
+    [
+        (LR, "++lr=0.09", "lr=tag(log,interval(0.001,10))"),
+        (LR, "++lr=1.2e-05", "lr=tag(log,interval(1e-07,0.001))"),
+        (LR, "++lr=0.001", None),
+        (DROPOUT, "++dropout=0.79", "dropout=interval(0.4,1.2)"),
+        (DROPOUT, "++dropout=0.01", None),  # 0 is no border to cross
+        (WIDTH, "++width=63", "width=int(interval(36,92))"),
+        (KIND, "optimizer=adam", None),
+        (Axis("lr", texts=("++lr=0.001", "++lr=0.01", "++lr=0.1")), "++lr=0.1", "lr=tag(log,interval(0.01,1))"),
+        (Axis("lr", texts=("++lr=0.001", "++lr=0.01", "++lr=0.1")), "++lr=0.01", None),
+        (Axis("lr", texts=("++lr=0.001", "++lr=0.1")), "++lr=0.1", None),  # two values are no range
+        (Axis("decay", texts=("++decay=0.0", "++decay=1", "++decay=2")), "++decay=0.0", None),
+    ],
+)  # fmt: skip
+def test_a_best_value_on_the_border_asks_for_a_further_range(axis, text, further):
+    border = on_border(axis, {axis.key: text})
+    assert (border.further.described() if border else None) == further
+
+
+def test_a_run_below_the_median_is_pruned_and_one_above_it_is_not():
+    curves = [{str(epoch): 0.5 + 0.1 * epoch for epoch in (1, 2, 3)} for _ in range(5)]
+    pruning = Pruning("median", "validation_accuracy", 1, 3, curves)
+    assert pruning.falls_behind({1: 0.3}) and not pruning.falls_behind({1: 0.7})
+    assert Pruning("median", "validation_loss", -1, 3, curves).falls_behind({1: 0.9})
+    assert not Pruning("median", "validation_accuracy", 1, 3, curves[:2]).falls_behind({1: 0.3})  # too few to judge by
+    good = {str(epoch): 0.9 for epoch in range(1, 10)}
+    for curve, fallen in ((dict.fromkeys(range(1, 10), 0.1), True), (dict.fromkeys(range(1, 10), 0.95), False)):
+        # Which of its brackets a run falls into goes by its number; one of them lets every run go to its end.
+        brackets = [Pruning("hyperband", "validation_accuracy", 1, 9, [good] * count) for count in range(8, 24)]
+        assert any(pruning.falls_behind(curve) for pruning in brackets) == fallen
+
+
+def test_a_search_trains_the_points_it_asks_for_and_records_pruned_ones_with_their_curve():
+    arguments = ("epochs=4", "sweep.method=tpe", "sweep.trials=9", "sweep.pruner=median")
+    _, folder = study(*SHORT, *arguments, "lr=tag(log,interval(1e-5,1))")
+    rows = table(folder)
+    states = [row["state"] for row in rows]
+    assert len(rows) == 9 and set(states) == {"finished", "pruned"}
+    for row in rows:
+        run = next(folder.glob(f"*-{row['id']}"))
+        assert len((run / "metrics.jsonl").read_text().splitlines()) == int(row["epochs"])
+        assert (int(row["epochs"]) < 4) == (row["state"] == "pruned")
+
+
+def test_coarse_to_fine_narrows_and_says_why(capsys):
+    import json
+
+    arguments = ("epochs=6", "sweep.method=random", "sweep.trials=8", "sweep.stages=2")
+    _, folder = study(*SHORT, *arguments, "lr=tag(log,interval(1e-5,1))", "seed=0,1")
+    rows = table(folder)
+    assert [sum(row["stage"] == stage for row in rows) for stage in "12"] == [16, 8]
+    assert {(row["stage"], row["epochs"]) for row in rows} == {("1", "2"), ("2", "6")}
+    (stage,) = json.loads((folder / "study.json").read_text())["stages"]
+    assert stage["why"] == "the best 2 of 8 points lie there" and stage["text"] in capsys.readouterr().out
+    low, high = (float(end) for end in stage["axes"][0].removeprefix("lr=tag(log,interval(").rstrip(")").split(","))
+    assert 1e-5 < low < high <= 1
+    assert all(low * 0.999 <= float(row["lr"]) <= high * 1.001 for row in rows if row["stage"] == "2")
+
+
+def test_every_corner_of_a_space_is_checked_before_anything_runs():
+    def told(axis):
+        with pytest.raises(ConfigError) as caught:
+            interpret(["-m", *SHORT, "sweep.method=tpe", "lr=interval(0.1,1)", axis])
+        return str(caught.value)
+
+    assert told("batch_size=int(interval(0,64))") == "batch_size=0 (command line): must be a whole number of at least 1"
+    assert told("batch_size=interval(8,64)") == (
+        "batch_size=8.0 (command line): must be a whole number of at least 1;"
+        " whole numbers: batch_size=int(interval(8,64))"
+    )
+
+
+def test_a_grid_warns_when_the_best_value_is_its_last(capsys):
+    study(*SHORT, "lr=1e-6,1e-5,1e-2")
+    assert (
+        "the best lr, 0.01, lies at the upper end of what was tried (lr=1e-06,1e-05,0.01): a better one may lie beyond."
+        " Try lr=tag(log,interval(0.0001,1)), with sweep.method=random or tpe"
+    ) in capsys.readouterr().err
