@@ -41,6 +41,7 @@ class Result:
     best_epoch: int
     best_validation_loss: float
     best_validation_accuracy: float
+    validation_images: int
     stopped: bool = False  # by `stop`
 
 
@@ -188,7 +189,7 @@ def _conclude(trainer: ClassificationTrainer, folder: Path, seconds: float) -> N
 
 
 def _result(trainer: ClassificationTrainer, folder: Path) -> Result:
-    return Result(folder, trainer.epoch, **_summary(trainer))
+    return Result(folder, trainer.epoch, **_summary(trainer), validation_images=len(trainer.validation.labels))
 
 
 def _summary(trainer: ClassificationTrainer) -> dict[str, Any]:
