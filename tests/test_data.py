@@ -4,7 +4,9 @@ import functools
 import gzip
 import hashlib
 import http.server
+import os
 import pickle
+import re
 import struct
 import tarfile
 import threading
@@ -13,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED_DATA, tiny_images
+from conftest import SHARED_DATA, compose, tiny_images
 from PIL import Image
 
-from trainer.data import cifar, idx, sources
+from trainer.data import cifar, idx, resident, sources
 from trainer.data.download import fetch
 from trainer.data.images import Images
 from trainer.data.resident import Resident, statistics
@@ -311,8 +313,8 @@ def test_the_second_reading_decodes_nothing_and_a_change_is_noticed(pictures, mo
     from trainer.data import folder
 
     decoded = []
-    real = folder._decode
-    monkeypatch.setattr(folder, "_decode", lambda path, *rest: (decoded.append(path), real(path, *rest))[1])
+    real = folder.decode
+    monkeypatch.setattr(folder, "decode", lambda path, *rest: (decoded.append(path), real(path, *rest))[1])
     first = sources.image_folder(pictures, "train")
     assert len(decoded) == 7
     assert torch.equal(sources.image_folder(pictures, "train").pixels, first.pixels)
@@ -356,3 +358,39 @@ def test_deep_and_transparent_pictures_keep_their_brightness(pictures):
     pixels = sources.image_folder(pictures, "train").pixels
     assert pixels[3].unique().tolist() == [60]
     assert pixels[4].unique().tolist() == [0]
+
+
+# Memory
+
+
+def test_a_data_set_lies_in_memory_once_however_many_runs_and_parts_there_are():
+    (config,) = compose(["dataset=digits", "device=cpu"])
+    images = resident.load(config.dataset, Path("data"), CPU)
+    again = resident.load(config.dataset, Path("data"), CPU)
+    parts = [part for fold in range(3) for part in split(again, 0, folds=3, fold=fold)]
+    places = {Resident(part, 100, CPU).images.whole.data_ptr() for part in parts}
+    assert places == {images.whole.data_ptr()}
+    (other,) = compose(["dataset=digits", "device=cpu", "dataset.image_size=8", "model=mlp"])
+    assert resident.load(other.dataset, Path("data"), CPU).shape == (1, 8, 8)
+
+
+def test_pictures_are_mapped_not_read(pictures):
+    images = sources.image_folder(pictures, "train")
+    place = images.whole.data_ptr()
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, end = (int(number, 16) for number in line.split()[0].split("-"))
+        if start <= place < end:
+            assert line.endswith("/pixels")
+            return
+    raise AssertionError("the pixels lie nowhere")
+
+
+def test_pictures_that_no_disk_holds_are_refused_before_any_is_decoded(pictures):
+    with pytest.raises(ConfigError) as caught:
+        sources.image_folder(pictures, "train", image_size=10_000_000)
+    assert re.fullmatch(
+        rf"data_dir={pictures}: 7 pictures at 3×10000000×10000000 need 2.1e\+06 GB in .*images, which has \S+ GB free\."
+        " Use a smaller dataset.image_size, fewer pictures, or another disk: XDG_CACHE_HOME",
+        str(caught.value),
+    )
+    assert not list((Path(os.environ["XDG_CACHE_HOME"])).rglob("*.writing"))

@@ -35,6 +35,9 @@ FLAGS_SHOWN = "-m, --multirun, --cfg job, --config-dir DIR, --help, --version, -
 # Of Hydra's own settings those that belong to a sweep; a run's folder and its log are the trainer's.
 HYDRA_KEYS = ("hydra/launcher", "hydra.launcher", "hydra.sweeper", "hydra.mode")
 
+# Launchers that this project offers, and the extra that installs each.
+LAUNCHERS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -50,7 +53,13 @@ class Job:
     force: Any = False
 
     def checked(self) -> RunConfig:
-        return check(self.tree, self.overrides, self.files)
+        run = check(self.tree, self.overrides, self.files)
+        if run.dataset.shared["validation_size"] == 0 and run.dataset.shared["folds"] is None:
+            raise ConfigError(
+                "dataset.validation_size=0 leaves nothing to choose by. What is trained on all images is the winner of"
+                " a study: python -m trainer.finalize STUDY"
+            )
+        return run
 
 
 def interpret(arguments: Sequence[str]) -> RunConfig | Plan | None:
@@ -186,6 +195,8 @@ def _resumed(job: Job) -> Job:
     if job.tree.get("resume") is None:
         return job
     path = Path(str(job.tree["resume"])).expanduser() / "config.yaml"
+    if (path.parent / "study.json").is_file():
+        raise ConfigError(f"resume={path.parent}: is a study, which goes on by its own command (study.json has it)")
     if not path.is_file():
         raise ConfigError(f"resume={path.parent}: there is no run, {path} does not exist")
     try:
@@ -236,7 +247,11 @@ def _missing_option(error: MissingConfigException, arguments: Sequence[str]) -> 
     group, _, name = str(error.missing_cfg_file).rpartition("/")
     typed = any(argument.lstrip("+").startswith(f"{group}=") and name in argument for argument in arguments)
     where = "command line" if typed else _first_line(error).partition("'")[2].partition("'")[0]
-    options = [file.stem for file in (CONF / group).glob("*.yaml")]
+    if group == "hydra/launcher" and name in LAUNCHERS:
+        return f"hydra/launcher={name} is not installed: pip install 'ablation-trainer[{LAUNCHERS[name]}]'"
+    options = (
+        error.options or [] if group.startswith("hydra/") else [file.stem for file in (CONF / group).glob("*.yaml")]
+    )
     return unknown(f"{group}={name}", name, options, where, f"there is no such {group}")
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from test_study import TINY, study, table
 
+from trainer.commandline import LAUNCHERS, interpret
+from trainer.errors import ConfigError
+
 
 @contextlib.contextmanager
 def killing(pattern: str):
@@ -59,3 +62,14 @@ def test_the_workers_share_the_cores():
     assert study(*arguments)[0] == 0
     stamps = [json.loads(path.read_text())[-1] for path in Path("outputs/sweeps").glob("*/*/environment.json")]
     assert {stamp["threads"] for stamp in stamps} == {max(1, (os.cpu_count() or 1) // 2)}
+
+
+def test_a_launcher_that_is_not_there_is_one_line(monkeypatch):
+    with pytest.raises(
+        ConfigError, match=r"^hydra/launcher=jobli \(command line\): .*Did you mean joblib\? Accepted: basic, "
+    ):
+        interpret(["-m", *TINY, "seed=0,1", "hydra/launcher=jobli"])
+    monkeypatch.setitem(LAUNCHERS, "jobli", "joblib")  # one that the project offers and that is not installed
+    with pytest.raises(ConfigError) as caught:
+        interpret(["-m", *TINY, "seed=0,1", "hydra/launcher=jobli"])
+    assert str(caught.value) == "hydra/launcher=jobli is not installed: pip install 'ablation-trainer[joblib]'"

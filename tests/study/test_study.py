@@ -165,7 +165,7 @@ def test_a_failed_run_is_recorded_and_the_rest_go_on(capsys):
     printed = capsys.readouterr().out
     assert printed.count("the training loss is nan") == 1
     (log,) = folder.glob("lr-1e-30-*/log.txt")
-    assert f"Its log: {log}" in printed and "the training loss is nan" in log.read_text()
+    assert f"Log: {log}" in printed and "the training loss is nan" in log.read_text()
 
 
 def test_an_error_of_a_techniques_own_is_recorded_with_its_traceback(monkeypatch):

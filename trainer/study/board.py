@@ -119,7 +119,8 @@ def closing(plan: Plan, study: Study) -> int:
         print(f"  {plan.command(winner.texts)}")
     failed = [entry for entry in study.entries if study.outcome(entry).state == "failed"]
     for entry in failed:
-        say(f"Failed: {_named(entry)}: {study.outcome(entry).reason}. Its log: {study.path(entry) / 'log.txt'}", "red")
+        first = (study.outcome(entry).reason or "").partition(". ")[0]  # the advice is in the log
+        say(f"Failed: {_named(entry)}: {first}. Log: {study.path(entry) / 'log.txt'}", "red")
     say(f"Study: {study.folder}")
     return 1 if failed else 0
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from trainer.console import warn
-from trainer.errors import RunError
 from trainer.study.plan import Plan
 from trainer.study.record import DONE, Entry, Outcome, Study, read_outcome, write_outcome
 from trainer.study.worker import BEAT_SECONDS, HEARTBEAT, task, work
@@ -145,17 +144,3 @@ class Launch:
             config.hydra.sweep.dir, config.hydra.sweep.subdir = str(place), "."
             config.hydra.overrides.hydra += [f'hydra.sweep.dir="{place}"', "hydra.sweep.subdir=."]
         return config
-
-
-def check_launcher(name: str) -> None:
-    """Raises RunError if the launcher's package is not installed."""
-    from importlib.util import find_spec
-
-    packages = {
-        "joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
-        "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
-        "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
-        "ray": ("hydra_plugins.hydra_ray_launcher", "ray"),
-    }
-    if name in packages and find_spec(packages[name][0]) is None:
-        raise RunError(f"hydra/launcher={name} is not installed: pip install 'ablation-trainer[{packages[name][1]}]'")
