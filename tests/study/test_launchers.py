@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from test_study import TINY, study, table
+from test_study import SHORT, TINY, study, table
 
 from trainer.commandline import LAUNCHERS, interpret
 from trainer.errors import ConfigError
@@ -37,11 +37,13 @@ def killing(pattern: str):
         thread.join()
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_a_failing_and_a_killed_run_cost_no_other(launcher, capsys):
-    arguments = (*TINY, "epochs=200", "early_stop_patience=null", "optimizer=sgd", "lr=0.1,1e30,0.2,0.3")
+LONG = (*TINY, "epochs=200", "early_stop_patience=null", "optimizer=sgd")
+
+
+def test_a_failing_and_a_killed_run_cost_no_other():
+    arguments = (*LONG, "lr=0.1,1e30,0.2,0.3", "hydra/launcher=joblib")
     with killing("lr-0.2-*") as killed:
-        code, folder = study(*arguments, f"hydra/launcher={launcher}")
+        code, folder = study(*arguments)
     assert code == 1 and len(killed) == 2  # once more alone, in case its sibling was the cause
     rows = {row["lr"]: row for row in table(folder)}
     assert {lr: row["state"] for lr, row in rows.items()} == {
@@ -52,9 +54,19 @@ def test_a_failing_and_a_killed_run_cost_no_other(launcher, capsys):
     assert all(path.read_text() for path in folder.glob("*/log.txt"))
     assert [path.name for path in Path.cwd().iterdir()] == ["outputs"]  # a launcher's own files lie inside the study
     stamps = {path: path.stat().st_mtime_ns for path in folder.glob("lr-0.[13]-*/last.pt")}
-    assert study(*arguments)[0] == 1  # the same study, now in this process
+    assert study(*arguments)[0] == 1  # the same command again: only the two that failed
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert {row["lr"]: row["state"] for row in table(folder)}["0.2"] == "finished"
+    assert {row["lr"]: row["state"] for row in table(folder)} == {
+        "0.1": "finished", "1e+30": "failed", "0.2": "finished", "0.3": "finished"
+    }  # fmt: skip
+
+
+def test_submitit_carries_a_study_with_a_failing_run():
+    """`scripts/clusters.py` kills one, too: submitit takes 15 seconds to notice."""
+    code, folder = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2", "hydra/launcher=submitit_local")
+    assert code == 1
+    assert [row["state"] for row in table(folder)] == ["finished", "failed", "finished"]
+    assert [path.name for path in Path.cwd().iterdir()] == ["outputs"]
 
 
 def test_the_workers_share_the_cores():

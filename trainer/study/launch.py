@@ -29,6 +29,7 @@ class Launch:
 
     def __init__(self, plan: Plan, study: Study, seen: Seen) -> None:
         self.plan, self.study, self.seen = plan, study, seen
+        self.before: dict[Entry, int] = {}  # how often each run had been started before this
         self.here = plan.launcher == "basic"
         self.parallel = 1 if self.here else self._parallel()
 
@@ -47,6 +48,12 @@ class Launch:
     def run(self, entries: Sequence[Entry]) -> bool:
         """Trains what is not done among the entries; False if the study is to stop after a failure."""
         waiting = [entry for entry in entries if self.study.outcome(entry).state not in DONE]
+        for entry in waiting:
+            # What an earlier attempt left behind must not be taken for how this one ends.
+            outcome = self.study.outcome(entry)
+            self.before[entry] = outcome.starts
+            if outcome.state != "queued":
+                write_outcome(self.study.path(entry), replace(outcome, state="queued", reason=None))
         if self.here:
             for entry in waiting:
                 work(self.study.path(entry))
@@ -73,7 +80,7 @@ class Launch:
         outcome = read_outcome(folder)
         if outcome.state not in ("queued", "running"):
             return False
-        if outcome.starts < STARTS:
+        if outcome.starts - self.before[entry] < STARTS:
             # One that never began counts as begun: a launcher that starts nothing must not be asked for ever.
             if outcome.state == "queued":
                 write_outcome(folder, replace(outcome, starts=outcome.starts + 1))
