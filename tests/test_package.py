@@ -59,7 +59,7 @@ def test_the_wheel_runs_from_any_folder(wheel, in_empty_folder):
 def readme_commands():
     blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
     lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("python -m trainer")]
+    return [line for line in lines if line.startswith("python -m trainer ")]
 
 
 @pytest.mark.parametrize("command", readme_commands())

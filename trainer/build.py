@@ -35,14 +35,20 @@ def pick_device(name: str) -> torch.device:
 def build_model(config: RunConfig, images: Images) -> nn.Module:
     """The network, initialized from the run's seed, with the scaling of its input in front."""
     torch.manual_seed(derive(config.seed, "init"))
-    activation = config.activation.function()()
-    slots = Slots(activation, config.normalization.function(), config.dropout)
-    network = config.model.function()(images.shape, images.classes, slots)
-    initialize = config.init.function()
-    for layer in network.modules():
+    model = build_network(config, images.shape, images.classes, *statistics(images))
+    initialize, gain = config.init.function(), config.activation.function()().gain
+    for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            initialize(layer, activation.gain)
-    return nn.Sequential(InputScaling(*statistics(images)), network)
+            initialize(layer, gain)
+    return model
+
+
+def build_network(
+    config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...], mean: Tensor, std: Tensor
+) -> nn.Module:
+    """The network before its initialization, for images of `shape` (C, H, W); `mean` and `std` [C] of its input."""
+    slots = Slots(config.activation.function()(), config.normalization.function(), config.dropout)
+    return nn.Sequential(InputScaling(mean, std), config.model.function()(shape, classes, slots))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, decay: str) -> list[dict[str, object]]:
@@ -55,7 +61,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, decay: str) -> list[
 
 
 def build_trainer(
-    config: RunConfig, training: Images, validation: Images, device: torch.device, watch: Watch = unwatched
+    config: RunConfig, training: Images, validation: Images | None, device: torch.device, watch: Watch = unwatched
 ) -> ClassificationTrainer:
     """Everything of the configuration that acts on training, in one trainer."""
     train = Resident(training, config.batch_size, device)
@@ -75,7 +81,7 @@ def build_trainer(
         optimizer,
         schedule,
         train,
-        Resident(validation, config.batch_size, device),
+        Resident(validation, config.batch_size, device) if validation is not None else None,
         epochs=config.epochs,
         seed=config.seed,
         seams=join([*(Seams(augment=augment) for augment in augments), *regularizations, *auxiliary]),

@@ -274,6 +274,9 @@ def _refuse_contradictions(run: RunConfig) -> None:
             any(width * pieces % groups for width in flat)
         ),
         f"model={run.model.name} needs dataset.image_size of at least 16": small,
+        "scheduler=plateau follows the validation loss: it needs a dataset.validation_size above 0": (
+            run.scheduler.name == "plateau" and folds is None and run.dataset.shared["validation_size"] == 0
+        ),
         f"model=ensemble trains its members apart: leave out regularization={', '.join(sorted(lone))}": (
             run.model.name == "ensemble" and bool(lone)
         ),

@@ -22,7 +22,7 @@ def stamp(config: RunConfig, device: torch.device, run_id: str) -> dict[str, Any
     return {
         "run_id": run_id,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", "trainer", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", _module(), *sys.argv[1:]]),
         "trainer": trainer.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -34,6 +34,12 @@ def stamp(config: RunConfig, device: torch.device, run_id: str) -> dict[str, Any
         "seed": config.seed,
         "split_seed": config.split_seed,
     }
+
+
+def _module() -> str:
+    """What was started: trainer, or one of its commands such as trainer.finalize."""
+    started = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "").removesuffix(".__main__")
+    return started if started.startswith("trainer.") else "trainer"
 
 
 def git_state() -> dict[str, Any] | None:
@@ -48,7 +54,13 @@ def git_state() -> dict[str, Any] | None:
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", root, *arguments], check=False, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", root, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -45,22 +45,30 @@ class Result:
     stopped: bool = False  # by `stop`
 
 
-def train(config: RunConfig, folder: Path | None = None, stop: Callable[[EpochReport], bool] | None = None) -> Result:
+def train(
+    config: RunConfig,
+    folder: Path | None = None,
+    stop: Callable[[EpochReport], bool] | None = None,
+    until: int | None = None,
+) -> Result:
     """Trains one checked run and leaves its record in a folder of its own, or in `folder`, going on with what is there.
 
-    `stop` is asked after each epoch. Raises ConfigError before anything is written and RunError after that; Ctrl-C
+    `stop` is asked after each epoch. After epoch `until` it ends, though the schedule is made for all of
+    `config.epochs`. Raises ConfigError before anything is written and RunError after that; Ctrl-C
     keeps the last whole epoch.
     """
     given, stopped = folder is not None, False
     folder = folder or _planned_folder(config)
-    device, display = pick_device(config.device), EpochDisplay(config.epochs)
+    device, goal = pick_device(config.device), until or config.epochs
+    display = EpochDisplay(goal)
     _announce(config, device)
     images = load(config.dataset, Path(config.data_dir).expanduser(), device)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     trainer = build_trainer(config, training, validation, device, display.watch)
     folder = _restore(trainer, folder, config) if config.resume or given else _create(folder, config)
-    if trainer.finished:
-        say(f"{folder} is complete: {_state(trainer)}. To train on: {_longer(trainer, folder)}")
+    if trainer.finished or trainer.epoch >= goal:
+        further = "" if until else f". To train on: {_longer(trainer, folder)}"
+        say(f"{folder} is complete: {trainer.epoch} of {goal} epochs{further}")
         return _result(trainer, folder)
     run_id = _write_setting(config, device, folder)
     metrics, started = MetricsFile(folder, trainer.epoch), time.perf_counter()
@@ -70,22 +78,23 @@ def train(config: RunConfig, folder: Path | None = None, stop: Callable[[EpochRe
         with wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror, display:
             for report in trainer.train_loop():
                 metrics.append(report)
-                if report.improved:
+                if report.improved or trainer.validation is None:  # without validation the last epoch is kept
                     best = trainer.evaluated.state_dict()
                     checkpoint.save(folder / "best.pt", {**portrait, "epoch": report.epoch, "model": best})
                 checkpoint.save(folder / "last.pt", {**portrait, "trainer": trainer.state_dict()})
                 display.line(report)
                 mirror.log(report)
-                if stop and stop(report):
-                    stopped = True
+                stopped = bool(stop and stop(report))
+                if stopped or report.epoch == goal:
                     break
             mirror.summarize(_summary(trainer))
     except KeyboardInterrupt:
-        say(f"Stopped. Saved: {_saved(folder)} of {trainer.epochs} epochs. To go on: {_again(folder)}", "yellow")
+        further = "" if until else f". To go on: {_again(folder)}"
+        say(f"Stopped. Saved: {_saved(folder)} of {goal} epochs{further}", "yellow")
         raise
     except RunError as error:
-        raise RunError(f"{error}. Saved: {_saved(folder)} of {trainer.epochs} epochs, in {folder}") from None
-    _conclude(trainer, folder, time.perf_counter() - started)
+        raise RunError(f"{error}. Saved: {_saved(folder)} of {goal} epochs, in {folder}") from None
+    _conclude(trainer, folder, time.perf_counter() - started, further=until is None)
     return replace(_result(trainer, folder), stopped=stopped)
 
 
@@ -165,31 +174,33 @@ def _introduce(config: RunConfig, trainer: ClassificationTrainer, images: Images
     channels, height, width = images.shape
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     say(
-        f"{len(trainer.train.labels)} training and {len(trainer.validation.labels)} validation images"
+        f"{len(trainer.train.labels)} training and {_validation_images(trainer)} validation images"
         f" {channels}×{height}×{width}, {len(images.classes)} classes; {parameters} parameters;"
         f" {len(trainer.train)} steps an epoch of up to {config.batch_size} images"
     )
     say(f"Folder: {folder}" + (f", going on after epoch {trainer.epoch}" if trainer.epoch else ""))
 
 
-def _conclude(trainer: ClassificationTrainer, folder: Path, seconds: float) -> None:
+def _conclude(trainer: ClassificationTrainer, folder: Path, seconds: float, further: bool) -> None:
     result = _result(trainer, folder)
     if trainer.early_stopping.exhausted and trainer.epoch < trainer.epochs:
         say(f"Stopped early: {trainer.early_stopping.waited} validations without progress.")
-    closing_table(
-        [
-            ("Best epoch", f"{result.best_epoch} of {trainer.epoch}"),
-            ("Validation accuracy", f"{result.best_validation_accuracy:.2%}"),
-            ("Validation loss", f"{result.best_validation_loss:.4f}"),
-            ("Time", duration(seconds)),
-            ("Folder", str(folder)),
-            ("To train on", _longer(trainer, folder)),
-        ]
-    )
+    validated = [
+        ("Best epoch", f"{result.best_epoch} of {trainer.epoch}"),
+        ("Validation accuracy", f"{result.best_validation_accuracy:.2%}"),
+        ("Validation loss", f"{result.best_validation_loss:.4f}"),
+    ]
+    again = [("To train on", _longer(trainer, folder))] if further else []
+    before = [] if trainer.validation is None else validated
+    closing_table([*before, ("Time", duration(seconds)), ("Folder", str(folder)), *again])
 
 
 def _result(trainer: ClassificationTrainer, folder: Path) -> Result:
-    return Result(folder, trainer.epoch, **_summary(trainer), validation_images=len(trainer.validation.labels))
+    return Result(folder, trainer.epoch, **_summary(trainer), validation_images=_validation_images(trainer))
+
+
+def _validation_images(trainer: ClassificationTrainer) -> int:
+    return 0 if trainer.validation is None else len(trainer.validation.labels)
 
 
 def _summary(trainer: ClassificationTrainer) -> dict[str, Any]:
@@ -205,10 +216,6 @@ def _saved(folder: Path) -> int:
     """The epochs in `last.pt`: asked of the file itself, as an interrupt may come at any moment."""
     path = folder / "last.pt"
     return int(checkpoint.load(path)["trainer"]["epoch"]) if path.is_file() else 0
-
-
-def _state(trainer: ClassificationTrainer) -> str:
-    return f"{trainer.epoch} of {trainer.epochs} epochs"
 
 
 def _longer(trainer: ClassificationTrainer, folder: Path) -> str:

@@ -65,7 +65,8 @@ class EarlyStopping:
 class ClassificationTrainer:
     """Trains `model` on resident images; what each technique adds comes in through `seams`.
 
-    `watch` wraps the batches of an epoch for a progress display, as in `watch(batches, epoch, steps)`.
+    `watch` wraps the batches of an epoch for a progress display, as in `watch(batches, epoch, steps)`. Without
+    `validation` nothing is chosen: it trains to the last epoch, which is the one to keep.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class ClassificationTrainer:
         optimizer: Optimizer,
         schedule: Schedule,
         train: Resident,
-        validation: Resident,
+        validation: Resident | None,
         *,
         epochs: int,
         seed: int,
@@ -104,7 +105,8 @@ class ClassificationTrainer:
             seconds = time.perf_counter() - started
             self.epoch += 1
             loss, accuracy, improved = None, None, False
-            if self.epoch % self.validate_every == 0 or self.epoch == self.epochs:
+            due = self.epoch % self.validate_every == 0 or self.epoch == self.epochs
+            if self.validation is not None and due:
                 loss, accuracy = self.do_validation()
                 self.schedule.observe(loss)
                 improved = self.early_stopping.observe(self.epoch, loss, accuracy)
@@ -151,6 +153,7 @@ class ClassificationTrainer:
     @torch.inference_mode()
     def do_validation(self) -> tuple[float, float]:
         """(loss, accuracy) over all validation images, without augmentation, in evaluation mode."""
+        assert self.validation is not None
         model = self.evaluated.eval()
         loss = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device)

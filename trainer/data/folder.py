@@ -21,11 +21,11 @@ from trainer.checkpoint import replacing, write_text
 from trainer.console import progress, warn
 from trainer.data.images import Images, Part
 from trainer.data.resident import gigabytes
+from trainer.data.suffixes import SUFFIXES
 from trainer.errors import ConfigError, RunError
 
 Shape = tuple[int, int, int]  # (C, H, W)
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 FORMAT = "2"  # of the cache; raise it when what is stored changes
 
 
@@ -129,7 +129,7 @@ def _decode_all(files: list[_File], classes: tuple[str, ...], shape: Shape, fold
         with replacing(aside / "pixels") as pixels:
             for file in progress(files, f"Decoding {len(files)} pictures, once"):
                 try:
-                    decoded = _decode(file.path, shape)
+                    decoded = decode(file.path, shape)
                 except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
                     if not skip:
                         raise RunError(
@@ -159,8 +159,11 @@ def _report(refused: list[str], labels: list[int], count: int, classes: tuple[st
         raise RunError(f"none of the pictures of class {empty[0]} can be decoded")
 
 
-def _decode(path: str, shape: Shape) -> bytes:
-    """[H, W, C] as bytes: upright, the shorter side resized, the centre kept."""
+def decode(path: str, shape: Shape) -> bytes:
+    """[H, W, C] as bytes: upright, the shorter side resized, the centre kept. `shape` is (C, H, W).
+
+    Raises whatever Pillow does on a picture that cannot be decoded.
+    """
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings():

@@ -1,5 +1,6 @@
 """What a data set is, wherever it came from."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,13 @@ class Images:
     def at(self, positions: Tensor) -> Tensor:
         """uint8 [B, C, H, W], a copy of the pixels at these positions among the N."""
         return self.whole[positions if self.rows is None else self.rows[positions]]
+
+    def fingerprint(self) -> str:
+        """16 digits of the SHA-256 of classes, labels and pixels, wherever they lie."""
+        content = hashlib.sha256(" ".join(self.classes).encode())
+        content.update(self.labels.cpu().numpy().tobytes())
+        content.update(self.pixels.cpu().permute(0, 2, 3, 1).contiguous().numpy().data)
+        return content.hexdigest()[:16]
 
     def select(self, positions: Tensor) -> "Images":
         """Some of these: other rows of the same data set."""

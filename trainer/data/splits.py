@@ -12,15 +12,18 @@ def split(
     images: Images,
     split_seed: int,
     *,
-    validation_size: Count | OpenFraction = 0.1,
+    validation_size: CountOrZero | OpenFraction = 0.1,
     folds: Count | None = None,
     fold: CountOrZero | None = None,
-) -> tuple[Images, Images]:
+) -> tuple[Images, Images | None]:
     """(training, validation): stratified, the same for every `seed`, so that arms are scored on the same images.
 
     `validation_size` is a number of images or a fraction of them; with `folds`, part `fold` of so many is
-    validated on instead. Raises ConfigError where the images are too few for it.
+    validated on instead. With `validation_size=0`, which only the final training on everything has, there is no
+    validation. Raises ConfigError where the images are too few for it.
     """
+    if folds is None and validation_size == 0:
+        return images, None
     labels = images.labels.cpu().numpy()
     count, classes = len(labels), len(images.classes)
     shuffled = np.random.default_rng(split_seed).permutation(count)

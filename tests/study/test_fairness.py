@@ -1,0 +1,155 @@
+"""What differs between arms besides what is compared is said before anything is trained, with its figures."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.commandline import interpret
+from trainer.data.images import Images
+from trainer.schema import CONF
+from trainer.study.fairness import Fairness, examine
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+LONGER, LARGER = ": a longer training is compared, too", ": a larger network is compared, too"
+
+# Of every experiment what is unfair in it, and what follows from the question it asks; the others: nothing.
+UNFAIR = {
+    "activations": f"activation=maxout has 109 690 parameters, activation=sigmoid 55 490 (+98%){LARGER}",
+    "augmentation_lecture": (
+        f"augmentation=lecture epochs=60 trains 1 320 steps, augmentation=none epochs=30 660{LONGER}"
+    ),
+    "normalization": f"normalization=layer has 58 898 parameters, normalization=none 55 490 (+6%){LARGER}",
+}
+CONSEQUENCES = {
+    "batch_size": "batch_size=16 trains 84 390 steps, batch_size=2048 660",
+    "ensembles": "model=ensemble model.members=5 has 277 450 parameters, model=ensemble model.members=1 55 490",
+    "multi_task": "model=soft_sharing has 109 948 parameters, model=lecture_cnn 55 490 (+98%)",
+    "optimizers": "The optimizers are compared at one learning rate, 0.001: it suits some of them better",
+}
+
+
+def cifar(_config=None, count=50_000) -> Images:
+    """As many images as CIFAR-10 trains on, all of them the same black one."""
+    labels, pixels = torch.arange(count) * 10 // count, torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    return Images(pixels, labels, CLASSES, torch.zeros(count, dtype=torch.int64))
+
+
+def examined(*arguments: str) -> Fairness:
+    return examine(interpret(["-m", *arguments]), cifar)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_what_each_experiment_compares_besides_its_question(experiment):
+    found = examined(f"experiment={experiment}", "seed=0,1")
+    assert found.unfair == ((UNFAIR[experiment],) if experiment in UNFAIR else ())
+    assert found.consequences == ((CONSEQUENCES[experiment],) if experiment in CONSEQUENCES else ())
+
+
+def test_the_lectures_augmentation_is_fair_at_equal_epochs():
+    assert examined("experiment=augmentation_lecture", "epochs=30").unfair == ()
+
+
+ARMS = {
+    "arms of different seeds": (
+        "dropout=0.0 seed=0 | dropout=0.5 seed=1",
+        "dropout=0.0 seed=0 and dropout=0.5 seed=1 have different seeds: give every arm the same ones, as seed=0,1,2",
+    ),
+    "arms of different splits": (
+        "dropout=0.0 | dropout=0.5 split_seed=1",
+        "dropout=0.0 and dropout=0.5 split_seed=1 are scored on different images: their split differs",
+    ),
+    "arms that stop by different rules": (
+        "dropout=0.0 | dropout=0.5 early_stop_patience=3",
+        "dropout=0.0 and dropout=0.5 early_stop_patience=3 stop early by different rules: early_stop_patience,"
+        " early_stop_min_delta, validate_every",
+    ),
+    "more steps by a smaller batch": (
+        "dropout=0.0 batch_size=1000 | dropout=0.5 batch_size=500",
+        f"dropout=0.5 batch_size=500 trains 2 700 steps, dropout=0.0 batch_size=1000 1 350{LONGER}",
+    ),
+    "as many steps of larger batches": (
+        "dropout=0.0 batch_size=500 epochs=10 | dropout=0.5 batch_size=1000 epochs=20",
+        "dropout=0.5 batch_size=1000 epochs=20 sees 900 000 images, dropout=0.0 batch_size=500 epochs=10 450 000:"
+        " more images are seen, too",
+    ),
+    "the same batch size in all arms, and other lengths": (
+        "dropout=0.0 batch_size=1000 epochs=10 | dropout=0.5 batch_size=1000 epochs=20",
+        f"dropout=0.5 batch_size=1000 epochs=20 trains 900 steps, dropout=0.0 batch_size=1000 epochs=10 450{LONGER}",
+    ),
+    "one arm tuned": (
+        "optimizer=sgd lr=0.1 | optimizer=sgd lr=0.01 | optimizer=adam lr=0.001",
+        "optimizer=sgd is tried with 2 settings, optimizer=adam with 1: the best of more tries looks better by luck",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ARMS)
+def test_arms_that_differ_in_what_was_not_asked(case, tmp_path):
+    arms, sentence = ARMS[case]
+    own = tmp_path / "own" / "experiment"
+    own.mkdir(parents=True)
+    listed = "".join(f"      - {arm}\n" for arm in arms.split(" | "))
+    (own / "mine.yaml").write_text(f"# @package _global_\nhydra:\n  sweeper:\n    arms:\n{listed}")
+    assert examined("--config-dir", str(own.parent), "experiment=mine").unfair == (sentence,)
+
+
+def test_what_is_varied_itself_is_the_question():
+    assert examined("epochs=30,60") == Fairness((), ("epochs=60 trains 1 320 steps, epochs=30 660",))
+    assert examined("early_stop_patience=3,5") == Fairness((), ())
+    assert examined("seed=0,1,2", "split_seed=0,1") == Fairness((), ())
+    crossed = examined("augmentation=none,lecture", "epochs=30,60")  # each augmentation at both lengths
+    assert crossed == Fairness((), ("epochs=60 trains 1 320 steps, epochs=30 660",))
+    assert examined("optimizer=sgd,adam", "lr=0.1,0.001") == Fairness((), ())
+    grown = examined("model=mlp", "model.hidden=[8],[16]").consequences
+    assert grown == ("model.hidden=[16] has 49 338 parameters, model.hidden=[8] 24 674 (+100%)",)
+
+
+def test_arms_of_different_validation_sizes_are_scored_on_different_images():
+    (unfair,) = examined("dataset.validation_size=5000,10000").unfair
+    assert unfair == (
+        "dataset.validation_size=5000 and dataset.validation_size=10000 are scored on different images: their split"
+        " differs"
+    )
+
+
+def test_scores_on_different_data_are_not_comparable():
+    found = examined("dataset=cifar10,mnist", "batch_size=500")
+    sentence = "dataset=cifar10 and dataset=mnist are different data: their scores cannot be compared with each other"
+    assert found == Fairness((), (sentence,))
+
+
+def test_networks_within_one_per_cent_are_equally_large():
+    assert examined("normalization=none,batch").unfair == ()  # 55 490 and 55 730: 0.4 %
+
+
+def test_a_bayesian_search_over_techniques_tunes_them_unequally():
+    search = examined("sweep.method=tpe", "optimizer=sgd,adam", "lr=interval(0.001,0.1)", "epochs=int(interval(2,4))")
+    assert search == Fairness(
+        (),
+        (
+            "sweep.method=tpe tries each optimizer the more often the better it does: their tuning budgets differ. To"
+            " compare them search for each apart, with the same sweep.trials",
+            "epochs=4 trains 88 steps, epochs=2 44",
+        ),
+    )
+    assert examined("sweep.method=random", "optimizer=sgd,adam", "lr=interval(0.001,0.1)") == Fairness((), ())
+
+
+def test_the_check_leaves_no_trace_and_reads_the_data_once():
+    torch.manual_seed(1)
+    before, reads = torch.get_rng_state(), []
+
+    def counted(config):
+        reads.append(config)
+        return cifar()
+
+    examine(interpret(["-m", "activation=relu,maxout", "seed=0,1,2", "lr=0.1,0.2"]), counted)
+    assert len(reads) == 1 and torch.equal(torch.get_rng_state(), before)
+    assert list(Path().iterdir()) == []
+
+
+def test_real_data_are_counted():
+    found = examine(interpret(["-m", "dataset=digits", "batch_size=32,64", "epochs=2"]))
+    assert found.consequences == ("batch_size=32 trains 76 steps, batch_size=64 38",)

@@ -1,0 +1,379 @@
+"""The verdict's figures against scipy's, its sentences word for word, and how often it errs on identical arms."""
+
+import json
+import math
+import random
+import statistics
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from scipy import stats
+
+from trainer.errors import ConfigError
+from trainer.report import main, read, verdict_lines
+from trainer.study.statistics import Bound, noise_floor
+from trainer.study.verdict import Arm, Setting, judge
+
+# Validation accuracies over six seeds.
+NONE = (0.640, 0.652, 0.646, 0.655, 0.649, 0.643)
+BATCH = (0.668, 0.659, 0.671, 0.663, 0.666, 0.661)
+LAYER = (0.650, 0.638, 0.659, 0.647, 0.662, 0.653)
+THREE = (("none", NONE), ("batch", BATCH), ("layer", LAYER))
+
+# Validation images of 300 that were right after 8 epochs on digits with seeds 0 … 59, as scripts/aa_check.py trains
+# them at lr=0.003 and 0.001: run-to-run noise as it is, steps of one image and outliers included.
+RECORDED = {
+    0.003: (
+        "291 281 278 291 288 288 292 293 288 286 288 292 287 284 293 284 290 286 290 285 284 282 291 293 282 282 "
+        "291 276 295 290 287 288 289 284 290 284 286 278 289 287 284 283 291 283 288 285 288 290 289 285 293 280 "
+        "288 277 293 291 282 286 287 292"
+    ),
+    0.001: (
+        "277 275 269 282 276 282 267 283 271 277 274 282 276 274 280 279 279 271 283 280 272 271 280 288 273 277 "
+        "282 277 283 284 272 279 276 280 286 272 274 273 278 277 278 274 290 273 279 279 279 288 274 274 273 273 "
+        "277 261 280 286 270 276 271 277"
+    ),
+}
+
+
+def arms(*named):
+    return [Arm(name, {str(seed): value for seed, value in enumerate(values)}) for name, values in named]
+
+
+def sentences(*named, baseline=None, **setting):
+    return judge(arms(*named), Setting(**setting), baseline).lines()
+
+
+def test_against_the_best_is_games_and_howells_test_as_scipy_has_it():
+    unequal = (("none", NONE), ("batch", BATCH), ("layer", LAYER[:4]))
+    reference = stats.tukey_hsd(NONE, BATCH, LAYER[:4], equal_var=False)
+    interval = reference.confidence_interval()
+    found = judge(arms(*unequal), Setting()).comparisons
+    assert [(each.first.name, each.second.name) for each in found] == [("batch", "layer"), ("batch", "none")]
+    for each, other in zip(found, (2, 0), strict=True):
+        assert each.p == pytest.approx(reference.pvalue[1, other], rel=0.04)  # a tenth of a degree of freedom
+        assert each.half == pytest.approx((interval.high - interval.low)[1, other] / 2, rel=0.02)
+        assert each.difference == pytest.approx(reference.statistic[1, other])
+
+
+def test_two_arms_are_welchs_t_test():
+    (found,) = judge(arms(("none", NONE), ("batch", BATCH)), Setting()).comparisons
+    reference = stats.ttest_ind(BATCH, NONE, equal_var=False)
+    assert found.p == pytest.approx(reference.pvalue, rel=0.04)
+    interval = reference.confidence_interval()
+    assert found.half == pytest.approx((interval.high - interval.low) / 2, rel=0.02)
+
+
+def test_two_paired_arms_are_the_paired_t_test():
+    (found,) = judge(arms(("none", NONE), ("batch", BATCH)), Setting(paired=True, unit="fold")).comparisons
+    reference = stats.ttest_rel(BATCH, NONE)
+    assert found.p == pytest.approx(reference.pvalue, rel=1e-3)
+    assert found.half == pytest.approx(reference.confidence_interval().high - found.difference, rel=1e-3)
+
+
+def test_paired_arms_are_corrected_for_every_pair_or_for_those_with_the_baseline():
+    p = stats.ttest_rel(BATCH, LAYER).pvalue
+    found = judge(arms(*THREE), Setting(paired=True, unit="fold"))
+    assert found.comparisons[0].p == pytest.approx(1 - (1 - p) ** 3)
+    assert "Test: the paired t test with Šidák's bound on the spread of each pair's differences" in found.test
+    named = judge(arms(*THREE), Setting(paired=True, unit="fold"), "layer").comparisons[0]
+    assert named.p == pytest.approx(1 - (1 - p) ** 2)
+    half = stats.ttest_rel(BATCH, LAYER).confidence_interval(0.95**0.5)
+    assert named.half == pytest.approx((half.high - half.low) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("count, runs", [(2, 3), (3, 6), (7, 3), (12, 5)])
+def test_the_bound_against_a_baseline_is_dunnetts(count, runs):
+    draw = random.Random(count)
+    samples = [[draw.gauss(0.3 * arm / count, 1) for _ in range(runs)] for arm in range(count)]
+    reference = stats.dunnett(*samples[1:], control=samples[0], random_state=0)
+    bound, df = Bound(count, True), count * (runs - 1)
+    tails = [bound.tail(abs(t), df) for t in reference.statistic]
+    assert tails == pytest.approx(list(reference.pvalue), abs=1e-3)
+    error = math.sqrt(statistics.mean(statistics.variance(sample) for sample in samples) * 2 / runs)
+    interval = reference.confidence_interval()
+    assert bound(df) * error == pytest.approx((interval.high - interval.low)[0] / 2, rel=5e-3)
+
+
+def test_the_sentences_of_three_arms():
+    *told, test, floor = sentences(*THREE, images=5000)
+    assert told == [
+        "batch is better than layer by 1.3 ± 1.2 points (6 seeds, p = 0.028)",
+        "batch is better than none by 1.7 ± 0.8 points (6 seeds, p < 0.001)",
+    ]
+    assert test == (
+        "Test: Games and Howell's test on each pair's own spread between seeds, as arms differ in noise; ± is the 95 %"
+        " interval; the best arm was picked from these same runs, so p and ± are corrected for all 3 pairs. On recorded"
+        " noise of identical arms it reports a difference in 3 to 6 % of studies, from 3 runs on; a permutation of"
+        " signs needs at least 6"
+    )
+    assert floor == (
+        "Noise floor: with 5 000 validation images at 66% two single runs, each scored on images of its own, must"
+        " differ by 1.9 points. Here all arms see the same images, which makes it less; but a lead below this may not"
+        " hold on other images, and more seeds do not change that"
+    )
+
+
+def test_the_sentences_against_a_baseline():
+    told = sentences(*THREE, baseline="layer")
+    assert told[:2] == [
+        "batch is better than layer by 1.3 ± 1.1 points (6 seeds, p = 0.021)",
+        "none against layer: no conclusion at 6 seeds (-0.4 ± 1.1 points, p = 0.56); at least 35 are needed to tell a"
+        " difference of this size",
+    ]
+    assert told[2].startswith("Test: Welch's t test with Dunnett's bound on each pair's own spread between seeds")
+    assert "p and ± are corrected for the 2 comparisons with layer" in told[2]
+    (worse, _, _) = sentences(*THREE, baseline="batch")
+    assert worse == "layer is worse than batch by 1.3 ± 1.1 points (6 seeds, p = 0.021)"
+
+
+def test_a_lower_loss_is_better_and_has_no_points():
+    told = sentences(("none", (0.9, 0.95, 0.92)), ("batch", (0.70, 0.74, 0.71)), metric="validation_loss", sign=-1)
+    assert told[0] == "batch is better than none by 0.21 ± 0.05 in validation loss (3 seeds, p < 0.001)"
+    assert told[1].startswith("Test: Welch's t test on each pair's own spread between seeds")
+    assert len(told) == 2  # the noise floor is one of accuracies
+
+
+def test_three_seeds_can_tell_a_large_difference_and_say_what_a_small_one_needs():
+    assert sentences(("a", (0.50, 0.51, 0.52)), ("b", (0.60, 0.61, 0.62)))[0] == (
+        "b is better than a by 10.0 ± 2.3 points (3 seeds, p < 0.001)"
+    )
+    assert sentences(("a", (0.50, 0.51, 0.52)), ("b", (0.51, 0.52, 0.53)))[0] == (
+        "b against a: no conclusion at 3 seeds (1.0 ± 2.3 points, p = 0.29); at least 9 are needed to tell a difference"
+        " of this size"
+    )
+    assert "at least 4 are needed" in sentences(("a", (0.50, 0.51, 0.52)), ("b", (0.521, 0.531, 0.541)))[0]
+    assert "more than 100 are needed" in sentences(("a", (0.50, 0.51, 0.52)), ("b", (0.501, 0.511, 0.521)))[0]
+
+
+def test_a_difference_and_its_interval_are_never_shown_alike():
+    assert sentences(("a", (0.50, 0.51, 0.52)), ("b", (0.5228, 0.5328, 0.5428)))[0].startswith(
+        "b is better than a by 2.28 ± 2.27 points (3 seeds, p = 0.049)"
+    )
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_what_it_says_to_need_is_what_it_needs(paired):
+    """With the same means and spread from so many seeds on the difference is told, and not with one seed less."""
+    first, second = (0.50, 0.53, 0.52), (0.52, 0.53, 0.55)
+    needed = judge(arms(("a", first), ("b", second)), Setting(paired=paired)).comparisons[0].needed
+
+    def stretched(values, runs):
+        """As many values of the same mean and standard deviation."""
+        ranks = [index - (runs - 1) / 2 for index in range(runs)]
+        return [statistics.mean(values) + rank * statistics.stdev(values) / statistics.stdev(ranks) for rank in ranks]
+
+    if paired:  # a is 0, b the difference
+        differences = [b - a for a, b in zip(first, second, strict=True)]
+        pairs = {runs: ([0.0] * runs, stretched(differences, runs)) for runs in (needed - 1, needed)}
+    else:
+        pairs = {runs: (stretched(first, runs), stretched(second, runs)) for runs in (needed - 1, needed)}
+    told = {
+        runs: judge(arms(("a", a), ("b", b)), Setting(paired=paired)).comparisons[0].concluded
+        for runs, (a, b) in pairs.items()
+    }
+    assert told == {needed - 1: False, needed: True}
+
+
+def test_what_too_few_runs_can_tell():
+    assert sentences(("a", (0.6,)), ("b", (0.7,)), images=300) == [
+        "Single runs: nothing can be concluded; at least 3 seeds an arm are needed: add seed=0,1,2",
+        "Noise floor: with 300 validation images at 70% two single runs, each scored on images of its own, must differ"
+        " by 7.3 points. Here all arms see the same images, which makes it less; but a lead below this may not hold on"
+        " other images, and more seeds do not change that",
+    ]
+    assert sentences(("a", (0.6, 0.7)), ("b", (0.7, 0.7)), unit="fold") == [
+        "No conclusion at 2 folds; at least 3 folds an arm are needed"
+    ]
+    assert sentences(("a", (0.6,)), ("b", (0.7, 0.71, 0.72))) == [
+        "b against a: no conclusion, a has 1 finished run; at least 3 are needed"
+    ]
+    assert sentences(("a", (0.6, 0.7, 0.8))) == ["Only one arm has finished runs, a: nothing to compare"]
+    assert sentences(("a", ()), ("b", ())) == ["No run has finished: there is nothing to compare"]
+
+
+def test_arms_without_spread():
+    flat, higher = (0.1, 0.1, 0.1), (0.7, 0.7, 0.7)
+    assert sentences(("a", flat), ("b", flat)) == ["a against b: no conclusion, every run gave the same value"]
+    assert sentences(("a", flat), ("b", higher)) == [
+        "b against a: no conclusion, every seed of an arm gave the same value, so what runs differ by is not known"
+    ]
+    assert sentences(("zeros", flat), ("relu", (0.64, 0.65, 0.66)))[0] == (
+        "relu is better than zeros by 55.0 ± 2.5 points (3 seeds, p < 0.001)"
+    )
+
+
+def test_different_numbers_of_seeds_are_told():
+    told = sentences(("none", NONE), ("batch", BATCH[:4]))
+    assert told[0] == "batch is better than none by 1.8 ± 0.8 points (4 and 6 seeds, p = 0.0016)"
+
+
+def test_folds_are_compared_each_with_itself():
+    """The folds differ by far more than the arms do."""
+    lows, highs = (0.50, 0.70, 0.60, 0.80), (0.52, 0.721, 0.619, 0.821)
+    paired = sentences(("low", lows), ("high", highs), unit="fold", paired=True)
+    assert paired[0] == "high is better than low by 2.02 ± 0.15 points (4 paired folds, p < 0.001)"
+    assert "the spread of each pair's differences fold by fold" in paired[1]
+    assert "no conclusion at 4 seeds" in sentences(("low", lows), ("high", highs))[0]
+    short = [Arm("low", {"0": 0.5, "1": 0.6, "2": 0.7}), Arm("high", {"3": 0.5})]
+    assert judge(short, Setting(unit="fold", paired=True)).lines() == [
+        "low against high: no conclusion, they share no fold that both finished"
+    ]
+
+
+def test_the_noise_floor_is_the_binomial_one():
+    assert noise_floor(0.65, 5000) == pytest.approx(0.0187, abs=1e-4)  # the 1.9 points of 5 000 images
+    runs = 4000
+    first, second = (stats.binom.rvs(300, 0.8, size=runs, random_state=seed) / 300 for seed in (0, 1))
+    beyond = (abs(first - second) > noise_floor(0.8, 300)).mean()
+    assert 0.03 < beyond < 0.06
+
+
+@pytest.mark.parametrize("lr, count, runs", [(0.003, 2, 3), (0.003, 3, 3), (0.001, 3, 6), (0.001, 6, 3)])
+def test_identical_arms_are_told_apart_in_at_most_5_per_cent_of_200_studies(lr, count, runs):
+    values, draw = [int(right) / 300 for right in RECORDED[lr].split()], random.Random(1)
+    studies = [arms(*((str(arm), draw.choices(values, k=runs)) for arm in range(count))) for _ in range(200)]
+    verdicts = [judge(study, Setting()) for study in studies]
+    assert sum(any(each.concluded for each in verdict.comparisons) for verdict in verdicts) <= 10
+
+
+def test_a_true_difference_of_four_points_is_told_by_six_seeds_in_most_studies():
+    values, draw = [int(right) / 300 for right in RECORDED[0.001].split()], random.Random(0)
+    told = 0
+    for _ in range(50):
+        low, high = draw.choices(values, k=6), [value + 0.04 for value in draw.choices(values, k=6)]
+        told += judge(arms(("low", low), ("high", high)), Setting()).lines()[0].startswith("high is better than low by")
+    assert told >= 40
+
+
+def on_disk(folder, runs, metric="validation_accuracy", direction=None, stage=1):
+    """A study as `trainer.study.record` writes it, without its runs' files but the results."""
+    entries = []
+    for number, (point, result) in enumerate(runs):
+        where = folder / f"run-{number}"
+        where.mkdir(parents=True)
+        entries.append({"folder": where.name, "point": point, "stage": point.pop("stage", stage)})
+        if result:
+            (where / "result.json").write_text(json.dumps(result))
+    manifest = {"sweep": {"metric": metric, "direction": direction}, "runs": entries}
+    (folder / "study.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def finished(accuracy, **more):
+    return {"state": "finished", "validation_accuracy": accuracy, "validation_loss": 1 - accuracy, **more}
+
+
+def normalizations(folder, **more):
+    return on_disk(folder, [
+        ({"normalization": name, "seed": str(seed)}, finished(value, validation_images=5000))
+        for name, values in THREE for seed, value in enumerate(values)
+    ], **more)  # fmt: skip
+
+
+def test_the_report_of_a_study(tmp_path, capsys):
+    study = normalizations(tmp_path / "study")
+    assert verdict_lines(study) == sentences(*THREE, images=5000)
+    assert verdict_lines(study, "none") == sentences(*THREE, images=5000, baseline="none")
+    assert main([str(study)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    rows = [" ".join(line.split()) for line in printed[:4]]
+    assert rows == [
+        "arm validation accuracy ± sd seeds",
+        "batch 66.47% ± 0.45% 6",
+        "layer 65.15% ± 0.86% 6",
+        "none 64.75% ± 0.56% 6",
+    ]
+    assert printed[4:] == sentences(*THREE, images=5000)
+
+
+def test_the_report_judges_by_the_studys_own_metric(tmp_path):
+    study = normalizations(tmp_path / "study", metric="validation_loss")
+    assert (
+        verdict_lines(study)[0] == "batch is better than layer by 0.013 ± 0.012 in validation loss (6 seeds, p = 0.028)"
+    )
+    higher = normalizations(tmp_path / "other", metric="validation_loss", direction="maximize")
+    assert verdict_lines(higher)[0].startswith("none ")
+
+
+def test_runs_that_are_left_out_are_told(tmp_path):
+    runs = [({"lr": "0.1", "seed": str(seed)}, finished(0.6 + seed / 100)) for seed in range(3)]
+    runs += [({"lr": "0.2", "seed": "0"}, finished(0.5)), ({"lr": "0.2", "seed": "1"}, {"state": "failed"})]
+    runs += [({"lr": "0.3", "seed": "0"}, {**finished(0.7), "state": "pruned"}), ({"lr": "0.3", "seed": "1"}, None)]
+    assert verdict_lines(on_disk(tmp_path / "study", runs)) == [
+        "lr=0.1 against lr=0.2: no conclusion, lr=0.2 has 1 finished run; at least 3 are needed",
+        "lr=0.2: 1 of 2 runs failed; its mean is of those that went well",
+        "lr=0.3: 1 of 2 runs were stopped by sweep.pruner and are not compared",
+        "lr=0.3: 1 of 2 runs have not finished",
+    ]
+
+
+def test_an_arm_is_named_as_it_is_typed(tmp_path):
+    def names(*points):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        return [arm.name for arm in read(on_disk(folder, [(dict(point), finished(0.5)) for point in points])).arms]
+
+    assert names({"normalization": "none"}, {"normalization": "batch"}) == ["none", "batch"]
+    assert names({"lr": "0.1"}, {"lr": "0.2"}) == ["lr=0.1", "lr=0.2"]
+    assert names({"compile": "true"}, {"compile": "false"}) == ["compile=true", "compile=false"]
+    assert names({"augmentation": "[flip,crop]"}, {"augmentation": "none"}) == [
+        "augmentation=[flip,crop]", "augmentation=none"
+    ]  # fmt: skip
+    assert names({"optimizer": "sgd", "lr": "0.1"}) == ["optimizer=sgd lr=0.1"]
+    assert names({"arm": "optimizer=sgd lr=0.1", "dropout": "0.5"}) == ["optimizer=sgd lr=0.1 dropout=0.5"]
+    assert names({"seed": "0"}, {"seed": "1"}) == ["the only point"]
+
+
+def test_the_last_stage_and_the_replicates_of_a_study(tmp_path):
+    runs = [({"lr": "0.1", "dataset.fold": str(fold)}, finished(0.6)) for fold in range(3)]
+    found = read(on_disk(tmp_path / "folds", runs))
+    assert (found.setting.unit, found.setting.paired) == ("fold", True)
+    staged = [({"lr": "0.1", "stage": 1}, finished(0.6)), ({"lr": "0.2", "stage": 2}, finished(0.5))]
+    assert [arm.name for arm in read(on_disk(tmp_path / "stages", staged)).arms] == ["lr=0.2"]
+    both = [({"lr": "0.1", "seed": "0", "split_seed": "1"}, finished(0.6, validation_images=300))]
+    found = read(on_disk(tmp_path / "both", both))
+    assert (found.setting, found.arms[0].values) == (Setting(unit="run", paired=True, images=300), {"0 1": 0.6})
+
+
+def test_a_baseline_is_found_in_any_order_and_a_wrong_one_is_one_line(tmp_path):
+    runs = [
+        ({"optimizer": name, "lr": "0.1", "seed": str(seed)}, finished(value + seed / 100))
+        for name, value in (("sgd", 0.5), ("adam", 0.6)) for seed in range(3)
+    ]  # fmt: skip
+    runs.append(({"optimizer": "adam", "lr": "0.2", "seed": "0"}, {"state": "failed"}))
+    study = on_disk(tmp_path / "study", runs)
+    assert verdict_lines(study, "lr=0.1 optimizer=sgd")[0].startswith(
+        "optimizer=adam lr=0.1 is better than optimizer=sgd"
+    )
+    with pytest.raises(ConfigError) as caught:
+        verdict_lines(study, "optimizer=sdg lr=0.1")
+    assert str(caught.value) == (
+        "--baseline=optimizer=sdg lr=0.1: the study has no such arm. Did you mean optimizer=sgd lr=0.1? Accepted:"
+        " optimizer=sgd lr=0.1, optimizer=adam lr=0.1, optimizer=adam lr=0.2"
+    )
+    with pytest.raises(ConfigError, match=r"^--baseline=optimizer=adam lr=0.2: none of its runs has finished$"):
+        verdict_lines(study, "optimizer=adam lr=0.2")
+
+
+def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path):
+    def reported(*arguments):
+        command = [sys.executable, "-m", "trainer.report", *arguments]
+        done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    nowhere = tmp_path / "nowhere"
+    assert reported(str(nowhere)) == (2, "", f"trainer: {nowhere}: is no study, it holds no study.json\n")
+    (tmp_path / "study.json").write_text("{")
+    assert reported(str(tmp_path)) == (2, "", f"trainer: {tmp_path / 'study.json'} is damaged\n")
+    (tmp_path / "study.json").write_text("{}")
+    assert reported(str(tmp_path))[2] == f"trainer: {tmp_path / 'study.json'} is damaged, or of another version\n"
+    assert reported() == (2, "", "trainer: STUDY: no study is named. See python -m trainer.report --help\n")
+    code, out, _ = reported("--help")
+    assert code == 0 and "python -m trainer.report outputs/sweeps/STUDY --baseline none" in out
+
+
+def test_neither_the_verdict_nor_the_report_waits_for_torch():
+    code = "import trainer.report, sys; sys.exit(bool({'torch', 'scipy', 'hydra'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0

@@ -1,0 +1,242 @@
+"""The winner of a study, trained on everything and read on the test set once: by hand, after kills, and refused."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import compose, metrics
+from test_evaluate import TINY, command
+from test_run import same_state
+
+import trainer.run
+from trainer import checkpoint, finalize
+from trainer.card import interval
+from trainer.commandline import interpret
+from trainer.data import sources
+from trainer.data.splits import split
+from trainer.errors import ConfigError, RunError
+from trainer.ledger import LEDGER, readings, verified
+from trainer.scores import wilson
+from trainer.snapshot import restore
+from trainer.study.conduct import conduct
+from trainer.study.winner import winner_of
+
+SHORT = (*TINY, "epochs=4", "scheduler=cosine")
+
+
+def study(*arguments: str) -> Path:
+    before = set(Path("outputs/sweeps").glob("*"))
+    conduct(interpret(["-m", *arguments]))
+    (folder,) = set(Path("outputs/sweeps").glob("*")) - before
+    return folder
+
+
+def card_of(folder: Path) -> dict:
+    return json.loads((folder / "finalize.json").read_text())
+
+
+def test_the_card_holds_the_winner_and_one_reading_for_all_seeds(capsys):
+    folder = study(*SHORT, "lr=0.0001,0.03", "seed=0,1")
+    best = re.search(r"Best: (\S+)\n  (.*)\n", capsys.readouterr().out)
+    assert finalize.main([str(folder), "seeds=3", "ensemble=3"]) == 0
+    card, (reading,) = card_of(folder), verified(LEDGER)
+    assert (card["point"], card["command"], card["seeds"]) == ({"lr": "0.03"}, best[2], [0, 1, 2])
+    assert best[1] == "lr=0.03"
+    images = sources.digits(Path(), "test", image_size=8)
+    runs = sorted(path for path in (folder / "final").iterdir() if path.is_dir())
+    with torch.inference_mode():
+        tables = [restore(run / "best.pt").network(images.pixels).double().softmax(1) for run in runs]
+    accuracies = [float((table.argmax(1) == images.labels).double().mean()) for table in tables]
+    mean = sum(accuracies) / 3
+    assert [each["accuracy"] for each in card["networks"]] == accuracies
+    assert card["accuracy"] == pytest.approx(mean)
+    deviation = math.sqrt(sum((each - mean) ** 2 for each in accuracies) / 2)
+    assert card["deviation"] == pytest.approx(deviation)
+    assert card["interval"] == pytest.approx(interval(accuracies, 297))
+    together = float(((sum(tables) / 3).argmax(1) == images.labels).double().mean())
+    assert card["ensemble"]["accuracy"] == reading.accuracy == together
+    assert (card["configurations_tried"], card["runs_tried"], card["test_readings"]) == (2, 4, 1)
+    assert (card["ledger"]["digest"], len(reading.networks)) == (reading.digest, 3)
+    values = [json.loads(path.read_text())["validation_accuracy"] for path in folder.glob("lr-0.03*/result.json")]
+    assert card["validation_accuracy"]["mean"] == pytest.approx(sum(values) / 2)
+    text = (folder / "card.md").read_text()
+    assert f"Test accuracy **{mean:.2%} ± {deviation:.2%}** (mean ± sd over 3 seeds, 297 images)" in text
+    assert "the best of 2 configurations tried in 4 runs" in text
+    assert "Readings of the test set for this study: 1, this one" in text
+    assert f"test accuracy **{together:.2%}**" in text and reading.digest in text
+
+
+def test_it_trains_on_all_images_with_the_schedule_that_was_validated():
+    folder = study(*SHORT, "lr=0.03", "seed=0,1,2")
+    for path, epoch in zip(sorted(folder.glob("seed-*/result.json")), (1, 3, 2), strict=True):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "best_epoch": epoch}))
+    finalize.main([str(folder), "--seeds", "1"])
+    (run,) = folder.glob("final/seed-0-*")
+    rows = metrics(run)
+    assert [row["epoch"] for row in rows] == [1, 2]  # the median of 1, 3 and 2
+    assert [row["validation_loss"] for row in rows] == [None, None]
+    assert rows[1]["lr"] == pytest.approx(0.03 * (1 + math.cos(math.pi / 4)) / 2)  # a cosine over 4 epochs, not 2
+    trained = checkpoint.load(run / "last.pt")["trainer"]
+    steps = -(-1500 // 64)
+    assert trained["schedule"]["steps"] == 2 * steps
+    assert checkpoint.load(run / "best.pt")["epoch"] == 2
+    assert same_state(checkpoint.load(run / "best.pt")["model"], trained["model"])
+    assert trained["early_stopping"]["best_epoch"] == 0
+    assert (run / "config.yaml").read_text().count("validation_size: 0\n") == 1
+
+
+def test_without_validation_every_image_is_trained_on_in_the_order_of_the_data():
+    images = sources.digits(Path(), "train", image_size=8)
+    training, validation = split(images, 5, validation_size=0)
+    assert validation is None and training is images
+
+
+def test_a_second_finalize_reads_and_trains_nothing_and_more_seeds_are_another_reading(capsys):
+    folder = study(*SHORT, "lr=0.03", "seed=0,1")
+    finalize.main([str(folder), "--seeds", "2"])
+    before, card = LEDGER.read_text(), (folder / "card.md").read_text()
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("final/*/last.pt")}
+    for name in ("finalize.json", "card.md"):
+        (folder / name).unlink()  # as after a kill between the ledger and the card
+    finalize.main([str(folder), "--seeds", "2"])
+    assert (folder / "card.md").read_text() == card and LEDGER.read_text() == before
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("final/*/last.pt")} == stamps
+    assert "this is reading" not in capsys.readouterr().err
+    finalize.main([str(folder), "--seeds", "3"])
+    assert f"this is reading 2 of the test set for study {folder.name}" in capsys.readouterr().err
+    assert card_of(folder)["test_readings"] == 2 == len(readings(folder))
+    assert "study: 2, **this is not the first: it may look better than it is**" in (folder / "card.md").read_text()
+    assert len(stamps) == 2 and {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+@pytest.mark.parametrize("killed_at", [("last.pt", 2), ("best.pt", 3)])
+def test_a_killed_finalize_goes_on_where_it_was(monkeypatch, killed_at):
+    folder = study(*SHORT, "augmentation=crop", "lr=0.03", "seed=0,1")
+    real, calls = checkpoint.save, []
+
+    def killed(path, state):
+        epoch = state["trainer"]["epoch"] if path.name == "last.pt" else state["epoch"]
+        calls.append((path.parent.name[:6], path.name, epoch))
+        if calls[-1] == ("seed-1", *killed_at):
+            raise SystemError("killed here")
+        real(path, state)
+
+    monkeypatch.setattr(checkpoint, "save", killed)
+    with pytest.raises(SystemError):
+        finalize.main([str(folder), "--seeds", "2"])
+    assert not LEDGER.exists()
+    calls.clear()
+    monkeypatch.setattr(checkpoint, "save", lambda path, state: (calls.append(path.parent.name[:6]), real(path, state)))
+    finalize.main([str(folder), "--seeds", "2"])
+    assert set(calls) == {"seed-1"}  # the first was trained
+    disturbed = {path.parent.name: checkpoint.load(path) for path in folder.glob("final/*/last.pt")}
+    (folder / "final").rename("disturbed")
+    finalize.main([str(folder), "--seeds", "2"])
+    for name, state in disturbed.items():
+        assert same_state(checkpoint.load(folder / "final" / name / "last.pt"), state)
+    assert len(verified(LEDGER)) == 1  # equal networks: known already
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, capsys):
+    folder = study(*SHORT, "lr=0.03", "seed=0,1")
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.run.MetricsFile, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        finalize.main([str(folder)])
+    printed = capsys.readouterr().out
+    assert printed.endswith("Stopped. Saved: 0 of 4 epochs\nThe same command goes on from here\n")
+
+
+def test_the_winner_follows_metric_direction_and_stage():
+    folder = study(*SHORT, "lr=0.0001,0.03", "sweep.metric=validation_loss")
+    assert winner_of(folder).point == {"lr": "0.03"}
+    path = folder / "study.json"
+    manifest = json.loads(path.read_text())
+    manifest["sweep"]["direction"] = "maximize"
+    path.write_text(json.dumps(manifest))
+    assert winner_of(folder).point == {"lr": "0.0001"}
+    manifest["runs"][0] |= {"stage": 2}
+    manifest["sweep"] |= {"method": "random", "trials": 2, "stages": 2, "direction": None}
+    path.write_text(json.dumps(manifest))
+    assert winner_of(folder).point == {"lr": "0.0001"}  # only the last stage was trained to the end
+
+
+def test_the_interval_holds_both_sources_of_noise():
+    low, high = wilson(0.9, 1000)
+    assert interval([0.9], 1000) == (low, high)
+    assert interval([0.9, 0.9, 0.9], 1000) == pytest.approx((low, high))
+    spread = 4.302653 * 0.01 / math.sqrt(3)  # Student's t for 2 degrees of freedom
+    expected = (0.9 - math.hypot(0.9 - low, spread), 0.9 + math.hypot(high - 0.9, spread))
+    assert interval([0.89, 0.9, 0.91], 1000) == pytest.approx(expected)
+
+
+def test_what_cannot_be_finalized_is_one_line(in_empty_folder):
+    with pytest.raises(ConfigError, match=r"^nowhere: is not the folder of a study, nowhere/study.json does not exist"):
+        finalize.main(["nowhere"])
+    folder = study(*TINY, "epochs=2", "scheduler=plateau", "lr=0.03,0.05")
+    with pytest.raises(RunError) as caught:
+        finalize.main([str(folder)])
+    assert str(caught.value) == (
+        f"{folder}: its winner cannot be trained on all images: scheduler=plateau follows the validation loss: it needs"
+        " a dataset.validation_size above 0"
+    )
+    result = next(folder.glob("*/result.json"))
+    result.write_text(json.dumps({**json.loads(result.read_text()), "state": "interrupted"}))
+    with pytest.raises(RunError) as caught:
+        finalize.main([str(folder)])
+    words = " ".join(["-m", *TINY, "epochs=2", "scheduler=plateau", "lr=0.03,0.05"]).replace(
+        "model.hidden=[8]", "'model.hidden=[8]'"
+    )
+    assert str(caught.value) == (
+        f"{folder} is not finished: 1 of its 2 runs have not ended. Go on with: python -m trainer {words}"
+    )
+    (folder / "study.json").write_text("{")
+    with pytest.raises(RunError, match=r"study.json is damaged"):
+        finalize.main([str(folder)])
+    done = command("finalize", str(folder), "ensemble=1", cwd=in_empty_folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "trainer: --ensemble 1: an ensemble has at least two members\n"
+
+
+def test_other_images_than_the_studys_are_refused(monkeypatch):
+    folder = study(*SHORT, "lr=0.03", "seed=0,1")
+    real = sources.digits
+
+    def other(place, part, **options):
+        images = real(place, part, **options)
+        images.whole[0] += 1
+        return images
+
+    monkeypatch.setattr(sources, "digits", other)
+    monkeypatch.setattr("trainer.data.resident._held", {})
+    with pytest.raises(RunError, match=r"^data_dir=.*: these are not the images that .* was run on$"):
+        finalize.main([str(folder)])
+    assert not LEDGER.exists()
+
+
+REFUSED = (
+    "dataset.validation_size=0 leaves nothing to choose by. What is trained on all images is the winner of a study:"
+    " python -m trainer.finalize STUDY"
+)
+
+
+@pytest.mark.parametrize("arguments", [(), ("-m", "lr=0.1,0.2")])
+def test_only_finalize_trains_without_validation(arguments):
+    with pytest.raises(ConfigError) as caught:
+        compose([*arguments, *TINY, "dataset.validation_size=0"])
+    assert str(caught.value) == REFUSED
+
+
+def test_a_final_run_is_not_resumed_by_hand():
+    folder = study(*SHORT, "lr=0.03", "seed=0,1")
+    finalize.main([str(folder), "--seeds", "1"])
+    (run,) = folder.glob("final/seed-0-*")
+    with pytest.raises(ConfigError) as caught:
+        compose([f"resume={run}"])
+    assert str(caught.value) == REFUSED

@@ -1,0 +1,106 @@
+"""A recorded run trained again: equal to the last bit, or told why not and by how much."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import compose, quick
+from test_evaluate import TINY, command
+
+from trainer import checkpoint, reproduce
+from trainer.errors import ConfigError, RunError
+from trainer.run import train
+
+SHORT = (*TINY, "epochs=3", "augmentation=crop", "dropout=0.2")
+
+
+def test_the_same_machine_gives_the_same_bits(capsys):
+    run = quick(*SHORT, "output_dir=run").folder
+    capsys.readouterr()
+    assert reproduce.main([str(run)]) == 0
+    weights = checkpoint.load(run / "last.pt")["trainer"]["model"]
+    printed = capsys.readouterr().out
+    assert f"Equal to the last bit: 6 tensors, SHA-256 of the weights {reproduce.weights_hash(weights)}" in printed
+    assert Path("outputs/reproduced/run/last.pt").is_file()
+    assert reproduce.main([str(run)]) == 0
+    assert Path("outputs/reproduced/run_2/last.pt").is_file()
+
+
+def test_a_run_that_stopped_early_or_went_on_is_reproduced_as_far_as_it_came():
+    run = quick(*TINY, "epochs=9", "early_stop_patience=1", "early_stop_min_delta=10.0", "output_dir=run").folder
+    assert reproduce.main([str(run)]) == 0
+    assert checkpoint.load(Path("outputs/reproduced/run/last.pt"))["trainer"]["epoch"] == 2
+    quick(*SHORT, "output_dir=parts")
+    train(compose(["resume=parts", "epochs=5"])[0])
+    assert reproduce.main(["parts"]) == 0
+
+
+def test_the_hash_is_of_the_tensors_not_of_the_file_or_its_order():
+    weights = {"b": torch.arange(6.0).view(2, 3), "a": torch.tensor(0, dtype=torch.int32)}
+    same = {"a": torch.tensor(0, dtype=torch.int32), "b": torch.arange(6.0).view(3, 2).T.contiguous().T.reshape(2, 3)}
+    assert reproduce.weights_hash(weights) == reproduce.weights_hash(same)
+    others = (
+        {**weights, "a": torch.tensor(0.0)},  # the same bytes
+        {**weights, "b": weights["b"].view(3, 2)},
+        {"b": weights["b"], "c": weights["a"]},
+        {**weights, "b": torch.nextafter(weights["b"], torch.tensor(9.0))},
+    )
+    assert len({reproduce.weights_hash(each) for each in (weights, *others)}) == 5
+
+
+def test_a_difference_is_measured_and_what_changed_is_named(capsys):
+    run = quick(*SHORT, "output_dir=run").folder
+    state = checkpoint.load(run / "last.pt")
+    state["trainer"]["model"]["1.1.weight"][0, 0] += 0.25
+    checkpoint.save(run / "last.pt", state)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows[1]["validation_loss"] += 0.125
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (stamp,) = json.loads((run / "environment.json").read_text())
+    old = {**stamp, "packages": {**stamp["packages"], "torch": "2.0.0"}, "device": "cuda", "threads": 7}
+    (run / "environment.json").write_text(json.dumps([old]))
+    capsys.readouterr()
+    assert reproduce.main([str(run), "--threads", "1"]) == 1
+    told = capsys.readouterr().out.partition("\n\n")[2].splitlines()
+    assert told[0].startswith("Different: SHA-256 of the weights ")
+    assert "Largest difference of a weight: 0.25, in 1.1.weight" in told
+    assert "Largest difference of validation loss: 0.125, in epoch 2" in told
+    assert "The first epoch with a difference: 2" in told
+    now = stamp["packages"]["torch"]
+    assert told[told.index("What differs between then and now:") + 1 :][:3] == [
+        f"  torch: 2.0.0 then, {now} now",
+        "  device: cuda then, cpu now",
+        "  threads: 7 then, 1 now",
+    ]
+
+
+def test_the_threads_are_those_of_the_record():
+    run = quick(*SHORT, "output_dir=run").folder
+    path = run / "environment.json"
+    path.write_text(json.dumps([{**json.loads(path.read_text())[0], "threads": 2}]))
+    try:
+        reproduce.main([str(run)])
+        assert json.loads(Path("outputs/reproduced/run/environment.json").read_text())[0]["threads"] == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_what_cannot_be_reproduced_is_one_line(in_empty_folder):
+    with pytest.raises(ConfigError, match=r"^nowhere: is not the folder of a run that was trained, nowhere/last.pt is"):
+        reproduce.main(["nowhere"])
+    run = quick(*SHORT, "output_dir=run").folder
+    (run / "environment.json").write_text('[{"threads": "many"}]')
+    done = command("reproduce", "run", cwd=in_empty_folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "trainer: run/environment.json is damaged: it says what the run ran on\n"
+
+
+def test_a_hostile_record_runs_nothing():
+    run = quick(*SHORT, "output_dir=run").folder
+    state = checkpoint.load(run / "last.pt")
+    state["config"]["optimizer"] = {"name": "os.system"}
+    checkpoint.save(run / "last.pt", state)
+    with pytest.raises(RunError, match=r"last.pt does not hold a run that this trainer knows: optimizer=os.system"):
+        reproduce.main([str(run)])
+    assert not Path("outputs/reproduced").exists()

@@ -1,0 +1,183 @@
+"""`python -m trainer.finalize STUDY`: the winner, trained on all images, read on the test set once, as a card."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.commands import Parser, count, device, start
+from trainer.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from trainer.config import RunConfig
+    from trainer.ledger import Reading
+    from trainer.study.winner import Winner
+
+DESCRIPTION = """\
+Takes the best configuration of a finished study, by the mean of its validation runs, trains it anew on training and
+validation images together, for the number of epochs that these runs chose (the median of their best epochs; the
+schedule stays as it was validated), and reads the test set once for all seeds. What came of it is a card in the
+study's folder: card.md for people, finalize.json for programs."""
+
+EPILOG = """\
+The same command goes on after a stop; seeds that are trained are not trained again, and a test result that is in the
+ledger is not read again.
+
+examples:
+  python -m trainer.finalize outputs/sweeps/STUDY
+  python -m trainer.finalize outputs/sweeps/STUDY seeds=10 ensemble=5
+
+exit code 0: done. 1: the study is not finished or damaged, or a training failed. 2: the command is wrong."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser("trainer.finalize", DESCRIPTION, EPILOG)
+    parser.add_argument("study", metavar="STUDY", help="folder of a study: outputs/sweeps/…")
+    parser.add_argument("--seeds", type=count, default=5, metavar="N", help="networks to train; default: 5")
+    parser.add_argument(
+        "--ensemble", type=count, nargs="?", const=0, metavar="M", help="average the first M of them; default: all"
+    )
+    parser.add_argument("--why", metavar="TEXT", help="what the number is for; stands in the ledger")
+    parser.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the study had them")
+    parser.add_argument("--device", type=device, metavar="NAME", help="default: as the study was told")
+    asked = parser.read(arguments)
+    folder = Path(asked.study).expanduser()
+    if not (folder / "study.json").is_file():
+        raise ConfigError(f"{asked.study}: is not the folder of a study, {folder / 'study.json'} does not exist")
+    averaged = 0 if asked.ensemble is None else asked.ensemble or asked.seeds
+    if averaged == 1:
+        raise ConfigError("--ensemble 1: an ensemble has at least two members")
+    from trainer.console import waiting
+
+    with waiting("Loading torch"):
+        from trainer.study.record import held
+    with held(folder / "final"):
+        return _finalize(folder, max(asked.seeds, averaged), averaged, asked.device, asked.data_dir, asked.why)
+
+
+def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_dir: str | None, why: str | None) -> int:
+    """Trains what is not trained, reads the test set if that was not done for these networks, writes the card."""
+    from trainer.console import say
+    from trainer.study.identity import code_fingerprint
+    from trainer.study.winner import winner_of
+
+    winner, code = winner_of(folder), code_fingerprint()
+    what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.point.items())
+    epochs = ", ".join(map(str, winner.best_epochs))
+    say(f"Best of {winner.tried[0]} configurations: {what or 'the only one'}", "bold")
+    say(f"Training it on all images for {winner.epochs} epochs (its runs were best in epoch {epochs}), {seeds} seeds")
+    configs = [_final(winner, seed, where, data_dir) for seed in range(seeds)]
+    _refuse_other_data(winner, configs[0])
+    places = [_place(winner, config, code) for config in configs]
+    for seed, (config, place) in enumerate(zip(configs, places, strict=True)):
+        _train(config, place, winner.epochs, f"Seed {seed}, {seed + 1} of {seeds}")
+    reading = _read_once(places, where or configs[0].device, data_dir, averaged, why or "finalize")
+    _write_card(winner, configs[0], list(range(seeds)), averaged, reading, code)
+    return 0
+
+
+def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None) -> "RunConfig":
+    """The winner's configuration without validation."""
+    from trainer.config import check
+    from trainer.ledger import study_name
+
+    tree = dict(winner.config)
+    tree["dataset"] = {**tree["dataset"], "validation_size": 0, "folds": None, "fold": None}
+    tree["wandb"] = {**tree["wandb"], "name": f"{study_name(winner.folder)}-final-seed-{seed}"}
+    tree |= {"seed": seed, "early_stop_patience": None, "output_dir": None, "resume": None}
+    tree |= {"device": where or tree["device"], "data_dir": data_dir or tree["data_dir"]}
+    try:
+        return check(tree)
+    except ConfigError as error:
+        raise RunError(f"{winner.folder}: its winner cannot be trained on all images: {error}") from None
+
+
+def _refuse_other_data(winner: "Winner", config: "RunConfig") -> None:
+    from trainer.study.identity import DataFingerprints
+
+    if DataFingerprints().of(config) not in winner.data:
+        raise RunError(f"data_dir={config.data_dir}: these are not the images that {winner.folder} was run on")
+
+
+def _place(winner: "Winner", config: "RunConfig", code: str) -> Path:
+    """The folder of one final training: another one for another configuration, length or code."""
+    from trainer.study.identity import digest, significant
+
+    decided = {"config": significant(config.tree()), "epochs": winner.epochs, "code": code}
+    return winner.folder / "final" / f"seed-{config.seed}-{digest(decided)}"
+
+
+def _train(config: "RunConfig", folder: Path, epochs: int, title: str) -> None:
+    from trainer.console import say
+    from trainer.run import train
+
+    say(title, "bold")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        train(config, folder, until=epochs)
+    except KeyboardInterrupt:
+        say("The same command goes on from here", "yellow")
+        raise
+
+
+def _read_once(places: Sequence[Path], where: str, data_dir: str | None, averaged: int, why: str) -> "Reading":
+    """The reading of these networks: from the ledger if a killed finalize had come so far."""
+    from trainer.build import pick_device
+    from trainer.console import say
+    from trainer.ledger import ledger_of, verified
+    from trainer.sealed import read_test_set
+    from trainer.snapshot import restore
+
+    snapshots = [restore(place / "best.pt") for place in places]
+    wanted = [snapshot.digest for snapshot in snapshots]
+    for known in verified(ledger_of(snapshots[0].path)):
+        members = 0 if known.ensemble is None else known.ensemble["members"]
+        if [each.checkpoint for each in known.networks] == wanted and members == averaged:
+            say(f"The test set was read for these networks on {known.when[:10]}: reading {known.number} in the ledger")
+            return known
+    return read_test_set(snapshots, pick_device(where), data_dir, why, averaged).reading
+
+
+def _write_card(
+    winner: "Winner", config: "RunConfig", seeds: list[int], averaged: int, reading: "Reading", code: str
+) -> None:
+    from trainer.card import contents, markdown
+    from trainer.checkpoint import write_text
+    from trainer.console import say, warn
+    from trainer.ledger import readings, study_name
+    from trainer.study.identity import BESIDE
+
+    same = "those of the study" if code == winner.code else "changed since the study"
+    if code != winner.code:
+        warn("the code or the libraries were changed since the study was run: the card says so")
+    command = ["python", "-m", "trainer.finalize", str(winner.folder), "--seeds", str(len(seeds))]
+    more = {
+        "test_readings": sum(each.number <= reading.number for each in readings(winner.folder)),
+        "code": same,
+        **_environment(Path(winner.folder, "final"), reading),
+        "finalize_command": shlex.join([*command, *(["--ensemble", str(averaged)] if averaged else [])]),
+    }
+    tree = {key: value for key, value in config.tree().items() if key not in BESIDE}
+    card = contents(winner, study_name(winner.folder), tree | {"seed": seeds}, seeds, reading, more)
+    text = markdown(card)
+    write_text(winner.folder / "finalize.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_text(winner.folder / "card.md", text)
+    say("")
+    say(text.partition("```yaml")[0].rstrip())
+    say("")
+    say(f"Card: {winner.folder / 'card.md'}", "bold")
+
+
+def _environment(final: Path, reading: "Reading") -> Mapping[str, Any]:
+    """What the first seed was trained on."""
+    path = final / Path(reading.networks[0].run).name / "environment.json"
+    try:
+        stamp = json.loads(path.read_text(encoding="utf-8"))[-1]
+        return {"torch": stamp["packages"]["torch"], "device": stamp["device"], "git": stamp["git"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        raise RunError(f"{path} is damaged or missing") from None
+
+
+if __name__ == "__main__":
+    start(main)

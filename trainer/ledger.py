@@ -1,0 +1,186 @@
+"""The ledger of the test set, `outputs/test_readings.jsonl`: every reading is a line that holds the hash of the last.
+
+A line that is edited, moved or taken out breaks the chain there; a file beside it holds the length and the last hash,
+so that the end cannot be cut off. It guards against a slip, not against someone who computes the whole chain anew.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import RunError
+
+LEDGER = Path("outputs") / "test_readings.jsonl"
+MANIFEST = "study.json"
+NOTHING = "0" * 64  # what the first line holds for the hash of the one before
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network that was scored: the run's folder, the SHA-256 of its checkpoint, the study it belongs to."""
+
+    run: str
+    checkpoint: str
+    study: str | None
+    accuracy: float
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One line. `accuracy` is the ensemble's where there is one, else the mean over `networks`.
+
+    `data`: fingerprint of the test images. `before`: the SHA-256 of the line before. `digest`: that of this line,
+    which does not stand in it.
+    """
+
+    number: int
+    when: str
+    networks: tuple[Network, ...]
+    data: str
+    images: int
+    accuracy: float
+    ensemble: dict[str, float] | None
+    why: str | None
+    before: str
+    digest: str = ""
+
+    def concerns(self, study: str) -> bool:
+        """Whether it was taken for this study, whatever name that had: the id at the end is what counts."""
+        return any(each.study and _id(each.study) == _id(study) for each in self.networks)
+
+
+def ledger_of(run: Path) -> Path:
+    """The ledger in the `outputs` that a run or study lies in, from wherever it is asked; else that of this folder."""
+    above = [parent for parent in run.resolve().parents if parent.name == LEDGER.parent.name]
+    return above[0] / LEDGER.name if above and above[0] != LEDGER.parent.resolve() else LEDGER
+
+
+def study_of(run: Path) -> str | None:
+    """The study whose folder holds this run, as "name-id", or None."""
+    folder = next((parent for parent in run.resolve().parents if (parent / MANIFEST).is_file()), None)
+    return None if folder is None else study_name(folder)
+
+
+def study_name(folder: Path) -> str:
+    """Of a study's folder "name-id", as its manifest says it: a folder may have been renamed."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return f"{manifest['name']}-{manifest['id']}"
+    except (ValueError, LookupError, TypeError):
+        raise RunError(f"{folder / MANIFEST} is damaged") from None
+
+
+def readings(study: Path) -> list[Reading]:
+    """The readings of the test set that were taken for the study in this folder. Raises RunError as `verified`."""
+    name = study_name(study)
+    return [reading for reading in verified(ledger_of(study / MANIFEST)) if reading.concerns(name)]
+
+
+def verified(ledger: Path) -> list[Reading]:
+    """Every reading, oldest first. Raises RunError naming the line that is not as it was written."""
+    if not ledger.exists() and not _head(ledger).exists():
+        return []
+    with _alone(ledger):
+        return _verified(ledger)
+
+
+def append(
+    ledger: Path,
+    networks: Sequence[Network],
+    data: str,
+    images: int,
+    accuracy: float,
+    ensemble: dict[str, float] | None,
+    why: str | None,
+) -> Reading:
+    """Writes a reading down, whole and flushed to the disk, or not at all; one process at a time."""
+    from trainer.checkpoint import write_text
+
+    with _alone(ledger):
+        known = _verified(ledger)
+        moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        before = known[-1].digest if known else NOTHING
+        reading = Reading(len(known) + 1, moment, tuple(networks), data, images, accuracy, ensemble, why, before)
+        values = asdict(reading)
+        del values["digest"]
+        line = json.dumps(values, ensure_ascii=False, allow_nan=False)
+        digest = hashlib.sha256(line.encode()).hexdigest()
+        write_text(ledger, "".join(f"{text}\n" for text in (*_lines(ledger), line)))
+        write_text(_head(ledger), f"{reading.number} {digest}\n")
+    return Reading(**{**vars(reading), "digest": digest})
+
+
+def same_networks(known: Sequence[Reading], digests: Sequence[str]) -> list[Reading]:
+    """The readings in which one of these checkpoints, or a copy of it, was scored."""
+    return [reading for reading in known if not set(digests).isdisjoint(each.checkpoint for each in reading.networks)]
+
+
+def _verified(ledger: Path) -> list[Reading]:
+    known = list[Reading]()
+    for number, line in enumerate(_lines(ledger), 1):
+        where = f"{ledger}, line {number}"
+        try:
+            values: dict[str, Any] = json.loads(line)
+            values["networks"] = tuple(Network(**each) for each in values["networks"])
+            reading = Reading(**values, digest=hashlib.sha256(line.encode()).hexdigest())
+        except (ValueError, LookupError, TypeError):
+            raise _broken(f"{where} is not as it was written: it cannot be read") from None
+        if reading.number != number:
+            raise _broken(f"{where} holds reading {reading.number}: lines were taken out, added or moved")
+        if reading.before != (known[-1].digest if known else NOTHING):
+            raise _broken(f"{ledger}, line {max(number - 1, 1)} is not as it was written: its hash is another")
+        known.append(reading)
+    length, digest = _expected(ledger)
+    if length > len(known):
+        raise _broken(f"{ledger}, line {len(known) + 1} is missing: {length} readings were written")
+    if length and known[length - 1].digest != digest:
+        raise _broken(f"{ledger}, line {length} is not as it was written: its hash is another")
+    if known and not length:
+        raise _broken(f"{_head(ledger)} is missing or empty: it says how {ledger}, line {len(known)} ended")
+    return known
+
+
+def _broken(what: str) -> RunError:
+    return RunError(f"{what}. The test set stays closed until the ledger is restored from a copy")
+
+
+def _expected(ledger: Path) -> tuple[int, str]:
+    """(number of lines, hash of the last); after a kill between both files the ledger may have one line more."""
+    head = _head(ledger)
+    words = head.read_text(encoding="utf-8").split() if head.is_file() else []
+    if not words:
+        return 0, ""
+    if len(words) != 2 or not words[0].isdecimal():
+        raise _broken(f"{head} is not as it was written")
+    return int(words[0]), words[1]
+
+
+def _lines(ledger: Path) -> list[str]:
+    try:
+        return ledger.read_text(encoding="utf-8").split("\n")[:-1] if ledger.is_file() else []
+    except UnicodeDecodeError:
+        raise _broken(f"{ledger} is not as it was written: it is no text") from None
+
+
+def _head(ledger: Path) -> Path:
+    return ledger.with_suffix(".head")
+
+
+@contextlib.contextmanager
+def _alone(ledger: Path) -> Iterator[None]:
+    """Waits for whoever reads or writes the ledger at the moment."""
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    with ledger.with_suffix(".lock").open("a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _id(study: str) -> str:
+    return study.rpartition("-")[2]

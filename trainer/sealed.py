@@ -1,0 +1,115 @@
+"""The test set. No other module reads it, no result leaves this one that is not written in the ledger first.
+
+Nothing that trains or sweeps imports this module; a test holds that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainer.config import RunConfig
+from trainer.console import warn
+from trainer.data.images import Images
+from trainer.errors import ConfigError
+from trainer.ledger import Network, Reading, append, ledger_of, same_networks, study_of, verified
+from trainer.scores import Scores, score
+from trainer.snapshot import Snapshot, in_batches
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of each network and, of several, those of their averaged probabilities; the line in the ledger."""
+
+    reading: Reading
+    ledger: Path
+    members: tuple[Scores, ...]
+    ensemble: Scores | None
+
+    @property
+    def whole(self) -> Scores:
+        """Of the ensemble, or of the only network."""
+        return self.ensemble or self.members[0]
+
+
+def read_test_set(
+    snapshots: Sequence[Snapshot], device: torch.device, data_dir: str | None, why: str | None, averaged: int
+) -> Result:
+    """Scores the networks on the test images, and the first `averaged` of them (0: none) by their mean probabilities.
+
+    Counts as one reading. Raises RunError before anything is read if the ledger is broken.
+    """
+    ledger = ledger_of(snapshots[0].path)
+    _say_what_was_read(ledger, snapshots)
+    images = _test_images(snapshots, data_dir)
+    tables = [each.probabilities(in_batches(images, f"Testing {each.name}"), device) for each in snapshots]
+    members = tuple(score(table, images.labels) for table in tables)
+    ensemble = score(mean_probabilities(tables[:averaged]), images.labels) if averaged else None
+    mean = sum(each.accuracy for each in members) / len(members)
+    reading = append(
+        ledger,
+        [_network(snapshot, scores, ledger) for snapshot, scores in zip(snapshots, members, strict=True)],
+        images.fingerprint(),
+        len(images),
+        ensemble.accuracy if ensemble else mean,
+        {"members": averaged, "accuracy": ensemble.accuracy, "calibration_error": ensemble.calibration_error}
+        if ensemble
+        else None,
+        why,
+    )
+    return Result(reading, ledger, members, ensemble)
+
+
+def mean_probabilities(tables: Sequence[Tensor]) -> Tensor:
+    """[N, K] of each member → [N, K]; probabilities are averaged, not logits, so that an unsure one counts less."""
+    return torch.stack(list(tables)).mean(0)
+
+
+def _test_images(snapshots: Sequence[Snapshot], data_dir: str | None) -> Images:
+    first = snapshots[0]
+    config: RunConfig = first.config
+    place = Path(data_dir or config.data_dir).expanduser()
+    for other in snapshots[1:]:
+        if (other.config.dataset.name, other.classes, other.shape) != (config.dataset.name, first.classes, first.shape):
+            raise ConfigError(f"{first.name} and {other.name} were not trained on the same kind of images")
+    images: Images = config.dataset.function()(place, "test")
+    if (images.classes, images.shape) != (first.classes, first.shape):
+        raise ConfigError(
+            f"{first.name} was trained on {_described(first.classes, first.shape)}; the test images in"
+            f" data_dir={place} are {_described(images.classes, images.shape)}"
+        )
+    return images
+
+
+def _described(classes: tuple[str, ...], shape: tuple[int, int, int]) -> str:
+    names = ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")
+    return f"images {'×'.join(map(str, shape))} of {len(classes)} classes ({names})"
+
+
+def _network(snapshot: Snapshot, scores: Scores, ledger: Path) -> Network:
+    """The run's place as seen from the folder that holds `outputs`, where it lies below it."""
+    place, root = Path(snapshot.name).resolve(), ledger.resolve().parent.parent
+    shown = str(place.relative_to(root)) if place.is_relative_to(root) else snapshot.name
+    return Network(shown, snapshot.digest, study_of(snapshot.path), scores.accuracy, scores.calibration_error)
+
+
+def _say_what_was_read(ledger: Path, snapshots: Sequence[Snapshot]) -> None:
+    known = verified(ledger)
+    studies = {study for each in snapshots if (study := study_of(each.path))}
+    for study in sorted(studies):
+        before = [reading for reading in known if reading.concerns(study)]
+        if before:
+            _warn(before, f"study {study}")
+    again = same_networks(known, [each.digest for each in snapshots])
+    if again and not studies:
+        _warn(again, "this run" if len(snapshots) == 1 else "one of these runs")
+
+
+def _warn(before: Sequence[Reading], whose: str) -> None:
+    told = ", ".join(f"{reading.accuracy:.2%} on {reading.when[:10]}" for reading in before[-3:])
+    warn(
+        f"this is reading {len(before) + 1} of the test set for {whose} (before: {told}). What is chosen after a"
+        " reading looks better than it is: quote the first, or say how many there were"
+    )

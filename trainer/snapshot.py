@@ -1,0 +1,108 @@
+"""A trained network from its checkpoint alone: no data are read, and nothing that stands in the file is run."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer import checkpoint
+from trainer.build import build_network
+from trainer.config import RunConfig, check
+from trainer.console import progress
+from trainer.data.images import Images
+from trainer.data.resident import EVALUATION_IMAGES
+from trainer.errors import ConfigError, RunError
+
+Shape = tuple[int, int, int]  # (C, H, W)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The network of one epoch, in evaluation mode on the CPU. `digest`: the SHA-256 of the file."""
+
+    path: Path
+    digest: str
+    config: RunConfig
+    shape: Shape
+    classes: tuple[str, ...]
+    epoch: int
+    network: nn.Module
+
+    @property
+    def name(self) -> str:
+        """The run's folder, or the file where its name says more."""
+        return str(self.path.parent if self.path.name == "best.pt" else self.path)
+
+    @torch.inference_mode()
+    def probabilities(self, batches: Iterable[Tensor], device: torch.device) -> Tensor:
+        """[N, K] in double precision on the CPU, for batches of uint8 [B, C, H, W]; forward passes are in fp32."""
+        network = self.network.to(device)
+        parts = []
+        for images in batches:
+            logits = network(images.to(device, memory_format=torch.channels_last))
+            parts.append(logits.cpu().double().softmax(1))
+        return torch.cat(parts)
+
+
+def restore(path: Path) -> Snapshot:
+    """Raises RunError with one line if the file is damaged, or holds what this trainer cannot build."""
+    state = checkpoint.load(path)
+    try:
+        config = check(state["config"])
+        shape, classes, epoch = _shape(state["shape"]), _classes(state["classes"]), state.get("epoch")
+        weights = state["model"] if "model" in state else _evaluated(state["trainer"])
+        network = built(config, shape, classes, weights)
+        epoch = int(state["trainer"]["epoch"] if epoch is None else epoch)
+    except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        raise RunError(f"{path} holds no network that this trainer can build: {_told(error)}") from None
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Snapshot(path, digest, config, shape, classes, epoch, network)
+
+
+def built(config: RunConfig, shape: Shape, classes: tuple[str, ...], weights: dict[str, Tensor]) -> nn.Module:
+    # Without memory first: a wrong file may ask for any size, and is refused before there is anything to allocate.
+    with torch.device("meta"):
+        network = build_network(config, shape, classes, torch.empty(shape[0]), torch.empty(shape[0]))
+    kinds = {name: value.dtype for name, value in network.state_dict().items()}
+    network.load_state_dict(weights, assign=True)
+    for name, value in network.state_dict().items():
+        if value.dtype != kinds[name] or value.device.type != "cpu" or value.layout != torch.strided:
+            raise ValueError(f"{name} is {value.dtype} on {value.device} where {kinds[name]} is expected")
+    return network.requires_grad_(False).eval()
+
+
+def _evaluated(state: Any) -> Any:
+    """Of `last.pt`: the weights that the run validates with, which under `regularization=ema` are their average."""
+    return state["seams"]["ema"]["module"] if "ema" in state["seams"] else state["model"]
+
+
+def _shape(value: Any) -> Shape:
+    channels, height, width = value
+    if any(not isinstance(each, int) or each < 1 for each in value) or channels not in (1, 3):
+        raise ValueError(f"shape={value!r}: must be [1 or 3, height, width]")
+    return channels, height, width
+
+
+def _classes(value: Any) -> tuple[str, ...]:
+    """Printable names: the file may be a stranger's, and they are shown on a terminal."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value) or len(value) < 2:
+        raise ValueError("classes: must be at least two names")
+    return tuple("".join(letter if letter.isprintable() else "?" for letter in each) for each in value)
+
+
+def _told(error: Exception) -> str:
+    """One line; torch lists what does not fit behind a heading."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if isinstance(error, LookupError):
+        return f"{lines[0]} is missing"
+    return lines[1] if lines[0].startswith("Error(s)") and len(lines) > 1 else lines[0]
+
+
+def in_batches(images: Images, description: str) -> Iterable[Tensor]:
+    """uint8 [B, C, H, W]: the images in their order."""
+    positions = torch.arange(len(images), device=images.labels.device).split(EVALUATION_IMAGES)
+    return (images.at(chosen) for chosen in progress(positions, description))
