@@ -42,6 +42,7 @@ class SweepConfig(BaseModel):
     pruner: Literal["none", "median", "hyperband"]
     seed: CountOrZero
     on_error: Literal["continue", "stop", "retry"]
+    fair: Literal["off", "warn", "strict"]
     dry_run: Switch
 
     @property

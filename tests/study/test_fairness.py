@@ -7,7 +7,9 @@ import torch
 
 from trainer.commandline import interpret
 from trainer.data.images import Images
+from trainer.errors import ConfigError
 from trainer.schema import CONF
+from trainer.study.conduct import conduct
 from trainer.study.fairness import Fairness, examine
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -153,3 +155,15 @@ def test_the_check_leaves_no_trace_and_reads_the_data_once():
 def test_real_data_are_counted():
     found = examine(interpret(["-m", "dataset=digits", "batch_size=32,64", "epochs=2"]))
     assert found.consequences == ("batch_size=32 trains 76 steps, batch_size=64 38",)
+
+
+def test_an_unfair_study_is_warned_of_or_refused(in_empty_folder, capsys):
+    arms = ["-m", "experiment=augmentation_lecture", "dataset=digits", "device=cpu", "wandb.mode=disabled"]
+    with pytest.raises(ConfigError, match=r"^sweep.fair=strict: .*: a longer training is compared, too$"):
+        conduct(interpret([*arms, "sweep.fair=strict"]))
+    assert not list(in_empty_folder.iterdir())
+    conduct(interpret([*arms, "sweep.dry_run=true"]))
+    assert "trainer: warning: not a fair comparison: augmentation=lecture epochs=60 trains" in capsys.readouterr().err
+    conduct(interpret([*arms, "sweep.dry_run=true", "sweep.fair=off"]))
+    assert "fair" not in capsys.readouterr().err
+    conduct(interpret(["-m", "experiment=augmentation", *arms[2:], "sweep.fair=strict", "sweep.dry_run=true"]))

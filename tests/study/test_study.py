@@ -111,6 +111,7 @@ def test_every_run_has_a_readable_folder_a_log_and_a_row(capsys):
     deviation = abs(adam[0] - adam[1]) / 2**0.5
     line = next(line for line in printed.splitlines() if line.startswith("adam "))
     assert f"{sum(adam) / 2:.2%} ± {deviation:.2%}" in line and f"{adam[0]:.2%}, {adam[1]:.2%}" in line
+    assert "\nNo conclusion at 2 seeds; at least 3 seeds an arm are needed: add seed=0,1,2\n" in printed
     words = " ".join(SHORT).replace("model.hidden=[8]", "'model.hidden=[8]'")
     assert f"Best: optimizer=adam\n  python -m trainer {words} optimizer=adam\n" in printed
 

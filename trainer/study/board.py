@@ -23,6 +23,7 @@ from trainer.study.worker import curve
 
 STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "running": "bold", "interrupted": "yellow"}
 ORDER = ("running", "failed", "interrupted", "finished", "pruned", "queued")
+TOLD = 5  # comparisons, at the end of a sweep
 METRICS = {"validation_accuracy": ".2%", "validation_loss": ".4f"}
 
 
@@ -117,12 +118,25 @@ def closing(plan: Plan, study: Study) -> int:
         what = ", ".join(f"{key}={value}" if key != "arm" else value for key, value in winner.point.items())
         say(f"Best: {what or 'the only point'}", "bold")
         print(f"  {plan.command(winner.texts)}")
+    if any(study.outcome(entry).state == "finished" for entry in study.entries):
+        _tell_verdict(study)
     failed = [entry for entry in study.entries if study.outcome(entry).state == "failed"]
     for entry in failed:
         first = (study.outcome(entry).reason or "").partition(". ")[0]  # the advice is in the log
         say(f"Failed: {_named(entry)}: {first}. Log: {study.path(entry) / 'log.txt'}", "red")
     say(f"Study: {study.folder}")
     return 1 if failed else 0
+
+
+def _tell_verdict(study: Study) -> None:
+    """What the runs can tell; of many arms those nearest to the best."""
+    from trainer.report import read, verdict
+
+    found = verdict(read(study.folder))
+    lines = replace(found, comparisons=found.comparisons[:TOLD]).lines()
+    say("\n" + "\n".join(lines))
+    if len(found.comparisons) > TOLD:
+        say(f"… and {len(found.comparisons) - TOLD} more: python -m trainer.report {study.folder}")
 
 
 class Arm:

@@ -4,7 +4,9 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from trainer.console import say, waiting, warn
+from trainer.errors import ConfigError
 from trainer.study.board import Board, closing
+from trainer.study.fairness import examine
 from trainer.study.identity import DataFingerprints, code_fingerprint, run_id
 from trainer.study.launch import Launch
 from trainer.study.plan import Plan, Planned
@@ -22,6 +24,7 @@ def conduct(plan: Plan) -> int:
     with waiting("Reading the data"):
         identities = [(run, run_id(run.config, code, fingerprints.of(run.config))) for run in first]
     study = Study(plan, fingerprints.known, identities)
+    _compare_fairly(plan)
     if plan.settings.dry_run:
         from trainer.study.rehearsal import rehearse
 
@@ -36,6 +39,19 @@ def conduct(plan: Plan) -> int:
             say(f"Stopped: {board.ended} of {board.total} runs ended. The same command goes on from here", "yellow")
             raise
         return closing(plan, study)
+
+
+def _compare_fairly(plan: Plan) -> None:
+    """Says what differs between arms besides what is compared. Raises ConfigError under `sweep.fair=strict`."""
+    if plan.settings.fair == "off":
+        return
+    found = examine(plan)
+    if found.unfair and plan.settings.fair == "strict":
+        raise ConfigError(f"sweep.fair=strict: {'; '.join(found.unfair)}")
+    for sentence in found.unfair:
+        warn(f"not a fair comparison: {sentence}")
+    for sentence in found.consequences:
+        say(f"Note: {sentence}")
 
 
 def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:

@@ -79,7 +79,7 @@ class Study:
         self.plan, self.code = plan, code_fingerprint()
         self.name = plan.settings.name or _name(plan)
         # More trials, another way to treat failures: the same study, taken further.
-        settings = plan.settings.model_dump(exclude={"name", "trials", "on_error", "dry_run"})
+        settings = plan.settings.model_dump(exclude={"name", "trials", "on_error", "fair", "dry_run"})
         space = [axis.described() for axis in plan.sweep.axes]
         self.id = digest([settings, space, sorted(identity for _, identity in runs), self.code, dict(data)], 8)
         self.folder = SWEEPS / f"{self.name}-{self.id}"
