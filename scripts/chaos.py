@@ -39,7 +39,7 @@ def main() -> None:
         # The moments lie anywhere in what is left, so that late epochs are hit as well as early ones.
         left = whole
         for number in range(1, options.kills + 1):
-            moment = draw.uniform(0.15 if number > 1 else 0.3, 0.9) * max(left, 8.0)
+            moment = draw.uniform(0.2, 0.7) * max(left, 12.0)
             process = start(arguments, wild, study)
             try:
                 process.wait(moment)
@@ -48,7 +48,7 @@ def main() -> None:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-            left -= moment * 0.6
+            left -= moment * 0.8  # the rest is start-up
             print(f"kill {number} after {moment:.1f} s: {progress(wild)}", flush=True)
         again = start(arguments, wild, study).wait()
         wrong = compare(calm, wild) + (again != code)
