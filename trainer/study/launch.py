@@ -29,7 +29,7 @@ class Launch:
 
     def __init__(self, plan: Plan, study: Study, seen: Seen) -> None:
         self.plan, self.study, self.seen = plan, study, seen
-        self.before: dict[Entry, int] = {}  # how often each run had been started before this
+        self.launched: dict[Entry, int] = {}  # how often
         self.here = plan.launcher == "basic"
         self.parallel = 1 if self.here else self._parallel()
 
@@ -51,7 +51,7 @@ class Launch:
         for entry in waiting:
             # What an earlier attempt left behind must not be taken for how this one ends.
             outcome = self.study.outcome(entry)
-            self.before[entry] = outcome.starts
+            self.launched[entry] = 0
             if outcome.state != "queued":
                 write_outcome(self.study.path(entry), replace(outcome, state="queued", reason=None))
         if self.here:
@@ -80,10 +80,7 @@ class Launch:
         outcome = read_outcome(folder)
         if outcome.state not in ("queued", "running"):
             return False
-        if outcome.starts - self.before[entry] < STARTS:
-            # One that never began counts as begun: a launcher that starts nothing must not be asked for ever.
-            if outcome.state == "queued":
-                write_outcome(folder, replace(outcome, starts=outcome.starts + 1))
+        if self.launched[entry] < STARTS:
             return True
         reason = "its worker was killed" if outcome.state == "running" else "the launcher did not start it"
         write_outcome(folder, replace(outcome, state="failed", reason=reason))
@@ -93,7 +90,8 @@ class Launch:
     def _launch(self, entries: Sequence[Entry]) -> None:
         """Returns when each run has ended or lost its worker, whether or not the launcher has noticed."""
         folders = {entry: self.study.path(entry).absolute() for entry in entries}
-        for folder in folders.values():
+        for entry, folder in folders.items():
+            self.launched[entry] += 1
             (folder / HEARTBEAT).unlink(missing_ok=True)
         thread = threading.Thread(target=self._through_hydra, args=(list(folders.values()),), daemon=True)
         thread.start()
