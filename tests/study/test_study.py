@@ -279,7 +279,9 @@ def test_a_dry_run_trains_a_step_of_each_and_leaves_nothing(capsys):
 
 
 def test_folds_are_an_axis_and_are_averaged():
-    _, folder = study(*SHORT, "dataset.folds=5", "dataset.fold=range(5)", "lr=0.05,0.1")
+    arguments = (*SHORT, "dataset.folds=5", "dataset.fold=range(5)", "lr=0.05,0.1")
+    _, folder = study(*arguments)
+    assert "fold" not in interpret(["-m", *arguments]).command({"lr": "++lr=0.1"})
     rows = table(folder)
     assert len(rows) == 10 and {row["dataset.fold"] for row in rows} == set("01234")
     manifest = json.loads((folder / "study.json").read_text())

@@ -88,7 +88,10 @@ class Plan:
 
     def command(self, point: Point) -> str:
         """The command that trains this point alone, as a person types it."""
-        own = [text for text in self.arguments if _key(text) not in {axis.key for axis in self.sweep.axes}]
+        varied_keys = {axis.key for axis in self.sweep.axes}
+        if "dataset.fold" in varied_keys:
+            varied_keys.add("dataset.folds")  # alone it asks for a fold: the point is trained on the usual split
+        own = [text for text in self.arguments if _key(text) not in varied_keys]
         own = [text for text in own if _key(text).split(".")[0] not in ("sweep", "force", "hydra", "hydra/launcher")]
         varied = [word for text in point.values() for word in shown(text).split(" ")]
         return shlex.join(["python", "-m", "trainer", *map(shown, own), *varied])
