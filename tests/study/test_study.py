@@ -125,6 +125,9 @@ def test_finished_runs_are_not_trained_again_unless_forced():
     _, other = study(*SHORT, "lr=0.2,0.3")  # another study that shares a run
     assert len(list(other.glob("*/last.pt"))) == 1
     assert [row["state"] for row in table(other)] == ["finished", "finished"]
+    study(*SHORT, "lr=0.2,0.3", "force=true")  # trains the shared run itself, and leaves the other study's where it is
+    assert len([path for path in other.glob("*/last.pt") if path.parent.name.startswith("lr-")]) == 2
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")} == stamps
     study(*arguments, "force=true")
     kept = [path for path in folder.glob("*/last.pt") if path.parent.name.startswith("before_")]
     assert len(kept) == 2 and len(list(folder.glob("*/last.pt"))) == 4

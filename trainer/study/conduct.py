@@ -1,5 +1,6 @@
 """The story of one study: fix what will run, train what is not yet trained, say what came of it."""
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 
@@ -22,8 +23,8 @@ def conduct(plan: Plan) -> int:
     first = plan.runs or plan.runs_at(next(corners(plan.axes)))
     code = code_fingerprint()
     with waiting("Reading the data"):
-        identities = [(run, run_id(run.config, code, fingerprints.of(run.config))) for run in first]
-    study = Study(plan, fingerprints.known, identities)
+        identities = [run_id(run.config, code, fingerprints.of(run.config)) for run in first]
+    study = Study(plan, code, fingerprints.known, identities)
     _compare_fairly(plan)
     if plan.settings.dry_run:
         from trainer.study.rehearsal import rehearse
@@ -56,16 +57,15 @@ def _compare_fairly(plan: Plan) -> None:
 
 def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     known = study.open()
-    entries = [study.add(run, fingerprints.of(run.config)) for run in plan.runs]
+    for run in plan.runs:
+        study.add(run, fingerprints.of(run.config))
     if plan.force:
-        for entry in entries or study.entries:
-            study.set_aside(entry)
+        study.set_aside()
     study.save()
     done = sum(study.outcome(entry).state in DONE for entry in study.entries)
     what = f"{len(plan.runs)} runs" if plan.runs else f"{plan.settings.trials} points by {plan.settings.method}"
-    times = (
-        f", each {len(plan.runs_at(next(corners(plan.axes), {})))} times" if plan.replicates and not plan.runs else ""
-    )
+    each = math.prod(len(axis.texts) for axis in plan.replicates)
+    times = f", each {each} times" if each > 1 and not plan.runs else ""
     before = f"; {done} are finished already" if done else ""
     say(f"{'Going on with' if known else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
 

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +17,7 @@ import yaml
 from trainer.checkpoint import write_text
 from trainer.errors import RunError
 from trainer.run import OUTPUTS
-from trainer.study.identity import code_fingerprint, digest, run_id, significant
+from trainer.study.identity import digest, run_id, significant
 from trainer.study.plan import Plan, Planned, plain
 
 SWEEPS = OUTPUTS / "sweeps"
@@ -75,13 +75,13 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
 class Study:
     """The study that a plan stands for; the same command, code and data lead to the same folder."""
 
-    def __init__(self, plan: Plan, data: Mapping[str, str], runs: list[tuple[Planned, str]]) -> None:
-        self.plan, self.code = plan, code_fingerprint()
+    def __init__(self, plan: Plan, code: str, data: Mapping[str, str], identities: list[str]) -> None:
+        self.plan, self.code = plan, code
         self.name = plan.settings.name or _name(plan)
         # More trials, another way to treat failures: the same study, taken further.
         settings = plan.settings.model_dump(exclude={"name", "trials", "on_error", "fair", "dry_run"})
         space = [axis.described() for axis in plan.sweep.axes]
-        self.id = digest([settings, space, sorted(identity for _, identity in runs), self.code, dict(data)], 8)
+        self.id = digest([settings, space, sorted(identities), self.code, dict(data)], 8)
         self.folder = SWEEPS / f"{self.name}-{self.id}"
         self.entries: list[Entry] = []
         self.stages: list[dict[str, Any]] = []
@@ -168,12 +168,14 @@ class Study:
         write_text(folder / "job.json", json.dumps(dict(job)) + "\n")
         return folder
 
-    def set_aside(self, entry: Entry) -> None:
-        """With force: what was there keeps its place under another name."""
-        folder = self.path(entry)
-        if folder.is_dir() and read_outcome(folder).state != "queued":
-            moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-            folder.rename(folder.with_name(f"before_{moment}_{folder.name}"))
+    def set_aside(self) -> None:
+        """With force: what was trained here keeps its place under another name, another study's runs are left to it."""
+        self.entries = [replace(entry, folder=f"{entry.slug}-{entry.id}") for entry in self.entries]
+        for entry in self.entries:
+            folder = self.path(entry)
+            if folder.is_dir() and read_outcome(folder).state != "queued":
+                moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+                folder.rename(folder.with_name(f"before_{moment}_{folder.name}"))
 
 
 @contextlib.contextmanager
