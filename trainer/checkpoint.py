@@ -1,15 +1,13 @@
 """Checkpoints: written whole or not at all, read without running anything that stands in them."""
 
 import io
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from trainer.errors import RunError
+from trainer.files import replacing
 
 FORMAT_VERSION = 1
 
@@ -20,28 +18,6 @@ def save(path: Path, state: dict[str, Any]) -> None:
     torch.save({"format_version": FORMAT_VERSION, **state}, content)
     with replacing(path) as file:
         file.write(content.getbuffer())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces the file by this text, or leaves it as it was."""
-    with replacing(path) as file:
-        file.write(text.encode())
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write aside, flushed to the disk; on success it takes the place of `path`, else it vanishes."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise RunError(f"{path} could not be written: {error.strerror}") from None
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def export(snapshot: "Snapshot", path: Path) -> float:
     """
     import torch
 
-    from trainer.checkpoint import replacing
+    from trainer.files import replacing
 
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (16, *snapshot.shape), generator=draw, dtype=torch.uint8)

@@ -143,8 +143,8 @@ def _write_card(
     winner: "Winner", config: "RunConfig", seeds: list[int], averaged: int, reading: "Reading", code: str
 ) -> None:
     from trainer.card import contents, markdown
-    from trainer.checkpoint import write_text
     from trainer.console import say, warn
+    from trainer.files import write_text
     from trainer.ledger import readings, study_name
     from trainer.study.identity import BESIDE
 

@@ -101,7 +101,7 @@ def append(
     why: str | None,
 ) -> Reading:
     """Writes a reading down, whole and flushed to the disk, or not at all; one process at a time."""
-    from trainer.checkpoint import write_text
+    from trainer.files import write_text
 
     with _alone(ledger):
         known = _verified(ledger)

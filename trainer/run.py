@@ -26,6 +26,7 @@ from trainer.data.resident import load
 from trainer.environment import stamp
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
+from trainer.files import write_text
 from trainer.tracking import MetricsFile, wandb_mirror
 from trainer.training import ClassificationTrainer
 
@@ -159,9 +160,9 @@ def _write_setting(config: RunConfig, device: torch.device, folder: Path) -> str
     except (ValueError, LookupError, TypeError):
         raise RunError(f"{path} is damaged. Remove it and start again: it holds what the run ran on") from None
     stamps.append(stamp(config, device, run_id))  # one for each time the run was started
-    checkpoint.write_text(path, json.dumps(stamps, indent=2) + "\n")
+    write_text(path, json.dumps(stamps, indent=2) + "\n")
     tree = config.tree() | {"resume": None}
-    checkpoint.write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     return run_id
 
 

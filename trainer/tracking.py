@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from trainer import checkpoint
 from trainer.config import WandbConfig
 from trainer.console import warn
 from trainer.epoch import EpochReport
 from trainer.errors import RunError
+from trainer.files import write_text
 
 METRICS = "metrics.jsonl"
 
@@ -33,7 +33,7 @@ class MetricsFile:
                 kept += [line + "\n"] if json.loads(line)["epoch"] <= epoch else []
             except (ValueError, LookupError, TypeError):
                 raise RunError(f"{self.path}, line {number} is damaged: mend or remove it and start again") from None
-        checkpoint.write_text(self.path, "".join(kept))
+        write_text(self.path, "".join(kept))
 
     def append(self, report: EpochReport) -> None:
         values = {

@@ -8,11 +8,14 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from conftest import ROOT
 from scipy import stats
 
 from trainer.errors import ConfigError
-from trainer.report import main, read, verdict_lines
+from trainer.report import main
+from trainer.study.reading import read, verdict_lines
+from trainer.study.space import REPLICATES
 from trainer.study.statistics import Bound, noise_floor
 from trainer.study.verdict import Arm, Setting, judge
 
@@ -248,16 +251,23 @@ def test_a_true_difference_of_four_points_is_told_by_six_seeds_in_most_studies()
     assert told >= 40
 
 
-def on_disk(folder, runs, metric="validation_accuracy", direction=None, stage=1):
+def on_disk(folder, runs, metric="validation_accuracy", direction=None):
     """A study as `trainer.study.record` writes it, without its runs' files but the results."""
-    entries = []
+    defaults = yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())["sweep"]
+    entries, varied = [], dict.fromkeys(key for point, _ in runs for key in point if key != "stage")
     for number, (point, result) in enumerate(runs):
-        where = folder / f"run-{number}"
+        where, stage = folder / f"run-{number}", point.pop("stage", 1)
         where.mkdir(parents=True)
-        entries.append({"folder": where.name, "point": point, "stage": point.pop("stage", stage)})
+        names = {"id": f"{number:08}", "slug": "run", "folder": where.name}
+        entries.append({**names, "point": point, "texts": {}, "config": {}, "trial": number, "stage": stage})
         if result:
             (where / "result.json").write_text(json.dumps(result))
-    manifest = {"sweep": {"metric": metric, "direction": direction}, "runs": entries}
+    manifest = {
+        "name": "study", "command": [], "started": "2026-11-21T00:00:00+00:00", "git": None, "code": "", "data": {},
+        "sweep": {**defaults, "metric": metric, "direction": direction}, "runs": entries, "stages": [],
+        "axes": [f"{key}=" for key in varied if key not in REPLICATES],
+        "replicates": [f"{key}=" for key in varied if key in REPLICATES],
+    }  # fmt: skip
     (folder / "study.json").write_text(json.dumps(manifest))
     return folder
 
@@ -364,11 +374,13 @@ def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path):
         return done.returncode, done.stdout, done.stderr
 
     nowhere = tmp_path / "nowhere"
-    assert reported(str(nowhere)) == (2, "", f"trainer: {nowhere}: is no study, it holds no study.json\n")
+    absent = f"trainer: {nowhere}: is not the folder of a study, {nowhere / 'study.json'} does not exist\n"
+    assert reported(str(nowhere)) == (2, "", absent)
     (tmp_path / "study.json").write_text("{")
-    assert reported(str(tmp_path)) == (2, "", f"trainer: {tmp_path / 'study.json'} is damaged\n")
+    damaged = f"trainer: {tmp_path / 'study.json'} is damaged, or of another version. Remove it and give the study's"
+    assert reported(str(tmp_path)) == (1, "", f"{damaged} command again: finished runs are found by their id\n")
     (tmp_path / "study.json").write_text("{}")
-    assert reported(str(tmp_path))[2] == f"trainer: {tmp_path / 'study.json'} is damaged, or of another version\n"
+    assert reported(str(tmp_path))[2].startswith(damaged)
     assert reported() == (2, "", "trainer: STUDY: no study is named. See python -m trainer.report --help\n")
     code, out, _ = reported("--help")
     assert code == 0 and "python -m trainer.report outputs/sweeps/STUDY --baseline none" in out

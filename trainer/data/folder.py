@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from trainer.checkpoint import replacing, write_text
 from trainer.console import progress, warn
 from trainer.data.images import Images, Part
 from trainer.data.resident import gigabytes
 from trainer.data.suffixes import SUFFIXES
 from trainer.errors import ConfigError, RunError
+from trainer.files import replacing, write_text
 
 Shape = tuple[int, int, int]  # (C, H, W)
 

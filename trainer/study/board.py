@@ -13,13 +13,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from trainer.checkpoint import write_text
 from trainer.console import duration, say, warn
 from trainer.errors import ConfigError
+from trainer.files import write_text
+from trainer.study.manifest import DONE, Entry, Outcome, arms_of, curve
 from trainer.study.plan import Plan
-from trainer.study.record import DONE, Entry, Outcome, Study
+from trainer.study.record import Study
 from trainer.study.space import Axis, Border, Point, arm_of, on_border
-from trainer.study.worker import curve
 
 STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "running": "bold", "interrupted": "yellow"}
 ORDER = ("running", "failed", "interrupted", "finished", "pruned", "queued")
@@ -130,7 +130,7 @@ def closing(plan: Plan, study: Study) -> int:
 
 def _tell_verdict(study: Study) -> None:
     """What the runs can tell; of many arms those nearest to the best."""
-    from trainer.report import read, verdict
+    from trainer.study.reading import read, verdict
 
     found = verdict(read(study.folder))
     lines = replace(found, comparisons=found.comparisons[:TOLD]).lines()
@@ -165,10 +165,7 @@ class Arm:
 
 def _arms(plan: Plan, study: Study) -> list[Arm]:
     """Best first, the last stage before the others; points without a finished run at the end."""
-    groups: dict[Any, list[Entry]] = {}
-    for entry in study.entries:
-        groups.setdefault((entry.stage, entry.trial, tuple(sorted(arm_of(entry.point).items()))), []).append(entry)
-    arms = [Arm(plan, study, entries) for entries in groups.values()]
+    arms = [Arm(plan, study, entries) for entries in arms_of(study.entries)]
     sign = plan.settings.sign
     return sorted(arms, key=lambda arm: (-arm.stage, arm.mean is None, -sign * (arm.mean or 0.0)))
 

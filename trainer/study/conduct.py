@@ -10,11 +10,11 @@ from trainer.study.board import Board, closing
 from trainer.study.fairness import examine
 from trainer.study.identity import DataFingerprints, code_fingerprint, run_id
 from trainer.study.launch import Launch
+from trainer.study.manifest import DONE, Entry, curve
 from trainer.study.plan import Plan, Planned
-from trainer.study.record import DONE, Entry, Study, held
+from trainer.study.record import Study, held
 from trainer.study.search import Tried, ask
 from trainer.study.space import Axis, arm_of, corners, narrowed
-from trainer.study.worker import curve
 
 
 def conduct(plan: Plan) -> int:

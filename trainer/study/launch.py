@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer.console import warn
+from trainer.study.manifest import DONE, Entry, Outcome, read_outcome
 from trainer.study.plan import Plan
-from trainer.study.record import DONE, Entry, Outcome, Study, read_outcome, write_outcome
+from trainer.study.record import Study, write_outcome
 from trainer.study.worker import BEAT_SECONDS, HEARTBEAT, task, work
 
 SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat for so long a worker is taken for dead

@@ -1,13 +1,13 @@
 """What a study will run, all of it checked before the first run starts. Imports no torch."""
 
 import contextlib
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trainer.config import RunConfig, SweepConfig, check_sweep
 from trainer.errors import ConfigError
+from trainer.study.manifest import command_at
 from trainer.study.space import ARM, Axis, Point, corners, grid, shown
 from trainer.study.sweeper import Sweep
 
@@ -88,13 +88,7 @@ class Plan:
 
     def command(self, point: Point) -> str:
         """The command that trains this point alone, as a person types it."""
-        varied_keys = {axis.key for axis in self.sweep.axes}
-        if "dataset.fold" in varied_keys:
-            varied_keys.add("dataset.folds")  # alone it asks for a fold: the point is trained on the usual split
-        own = [text for text in self.arguments if _key(text) not in varied_keys]
-        own = [text for text in own if _key(text).split(".")[0] not in ("sweep", "force", "hydra", "hydra/launcher")]
-        varied = [word for text in point.values() for word in shown(text).split(" ")]
-        return shlex.join(["python", "-m", "trainer", *map(shown, own), *varied])
+        return command_at(self.arguments, {axis.key for axis in self.sweep.axes}, point)
 
 
 def _arms_first(point: Point) -> list[str]:
@@ -104,10 +98,6 @@ def _arms_first(point: Point) -> list[str]:
 
 def _texts(point: Point) -> list[str]:
     return [text for key, text in point.items() if key != ARM]
-
-
-def _key(text: str) -> str:
-    return text.lstrip("+").partition("=")[0]
 
 
 @contextlib.contextmanager

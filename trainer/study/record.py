@@ -7,65 +7,21 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
-from trainer.checkpoint import write_text
 from trainer.errors import RunError
+from trainer.files import write_text
 from trainer.run import OUTPUTS
 from trainer.study.identity import digest, run_id, significant
+from trainer.study.manifest import MANIFEST, RESULT, Entry, Manifest, Outcome, read_outcome
 from trainer.study.plan import Plan, Planned, plain
 
 SWEEPS = OUTPUTS / "sweeps"
-MANIFEST = "study.json"
-RESULT = "result.json"
-DONE = ("finished", "pruned")
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """A run in the manifest. `folder` is relative to the study's; a run of another study is taken from there."""
-
-    id: str
-    slug: str
-    folder: str
-    point: dict[str, str]
-    texts: dict[str, str]
-    config: dict[str, Any] = field(repr=False)
-    trial: int = 0
-    stage: int = 1
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run's folder says: state is queued, running, finished, pruned, failed or interrupted."""
-
-    state: str = "queued"
-    reason: str | None = None
-    epochs: int = 0
-    starts: int = 0
-    seconds: float = 0.0
-    best_epoch: int = 0
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
-    validation_images: int | None = None
-
-    def value(self, metric: str) -> float | None:
-        """The metric of the best epoch, None unless the run came to its end."""
-        value: float | None = getattr(self, metric)
-        return value if self.state == "finished" else None
-
-
-def read_outcome(folder: Path) -> Outcome:
-    path = folder / RESULT
-    try:
-        return Outcome(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Outcome()
-    except (ValueError, TypeError):
-        raise RunError(f"{path} is damaged. Remove it: the run is then taken up from its last epoch") from None
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
@@ -90,17 +46,14 @@ class Study:
 
     def open(self) -> bool:
         """Reads the manifest that is there already; whether there was one."""
-        path = self.folder / MANIFEST
-        if not path.is_file():
+        if not (self.folder / MANIFEST).is_file():
             return False
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            self.entries = [Entry(**entry) for entry in manifest["runs"]]
-            self.stages, self.started = manifest["stages"], manifest["started"]
-        except (ValueError, TypeError, KeyError):
-            raise RunError(
-                f"{path} is damaged. Remove it and start again: finished runs are found by their id"
-            ) from None
+        known = Manifest.read(self.folder)
+        self.entries, self.stages, self.started = (
+            list(known.entries),
+            [dict(each) for each in known.stages],
+            known.started,
+        )
         return True
 
     def save(self) -> None:

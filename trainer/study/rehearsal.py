@@ -11,8 +11,9 @@ from trainer.config import RunConfig
 from trainer.console import duration, fail, progress, say
 from trainer.data.resident import load
 from trainer.errors import ConfigError, RunError
+from trainer.study.manifest import DONE
 from trainer.study.plan import Plan, Planned, plain
-from trainer.study.record import DONE, Study
+from trainer.study.record import Study
 from trainer.study.space import corners
 
 

@@ -1,6 +1,5 @@
 """What a finished study says about its best configuration, read from its folder."""
 
-import json
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.config import check_sweep
-from trainer.errors import ConfigError, RunError
-from trainer.study.record import DONE, MANIFEST, Entry, Outcome, read_outcome
-from trainer.study.space import ARM, arm_of, shown
+from trainer.errors import RunError
+from trainer.study.manifest import DONE, Entry, Manifest, Outcome, arms_of, command_at
+from trainer.study.space import arm_of
 
 
 @dataclass(frozen=True)
@@ -44,23 +42,11 @@ class Winner:
 
 def winner_of(folder: Path) -> Winner:
     """Raises ConfigError if this is no study, RunError if it is damaged, has not ended or no run of it finished."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise ConfigError(f"{folder}: is not the folder of a study, {path} does not exist")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        entries = [Entry(**entry) for entry in manifest["runs"]]
-        sweep = check_sweep(manifest["sweep"])
-        arguments, code, data = manifest["command"], manifest["code"], frozenset(manifest["data"].values())
-        axes = [text.partition("=")[0] for text in (*manifest["axes"], *manifest["replicates"])]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is damaged: {type(error).__name__}: {error}") from None
-    outcomes = {entry.id: read_outcome(folder / entry.folder) for entry in entries}
-    arms: dict[Any, list[Entry]] = {}
-    for entry in entries:
-        arms.setdefault((entry.stage, entry.trial, tuple(sorted(arm_of(entry.point).items()))), []).append(entry)
-    _refuse_unfinished(folder, arguments, outcomes, arms, 1 if sweep.method == "grid" else _points(sweep))
-    last = [each for (stage, *_), each in arms.items() if stage == sweep.stages]
+    study = Manifest.read(folder)
+    sweep, entries, arms = study.sweep, study.entries, arms_of(study.entries)
+    outcomes = {entry.id: study.outcome(entry) for entry in entries}
+    _refuse_unfinished(study, outcomes, arms, 1 if sweep.method == "grid" else _points(sweep))
+    last = [each for each in arms if each[0].stage == sweep.stages]
     scored = [(_values(each, outcomes, sweep.metric), each) for each in last]
     scored = [(values, each) for values, each in scored if values]
     if not scored:
@@ -71,15 +57,15 @@ def winner_of(folder: Path) -> Winner:
     return Winner(
         folder,
         arm_of(best[0].point),
-        _command(arguments, axes, arm_of(best[0].texts)),
+        command_at(study.command, study.varied, arm_of(best[0].texts)),
         best[0].config,
         statistics.median_high(best_epochs),
         best_epochs,
         sweep.metric,
         tuple(values),
         (len(arms), len(entries)),
-        code,
-        data,
+        study.code,
+        frozenset(study.data.values()),
     )
 
 
@@ -94,27 +80,15 @@ def _values(entries: Sequence[Entry], outcomes: Mapping[str, Outcome], metric: s
 
 
 def _refuse_unfinished(
-    folder: Path, arguments: Sequence[str], outcomes: Mapping[str, Outcome], arms: Mapping[Any, Any], points: int
+    study: Manifest, outcomes: Mapping[str, Outcome], arms: Sequence[Sequence[Entry]], points: int
 ) -> None:
     """A winner among some of the runs would be another one among all."""
     waiting = sum(outcome.state not in (*DONE, "failed") for outcome in outcomes.values())
-    last = max((stage for stage, *_ in arms), default=1)
-    missing = points - sum(stage == last for stage, *_ in arms)
+    last = max((each[0].stage for each in arms), default=1)
+    missing = points - sum(each[0].stage == last for each in arms)
     if waiting or missing > 0:
         what = (
             f"{waiting} of its {len(outcomes)} runs have not ended" if waiting else f"{missing} points were not tried"
         )
-        again = shlex.join(["python", "-m", "trainer", "-m", *arguments])
-        raise RunError(f"{folder} is not finished: {what}. Go on with: {again}")
-
-
-def _command(arguments: Sequence[str], axes: Sequence[str], texts: Mapping[str, str]) -> str:
-    """The command that trains this point alone, as a person types it."""
-    own = [text for text in arguments if not text.startswith("-")]
-    own = [text for text in own if (key := text.lstrip("+").partition("=")[0]) not in axes and not _of_study(key)]
-    varied = [word for key, text in texts.items() for word in (shown(text).split(" ") if key == ARM else [shown(text)])]
-    return shlex.join(["python", "-m", "trainer", *map(shown, own), *varied])
-
-
-def _of_study(key: str) -> bool:
-    return key.partition(".")[0] in ("sweep", "force", "hydra", "hydra/launcher")
+        again = shlex.join(["python", "-m", "trainer", "-m", *study.command])
+        raise RunError(f"{study.folder} is not finished: {what}. Go on with: {again}")

@@ -16,7 +16,8 @@ from trainer import console
 from trainer.config import check
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
-from trainer.study.record import DONE, Outcome, held, read_outcome, write_outcome
+from trainer.study.manifest import DONE, Outcome, curve, read_outcome
+from trainer.study.record import held, write_outcome
 from trainer.study.search import Pruning
 
 HEARTBEAT = ".heartbeat"
@@ -87,14 +88,6 @@ def _stopper(folder: Path, pruning: Pruning) -> Callable[[EpochReport], bool]:
         return report.validation_loss is not None and pruning.falls_behind(curve(folder, pruning.metric))
 
     return stop
-
-
-def curve(folder: Path, metric: str) -> dict[int, float]:
-    """The metric after each validated epoch, read from `metrics.jsonl`."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    rows = [json.loads(line) for line in lines if line.endswith("}")]
-    return {row["epoch"]: row[metric] for row in rows if row[metric] is not None}
 
 
 def _release_memory() -> None:

@@ -1,0 +1,158 @@
+"""What a study's folder holds: the manifest, what became of each run, the arms they make up. Imports no torch."""
+
+import json
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer.config import SweepConfig, check_sweep
+from trainer.errors import ConfigError, RunError
+from trainer.study.space import ARM, arm_of, shown
+
+MANIFEST = "study.json"
+RESULT = "result.json"
+DONE = ("finished", "pruned")
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A run in the manifest. `folder` is relative to the study's; a run of another study is taken from there."""
+
+    id: str
+    slug: str
+    folder: str
+    point: dict[str, str]
+    texts: dict[str, str]
+    config: dict[str, Any] = field(repr=False)
+    trial: int = 0
+    stage: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run's folder says: state is queued, running, finished, pruned, failed or interrupted."""
+
+    state: str = "queued"
+    reason: str | None = None
+    epochs: int = 0
+    starts: int = 0
+    seconds: float = 0.0
+    best_epoch: int = 0
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_images: int | None = None
+
+    def value(self, metric: str) -> float | None:
+        """The metric of the best epoch, None unless the run came to its end."""
+        value: float | None = getattr(self, metric)
+        return value if self.state == "finished" else None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A study as it was frozen. `axes` and `replicates` are described as they would be typed: "lr=0.1,0.01"."""
+
+    folder: Path
+    name: str
+    command: tuple[str, ...]
+    started: str
+    git: Mapping[str, Any] | None
+    code: str
+    data: Mapping[str, str]
+    sweep: SweepConfig
+    axes: tuple[str, ...]
+    replicates: tuple[str, ...]
+    stages: tuple[Mapping[str, Any], ...]
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Raises ConfigError if this is no study, RunError if it is damaged."""
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise ConfigError(f"{folder}: is not the folder of a study, {path} does not exist")
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                folder,
+                found["name"],
+                tuple(found["command"]),
+                found["started"],
+                found["git"],
+                found["code"],
+                dict(found["data"]),
+                check_sweep(found["sweep"]),
+                tuple(found["axes"]),
+                tuple(found["replicates"]),
+                tuple(found["stages"]),
+                tuple(Entry(**entry) for entry in found["runs"]),
+            )
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from None
+        except (ValueError, LookupError, TypeError, AttributeError, ConfigError):
+            raise RunError(
+                f"{path} is damaged, or of another version. Remove it and give the study's command again: finished"
+                " runs are found by their id"
+            ) from None
+
+    @property
+    def varied(self) -> list[str]:
+        """The keys of axes and replicates."""
+        return [text.partition("=")[0] for text in (*self.axes, *self.replicates)]
+
+    def path(self, entry: Entry) -> Path:
+        return self.folder / entry.folder
+
+    def outcome(self, entry: Entry) -> Outcome:
+        return read_outcome(self.path(entry))
+
+
+def read_outcome(folder: Path) -> Outcome:
+    path = folder / RESULT
+    try:
+        return Outcome(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Outcome()
+    except (ValueError, TypeError):
+        raise RunError(f"{path} is damaged. Remove it: the run is then taken up from its last epoch") from None
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The epochs of a run that is done or still running; a line that is just being written is left out."""
+    path = folder / METRICS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    try:
+        return [json.loads(line) for line in lines if line.endswith("}")]
+    except ValueError:
+        raise RunError(f"{path} is damaged") from None
+
+
+def curve(folder: Path, metric: str) -> dict[int, float]:
+    """The metric after each validated epoch."""
+    return {row["epoch"]: row[metric] for row in read_metrics(folder) if row[metric] is not None}
+
+
+def arms_of(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """The runs at each point without its replicates, point by point; of a search also stage by stage, try by try."""
+    arms: dict[Any, list[Entry]] = {}
+    for entry in entries:
+        arms.setdefault((entry.stage, entry.trial, *sorted(arm_of(entry.point).items())), []).append(entry)
+    return list(arms.values())
+
+
+def command_at(arguments: Sequence[str], varied: Collection[str], texts: Mapping[str, str]) -> str:
+    """The command that trains one point of a study alone, as a person types it.
+
+    `arguments` are the study's, `texts` the point's overrides, in place of what they say of the keys `varied`.
+    """
+    # Alone `dataset.folds` asks for a fold: the point is trained on the usual split.
+    left_out = {*varied, *(["dataset.folds"] if "dataset.fold" in varied else [])}
+    own = [text for text in arguments if not text.startswith("-") and _key(text) not in left_out]
+    own = [text for text in own if _key(text).split(".")[0] not in ("sweep", "force", "hydra", "hydra/launcher")]
+    words = [word for key, text in texts.items() for word in (shown(text).split(" ") if key == ARM else [shown(text)])]
+    return shlex.join(["python", "-m", "trainer", *map(shown, own), *words])
+
+
+def _key(text: str) -> str:
+    return text.lstrip("+").partition("=")[0]

@@ -1,0 +1,108 @@
+"""A study as its arms and their values: what the verdict is given. Imports no torch."""
+
+import difflib
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.errors import ConfigError
+from trainer.study.manifest import Entry, Manifest
+from trainer.study.space import ARM, REPLICATES, arm_of
+from trainer.study.verdict import Arm, Setting, Verdict, judge
+
+UNITS = {"seed": "seed", "split_seed": "split", "dataset.fold": "fold"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A study as its folder holds it. `states` counts the runs of (arm's name, state)."""
+
+    setting: Setting
+    arms: tuple[Arm, ...]
+    states: Mapping[tuple[str, str], int]
+
+
+def read(folder: Path) -> Reading:
+    """Raises as `Manifest.read` does."""
+    return reading_of(Manifest.read(folder))
+
+
+def reading_of(study: Manifest) -> Reading:
+    """Of several stages the last one counts: its runs are equally long."""
+    sweep, entries = study.sweep, last_stage(study)
+    names, outcomes = arm_names(entries), [study.outcome(entry) for entry in entries]
+    replicates = [key for key in study.varied if key in REPLICATES]
+    values: dict[str, dict[str, float]] = {name: {} for name in names}
+    for name, entry, outcome in zip(names, entries, outcomes, strict=True):
+        value = outcome.value(sweep.metric)
+        if value is not None and math.isfinite(value):
+            values[name][" ".join(entry.point[key] for key in replicates)] = value
+    setting = Setting(
+        metric=sweep.metric,
+        sign=sweep.sign,
+        unit="seed" if not replicates else UNITS[replicates[0]] if len(replicates) == 1 else "run",
+        paired=bool({*replicates} - {"seed"}),  # another split, another fold: other images to be scored on
+        images=min((each.validation_images for each in outcomes if each.validation_images), default=0),
+    )
+    states = Counter((name, outcome.state) for name, outcome in zip(names, outcomes, strict=True))
+    return Reading(setting, tuple(Arm(name, each) for name, each in values.items()), states)
+
+
+def last_stage(study: Manifest) -> list[Entry]:
+    stage = max((entry.stage for entry in study.entries), default=1)
+    return [entry for entry in study.entries if entry.stage == stage]
+
+
+def arm_names(entries: Sequence[Entry]) -> list[str]:
+    """Of each run: "batch" where one setting is varied and its values explain themselves, else "lr=0.1 init=zeros"."""
+    points = [arm_of(entry.point) for entry in entries]
+    words = all(len(point) == 1 and re.match(r"(?!(true|false|null)$)[a-z]", *point.values()) for point in points)
+    return [
+        " ".join(value if words or key == ARM else f"{key}={value}" for key, value in point.items()) or "the only point"
+        for point in points
+    ]
+
+
+def verdict_lines(folder: Path, baseline: str | None = None) -> list[str]:
+    """What a study's runs can tell, a sentence each. Raises ConfigError as `read` does, and for an unknown arm."""
+    return lines(read(folder), baseline)
+
+
+def lines(reading: Reading, baseline: str | None) -> list[str]:
+    return [*verdict(reading, baseline).lines(), *_missing(reading)]
+
+
+def verdict(reading: Reading, baseline: str | None = None) -> Verdict:
+    """Raises ConfigError if no arm of finished runs has the baseline's name."""
+    if baseline is None:
+        return judge(reading.arms, reading.setting)
+    by_name = {arm.name: arm for arm in reading.arms}
+    wanted = sorted(baseline.split())
+    found = next((name for name in by_name if sorted(name.split()) == wanted), None)
+    if found is None:
+        near = difflib.get_close_matches(baseline, list(by_name), n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"--baseline={baseline}: the study has no such arm.{hint} Accepted: {', '.join(by_name)}")
+    if not by_name[found].values:
+        raise ConfigError(f"--baseline={baseline}: none of its runs has finished")
+    return judge(reading.arms, reading.setting, found)
+
+
+def _missing(reading: Reading) -> list[str]:
+    """Runs that are left out; where they failed it flatters their arm."""
+    told = []
+    for arm in reading.arms:
+        states = {state: count for (name, state), count in reading.states.items() if name == arm.name}
+        asked, failed, pruned = sum(states.values()), states.get("failed", 0), states.get("pruned", 0)
+        left = asked - failed - pruned - states.get("finished", 0)
+        flattered = "; its mean is of those that went well" if arm.values else ""
+        kinds = {
+            f"failed{flattered}": failed,
+            "were stopped by sweep.pruner and are not compared": pruned,
+            "have not finished": left,
+        }
+        told += [f"{arm.name}: {count} of {asked} runs {what}" for what, count in kinds.items() if count]
+    return told
