@@ -37,7 +37,7 @@ def test_a_run_leaves_its_record(in_empty_folder):
     folder = in_empty_folder / "here"
     assert result.folder == Path("here")
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        ["best.pt", "config.yaml", "environment.json", "last.pt", "metrics.jsonl"]
+        ["best.json", "best.pt", "config.yaml", "environment.json", "last.pt", "metrics.jsonl"]
     )
     rows = metrics(folder)
     assert all(set(KEYS) <= set(row) for row in rows)

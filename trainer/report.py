@@ -1,57 +1,83 @@
-"""`python -m trainer.report STUDY`: the arms of a study, and what their runs can tell. Imports no torch."""
+"""`python -m trainer.report FOLDER`: a study or a run as a page, as Markdown and in the terminal. Imports no torch."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.commands import Parser, start
+from trainer.console import out, say
 from trainer.errors import ConfigError
-from trainer.study.reading import lines, read
+from trainer.pages import index, markdown, page
+from trainer.pages.content import Content, of_run, of_study
+from trainer.study.manifest import MANIFEST
 
 DESCRIPTION = """\
-Says which arm of a study is better, by how much, and whether its runs can tell.
+Says which arm of a study is better, by how much, and whether its runs can tell; and writes report.html into its folder:
+one file with the verdict, learning curves, a table to sort, what was searched, what differs. It needs no network.
+The same without the curves is in report.md. A single run has a report as well; a folder of many, such as outputs, gets
+an index page.
 
 An arm is named as in the table: by the value that is varied (none, batch), or in full ('optimizer=adam lr=0.01').
 Three runs an arm (seed=0,1,2) are the fewest that can tell anything; how many more would tell is said."""
 
 EPILOG = """\
 examples:
-  python -m trainer.report outputs/sweeps/STUDY
+  python -m trainer.report outputs/sweeps/STUDY --open
   python -m trainer.report outputs/sweeps/STUDY --baseline none
+  python -m trainer.report outputs/RUN
+  python -m trainer.report outputs
 
-exit code 0: done. 2: the folder or the arm's name is wrong."""
+exit code 0: done. 1: a file is damaged, or the page cannot be written. 2: the folder or the arm's name is wrong."""
 
 
-def show(folder: Path, baseline: str | None) -> None:
-    """Prints the table of arms, best first, and the sentences. Raises ConfigError before anything is printed."""
-    from rich.console import Console
+def show(content: Content) -> None:
+    """Prints the table of arms, best first, and the sentences."""
     from rich.table import Table
     from rich.text import Text
 
-    reading = read(folder)
-    told = lines(reading, baseline)
-    console, setting = Console(highlight=False, soft_wrap=True), reading.setting
-    form = ".2%" if setting.share else ".4f"
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("arm", overflow="fold")
-    for title in (f"{setting.metric.replace('_', ' ')} ± sd", f"{setting.unit}s"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for arm in sorted(reading.arms, key=lambda arm: (not arm.values, -setting.sign * arm.mean if arm.values else 0.0)):
-        spread = f" ± {arm.deviation:{form}}" if arm.deviation is not None else ""
-        value = f"{arm.mean:{form}}{spread}" if arm.values else "—"
-        table.add_row(Text(arm.name), value, str(len(arm.values)))
-    console.print(table)
-    for line in told:
-        console.print(Text(line))
+    for number, title in enumerate(page.titles(content)):
+        heading = "\n".join(textwrap.wrap(title, 14 if number == 1 else 10)) if number else title
+        table.add_column(heading, justify="right" if number else "left", overflow="fold", no_wrap=number > 0)
+    for row in page.texts(page.rows(content)):
+        table.add_row(*map(Text, row))
+    out.print(table, width=None if out.is_terminal else 160)
+    for line in (*content.verdict, *content.footnotes):
+        say(line)
+
+
+def count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = Parser("trainer.report", DESCRIPTION, EPILOG)
-    parser.add_argument("study", type=Path, nargs="?", metavar="STUDY", help="its folder, under outputs/sweeps")
+    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="of a study, of a run, or of many")
     parser.add_argument("--baseline", metavar="ARM", help="compare with this arm; default: with the best one")
+    parser.add_argument("--open", action="store_true", help="show the page in the browser")
     asked = parser.read(arguments)
-    if asked.study is None:
-        raise ConfigError("STUDY: no study is named. See python -m trainer.report --help")
-    show(asked.study, asked.baseline)
+    folder = asked.folder
+    if folder is None:
+        raise ConfigError("FOLDER: no study or run is named. See python -m trainer.report --help")
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: there is no such folder")
+    study, run = (folder / MANIFEST).is_file(), (folder / "config.yaml").is_file()
+    if asked.baseline and not study:
+        raise ConfigError(f"--baseline={asked.baseline}: {folder} is no study, it has no arms")
+    if study or run:
+        content = of_study(folder, asked.baseline) if study else of_run(folder)
+        show(content)
+        markdown.write(content)
+        path = page.write(content)
+    else:
+        path, studies, runs = index.write(folder)
+        say(f"{count(studies, 'study', 'studies')}, {count(runs, 'run', 'runs')} of no study")
+    say(f"Report: {path}", "bold")
+    if asked.open:
+        import webbrowser
+
+        if not webbrowser.open(path.resolve().as_uri()):
+            raise ConfigError(f"--open: no browser was found here. Open {path} yourself")
     return 0
 
 

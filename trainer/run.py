@@ -82,6 +82,7 @@ def train(
                 if report.improved or trainer.validation is None:  # without validation the last epoch is kept
                     best = trainer.evaluated.state_dict()
                     checkpoint.save(folder / "best.pt", {**portrait, "epoch": report.epoch, "model": best})
+                    _describe_best(trainer, training, folder)
                 checkpoint.save(folder / "last.pt", {**portrait, "trainer": trainer.state_dict()})
                 display.line(report)
                 mirror.log(report)
@@ -173,13 +174,29 @@ def _announce(config: RunConfig, device: torch.device) -> None:
 
 def _introduce(config: RunConfig, trainer: ClassificationTrainer, images: Images, folder: Path) -> None:
     channels, height, width = images.shape
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     say(
         f"{len(trainer.train.labels)} training and {_validation_images(trainer)} validation images"
-        f" {channels}×{height}×{width}, {len(images.classes)} classes; {parameters} parameters;"
+        f" {channels}×{height}×{width}, {len(images.classes)} classes; {_parameters(trainer)} parameters;"
         f" {len(trainer.train)} steps an epoch of up to {config.batch_size} images"
     )
     say(f"Folder: {folder}" + (f", going on after epoch {trainer.epoch}" if trainer.epoch else ""))
+
+
+def _describe_best(trainer: ClassificationTrainer, images: Images, folder: Path) -> None:
+    """`best.json`, for those who read no checkpoints: what the best network takes for what."""
+    text = json.dumps(
+        {
+            "epoch": trainer.epoch,
+            "parameters": _parameters(trainer),
+            "classes": list(images.classes),
+            "confusion": trainer.confusion.tolist(),
+        }
+    )
+    write_text(folder / "best.json", text + "\n")
+
+
+def _parameters(trainer: ClassificationTrainer) -> int:
+    return sum(parameter.numel() for parameter in trainer.model.parameters())
 
 
 def _conclude(trainer: ClassificationTrainer, folder: Path, seconds: float, further: bool) -> None:

@@ -96,6 +96,9 @@ class ClassificationTrainer:
         # Half-precision gradients vanish below 6e-8: scaled up before the backward pass, down again after it.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.epoch = 0  # epochs completed
+        # Of the last validation: [K, K] counts, a row for each true class and a column for each predicted one.
+        count = len(train.images.classes)
+        self.confusion = torch.zeros(count, count, dtype=torch.long, device=self.device)
 
     def train_loop(self) -> Iterator[EpochReport]:
         """One report an epoch, until `epochs` are done or early stopping has seen enough."""
@@ -152,18 +155,22 @@ class ClassificationTrainer:
 
     @torch.inference_mode()
     def do_validation(self) -> tuple[float, float]:
-        """(loss, accuracy) over all validation images, without augmentation, in evaluation mode."""
+        """(loss, accuracy) over all validation images, without augmentation, in evaluation mode.
+
+        `confusion` holds afterwards what was taken for what.
+        """
         assert self.validation is not None
         model = self.evaluated.eval()
         loss = torch.zeros((), device=self.device)
-        correct = torch.zeros((), device=self.device)
+        self.confusion.zero_()
+        classes, pairs = len(self.confusion), self.confusion.view(-1)
         for images, labels in self.validation.in_order():
             with self.autocast:
                 logits = model(images).float()
             loss += F.cross_entropy(logits, labels, reduction="sum")
-            correct += _correct(logits, labels)
+            pairs.index_add_(0, labels * classes + logits.argmax(1), torch.ones_like(labels))
         count = len(self.validation.labels)
-        return loss.item() / count, correct.item() / count
+        return loss.item() / count, self.confusion.trace().item() / count
 
     def _refuse_non_finite(self, losses: Tensor) -> None:
         bad = (~losses.isfinite()).nonzero()

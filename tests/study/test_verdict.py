@@ -289,14 +289,13 @@ def test_the_report_of_a_study(tmp_path, capsys):
     assert verdict_lines(study, "none") == sentences(*THREE, images=5000, baseline="none")
     assert main([str(study)]) == 0
     printed = capsys.readouterr().out.splitlines()
-    rows = [" ".join(line.split()) for line in printed[:4]]
-    assert rows == [
-        "arm validation accuracy ± sd seeds",
-        "batch 66.47% ± 0.45% 6",
-        "layer 65.15% ± 0.86% 6",
-        "none 64.75% ± 0.56% 6",
+    assert [" ".join(line.split()[:6]) for line in printed[2:5]] == [
+        "batch 66.47 ± 0.45 % 6",
+        "layer 65.15 ± 0.86 % 6",
+        "none 64.75 ± 0.56 % 6",
     ]
-    assert printed[4:] == sentences(*THREE, images=5000)
+    assert printed[5:-1] == sentences(*THREE, images=5000)
+    assert printed[-1] == f"Report: {study / 'report.html'}"
 
 
 def test_the_report_judges_by_the_studys_own_metric(tmp_path):
@@ -374,14 +373,13 @@ def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path):
         return done.returncode, done.stdout, done.stderr
 
     nowhere = tmp_path / "nowhere"
-    absent = f"trainer: {nowhere}: is not the folder of a study, {nowhere / 'study.json'} does not exist\n"
-    assert reported(str(nowhere)) == (2, "", absent)
+    assert reported(str(nowhere)) == (2, "", f"trainer: {nowhere}: there is no such folder\n")
     (tmp_path / "study.json").write_text("{")
     damaged = f"trainer: {tmp_path / 'study.json'} is damaged, or of another version. Remove it and give the study's"
     assert reported(str(tmp_path)) == (1, "", f"{damaged} command again: finished runs are found by their id\n")
     (tmp_path / "study.json").write_text("{}")
     assert reported(str(tmp_path))[2].startswith(damaged)
-    assert reported() == (2, "", "trainer: STUDY: no study is named. See python -m trainer.report --help\n")
+    assert reported() == (2, "", "trainer: FOLDER: no study or run is named. See python -m trainer.report --help\n")
     code, out, _ = reported("--help")
     assert code == 0 and "python -m trainer.report outputs/sweeps/STUDY --baseline none" in out
 

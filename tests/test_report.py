@@ -1,0 +1,225 @@
+"""Reports: what they say, and what the page does in a real browser."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from made import made_run, made_study
+
+from trainer.errors import ConfigError, RunError
+from trainer.pages import index, markdown, page
+from trainer.pages.content import of_run, of_study
+from trainer.pages.figures import curves, figures
+from trainer.report import main
+
+LRS = {"lr": ["0.001", "0.01", "0.1"]}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return made_study(tmp_path_factory.mktemp("study") / "made", LRS, seeds=(0, 1, 2, 3), epochs=10)
+
+
+def test_what_a_report_says_of_each_arm(study):
+    content = of_study(study)
+    best = content.arms[0]
+    assert [arm.name for arm in content.arms] == ["lr=0.1", "lr=0.01", "lr=0.001"]
+    last = [json.loads((study / f"run-{number}" / "result.json").read_text()) for number in range(8, 12)]
+    assert best.mean == pytest.approx(sum(each["validation_accuracy"] for each in last) / 4)
+    assert (best.parameters, best.best_epoch, best.seconds) == (55490, 10, 15.0)
+    rows = [json.loads(line) for line in (study / "run-8" / "metrics.jsonl").read_text().splitlines()]
+    goal = 0.95 * max(row["validation_accuracy"] for row in rows)
+    first = next(row["epoch"] for row in rows if row["validation_accuracy"] >= goal)
+    assert best.runs[0].epochs_to_near_best == first > 5
+    assert content.differences == {"lr": ["0.1", "0.01", "0.001"]}
+    assert content.verdict[0].startswith("lr=0.1 is better than lr=0.01 by ")
+    assert dict(content.facts)["Runs"] == "12 finished"
+
+
+def test_the_mean_is_of_finished_runs_and_ends_with_the_shortest(tmp_path):
+    content = of_study(made_study(tmp_path / "made", {"lr": ["0.1"]}, seeds=(0, 1, 2), failing=(2,)))
+    (arm,) = curves(content.arms)
+    assert arm["epochs"] == list(range(1, 11)) and [len(run["epoch"]) for run in arm["runs"]] == [10, 10, 3]
+    first, second = (run["validation_loss"] for run in arm["runs"][:2])
+    assert arm["mean"]["validation_loss"][4] == pytest.approx((first[4] + second[4]) / 2, rel=1e-4)
+    assert arm["deviation"]["validation_loss"][4] == pytest.approx(abs(first[4] - second[4]) / 2**0.5, rel=1e-3)
+    assert arm["runs"][0]["seconds"][:3] == [1.5, 3.0, 4.5]
+    assert page.rows(content)[0][2]["text"] == "2 (1 failed)"
+    assert content.verdict[-1] == "lr=0.1: 1 of 3 runs failed; its mean is of those that went well"
+
+
+def test_classes_are_summed_over_the_runs_of_an_arm(study):
+    found = figures(of_study(study))["classes"]
+    assert found["accuracy"] == [[0.8] * 3] * 3
+    assert found["confusion"] == [[32, 4, 4], [4, 32, 4], [4, 4, 32]]
+
+
+def test_a_search_says_what_mattered(tmp_path):
+    lrs = [f"{10**-place:.0e}" for place in range(5, 0, -1)]
+    folder = made_study(tmp_path / "made", {"lr": lrs, "dropout": ["0.5", "0.0"]}, method="tpe")
+    search = of_study(folder).search
+    assert [(axis["key"], axis["log"]) for axis in search["axes"]] == [("lr", True), ("dropout", False)]
+    assert len(search["values"]) == 10 and sum(search["importance"].values()) == pytest.approx(1)
+    grid = made_study(tmp_path / "grid", {"optimizer": ["sgd", "adam"]})
+    assert of_study(grid).search is None  # one setting: the table says it all
+
+
+def test_the_markdown_holds_the_verdict_and_the_table(study):
+    text = markdown.render(of_study(study))
+    content = of_study(study)
+    assert f"| lr=0.1 | {content.told(content.arms[0].mean, content.arms[0].deviation)} | 4 | 10 | " in text
+    assert "* lr=0.1 is better than lr=0.01 by " in text
+    assert "| lr=0.001 | 0.001 |" in text  # what differs
+    assert "\n* Commit: 0000000" not in text  # these runs recorded no environment
+
+
+def test_names_from_outside_stay_text(tmp_path):
+    hostile = "</script><script>document.title='taken'</script>"
+    folder = made_study(tmp_path / "made", {"optimizer": ["sgd", hostile]}, classes=(hostile, "<b>dog</b>"))
+    text = page.render(of_study(folder))
+    assert hostile not in text and hostile.lower() not in text.lower()
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1]
+    assert json.loads(data)["classes"]["names"] == [hostile, "<b>dog</b>"]
+    assert 'http-equiv="Content-Security-Policy" content="default-src \'none\'' in text
+    assert "//" not in text.partition("<script")[0].replace("</", "")  # nothing is fetched from elsewhere
+
+
+def test_two_hundred_runs_of_a_hundred_epochs_are_below_10_megabytes(tmp_path):
+    lrs = [f"{1e-5 * 1.05**number:.3g}" for number in range(200)]
+    content = of_study(made_study(tmp_path / "made", {"lr": lrs}, epochs=100, method="random"))
+    assert len(page.render(content).encode()) < 10e6
+    few = curves(content.arms * 6)  # 720 000 numbers: every second epoch, and the last
+    assert few[0]["runs"][0]["epoch"][:3] == [2, 4, 6] and few[0]["runs"][0]["epoch"][-1] == 100
+
+
+def test_a_run_has_a_report_too(tmp_path, capsys):
+    config = {"epochs": 4, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
+    made_run(tmp_path / "run", config, 1.0, random.Random(0), 4, ("a", "b"))
+    (tmp_path / "run" / "result.json").unlink()  # as of a run by itself
+    content = of_run(tmp_path / "run")
+    assert content.title == "mlp on digits with sgd" and content.arms[0].best_epoch == 4
+    assert content.verdict[0].startswith("The lowest validation loss, ")
+    assert main([str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "report.html").is_file() and (tmp_path / "run" / "report.md").is_file()
+    assert "One run tells nothing of what another seed would give" in capsys.readouterr().out
+
+
+def test_the_index_lists_what_is_there_and_names_what_is_not_readable(tmp_path, study):
+    shutil.copytree(study, tmp_path / "sweeps" / "one")
+    shutil.copytree(study, tmp_path / "sweeps" / "two")
+    shutil.copytree(study / "run-0", tmp_path / "lone")  # its config names no model
+    page.write(of_study(tmp_path / "sweeps" / "two"))
+    path, studies, runs = index.write(tmp_path)
+    text = path.read_text()
+    assert (studies, runs) == (2, 0)
+    assert '<a href="sweeps/two/report.html">two</a>' in text and 'href="sweeps/one' not in text
+    assert f"{tmp_path / 'lone' / 'config.yaml'} is damaged, or of another version" in text
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"empty: holds neither a study nor a run$"):
+        index.write(tmp_path / "empty")
+
+
+def test_mistakes_are_one_line(tmp_path, study):
+    with pytest.raises(ConfigError, match=r"^nowhere: there is no such folder$"):
+        main(["nowhere"])
+    with pytest.raises(ConfigError, match=r"has no arms$"):
+        main([str(tmp_path), "--baseline", "x"])
+    shutil.copytree(study, tmp_path / "torn")
+    (tmp_path / "torn" / "run-0" / "best.json").write_text("{")
+    with pytest.raises(RunError, match=r"best.json is damaged$"):
+        of_study(tmp_path / "torn")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real Chromium without a window; the network is cut off."""
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not binary or not driver:
+        pytest.skip("chromium and chromedriver are not installed")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader"):
+        options.add_argument(argument)
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    found.set_window_size(1200, 900)
+    yield found
+    found.quit()
+
+
+def opened(browser, path: Path):
+    browser.get(path.resolve().as_uri())
+    browser.execute_script("document.getElementById('curves').scrollIntoView()")
+    wait(browser, "return document.querySelectorAll('#loss .scatterlayer .trace').length > 0")
+
+
+def wait(browser, script):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, 60, 0.05).until(lambda driver: driver.execute_script(script))
+
+
+def count(browser, place):
+    return browser.execute_script(f"return document.querySelectorAll('#{place} .scatterlayer .trace').length")
+
+
+def severe(browser):
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def test_the_page_works_in_a_browser(study, browser):
+    opened(browser, page.write(of_study(study)))
+    assert count(browser, "loss") == 9  # of each of 3 arms the training's mean, the validation's and its band
+    toggle = "document.querySelector('#toggles [name={0}]').click()"
+    browser.execute_script(toggle.format("train"))
+    wait(browser, "return document.querySelectorAll('#loss .scatterlayer .trace').length === 6")
+    browser.execute_script(toggle.format("single"))
+    wait(browser, "return document.querySelectorAll('#loss .scatterlayer .trace').length === 18")  # and 12 runs
+    browser.execute_script("document.querySelector('#legend button').click()")
+    wait(browser, "return document.querySelectorAll('#loss .scatterlayer .trace').length === 12")
+    assert browser.execute_script("return document.querySelector('#legend button').ariaPressed") == "false"
+    browser.execute_script(toggle.format("log"))
+    assert browser.execute_script("return document.getElementById('loss').layout.yaxis.type") == "log"
+    over = "const s = document.querySelector('#toggles select'); s.value = 'seconds';"
+    browser.execute_script(over + "s.dispatchEvent(new Event('change', {bubbles: true}))")
+    assert browser.execute_script("return Math.max(...document.getElementById('loss').data.at(-1).x)") == 15
+    column = "return [...document.querySelectorAll('#arms tbody th')].map(cell => cell.textContent)"
+    assert browser.execute_script(column) == ["lr=0.1", "lr=0.01", "lr=0.001"]
+    browser.execute_script("document.querySelectorAll('#arms thead button')[1].click()")
+    assert browser.execute_script(column) == ["lr=0.001", "lr=0.01", "lr=0.1"]
+    browser.execute_script("document.getElementById('classes').scrollIntoView()")
+    wait(browser, "return document.querySelectorAll('#confusion .heatmaplayer image').length === 1")
+    assert severe(browser) == []
+
+
+def test_the_page_fits_a_phone_and_a_hostile_name_runs_nothing(tmp_path, browser):
+    hostile = "<img src=x onerror=\"document.title='taken'\">"
+    axes = {"lr": ["0.001", "0.1"], "optimizer": ["a" * 150, hostile], "dropout": ["0.0", "0.1", "0.5"]}
+    opened(browser, page.write(of_study(made_study(tmp_path / "made", axes, classes=(hostile, "dog")))))
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    for section in ("runs", "curves", "search", "classes", "differences"):
+        browser.execute_script(f"document.getElementById('{section}').scrollIntoView()")
+        wait(browser, f"return !sections.has('{section}') || drawn.has('{section}')")
+    wait(browser, "return document.querySelectorAll('#confusion .heatmaplayer image').length === 1")
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+    wait(browser, "return document.querySelectorAll('#parallel canvas').length > 0")
+    assert browser.title.startswith("lr=0.001,0.1; ") or browser.title == "made"
+    assert severe(browser) == []
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_report_is_read_without_torch(study):
+    code = "import sys; from trainer.report import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, study], check=False, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == f"Report: {study / 'report.html'}"

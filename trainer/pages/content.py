@@ -1,0 +1,277 @@
+"""What a report tells, read from the folder of a study or of one run: plain values, whatever shows them. No torch."""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.console import duration
+from trainer.errors import ConfigError, RunError
+from trainer.study.manifest import DONE, Entry, Manifest, Outcome, read_metrics, read_outcome
+from trainer.study.reading import arm_names, last_stage, lines, reading_of, verdict
+from trainer.study.space import REPLICATES
+
+BESIDE = ("seed", "split_seed", "data_dir", "output_dir", "resume", "wandb", "device")  # no part of what an arm is
+NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it lies on disk. `replicate` is what tells it from the others of its arm: "seed=0"."""
+
+    name: str
+    replicate: str
+    outcome: Outcome
+    epochs: list[dict[str, Any]]
+    config: Mapping[str, Any]
+    best: Mapping[str, Any]  # best.json: parameters, classes, confusion of the validation images
+    stamp: Mapping[str, Any]  # what it ran on, the last time it was started
+
+    @property
+    def seconds(self) -> float:
+        return sum(row["epoch_seconds"] for row in self.epochs)
+
+    @property
+    def epochs_to_near_best(self) -> int | None:
+        """The first epoch with 95 % of the run's best validation accuracy."""
+        reached = [(row["epoch"], row["validation_accuracy"]) for row in self.epochs if row["validation_accuracy"]]
+        goal = NEAR_BEST * max((accuracy for _, accuracy in reached), default=math.inf)
+        return next((epoch for epoch, accuracy in reached if accuracy >= goal), None)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """`values`: the metric of each finished run by its replicate."""
+
+    name: str
+    runs: tuple[Run, ...]
+    values: Mapping[str, float]
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.mean(self.values.values()) if self.values else None
+
+    @property
+    def deviation(self) -> float | None:
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
+
+    @property
+    def best_epoch(self) -> float | None:
+        return _median(run.outcome.best_epoch for run in self.runs if run.outcome.state in DONE)
+
+    @property
+    def epochs_to_near_best(self) -> float | None:
+        return _median(run.epochs_to_near_best for run in self.runs if run.outcome.state in DONE)
+
+    @property
+    def seconds(self) -> float | None:
+        return _median(run.seconds for run in self.runs if run.epochs)
+
+    @property
+    def parameters(self) -> int | None:
+        return next((run.best["parameters"] for run in self.runs if run.best), None)
+
+    def left_out(self) -> str:
+        """ "2 failed, 1 queued": runs without a value."""
+        states = [run.outcome.state for run in self.runs if run.outcome.state != "finished"]
+        return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a report says. Arms are ordered best first; `verdict` are sentences, the first ones about arms."""
+
+    kind: str  # study or run
+    title: str
+    folder: Path
+    facts: list[tuple[str, str]]
+    verdict: list[str]
+    footnotes: list[str]
+    metric: str
+    sign: int
+    unit: str
+    arms: list[Arm]
+    differences: dict[str, list[str]]  # setting → value in each arm
+    search: dict[str, Any] | None = None
+    environment: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def share(self) -> bool:
+        return self.metric.endswith("accuracy")
+
+    def told(self, value: float | None, deviation: float | None = None) -> str:
+        """A value of the metric as a person reads it: "98.20 % ± 0.31"."""
+        if value is None:
+            return "—"
+        spread = "" if deviation is None else f" ± {100 * deviation:.2f}" if self.share else f" ± {deviation:.4f}"
+        return f"{100 * value:.2f}{spread} %" if self.share else f"{value:.4f}{spread}"
+
+
+def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> Content:
+    """Without `search` it is left out what mattered in one.
+
+    Raises ConfigError if this is no study or has no such arm, RunError if it is damaged.
+    """
+    study = Manifest.read(folder)
+    reading = reading_of(study)
+    found = verdict(reading, baseline)
+    entries = last_stage(study)
+    arms: dict[str, list[Run]] = {}
+    for name, entry in zip(arm_names(entries), entries, strict=True):
+        arms.setdefault(name, []).append(_run(study.path(entry), _replicate(entry), entry.config))
+    values = {arm.name: arm.values for arm in reading.arms}
+    ranked = sorted(
+        (Arm(name, tuple(runs), values[name]) for name, runs in arms.items()),
+        key=lambda arm: (arm.mean is None, -study.sweep.sign * (arm.mean or 0.0)),
+    )
+    sentences = lines(reading, baseline)
+    footnotes = [line for line in (found.test, found.floor) if line]
+    return Content(
+        "study",
+        _title(study),
+        folder,
+        _facts(study, ranked),
+        [line for line in sentences if line not in footnotes],
+        footnotes,
+        study.sweep.metric,
+        study.sweep.sign,
+        reading.setting.unit,
+        ranked,
+        _differences(ranked),
+        _search(study, ranked, entries) if search else None,
+        _environment(ranked, study),
+    )
+
+
+def of_run(folder: Path) -> Content:
+    """Raises ConfigError if this is no run, RunError if it is damaged."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{folder}: is not the folder of a run, {path} does not exist")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        what = f"{config['model']['name']} on {config['dataset']['name']} with {config['optimizer']['name']}"
+    except (yaml.YAMLError, TypeError, LookupError, UnicodeDecodeError):
+        raise RunError(f"{path} is damaged, or of another version") from None
+    run = _run(folder, "", config)
+    validated = [row for row in run.epochs if row["validation_accuracy"] is not None]
+    best = min(validated, key=lambda row: row["validation_loss"] or math.inf, default=None)
+    values = {"": best["validation_accuracy"]} if best else {}
+    arm = Arm(folder.name, (run,), values)
+    said = ["This run has not been validated yet."]
+    if best:
+        accuracy, epoch = best["validation_accuracy"], best["epoch"]
+        said = [
+            f"The lowest validation loss, {best['validation_loss']:.4f}, was in epoch {epoch} of {len(run.epochs)}:"
+            f" {accuracy:.2%} of the validation images were right.",
+            "One run tells nothing of what another seed would give: repeat it with -m seed=0,1,2.",
+        ]
+    facts = [("Epochs", f"{len(run.epochs)} of {config['epochs']}"), ("Trained for", duration(run.seconds))]
+    return Content(
+        "run", what, folder, facts, said, [], "validation_accuracy", 1, "run", [arm], {}, None, _environment([arm])
+    )
+
+
+def _run(folder: Path, replicate: str, config: Mapping[str, Any]) -> Run:
+    rows = read_metrics(folder)
+    outcome = read_outcome(folder)
+    if outcome.state == "queued" and rows:  # a run by itself has no outcome but its metrics
+        validated = [row for row in rows if row["validation_loss"] is not None]
+        best = min(validated, key=lambda row: row["validation_loss"], default=rows[-1])
+        outcome = Outcome("finished", epochs=len(rows), best_epoch=best["epoch"])
+    stamps = _json(folder / "environment.json", [])
+    return Run(
+        folder.name, replicate, outcome, rows, config, _json(folder / "best.json", {}), stamps[-1] if stamps else {}
+    )
+
+
+def _replicate(entry: Entry) -> str:
+    return " ".join(f"{key}={value}" for key, value in entry.point.items() if key in REPLICATES)
+
+
+def _title(study: Manifest) -> str:
+    """What is compared, or the study's name where that is long."""
+    axes = "; ".join(study.axes)
+    return axes if axes and len(axes) <= 80 and not axes.startswith("arm=") else study.name
+
+
+def _facts(study: Manifest, arms: Sequence[Arm]) -> list[tuple[str, str]]:
+    states = [run.outcome.state for arm in arms for run in arm.runs]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
+    runs = [run for arm in arms for run in arm.runs]
+    images = next((run.outcome.validation_images for run in runs if run.outcome.validation_images), 0)
+    first = runs[0].config if runs else {}
+    dataset = first.get("dataset", {}).get("name", "?")
+    varied = "; ".join((*study.axes, *study.replicates)) or "nothing"
+    return [
+        ("Compared", varied),
+        ("Runs", counts),
+        ("Data", f"{dataset}, {images} validation images" if images else dataset),
+        ("Started", study.started.replace("T", " ")[:16] + " UTC"),
+        ("Training", duration(sum(run.seconds for arm in arms for run in arm.runs)) + " in all"),
+        ("Command", " ".join(["python -m trainer -m", *study.command])),
+        *([("Stages", "; ".join(str(stage["text"]) for stage in study.stages))] if study.stages else []),
+    ]
+
+
+def _differences(arms: Sequence[Arm]) -> dict[str, list[str]]:
+    """The settings in which the arms differ, with the value in each."""
+    flat = [dict(_flat(arm.runs[0].config)) for arm in arms]
+    keys = dict.fromkeys(key for each in flat for key in each)
+    rows = {key: [str(each.get(key, "—")) for each in flat] for key in keys if key.split(".")[0] not in BESIDE}
+    return {key: row for key, row in rows.items() if len(set(row)) > 1 and key != "dataset.fold"}
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _search(study: Manifest, arms: Sequence[Arm], entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """Of a search, or a grid over several settings: each point's place on the axes, and what mattered."""
+    from trainer.pages.search import described
+
+    if study.sweep.method == "grid" and len(study.axes) < 2:
+        return None
+    points = {name: entry.point for name, entry in zip(arm_names(entries), entries, strict=True)}
+    tried = [(points[arm.name], arm.mean) for arm in arms if arm.mean is not None]
+    return described(tried, [text.partition("=")[0] for text in study.axes], study.sweep.sign)
+
+
+def _environment(arms: Sequence[Arm], study: Manifest | None = None) -> list[tuple[str, str]]:
+    """What the first run ran on; versions that differ between runs are told."""
+    stamps: list[Mapping[str, Any]] = [run.stamp for arm in arms for run in arm.runs if run.stamp]
+    if not stamps:
+        return []
+    first = stamps[0]
+    git = study.git if study else first.get("git")
+    rows = [("trainer", str(first["trainer"])), ("Python", str(first["python"])), ("Platform", str(first["platform"]))]
+    for name in first["packages"]:
+        versions = dict.fromkeys(str(stamp["packages"].get(name)) for stamp in stamps)
+        rows.append((name, ", ".join(versions)))
+    threads = [f"{stamp['threads']} thread{'s' if stamp['threads'] > 1 else ''}" for stamp in stamps]
+    devices = dict.fromkeys(f"{stamp['device']}, {told}" for stamp, told in zip(stamps, threads, strict=True))
+    rows.append(("Device", "; ".join(devices)))
+    if git:
+        rows.append(("Commit", git["commit"] + (", with changes that are not committed" if git["dirty"] else "")))
+    return rows
+
+
+def _json(path: Path, absent: Any) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else absent
+    except ValueError:
+        raise RunError(f"{path} is damaged") from None
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
