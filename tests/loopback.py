@@ -38,7 +38,11 @@ class Handler(BaseHTTPRequestHandler):
         if "viewer" in text:
             viewer = {"id": "1", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}
             return {"viewer": viewer, "serverInfo": {"cliVersionInfo": {}, "features": []}}
-        return {}
+        if "createArtifact" in text:
+            self.server.artifacts.append(given["input"]["artifactCollectionName"])
+            sequence = {"id": "1", "latestArtifact": {"id": "1", "versionIndex": 0}}
+            return {"createArtifact": {"artifact": {"id": "1", "state": "COMMITTED", "artifactSequence": sequence}}}
+        return {"project": None}  # of types of artifacts it knows none
 
     def bucket(self, given):
         run = self.server.runs.setdefault(given["name"], {"history": [], "exit": None})
@@ -67,9 +71,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def wandb_server():
-    """(address, runs): what each run, by its id, has sent so far."""
+    """(address, runs, artifacts): what each run, by its id, has sent so far, and the names of artifacts."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.runs = {}
+        server.runs, server.artifacts = {}, []
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", server.runs
+        yield f"http://127.0.0.1:{server.server_port}", server.runs, server.artifacts
         server.shutdown()

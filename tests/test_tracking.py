@@ -87,7 +87,7 @@ def test_online_without_a_server_goes_offline_with_one_warning(in_empty_folder):
 
 
 def test_online_everything_arrives_at_the_server(in_empty_folder):
-    with wandb_server() as (address, runs):
+    with wandb_server() as (address, runs, artifacts):
         done = program(
             "dataset=digits",
             "epochs=3",
@@ -108,5 +108,22 @@ def test_online_everything_arrives_at_the_server(in_empty_folder):
     assert (run["project"], run["groupName"], run["displayName"], run["tags"]) == ("p", "g", "run", ["one", "two"])
     assert json.loads(run["config"])["optimizer"]["value"]["betas"] == [0.9, 0.999]
     assert run["exit"] == 0
+    assert artifacts == [f"run-{name}-samples", f"run-{name}-confusion"]
     told = [row["validation_accuracy"] for row in run["history"] if "validation_accuracy" in row]
     assert told == [row["validation_accuracy"] for row in metrics(in_empty_folder / "run")]
+
+
+def test_samples_confusion_and_the_best_checkpoint_are_in_the_offline_run():
+    result = quick(OFFLINE, "output_dir=run", "wandb.artifact=true")
+    (folder,) = (result.folder / "wandb").glob("offline-run-*/files/media/table")
+    tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    counts = {(true, predicted): count for true, predicted, count in tables["confusion"]["data"]}
+    best = json.loads((result.folder / "best.json").read_text())
+    assert len(counts) == 100 and counts["3", "3"] == best["confusion"][3][3]
+    right = sum(count for (true, predicted), count in counts.items() if true == predicted)
+    assert right == round(result.best_validation_accuracy * result.validation_images)
+    assert len(tables["samples"]["data"]) == 16 and 0.1 <= tables["samples"]["data"][0][3] <= 1
+    staged = [path for path in (result.folder / "wandb" / "artifacts").rglob("*") if path.is_file()]
+    assert sum(path.read_bytes().startswith(b"\x89PNG") for path in staged) == 16  # and not in the person's home
+    (written,) = (result.folder / "wandb").glob("offline-run-*/*.wandb")
+    assert b"-best" in written.read_bytes()  # the artifact's name

@@ -26,6 +26,7 @@ class WandbConfig(BaseModel):
     name: Text | None
     tags: tuple[Text, ...]
     notes: Text | None
+    artifact: Switch
 
 
 class SweepConfig(BaseModel):

@@ -27,7 +27,8 @@ from trainer.environment import stamp
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
 from trainer.files import write_text
-from trainer.tracking import MetricsFile, wandb_mirror
+from trainer.samples import samples
+from trainer.tracking import MetricsFile, WandbMirror, wandb_mirror
 from trainer.training import ClassificationTrainer
 
 OUTPUTS = Path("outputs")
@@ -90,6 +91,7 @@ def train(
                 if stopped or report.epoch == goal:
                     break
             mirror.summarize(_summary(trainer))
+            _portray(mirror, trainer, folder, config.wandb.artifact)
     except KeyboardInterrupt:
         further = "" if until else f". To go on: {_again(folder)}"
         say(f"Stopped. Saved: {_saved(folder)} of {goal} epochs{further}", "yellow")
@@ -197,6 +199,15 @@ def _describe_best(trainer: ClassificationTrainer, images: Images, folder: Path)
 
 def _parameters(trainer: ClassificationTrainer) -> int:
     return sum(parameter.numel() for parameter in trainer.model.parameters())
+
+
+def _portray(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Path, artifact: bool) -> None:
+    shown = samples(trainer, folder) if mirror.listening else []
+    if shown:
+        best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+        mirror.portray(shown, best["confusion"], best["classes"])
+    if artifact and mirror.listening:
+        mirror.keep(folder / "best.pt")
 
 
 def _conclude(trainer: ClassificationTrainer, folder: Path, seconds: float, further: bool) -> None:

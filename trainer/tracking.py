@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,8 +17,11 @@ from trainer.console import warn
 from trainer.epoch import EpochReport
 from trainer.errors import RunError
 from trainer.files import write_text
+from trainer.samples import Sample
 
 METRICS = "metrics.jsonl"
+PATIENCE_SECONDS = 10
+STAGING = "WANDB_DATA_DIR"
 
 
 class MetricsFile:
@@ -49,19 +54,70 @@ class MetricsFile:
 
 
 class WandbMirror:
-    """One W&B run, or under `wandb.mode=disabled` none."""
+    """One W&B run, or under `wandb.mode=disabled` none. What goes wrong there is a warning and changes nothing here."""
 
     def __init__(self, run: Any) -> None:
         self.run = run
+        self.listening = run is not None
 
     def log(self, report: EpochReport) -> None:
-        if self.run:
-            values = {key: value for key, value in asdict(report).items() if value is not None}
-            self.run.log(values, step=report.epoch)
+        values = {key: value for key, value in asdict(report).items() if value is not None}
+        self._tell(lambda run: run.log(values, step=report.epoch))
 
     def summarize(self, values: dict[str, Any]) -> None:
-        if self.run:
-            self.run.summary.update(values)
+        self._tell(lambda run: run.summary.update(values))
+
+    def portray(self, shown: Sequence[Sample], confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
+        """Tables of sample predictions and of the confusion matrix, at the last epoch's step."""
+
+        def tell(run: Any) -> None:
+            import wandb
+
+            pictures = [(wandb.Image(_picture(each)), each.true, each.predicted, each.probability) for each in shown]
+            counts = [
+                (true, predicted, count)
+                for true, row in zip(classes, confusion, strict=True)
+                for predicted, count in zip(classes, row, strict=True)
+            ]
+            tables = {
+                "samples": wandb.Table(columns=["image", "true", "predicted", "probability"], data=pictures),
+                "confusion": wandb.Table(columns=["true", "predicted", "images"], data=counts),
+            }
+            run.log(tables, step=run.step)
+
+        self._tell(tell)
+
+    def keep(self, path: Path) -> None:
+        """The file as an artifact of the run."""
+
+        def tell(run: Any) -> None:
+            import wandb
+
+            artifact = wandb.Artifact(f"{run.id}-{path.stem}", type="model")
+            artifact.add_file(str(path), skip_cache=True)  # it would be copied into the person's home
+            run.log_artifact(artifact)
+
+        self._tell(tell)
+
+    def _tell(self, what: Callable[[Any], None]) -> None:
+        """Waits for `PATIENCE_SECONDS` at most: a table asks the server, and a dead one is asked for hours."""
+        if not self.listening:
+            return
+        failure: list[str] = []
+
+        def attempt() -> None:
+            try:
+                what(self.run)
+            except Exception as error:
+                failure.append(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+
+        thread = threading.Thread(target=attempt, daemon=True)
+        thread.start()
+        thread.join(PATIENCE_SECONDS)
+        if thread.is_alive() or failure:
+            self.listening = False
+            reason = failure[0] if failure else f"no answer for {PATIENCE_SECONDS} seconds"
+            warn(f"W&B gets no more of this run: {reason}. The run's own folder has everything")
 
 
 @contextmanager
@@ -70,11 +126,37 @@ def wandb_mirror(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id
     run = None if config.mode == "disabled" else _start(config, tree, folder, run_id)
     exit_code = 1
     try:
-        yield WandbMirror(run)
+        with _staged_in(folder):
+            yield WandbMirror(run)
         exit_code = 0
     finally:
         if run:
-            run.finish(exit_code=exit_code)
+            _finish(run, exit_code)
+
+
+def _finish(run: Any, exit_code: int) -> None:
+    try:
+        run.finish(exit_code=exit_code)
+    except Exception as error:  # its service may have died: the run is recorded all the same
+        warn(f"W&B did not finish: {type(error).__name__}. Upload the run later: wandb sync {Path(run.dir).parent}")
+
+
+@contextmanager
+def _staged_in(folder: Path) -> Iterator[None]:
+    """Tables and artifacts wait for their upload in the run's own folder, not in the person's home."""
+    given = os.environ.get(STAGING)
+    os.environ.setdefault(STAGING, str(folder.resolve() / "wandb"))
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[STAGING]
+
+
+def _picture(sample: Sample) -> Any:
+    """[H, W, C] as W&B takes pictures, or [H, W] of one channel."""
+    pixels = sample.pixels.permute(1, 2, 0).numpy()
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 
 def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> Any:

@@ -1,0 +1,40 @@
+"""A few validation images and what the best network takes them for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainer import checkpoint
+from trainer.training import ClassificationTrainer
+
+COUNT = 16
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`pixels` [C, H, W] uint8."""
+
+    pixels: Tensor
+    true: str
+    predicted: str
+    probability: float
+
+
+@torch.inference_mode()
+def samples(trainer: ClassificationTrainer, folder: Path, count: int = COUNT) -> list[Sample]:
+    """The same images for every run with the same split. The network is left with the weights of `best.pt`."""
+    if trainer.validation is None or trainer.early_stopping.best_epoch == 0:
+        return []
+    network = trainer.evaluated.eval()
+    network.load_state_dict(checkpoint.load(folder / "best.pt")["model"])
+    images, labels = next(trainer.validation.in_order())
+    classes = trainer.validation.images.classes
+    probabilities, predicted = network(images[:count]).float().softmax(1).max(1)
+    return [
+        Sample(pixels.cpu(), classes[true], classes[found], probability)
+        for pixels, true, found, probability in zip(
+            images[:count], labels.tolist(), predicted.tolist(), probabilities.tolist(), strict=False
+        )
+    ]
