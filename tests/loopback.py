@@ -42,6 +42,15 @@ class Handler(BaseHTTPRequestHandler):
             self.server.artifacts.append(given["input"]["artifactCollectionName"])
             sequence = {"id": "1", "latestArtifact": {"id": "1", "versionIndex": 0}}
             return {"createArtifact": {"artifact": {"id": "1", "state": "COMMITTED", "artifactSequence": sequence}}}
+        if "ProjectInternalId" in text:
+            return {"project": {"internalId": "UHJvamVjdEludGVybmFsSWQ6MQ=="}}
+        if "upsertView" in text:
+            self.server.views.append(given)
+            project = {"id": "1", "name": given["projectName"], "entityName": given["entityName"]}
+            kept = {key: given[key] for key in ("name", "displayName", "description", "spec", "type")}
+            return {"upsertView": {"view": {**kept, "id": "VmlldzoxMjM=", "project": project}, "inserted": True}}
+        if "projects" in text.lower():
+            return {"models": {"edges": [], "pageInfo": {"endCursor": None, "hasNextPage": False}}}
         return {"project": None}  # of types of artifacts it knows none
 
     def bucket(self, given):
@@ -71,9 +80,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def wandb_server():
-    """(address, runs, artifacts): what each run, by its id, has sent so far, and the names of artifacts."""
+    """(address, server): `runs` holds what each run, by its id, has sent; `artifacts` names; `views` reports."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.runs, server.artifacts = {}, []
+        server.runs, server.artifacts, server.views = {}, [], []
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", server.runs, server.artifacts
+        yield f"http://127.0.0.1:{server.server_port}", server
         server.shutdown()

@@ -1,6 +1,7 @@
 """Reports: what they say, and what the page does in a real browser."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from loopback import wandb_server
 from made import made_run, made_study
 
 from trainer.errors import ConfigError, RunError
@@ -223,3 +225,28 @@ def test_a_report_is_read_without_torch(study):
     done = subprocess.run([sys.executable, "-c", code, study], check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == f"Report: {study / 'report.html'}"
+
+
+def test_a_study_becomes_a_report_in_wandb(tmp_path):
+    pytest.importorskip("wandb_workspaces")
+    folder = made_study(tmp_path / "made", LRS, seeds=(0, 1, 2))
+    manifest = json.loads((folder / "study.json").read_text())
+    for entry in manifest["runs"]:
+        entry["config"]["wandb"] = {"mode": "offline", "project": "lecture", "entity": None}
+    (folder / "study.json").write_text(json.dumps(manifest))
+    with wandb_server() as (address, server):
+        environment = {"WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
+        command = [sys.executable, "-m", "trainer.report", str(folder), "--wandb"]
+        done = subprocess.run(
+            command, check=False, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment}
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"W&B report: {address}/me/lecture/reports/" in done.stdout
+    (view,) = server.views
+    assert (view["projectName"], view["displayName"]) == ("lecture", "lr=0.001,0.01,0.1")
+    assert "lr=0.1 is better than lr=0.01 by" in view["spec"] and '"value":"made"' in view["spec"].replace(" ", "")
+
+
+def test_wandb_is_asked_for_a_report_in_vain(tmp_path, study):
+    with pytest.raises(ConfigError, match=r"^--wandb: .* is no study; a run by itself is in W&B as it is$"):
+        main([str(study / "run-0"), "--wandb"])

@@ -87,7 +87,7 @@ def test_online_without_a_server_goes_offline_with_one_warning(in_empty_folder):
 
 
 def test_online_everything_arrives_at_the_server(in_empty_folder):
-    with wandb_server() as (address, runs, artifacts):
+    with wandb_server() as (address, server):
         done = program(
             "dataset=digits",
             "epochs=3",
@@ -102,13 +102,13 @@ def test_online_everything_arrives_at_the_server(in_empty_folder):
             HOME=str(in_empty_folder),
         )
     assert (done.returncode, done.stderr) == (0, "")
-    ((name, run),) = runs.items()
+    ((name, run),) = server.runs.items()
     (stamp,) = json.loads((in_empty_folder / "run" / "environment.json").read_text())
     assert name == stamp["run_id"]
     assert (run["project"], run["groupName"], run["displayName"], run["tags"]) == ("p", "g", "run", ["one", "two"])
     assert json.loads(run["config"])["optimizer"]["value"]["betas"] == [0.9, 0.999]
     assert run["exit"] == 0
-    assert artifacts == [f"run-{name}-samples", f"run-{name}-confusion"]
+    assert server.artifacts == [f"run-{name}-samples", f"run-{name}-confusion"]
     told = [row["validation_accuracy"] for row in run["history"] if "validation_accuracy" in row]
     assert told == [row["validation_accuracy"] for row in metrics(in_empty_folder / "run")]
 

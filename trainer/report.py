@@ -50,10 +50,21 @@ def count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
+def _tell_of_wandb(content: Content, publish: bool) -> None:
+    if publish:
+        from trainer.pages.workspace import publish as create
+
+        say(f"W&B report: {create(content)}")
+    elif any((run.folder / "wandb").is_dir() for arm in content.arms for run in arm.runs):
+        runs = "wandb" if content.kind == "run" else "{.,*}/wandb"
+        say(f"To upload what W&B has offline: wandb sync {content.folder}/{runs}/offline-run-*")
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = Parser("trainer.report", DESCRIPTION, EPILOG)
     parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="of a study, of a run, or of many")
     parser.add_argument("--baseline", metavar="ARM", help="compare with this arm; default: with the best one")
+    parser.add_argument("--wandb", action="store_true", help="create the study's report in W&B, too")
     parser.add_argument("--open", action="store_true", help="show the page in the browser")
     asked = parser.read(arguments)
     folder = asked.folder
@@ -62,6 +73,8 @@ def main(arguments: Sequence[str]) -> int:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such folder")
     study, run = (folder / MANIFEST).is_file(), (folder / "config.yaml").is_file()
+    if asked.wandb and not study:
+        raise ConfigError(f"--wandb: {folder} is no study; a run by itself is in W&B as it is")
     if asked.baseline and not study:
         raise ConfigError(f"--baseline={asked.baseline}: {folder} is no study, it has no arms")
     if study or run:
@@ -69,6 +82,7 @@ def main(arguments: Sequence[str]) -> int:
         show(content)
         markdown.write(content)
         path = page.write(content)
+        _tell_of_wandb(content, asked.wandb)
     else:
         path, studies, runs = index.write(folder)
         say(f"{count(studies, 'study', 'studies')}, {count(runs, 'run', 'runs')} of no study")

@@ -87,6 +87,14 @@ class WandbMirror:
 
         self._tell(tell)
 
+    def tabulate(self, name: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        def tell(run: Any) -> None:
+            import wandb
+
+            run.log({name: wandb.Table(columns=list(titles), data=[list(row) for row in rows])})
+
+        self._tell(tell)
+
     def keep(self, path: Path) -> None:
         """The file as an artifact of the run."""
 
@@ -179,7 +187,7 @@ def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
         settings=settings,
     )
     if config.mode == "online":
-        reason = _why_not_online(wandb)
+        reason = why_not_online()
         if reason is None:
             try:
                 return wandb.init(mode="online", **arguments)
@@ -189,8 +197,10 @@ def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
     return wandb.init(mode="offline", **arguments)
 
 
-def _why_not_online(wandb: Any) -> str | None:
+def why_not_online() -> str | None:
     """A reason that can be known at once: waiting for wandb to find it out takes a minute and a half."""
+    import wandb
+
     settings = wandb.setup(wandb.Settings(silent=True)).settings
     if not wandb.login(verify=False, prompt=False):
         return "no API key is configured (wandb login)"
@@ -201,3 +211,10 @@ def _why_not_online(wandb: Any) -> str | None:
     except OSError as error:
         return f"{address.netloc} cannot be reached ({error.strerror or error})"
     return None
+
+
+def default_entity() -> str:
+    """The account that runs belong to where none is named; asks the server."""
+    import wandb
+
+    return wandb.Api(timeout=15).default_entity or ""

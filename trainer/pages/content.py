@@ -24,7 +24,7 @@ NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches 
 class Run:
     """A run as it lies on disk. `replicate` is what tells it from the others of its arm: "seed=0"."""
 
-    name: str
+    folder: Path
     replicate: str
     outcome: Outcome
     epochs: list[dict[str, Any]]
@@ -185,9 +185,7 @@ def _run(folder: Path, replicate: str, config: Mapping[str, Any]) -> Run:
         best = min(validated, key=lambda row: row["validation_loss"], default=rows[-1])
         outcome = Outcome("finished", epochs=len(rows), best_epoch=best["epoch"])
     stamps = _json(folder / "environment.json", [])
-    return Run(
-        folder.name, replicate, outcome, rows, config, _json(folder / "best.json", {}), stamps[-1] if stamps else {}
-    )
+    return Run(folder, replicate, outcome, rows, config, _json(folder / "best.json", {}), stamps[-1] if stamps else {})
 
 
 def _replicate(entry: Entry) -> str:

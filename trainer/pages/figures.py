@@ -54,7 +54,7 @@ def _curves_of(arm: Arm, every: int) -> dict[str, Any]:
         "epochs": columns[0]["epoch"][:shared] if columns else [],
         "mean": mean,
         "deviation": deviation,
-        "runs": [{"name": run.replicate or run.name, **each} for run, each in runs],
+        "runs": [{"name": run.replicate or run.folder.name, **each} for run, each in runs],
     }
 
 

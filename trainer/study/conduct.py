@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 
+from trainer.config import WandbConfig
 from trainer.console import say, waiting, warn
 from trainer.errors import ConfigError
 from trainer.study.board import Board, closing
@@ -33,13 +34,17 @@ def conduct(plan: Plan) -> int:
     with held(study.folder):
         _begin(plan, study, fingerprints)
         board = Board(study, plan)
+        ended = sum(study.outcome(entry).state in DONE for entry in study.entries)
         try:
             with board:
                 _train(plan, study, fingerprints, Launch(plan, study, board.seen), board)
         except KeyboardInterrupt:
             say(f"Stopped: {board.ended} of {board.total} runs ended. The same command goes on from here", "yellow")
             raise
-        return closing(plan, study)
+        exit_code = closing(plan, study)
+        if board.ended > ended:
+            _tell_wandb(study)
+        return exit_code
 
 
 def _compare_fairly(plan: Plan) -> None:
@@ -159,6 +164,20 @@ def _next_stage(
         study.save()
     say(text, "bold")
     return narrow
+
+
+def _tell_wandb(study: Study) -> None:
+    """The verdict, as the notes of a run named so in the study's group, with the table of arms."""
+    from trainer.pages.content import of_study
+    from trainer.pages.page import rows, texts, titles
+    from trainer.tracking import wandb_mirror
+
+    content = of_study(study.folder, search=False)
+    given = WandbConfig(**study.entries[0].config["wandb"])
+    notes = "\n".join([*content.verdict, *content.footnotes])
+    about = given.model_copy(update={"name": "verdict", "notes": notes, "tags": (*given.tags, "verdict")})
+    with wandb_mirror(about, {}, study.folder, study.id) as mirror:
+        mirror.tabulate("arms", titles(content), texts(rows(content)))
 
 
 def _job(plan: Plan, study: Study, entry: Entry, threads: int | None) -> dict[str, object]:

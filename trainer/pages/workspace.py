@@ -1,0 +1,54 @@
+"""A study as a W&B report: the verdict in words, the curves of its group, the table of arms. Needs an account."""
+
+import contextlib
+import io
+from typing import Any
+
+from trainer.errors import ConfigError, RunError
+from trainer.pages.content import Content
+from trainer.pages.page import rows, texts, titles
+from trainer.tracking import default_entity, why_not_online
+
+PANELS = ("validation_accuracy", "validation_loss", "train_accuracy", "train_loss", "lr")
+
+
+def publish(content: Content) -> str:
+    """Creates the report in the project of the study's runs; its address.
+
+    Raises ConfigError where the package is missing, RunError without an API key or a server that takes it.
+    """
+    given = content.arms[0].runs[0].config["wandb"]
+    if given["mode"] == "disabled":
+        raise ConfigError(f"--wandb: {content.folder} was run with wandb.mode=disabled, W&B knows nothing of it")
+    try:
+        import wandb_workspaces.reports.v2.interface as wr
+    except ImportError:
+        needed = "pip install 'ablation-trainer[report]'"
+        raise ConfigError(f"--wandb: needs the package wandb-workspaces: {needed}") from None
+    reason = why_not_online()
+    if reason:
+        raise RunError(f"--wandb: {reason}")
+    try:
+        entity = given["entity"] or default_entity()
+        report = wr.Report(given["project"], entity or "", content.title, " ".join(content.verdict[:1]))
+        report.blocks = _blocks(wr, content, entity or "", given["project"])
+        with contextlib.redirect_stderr(io.StringIO()):  # the client says in its own words what is said here
+            report.save()
+    except Exception as error:  # the client raises a dozen kinds
+        raise RunError(f"--wandb: W&B did not take the report: {(str(error).splitlines() or [''])[0]}") from None
+    return str(report.url)
+
+
+def _blocks(wr: Any, content: Content, entity: str, project: str) -> list[Any]:
+    runs = wr.Runset(entity, project, name=content.folder.name, filters=f"Group == '{content.folder.name}'")
+    panels = [wr.LinePlot(title=key.replace("_", " "), x="epoch", y=[key]) for key in PANELS]
+    table = [titles(content), ["---"] * len(titles(content)), *texts(rows(content))]
+    return [
+        wr.H2("What the runs can tell"),
+        wr.UnorderedList(content.verdict),
+        *(wr.P(f"{line}.") for line in content.footnotes),
+        wr.H2("Learning curves"),
+        wr.PanelGrid(runsets=[runs], panels=panels),
+        wr.H2("Arms"),
+        wr.MarkdownBlock("\n".join(f"| {' | '.join(row)} |" for row in table)),
+    ]
