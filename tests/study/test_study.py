@@ -307,3 +307,7 @@ def test_a_study_is_a_group_in_wandb_and_a_run_is_named_by_what_varies():
     assert {each["group"] for each in shown} == {folder.name}
     assert [each["name"].rpartition("-")[0] for each in shown] == ["lr-0.1", "lr-0.2"]
     assert len(list(folder.glob("*/wandb/offline-run-*"))) == 2
+    (verdict,) = folder.glob("wandb/offline-run-*")
+    assert b"Single runs: nothing can be concluded; at least 3 seeds" in next(verdict.glob("*.wandb")).read_bytes()
+    (arms,) = (verdict / "files" / "media" / "table").glob("arms_*.json")
+    assert sorted(row[0] for row in json.loads(arms.read_text())["data"]) == ["lr=0.1", "lr=0.2"]

@@ -125,6 +125,7 @@ def closing(plan: Plan, study: Study) -> int:
         first = (study.outcome(entry).reason or "").partition(". ")[0]  # the advice is in the log
         say(f"Failed: {_named(entry)}: {first}. Log: {study.path(entry) / 'log.txt'}", "red")
     say(f"Study: {study.folder}")
+    say(f"Curves and more: python -m trainer.report {study.folder} --open")
     return 1 if failed else 0
 
 
@@ -136,7 +137,7 @@ def _tell_verdict(study: Study) -> None:
     lines = replace(found, comparisons=found.comparisons[:TOLD]).lines()
     say("\n" + "\n".join(lines))
     if len(found.comparisons) > TOLD:
-        say(f"… and {len(found.comparisons) - TOLD} more: python -m trainer.report {study.folder}")
+        say(f"… and {len(found.comparisons) - TOLD} more in the report")
 
 
 class Arm:
