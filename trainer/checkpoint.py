@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import torch
 
+from trainer import archive
 from trainer.errors import RunError
 
 FORMAT_VERSION = 1
@@ -47,11 +48,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def load(path: Path) -> dict[str, Any]:
     """The saved state on the CPU. Raises RunError with one line if the file is absent, damaged or of another kind."""
     try:
+        archive.refuse_bomb(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+        archive.refuse_oddities(state)
     except FileNotFoundError:
         raise RunError(f"{path} does not exist") from None
     except Exception as error:  # a damaged archive surfaces as one of a dozen types
-        raise RunError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from None
+        raise RunError(f"{path} cannot be read as a checkpoint: {archive.reason(error)}") from None
     if not isinstance(state, dict) or "format_version" not in state:
         raise RunError(f"{path} is not a checkpoint of this trainer")
     if state["format_version"] != FORMAT_VERSION:

@@ -21,6 +21,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from trainer.config import RunConfig, check, unknown
 from trainer.errors import ConfigError
 from trainer.schema import CONF, GROUPS, PACKAGE
+from trainer.strangers import read_config, refuse_download
 
 if TYPE_CHECKING:
     from trainer.study.plan import Plan
@@ -199,14 +200,7 @@ def _resumed(job: Job) -> Job:
         raise ConfigError(f"resume={path.parent}: is a study, which goes on by its own command (study.json has it)")
     if not path.is_file():
         raise ConfigError(f"resume={path.parent}: there is no run, {path} does not exist")
-    try:
-        saved = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(_yaml_mistake(error, str(path))) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not a text file: {error}") from None
-    if not isinstance(saved, dict):
-        raise ConfigError(f"{path} does not hold the settings of a run")
+    saved = read_config(path)
     tree = saved | {"resume": str(path.parent), "output_dir": None}
     for key in job.overrides:
         root, _, option = key.partition(".")
@@ -221,6 +215,8 @@ def _resumed(job: Job) -> Job:
             raise ConfigError(
                 f"{key}: a run that goes on keeps its settings. Accepted beside resume=: {', '.join(RESUMABLE)}"
             )
+    if "data_dir" not in job.overrides and isinstance(name := (tree.get("dataset") or {}).get("name"), str):
+        refuse_download(name, str(tree.get("data_dir")), path, "data_dir=DIR")
     return replace(job, tree=tree, files=())
 
 

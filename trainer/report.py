@@ -1,7 +1,6 @@
 """`python -m trainer.report STUDY`: the arms of a study, and what their runs can tell. Imports no torch."""
 
 import difflib
-import json
 import math
 import re
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import Any
 
 from trainer.commands import Parser, start
 from trainer.errors import ConfigError
+from trainer.strangers import harmless, read_json, run_folder
 from trainer.study.space import ARM, REPLICATES, arm_of
 from trainer.study.verdict import Arm, Setting, Verdict, judge
 
@@ -45,27 +45,35 @@ def read(folder: Path) -> Reading:
     manifest = _json(folder / "study.json", f"{folder}: is no study, it holds no study.json")
     try:
         sweep, every = manifest["sweep"], manifest["runs"]
-        entries = [entry for entry in every if entry["stage"] == max(each["stage"] for each in every)]
+        if sweep["metric"] not in ("validation_accuracy", "validation_loss"):
+            raise ValueError(sweep["metric"])
+        for entry in every:
+            harmless([entry["point"], entry["texts"]])
+        last = max((entry["stage"] for entry in every), default=1)
+        entries = [entry for entry in every if entry["stage"] == last]
         varied = list(dict.fromkeys(key for entry in entries for key in entry["point"]))
         replicates = [key for key in varied if key in REPLICATES]
         direction = sweep["direction"] or ("minimize" if sweep["metric"].endswith("loss") else "maximize")
         names = _arm_names(entries)
         values: dict[str, dict[str, float]] = {name: {} for name in names}
-        results = [_result(folder / entry["folder"]) for entry in entries]
+        results = [_result(run_folder(folder, entry["folder"])) for entry in entries]
         for name, entry, result in zip(names, entries, results, strict=True):
             value = result.get(sweep["metric"])
             if result.get("state") == "finished" and value is not None and math.isfinite(value):
                 values[name][" ".join(entry["point"][key] for key in replicates)] = value
-    except (KeyError, TypeError, AttributeError):
+        images = min((int(each["validation_images"]) for each in results if each.get("validation_images")), default=0)
+        states = Counter((name, result.get("state", "queued")) for name, result in zip(names, results, strict=True))
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise ConfigError(f"{folder / 'study.json'} is damaged, or of another version") from None
     setting = Setting(
         metric=sweep["metric"],
         sign=1 if direction == "maximize" else -1,
         unit="seed" if not replicates else UNITS[replicates[0]] if len(replicates) == 1 else "run",
         paired=bool({*replicates} - {"seed"}),  # another split, another fold: other images to be scored on
-        images=min((int(each["validation_images"]) for each in results if each.get("validation_images")), default=0),
+        images=images,
     )
-    states = Counter((name, result.get("state", "queued")) for name, result in zip(names, results, strict=True))
     return Reading(setting, tuple(Arm(name, each) for name, each in values.items()), states)
 
 
@@ -123,7 +131,7 @@ def _missing(reading: Reading) -> list[str]:
 
 def _json(path: Path, missing: str) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(missing) from None
     except OSError as error:

@@ -15,6 +15,7 @@ from trainer.config import WandbConfig
 from trainer.console import warn
 from trainer.epoch import EpochReport
 from trainer.errors import RunError
+from trainer.strangers import parse_json, read_text
 
 METRICS = "metrics.jsonl"
 
@@ -30,7 +31,7 @@ class MetricsFile:
         kept = []
         for number, line in enumerate(self._whole_lines(), 1):
             try:
-                kept += [line + "\n"] if json.loads(line)["epoch"] <= epoch else []
+                kept += [line + "\n"] if parse_json(line)["epoch"] <= epoch else []
             except (ValueError, LookupError, TypeError):
                 raise RunError(f"{self.path}, line {number} is damaged: mend or remove it and start again") from None
         checkpoint.write_text(self.path, "".join(kept))
@@ -44,7 +45,10 @@ class MetricsFile:
             file.write(json.dumps(values, allow_nan=False) + "\n")
 
     def _whole_lines(self) -> list[str]:
-        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        try:
+            text = read_text(self.path) if self.path.is_file() else ""
+        except ValueError as error:
+            raise RunError(f"{self.path} is damaged: {error}") from None
         return text[: text.rfind("\n") + 1].splitlines()
 
 
@@ -117,5 +121,6 @@ def _why_not_online(wandb: Any) -> str | None:
     try:
         socket.create_connection((address.hostname or "", port), timeout=2).close()
     except OSError as error:
-        return f"{address.netloc} cannot be reached ({error.strerror or error})"
+        # Not address.netloc, in which a name and a password may stand.
+        return f"{address.hostname}:{port} cannot be reached ({error.strerror or error})"
     return None

@@ -17,6 +17,7 @@ import yaml
 from trainer.checkpoint import write_text
 from trainer.errors import RunError
 from trainer.run import OUTPUTS
+from trainer.strangers import harmless, read_json, read_text, run_folder, typed
 from trainer.study.identity import digest, run_id, significant
 from trainer.study.plan import Plan, Planned, plain
 
@@ -24,6 +25,7 @@ SWEEPS = OUTPUTS / "sweeps"
 MANIFEST = "study.json"
 RESULT = "result.json"
 DONE = ("finished", "pruned")
+STATES = ("queued", "running", *DONE, "failed", "interrupted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +65,25 @@ class Outcome:
 def read_outcome(folder: Path) -> Outcome:
     path = folder / RESULT
     try:
-        return Outcome(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Outcome()
-    except (ValueError, TypeError):
+        outcome = typed(Outcome, read_text(path)) if path.is_file() else Outcome()
+        if outcome.state not in STATES:
+            raise ValueError(f"state={outcome.state!r}")
+        return outcome
+    except ValueError:
         raise RunError(f"{path} is damaged. Remove it: the run is then taken up from its last epoch") from None
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
     write_text(folder / RESULT, json.dumps(asdict(outcome), indent=2) + "\n")
+
+
+def entries_of(manifest: Any, folder: Path) -> list[Entry]:
+    """The runs of a manifest, each in or beside the study's folder. Raises ValueError, TypeError or LookupError."""
+    entries = [typed(Entry, json.dumps(entry)) for entry in manifest["runs"]]
+    for entry in entries:
+        run_folder(folder, entry.folder)
+        harmless([entry.point, entry.texts, entry.config])
+    return entries
 
 
 class Study:
@@ -94,8 +108,8 @@ class Study:
         if not path.is_file():
             return False
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            self.entries = [Entry(**entry) for entry in manifest["runs"]]
+            manifest = read_json(path)
+            self.entries = entries_of(manifest, self.folder)
             self.stages, self.started = manifest["stages"], manifest["started"]
         except (ValueError, TypeError, KeyError):
             raise RunError(

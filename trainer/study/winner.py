@@ -1,6 +1,5 @@
 """What a finished study says about its best configuration, read from its folder."""
 
-import json
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,8 @@ from typing import Any
 
 from trainer.config import check_sweep
 from trainer.errors import ConfigError, RunError
-from trainer.study.record import DONE, MANIFEST, Entry, Outcome, read_outcome
+from trainer.strangers import read_json, texts
+from trainer.study.record import DONE, MANIFEST, Entry, Outcome, entries_of, read_outcome
 from trainer.study.space import ARM, arm_of, shown
 
 
@@ -48,10 +48,10 @@ def winner_of(folder: Path) -> Winner:
     if not path.is_file():
         raise ConfigError(f"{folder}: is not the folder of a study, {path} does not exist")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        entries = [Entry(**entry) for entry in manifest["runs"]]
+        manifest = read_json(path)
+        entries = entries_of(manifest, folder)
         sweep = check_sweep(manifest["sweep"])
-        arguments, code, data = manifest["command"], manifest["code"], frozenset(manifest["data"].values())
+        arguments, code, data = texts(manifest["command"]), manifest["code"], frozenset(manifest["data"].values())
         axes = [text.partition("=")[0] for text in (*manifest["axes"], *manifest["replicates"])]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is damaged: {type(error).__name__}: {error}") from None
