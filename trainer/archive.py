@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from trainer.data.decode import Shape
+
 if TYPE_CHECKING:
     from trainer.training import ClassificationTrainer
 
@@ -19,8 +21,6 @@ MOST_VALUES = 1_000_000
 MOST_LEVELS = 30
 MOST_PIXELS = 4096  # a side
 MOST_STEPS = 10**15  # of a counter
-Shape = tuple[int, int, int]  # (C, H, W)
-
 # The parts of a trainer's state that are compared with its own before they are taken up.
 TAKEN_UP = ("epoch", "model", "optimizer", "schedule", "scaler", "seams", "early_stopping")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 import yaml
@@ -127,18 +128,32 @@ def _run_hydra(arguments: Sequence[str]) -> Any:
         except Exception as error:
             found.append(error)  # raised outside Hydra, which would print a heading of its own
 
+    _close_environment()
     task = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(take)
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
     try:
         with _complaints(arguments):
-            task()
+            with _one_line_of_usage(arguments):
+                task()
             if found and isinstance(found[0], Exception):
                 raise found[0]
             return found[0] if found else None
     finally:
         sys.argv = before
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _close_environment() -> None:
+    """Takes `${oc.env:NAME}` away: what is composed is written into records, logs, checkpoints and W&B.
+
+    There the name of a variable may as well be that of a key. The person's own shell fills in what they want: "$NAME".
+    """
+
+    def refuse(name: str, *_: object) -> NoReturn:
+        raise ConfigError(f'the environment is not read into a run\'s record. Let the shell fill it in: key="${name}"')
+
+    OmegaConf.register_new_resolver("oc.env", refuse, replace=True)
 
 
 def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
@@ -239,6 +254,21 @@ def _complaints(arguments: Sequence[str]) -> Iterator[None]:
         raise ConfigError(f"{' '.join(arguments)}: Hydra cannot compose this ({kind}: {_first_line(error)})") from None
 
 
+@contextlib.contextmanager
+def _one_line_of_usage(arguments: Sequence[str]) -> Iterator[None]:
+    """Hydra's own parser prints how it is used, and exits, where a flag lacks its value or has a wrong one."""
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            yield
+    except SystemExit as leaving:
+        if leaving.code:
+            reason = told.getvalue().strip().rpartition("error: ")[2] or f"exit code {leaving.code}"
+            raise ConfigError(f"{' '.join(arguments)} (command line): {reason}") from None
+    else:
+        sys.stderr.write(told.getvalue())
+
+
 def _missing_option(error: MissingConfigException, arguments: Sequence[str]) -> str:
     group, _, name = str(error.missing_cfg_file).rpartition("/")
     typed = any(argument.lstrip("+").startswith(f"{group}=") and name in argument for argument in arguments)
@@ -266,7 +296,8 @@ def _first_line(error: Exception) -> str:
         groups = [folder.name for folder in CONF.iterdir() if folder.is_dir()]
         return unknown(key, key, groups, "command line", "there is no such group")
     if isinstance(error, InterpolationResolutionError):
-        return f"{error.full_key or 'a value'}: {text[0]}"
+        reason = text[0].removeprefix("ConfigError raised while resolving interpolation: ")
+        return f"{error.full_key or 'a value'}: {reason}"
     if text[0].startswith("Ambiguous value for argument"):
         argument = text[0].split("'")[1].lstrip("+")
         return f"{argument} (command line): several values need -m, as in: python -m trainer -m {argument}"

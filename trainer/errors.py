@@ -1,5 +1,7 @@
 """The mistakes and failures that are told to a person in one line, without a traceback."""
 
+LONGEST = 2000  # letters of a message
+
 
 def printable(text: str, keep: str = "") -> str:
     """The text with "?" for whatever could command a terminal or fake a line; `keep`: what may stay nevertheless."""
@@ -8,8 +10,9 @@ def printable(text: str, keep: str = "") -> str:
 
 class _Told(Exception):
     def __str__(self) -> str:
-        """One line, whatever stands in the file, folder or class name that is quoted in it."""
-        return printable(super().__str__())
+        """One line, whatever stands in the file, folder or class name that is quoted in it, and not a page of it."""
+        text = printable(super().__str__())
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 class ConfigError(_Told, ValueError):

@@ -117,7 +117,7 @@ def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tup
     import torch
 
     from trainer.console import progress
-    from trainer.data.folder import decode
+    from trainer.data.decode import decode, told
 
     channels, height, width = shape
     batch = max(1, min(BATCH, BATCH_BYTES // (channels * height * width)))
@@ -129,7 +129,7 @@ def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tup
                 content += decode(str(file), shape)
                 chunk.append(file)
             except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-                print(printable(f"trainer: {file} cannot be decoded ({error})"), file=sys.stderr)
+                print(printable(f"trainer: {told(str(file), error)}"), file=sys.stderr)
                 failed += 1
         pixels = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
         yield chunk, pixels.view(len(chunk), height, width, channels).permute(0, 3, 1, 2), failed

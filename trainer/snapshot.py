@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from trainer import checkpoint
-from trainer.archive import Shape, shape_of
+from trainer.archive import shape_of
 from trainer.build import build_network
 from trainer.config import RunConfig, check
 from trainer.console import progress
+from trainer.data.decode import Shape
 from trainer.data.images import Images
 from trainer.data.resident import EVALUATION_IMAGES
 from trainer.errors import ConfigError, RunError, printable

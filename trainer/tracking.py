@@ -18,6 +18,13 @@ from trainer.errors import RunError
 from trainer.strangers import parse_json, read_text
 
 METRICS = "metrics.jsonl"
+PRIVATE: dict[str, Any] = dict(
+    x_disable_meta=True,
+    x_save_requirements=False,
+    disable_git=True,
+    disable_code=True,
+    save_code=False,
+)
 
 
 class MetricsFile:
@@ -85,7 +92,9 @@ def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
     import wandb
 
     # console="off" leaves the terminal to us; the bounds keep an absent server from holding up a run.
-    settings = wandb.Settings(silent=True, console="off", init_timeout=20, finish_timeout=15)
+    # Of itself it would record the command line, host, user's e-mail, address of the git remote and packages; what of
+    # that makes a run repeatable is in environment.json.
+    settings = wandb.Settings(silent=True, console="off", init_timeout=20, finish_timeout=15, **PRIVATE)
     arguments: dict[str, Any] = dict(
         project=config.project,
         entity=config.entity,
