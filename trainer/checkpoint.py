@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,9 @@ def load(path: Path) -> dict[str, Any]:
     """The saved state on the CPU. Raises RunError with one line if the file is absent, damaged or of another kind."""
     try:
         archive.refuse_bomb(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch warns of, such as sparse tensors, is refused
+            state = torch.load(path, map_location="cpu", weights_only=True)
         archive.refuse_oddities(state)
     except FileNotFoundError:
         raise RunError(f"{path} does not exist") from None

@@ -142,7 +142,10 @@ def _json(path: Path, missing: str) -> Any:
 
 def _result(folder: Path) -> Mapping[str, Any]:
     path = folder / "result.json"
-    return _json(path, "") if path.is_file() else {}
+    result: Mapping[str, Any] = _json(path, "") if path.is_file() else {}
+    if not isinstance(result.get("state", "queued"), str):
+        raise ConfigError(f"{path} is damaged")
+    return result
 
 
 def show(folder: Path, baseline: str | None) -> None:
