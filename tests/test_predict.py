@@ -66,7 +66,10 @@ def test_a_broken_picture_is_told_and_the_others_are_classified(capsys, in_empty
     paths[1].write_bytes(b"no picture")
     done = command("predict", str(run), "album", cwd=in_empty_folder)
     assert done.returncode == 1
-    assert done.stderr == "trainer: album/1.png cannot be decoded (cannot identify image file 'album/1.png')\n"
+    assert done.stderr == (
+        "trainer: album/1.png cannot be decoded (it is no picture of a known kind:"
+        " BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP)\n"
+    )
     assert [row[0] for row in rows(done.stdout)] == ["album/0.png", "album/2.png"]
     paths[0].write_bytes(b"")
     paths[2].write_bytes(b"")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainer.config import RunConfig
 from trainer.console import warn
 from trainer.data.images import Images
-from trainer.data.resident import Resident, statistics
+from trainer.data.resident import Resident, gigabytes, statistics
 from trainer.errors import ConfigError
 from trainer.networks import AuxiliaryLoss, InputScaling, Slots
 from trainer.parameters import weights
@@ -34,6 +34,7 @@ def pick_device(name: str) -> torch.device:
 
 def build_model(config: RunConfig, images: Images) -> nn.Module:
     """The network, initialized from the run's seed, with the scaling of its input in front."""
+    _refuse_too_large(config, images)
     torch.manual_seed(derive(config.seed, "init"))
     model = build_network(config, images.shape, images.classes, *statistics(images))
     initialize, gain = config.init.function(), config.activation.function()().gain
@@ -41,6 +42,23 @@ def build_model(config: RunConfig, images: Images) -> nn.Module:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             initialize(layer, gain)
     return model
+
+
+def _refuse_too_large(config: RunConfig, images: Images) -> None:
+    """Before anything is allocated: built without memory, the network only says how much it needs."""
+    nothing, memory = (
+        torch.empty(images.shape[0], device="meta"),
+        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+    )
+    try:
+        with torch.device("meta"):
+            network = build_network(config, images.shape, images.classes, nothing, nothing)
+        needed = sum(parameter.nbytes for parameter in network.parameters())
+    except (RuntimeError, OverflowError, TypeError):  # so large that torch cannot write its size down
+        needed = None
+    if needed is None or needed > memory:
+        much = "more bytes than can be counted" if needed is None else gigabytes(needed)
+        raise ConfigError(f"model={config.model.name} needs {much} for its weights, the memory is {gigabytes(memory)}")
 
 
 def build_network(

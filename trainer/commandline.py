@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 import yaml
@@ -21,6 +22,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from trainer.config import RunConfig, check, unknown
 from trainer.errors import ConfigError
 from trainer.schema import CONF, GROUPS, PACKAGE
+from trainer.strangers import read_config, refuse_download
 
 if TYPE_CHECKING:
     from trainer.study.plan import Plan
@@ -126,18 +128,32 @@ def _run_hydra(arguments: Sequence[str]) -> Any:
         except Exception as error:
             found.append(error)  # raised outside Hydra, which would print a heading of its own
 
+    _close_environment()
     task = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(take)
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
     try:
         with _complaints(arguments):
-            task()
+            with _one_line_of_usage(arguments):
+                task()
             if found and isinstance(found[0], Exception):
                 raise found[0]
             return found[0] if found else None
     finally:
         sys.argv = before
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _close_environment() -> None:
+    """Takes `${oc.env:NAME}` away: what is composed is written into records, logs, checkpoints and W&B.
+
+    There the name of a variable may as well be that of a key. The person's own shell fills in what they want: "$NAME".
+    """
+
+    def refuse(name: str, *_: object) -> NoReturn:
+        raise ConfigError(f'the environment is not read into a run\'s record. Let the shell fill it in: key="${name}"')
+
+    OmegaConf.register_new_resolver("oc.env", refuse, replace=True)
 
 
 def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
@@ -199,14 +215,7 @@ def _resumed(job: Job) -> Job:
         raise ConfigError(f"resume={path.parent}: is a study, which goes on by its own command (study.json has it)")
     if not path.is_file():
         raise ConfigError(f"resume={path.parent}: there is no run, {path} does not exist")
-    try:
-        saved = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(_yaml_mistake(error, str(path))) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not a text file: {error}") from None
-    if not isinstance(saved, dict):
-        raise ConfigError(f"{path} does not hold the settings of a run")
+    saved = read_config(path)
     tree = saved | {"resume": str(path.parent), "output_dir": None}
     for key in job.overrides:
         root, _, option = key.partition(".")
@@ -221,6 +230,8 @@ def _resumed(job: Job) -> Job:
             raise ConfigError(
                 f"{key}: a run that goes on keeps its settings. Accepted beside resume=: {', '.join(RESUMABLE)}"
             )
+    if "data_dir" not in job.overrides and isinstance(name := (tree.get("dataset") or {}).get("name"), str):
+        refuse_download(name, str(tree.get("data_dir")), path, "data_dir=DIR")
     return replace(job, tree=tree, files=())
 
 
@@ -241,6 +252,21 @@ def _complaints(arguments: Sequence[str]) -> Iterator[None]:
     except Exception as error:  # Hydra meets some values, such as regularization=[1,2], with whatever comes to pass
         kind = type(error).__name__
         raise ConfigError(f"{' '.join(arguments)}: Hydra cannot compose this ({kind}: {_first_line(error)})") from None
+
+
+@contextlib.contextmanager
+def _one_line_of_usage(arguments: Sequence[str]) -> Iterator[None]:
+    """Hydra's own parser prints how it is used, and exits, where a flag lacks its value or has a wrong one."""
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            yield
+    except SystemExit as leaving:
+        if leaving.code:
+            reason = told.getvalue().strip().rpartition("error: ")[2] or f"exit code {leaving.code}"
+            raise ConfigError(f"{' '.join(arguments)} (command line): {reason}") from None
+    else:
+        sys.stderr.write(told.getvalue())
 
 
 def _missing_option(error: MissingConfigException, arguments: Sequence[str]) -> str:
@@ -270,7 +296,8 @@ def _first_line(error: Exception) -> str:
         groups = [folder.name for folder in CONF.iterdir() if folder.is_dir()]
         return unknown(key, key, groups, "command line", "there is no such group")
     if isinstance(error, InterpolationResolutionError):
-        return f"{error.full_key or 'a value'}: {text[0]}"
+        reason = text[0].removeprefix("ConfigError raised while resolving interpolation: ")
+        return f"{error.full_key or 'a value'}: {reason}"
     if text[0].startswith("Ambiguous value for argument"):
         argument = text[0].split("'")[1].lstrip("+")
         return f"{argument} (command line): several values need -m, as in: python -m trainer -m {argument}"

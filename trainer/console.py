@@ -13,6 +13,7 @@ from rich.status import Status
 from rich.text import Text
 
 from trainer.epoch import EpochReport
+from trainer.errors import printable
 
 Item = TypeVar("Item")
 
@@ -35,11 +36,11 @@ REFRESH_SECONDS = 0.1
 
 
 def say(message: str, style: str | None = None) -> None:
-    out.print(Text(message, style=style or ""))
+    out.print(Text(printable(message, keep="\n"), style=style or ""))
 
 
 def fail(error: Exception) -> None:
-    err.print(Text(f"trainer: {error}", style="red"))
+    err.print(Text(f"trainer: {printable(str(error))}", style="red"))
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def waiting(description: str) -> Status:
 
 
 def warn(message: str) -> None:
-    err.print(Text(f"trainer: warning: {message}", style="yellow"))
+    err.print(Text(f"trainer: warning: {printable(message)}", style="yellow"))
 
 
 def progress(items: Iterable[Item], description: str) -> Iterator[Item]:
@@ -130,7 +131,7 @@ class EpochDisplay:
 def closing_table(rows: Iterable[tuple[str, str]]) -> None:
     """Name and value, a line each; no line is broken, so that a folder or a command can be copied."""
     for name, value in rows:
-        out.print(Text.assemble((f"  {name:<20} ", "bold"), value))
+        out.print(Text.assemble((f"  {name:<20} ", "bold"), printable(value)))
 
 
 def duration(seconds: float) -> str:

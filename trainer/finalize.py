@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
+from trainer.strangers import read_json, refuse_download, refuse_links
 
 if TYPE_CHECKING:
     from trainer.config import RunConfig
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
     with waiting("Loading torch"):
         from trainer.study.record import held
+    refuse_links(folder)
     with held(folder / "final"):
         return _finalize(folder, max(asked.seeds, averaged), averaged, asked.device, asked.data_dir, asked.why)
 
@@ -82,14 +84,17 @@ def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None)
     from trainer.config import check
     from trainer.ledger import study_name
 
-    tree = dict(winner.config)
-    tree["dataset"] = {**tree["dataset"], "validation_size": 0, "folds": None, "fold": None}
-    tree["wandb"] = {**tree["wandb"], "name": f"{study_name(winner.folder)}-final-seed-{seed}"}
-    tree |= {"seed": seed, "early_stop_patience": None, "output_dir": None, "resume": None}
-    tree |= {"device": where or tree["device"], "data_dir": data_dir or tree["data_dir"]}
     try:
-        return check(tree)
-    except ConfigError as error:
+        tree = dict(winner.config)
+        tree["dataset"] = {**tree["dataset"], "validation_size": 0, "folds": None, "fold": None}
+        tree["wandb"] = {**tree["wandb"], "name": f"{study_name(winner.folder)}-final-seed-{seed}"}
+        tree |= {"seed": seed, "early_stop_patience": None, "output_dir": None, "resume": None}
+        tree |= {"device": where or tree["device"], "data_dir": data_dir or tree["data_dir"]}
+        config = check(tree)
+        if data_dir is None:
+            refuse_download(config.dataset.name, config.data_dir, winner.folder / "study.json", "--data-dir DIR")
+        return config
+    except (ConfigError, LookupError, TypeError, ValueError) as error:
         raise RunError(f"{winner.folder}: its winner cannot be trained on all images: {error}") from None
 
 
@@ -173,7 +178,7 @@ def _environment(final: Path, reading: "Reading") -> Mapping[str, Any]:
     """What the first seed was trained on."""
     path = final / Path(reading.networks[0].run).name / "environment.json"
     try:
-        stamp = json.loads(path.read_text(encoding="utf-8"))[-1]
+        stamp = read_json(path)[-1]
         return {"torch": stamp["packages"]["torch"], "device": stamp["device"], "git": stamp["git"]}
     except (OSError, ValueError, LookupError, TypeError):
         raise RunError(f"{path} is damaged or missing") from None

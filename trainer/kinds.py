@@ -14,6 +14,7 @@ Text = Annotated[str, Strict()]
 
 Count = Annotated[int, Strict(), Ge(1)]
 CountOrZero = Annotated[int, Strict(), Ge(0)]
+Members = Annotated[int, Strict(), Ge(1), Le(1000)]  # of an ensemble: each is a network to build
 Positive = Annotated[float, Strict(), AllowInfNan(False), Gt(0)]
 NonNegative = Annotated[float, Strict(), AllowInfNan(False), Ge(0)]
 Probability = Annotated[float, Strict(), AllowInfNan(False), Ge(0), Le(1)]
@@ -29,6 +30,7 @@ BY_NAME: dict[str, Any] = {
     "str": Text,
     "Count": Count,
     "CountOrZero": CountOrZero,
+    "Members": Members,
     "Positive": Positive,
     "NonNegative": NonNegative,
     "Probability": Probability,

@@ -8,13 +8,13 @@ import contextlib
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from trainer.errors import RunError
+from trainer.strangers import file_name, read_json, typed
 
 LEDGER = Path("outputs") / "test_readings.jsonl"
 MANIFEST = "study.json"
@@ -46,7 +46,7 @@ class Reading:
     data: str
     images: int
     accuracy: float
-    ensemble: dict[str, float] | None
+    ensemble: Mapping[str, int | float] | None
     why: str | None
     before: str
     digest: str = ""
@@ -71,8 +71,8 @@ def study_of(run: Path) -> str | None:
 def study_name(folder: Path) -> str:
     """Of a study's folder "name-id", as its manifest says it: a folder may have been renamed."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return f"{manifest['name']}-{manifest['id']}"
+        manifest = read_json(folder / MANIFEST)
+        return file_name(f"{manifest['name']}-{manifest['id']}")
     except (ValueError, LookupError, TypeError):
         raise RunError(f"{folder / MANIFEST} is damaged") from None
 
@@ -97,7 +97,7 @@ def append(
     data: str,
     images: int,
     accuracy: float,
-    ensemble: dict[str, float] | None,
+    ensemble: Mapping[str, int | float] | None,
     why: str | None,
 ) -> Reading:
     """Writes a reading down, whole and flushed to the disk, or not at all; one process at a time."""
@@ -127,9 +127,7 @@ def _verified(ledger: Path) -> list[Reading]:
     for number, line in enumerate(_lines(ledger), 1):
         where = f"{ledger}, line {number}"
         try:
-            values: dict[str, Any] = json.loads(line)
-            values["networks"] = tuple(Network(**each) for each in values["networks"])
-            reading = Reading(**values, digest=hashlib.sha256(line.encode()).hexdigest())
+            reading = replace(typed(Reading, line), digest=hashlib.sha256(line.encode()).hexdigest())
         except (ValueError, LookupError, TypeError):
             raise _broken(f"{where} is not as it was written: it cannot be read") from None
         if reading.number != number:

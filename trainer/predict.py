@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.commands import Parser, best_of, count, device, start
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     import torch
 
     from trainer.snapshot import Snapshot
 
-BATCH = 256
+BATCH, BATCH_BYTES = 256, 64_000_000
 
 DESCRIPTION = """\
 Says what is in pictures. The checkpoint holds all that is needed: network, class names, scaling and size. Pictures are
@@ -71,7 +71,14 @@ def _pictures(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise ConfigError(f"{place}: there is no such picture or folder")
-    found = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    root = place.resolve()
+    found = sorted(
+        file
+        for file in place.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and file.is_file()
+        and (not file.is_symlink() or file.resolve().is_relative_to(root))  # a link may not lead out of the folder
+    )
     if not found:
         raise ConfigError(f"{place}: holds no picture ({', '.join(SUFFIXES)})")
     return found
@@ -93,11 +100,15 @@ def _predict(snapshot: "Snapshot", files: Sequence[Path], top: int, where: "torc
         for file, shares, names in zip(chunk, values.tolist(), labels.tolist(), strict=True):
             pairs = [(snapshot.classes[name], share) for name, share in zip(names, shares, strict=True)]
             if plain:
-                print("\t".join([str(file), *(word for name, share in pairs for word in (name, f"{share:.6f}"))]))
+                print(
+                    "\t".join(
+                        [printable(str(file)), *(word for name, share in pairs for word in (name, f"{share:.6f}"))]
+                    )
+                )
             else:
                 first, *more = [f"{escape(name)} {share:.1%}" for name, share in pairs]
                 rest = f"  [dim]{', '.join(more)}[/dim]" if more else ""
-                out.print(f"{escape(str(file)):<{width}}  [bold]{first}[/bold]{rest}")
+                out.print(f"{escape(printable(str(file))):<{width}}  [bold]{first}[/bold]{rest}")
     return 1 if failed else 0
 
 
@@ -106,18 +117,19 @@ def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tup
     import torch
 
     from trainer.console import progress
-    from trainer.data.folder import decode
+    from trainer.data.decode import decode, told
 
     channels, height, width = shape
-    starts = range(0, len(files), BATCH)
-    for first in progress(starts, f"Reading {len(files)} pictures") if len(files) > BATCH else starts:
+    batch = max(1, min(BATCH, BATCH_BYTES // (channels * height * width)))
+    starts = range(0, len(files), batch)
+    for first in progress(starts, f"Reading {len(files)} pictures") if len(files) > batch else starts:
         chunk, content, failed = list[Path](), bytearray(), 0
-        for file in files[first : first + BATCH]:
+        for file in files[first : first + batch]:
             try:
                 content += decode(str(file), shape)
                 chunk.append(file)
             except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-                print(f"trainer: {file} cannot be decoded ({error})", file=sys.stderr)
+                print(printable(f"trainer: {told(str(file), error)}"), file=sys.stderr)
                 failed += 1
         pixels = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
         yield chunk, pixels.view(len(chunk), height, width, channels).permute(0, 3, 1, 2), failed

@@ -1,13 +1,13 @@
 """`python -m trainer.reproduce RUN`: trains a recorded run again, and compares the weights bit by bit."""
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
+from trainer.strangers import finite, harmless, parse_json, read_json, read_text, refuse_download, threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trainer.config import RunConfig
 
 REPRODUCED = Path("outputs") / "reproduced"
+COMPARED = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 DESCRIPTION = """\
 Trains a recorded run again, in a folder of its own under outputs/reproduced, as far as it was trained, and compares
@@ -71,9 +72,11 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
 
     state = checkpoint.load(folder / "last.pt")
     try:
-        config, epochs = check(state["config"]), int(state["trainer"]["epoch"])
-    except (ConfigError, LookupError, TypeError, ValueError) as error:
+        config, epochs = check(harmless(state["config"])), int(state["trainer"]["epoch"])
+    except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(f"{folder / 'last.pt'} does not hold a run that this trainer knows: {error}") from None
+    if data_dir is None:
+        refuse_download(config.dataset.name, config.data_dir, folder / "last.pt", "--data-dir DIR")
     again = _fresh(folder.resolve().name)
     # Patience is left out: it changes no weight, and the run is to end where the recorded one did.
     changes: dict[str, Any] = {"resume": None, "output_dir": None, "early_stop_patience": None}
@@ -132,8 +135,11 @@ def weights_hash(weights: Mapping[str, "Tensor"]) -> str:
 
 def _weights(state: Mapping[str, Any], folder: Path) -> dict[str, "Tensor"]:
     try:
-        return dict(state["trainer"]["model"])
-    except (LookupError, TypeError):
+        weights = dict(state["trainer"]["model"])
+        for weight in weights.values():
+            weight.dtype  # noqa: B018  # raises where it is no tensor
+        return weights
+    except (LookupError, TypeError, ValueError, AttributeError):
         raise RunError(f"{folder / 'last.pt'} holds no weights") from None
 
 
@@ -141,7 +147,7 @@ def _metric_differences(recorded: Path, again: Path) -> list[str]:
     """The largest difference of each metric over the epochs, and the first epoch with one."""
     old, new = (_rows(folder) for folder in (recorded, again))
     lines, first = [], None
-    for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+    for name in COMPARED:
         gaps = {
             epoch: abs(old[epoch][name] - new[epoch][name])
             for epoch in sorted(old.keys() & new.keys())
@@ -158,9 +164,9 @@ def _metric_differences(recorded: Path, again: Path) -> list[str]:
 def _rows(folder: Path) -> dict[int, dict[str, Any]]:
     path = folder / "metrics.jsonl"
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return {row["epoch"]: row for row in rows}
-    except (OSError, ValueError, LookupError, TypeError):
+        rows = [parse_json(line) for line in read_text(path).splitlines()]
+        return {row["epoch"]: {name: finite(row, name) for name in COMPARED} for row in rows}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise RunError(f"{path} is missing or damaged") from None
 
 
@@ -168,12 +174,13 @@ def _stamps(folder: Path) -> list[dict[str, Any]]:
     """One for each time the run was started, oldest first."""
     path = folder / "environment.json"
     try:
-        stamps: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        stamps: list[dict[str, Any]] = read_json(path)
         for stamp in stamps:
-            if not isinstance(stamp["threads"], int) or stamp["threads"] < 1 or not isinstance(stamp["packages"], dict):
+            threads(stamp["threads"])
+            if not isinstance(stamp["packages"], dict) or not isinstance(stamp.get("git"), dict | None):
                 raise ValueError(path)
         return [stamps[0], *stamps[1:]]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise RunError(f"{path} is damaged: it says what the run ran on") from None
 
 

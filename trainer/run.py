@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import yaml
 
-from trainer import checkpoint
+from trainer import archive, checkpoint, strangers
 from trainer.build import build_trainer, pick_device
 from trainer.config import RunConfig
 from trainer.console import EpochDisplay, closing_table, duration, say
@@ -134,12 +134,14 @@ def _create(folder: Path, config: RunConfig) -> Path:
 
 def _restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> Path:
     """Puts the state of `last.pt` back; a run that was stopped before its first epoch ended begins again."""
+    strangers.refuse_links(folder)
     if (folder / "last.pt").is_file():
         state = checkpoint.load(folder / "last.pt")
         changed = _changed(state.get("config"), config)
         if changed:
             raise RunError(f"{folder / 'config.yaml'} was changed since {folder / 'last.pt'}: {', '.join(changed)}")
         try:
+            archive.refuse_misfit(trainer, state.get("trainer"))
             trainer.load_state_dict(state["trainer"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
@@ -158,9 +160,9 @@ def _write_setting(config: RunConfig, device: torch.device, folder: Path) -> str
     """Writes `config.yaml` and the environment stamp; returns the run's id, which a resumed run keeps."""
     path = folder / "environment.json"
     try:
-        stamps = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-        run_id = stamps[0]["run_id"] if stamps else uuid.uuid4().hex[:8]
-    except (ValueError, LookupError, TypeError):
+        stamps = strangers.read_json(path) if path.is_file() else []
+        run_id = strangers.run_identity(stamps[0]["run_id"]) if stamps else uuid.uuid4().hex[:8]
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise RunError(f"{path} is damaged. Remove it and start again: it holds what the run ran on") from None
     stamps.append(stamp(config, device, run_id))  # one for each time the run was started
     write_text(path, json.dumps(stamps, indent=2) + "\n")

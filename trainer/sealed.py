@@ -17,6 +17,7 @@ from trainer.errors import ConfigError
 from trainer.ledger import Network, Reading, append, ledger_of, same_networks, study_of, verified
 from trainer.scores import Scores, score
 from trainer.snapshot import Snapshot, in_batches
+from trainer.strangers import refuse_download
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def _test_images(snapshots: Sequence[Snapshot], data_dir: str | None) -> Images:
     first = snapshots[0]
     config: RunConfig = first.config
     place = Path(data_dir or config.data_dir).expanduser()
+    if data_dir is None:
+        refuse_download(config.dataset.name, config.data_dir, first.path, "--data-dir DIR")
     for other in snapshots[1:]:
         if (other.config.dataset.name, other.classes, other.shape) != (config.dataset.name, first.classes, first.shape):
             raise ConfigError(f"{first.name} and {other.name} were not trained on the same kind of images")

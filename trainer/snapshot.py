@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from trainer import checkpoint
+from trainer.archive import shape_of
 from trainer.build import build_network
 from trainer.config import RunConfig, check
 from trainer.console import progress
+from trainer.data.decode import Shape
 from trainer.data.images import Images
 from trainer.data.resident import EVALUATION_IMAGES
-from trainer.errors import ConfigError, RunError
-
-Shape = tuple[int, int, int]  # (C, H, W)
+from trainer.errors import ConfigError, RunError, printable
+from trainer.strangers import harmless
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,10 @@ def restore(path: Path) -> Snapshot:
     """Raises RunError with one line if the file is damaged, or holds what this trainer cannot build."""
     state = checkpoint.load(path)
     try:
-        config = check(state["config"])
-        shape, classes, epoch = _shape(state["shape"]), _classes(state["classes"]), state.get("epoch")
+        config = check(harmless(state["config"]))
+        shape, classes, epoch = shape_of(state["shape"]), _classes(state["classes"]), state.get("epoch")
         weights = state["model"] if "model" in state else _evaluated(state["trainer"])
+        _refuse_other_size(config, shape)
         network = built(config, shape, classes, weights)
         epoch = int(state["trainer"]["epoch"] if epoch is None else epoch)
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
@@ -64,6 +66,12 @@ def restore(path: Path) -> Snapshot:
 
 
 def built(config: RunConfig, shape: Shape, classes: tuple[str, ...], weights: dict[str, Tensor]) -> nn.Module:
+    options = config.model.options
+    layers = max(int(options.get("members", 1)), len(options["hidden"]) if config.model.name == "mlp" else 1)
+    if layers > len(weights):
+        raise ValueError(
+            f"model={config.model.name} has at least {layers} layers, the file holds {len(weights)} weights"
+        )
     # Without memory first: a wrong file may ask for any size, and is refused before there is anything to allocate.
     with torch.device("meta"):
         network = build_network(config, shape, classes, torch.empty(shape[0]), torch.empty(shape[0]))
@@ -80,18 +88,18 @@ def _evaluated(state: Any) -> Any:
     return state["seams"]["ema"]["module"] if "ema" in state["seams"] else state["model"]
 
 
-def _shape(value: Any) -> Shape:
-    channels, height, width = value
-    if any(not isinstance(each, int) or each < 1 for each in value) or channels not in (1, 3):
-        raise ValueError(f"shape={value!r}: must be [1 or 3, height, width]")
-    return channels, height, width
+def _refuse_other_size(config: RunConfig, shape: Shape) -> None:
+    """Test images are read at the size in the configuration, which is as much a stranger's as the shape."""
+    size = config.dataset.options.get("image_size", shape[1])
+    if shape[1:] != (size, size):
+        raise ValueError(f"shape={list(shape)} and dataset.image_size={size} contradict each other")
 
 
 def _classes(value: Any) -> tuple[str, ...]:
     """Printable names: the file may be a stranger's, and they are shown on a terminal."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value) or len(value) < 2:
         raise ValueError("classes: must be at least two names")
-    return tuple("".join(letter if letter.isprintable() else "?" for letter in each) for each in value)
+    return tuple(map(printable, value))
 
 
 def _told(error: Exception) -> str:

@@ -18,10 +18,18 @@ from trainer.epoch import EpochReport
 from trainer.errors import RunError
 from trainer.files import write_text
 from trainer.samples import Sample
+from trainer.strangers import parse_json, read_text
 
 METRICS = "metrics.jsonl"
 PATIENCE_SECONDS = 10
 STAGING = "WANDB_DATA_DIR"
+PRIVATE: dict[str, Any] = dict(
+    x_disable_meta=True,
+    x_save_requirements=False,
+    disable_git=True,
+    disable_code=True,
+    save_code=False,
+)
 
 
 class MetricsFile:
@@ -35,7 +43,7 @@ class MetricsFile:
         kept = []
         for number, line in enumerate(self._whole_lines(), 1):
             try:
-                kept += [line + "\n"] if json.loads(line)["epoch"] <= epoch else []
+                kept += [line + "\n"] if parse_json(line)["epoch"] <= epoch else []
             except (ValueError, LookupError, TypeError):
                 raise RunError(f"{self.path}, line {number} is damaged: mend or remove it and start again") from None
         write_text(self.path, "".join(kept))
@@ -49,7 +57,10 @@ class MetricsFile:
             file.write(json.dumps(values, allow_nan=False) + "\n")
 
     def _whole_lines(self) -> list[str]:
-        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        try:
+            text = read_text(self.path) if self.path.is_file() else ""
+        except ValueError as error:
+            raise RunError(f"{self.path} is damaged: {error}") from None
         return text[: text.rfind("\n") + 1].splitlines()
 
 
@@ -171,7 +182,9 @@ def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
     import wandb
 
     # console="off" leaves the terminal to us; the bounds keep an absent server from holding up a run.
-    settings = wandb.Settings(silent=True, console="off", init_timeout=20, finish_timeout=15)
+    # Of itself it would record the command line, host, user's e-mail, address of the git remote and packages; what of
+    # that makes a run repeatable is in environment.json.
+    settings = wandb.Settings(silent=True, console="off", init_timeout=20, finish_timeout=15, **PRIVATE)
     arguments: dict[str, Any] = dict(
         project=config.project,
         entity=config.entity,
@@ -209,7 +222,8 @@ def why_not_online() -> str | None:
     try:
         socket.create_connection((address.hostname or "", port), timeout=2).close()
     except OSError as error:
-        return f"{address.netloc} cannot be reached ({error.strerror or error})"
+        # Not address.netloc, in which a name and a password may stand.
+        return f"{address.hostname}:{port} cannot be reached ({error.strerror or error})"
     return None
 
 

@@ -1,14 +1,22 @@
-"""CIFAR-10: torchvision reads the files, after each one's md5 has been checked."""
+"""CIFAR-10 in its Python form: each file's md5 is checked, and of its pickle only an array of bytes is read."""
 
+import pickle
 import tarfile
 import tempfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainer.data.download import fetch, md5_of
 from trainer.data.images import Images, Part
-from trainer.errors import RunError
+from trainer.errors import RunError, printable
+
+PIXELS = 3 * 32 * 32  # bytes of an image
+MOST_BYTES = 50_000_000  # of a file in the archive; the largest has 31 million
 
 # The original host has delivered 50–85 kB/s since June 2026 (pytorch/vision issue 9536); the first address is a
 # byte-identical copy. What arrives is checked against the authors' md5 wherever it came from.
@@ -20,36 +28,121 @@ ADDRESSES = (
 
 def read(data_dir: Path, part: Part) -> Images:
     """Reads (and, where absent, downloads) one part. Raises RunError naming a file that is damaged or missing."""
-    import numpy as np
     from torchvision.datasets import CIFAR10
 
-    class OnePart(CIFAR10):
-        """Only the files of the part that is asked for; the class-name file belongs to both."""
-
-        train_list, test_list = (CIFAR10.train_list, []) if part == "train" else ([], CIFAR10.test_list)
-
+    meta_file = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
     folder = data_dir / CIFAR10.base_folder
     if not folder.is_dir():
-        _unpack(data_dir, CIFAR10.filename, CIFAR10.tgz_md5, CIFAR10.base_folder)
-    files = [*OnePart.train_list, *OnePart.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
-    for name, md5 in files:
+        every = [name for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list, meta_file)]
+        _unpack(data_dir, CIFAR10.filename, CIFAR10.tgz_md5, CIFAR10.base_folder, every)
+    wanted = CIFAR10.train_list if part == "train" else CIFAR10.test_list
+    for name, md5 in (*wanted, meta_file):
         path = folder / name
         if not path.is_file() or md5_of(path) != md5:
             state = "is damaged or altered" if path.is_file() else "is missing"
             raise RunError(f"{path} {state} (md5 {md5} expected). Delete {folder} and start again to fetch it anew")
-    data = OnePart(str(data_dir), train=part == "train")
-    pixels = torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
-    return Images(pixels, torch.tensor(data.targets), tuple(data.classes))
+    batches = [_batch(folder / name) for name, _ in wanted]
+    names = folder / meta_file[0]
+    classes = tuple(_text(name) for name in _listed(unpickled(names), b"label_names", names))
+    pixels, labels = torch.cat([pixels for pixels, _ in batches]), torch.cat([labels for _, labels in batches])
+    if int(labels.max()) >= len(classes):
+        raise RunError(f"{folder}: label {int(labels.max())}, where {len(classes)} classes are named")
+    return Images(pixels, labels, classes)
 
 
-def _unpack(data_dir: Path, archive_name: str, md5: str, base_folder: str) -> None:
-    """Downloads the archive if need be and unpacks it aside, so that no half-unpacked folder is ever left."""
+def _batch(path: Path) -> tuple[Tensor, Tensor]:
+    """(uint8 [N, 3, 32, 32], int64 [N]). Raises RunError naming the file if it holds anything else."""
+    content = unpickled(path)
+    labels = _listed(content, b"labels", path)
+    pixels = content.get(b"data")
+    if not isinstance(pixels, Pixels) or len(pixels.content) != len(labels) * PIXELS or not labels:
+        raise RunError(f"{path} does not hold {len(labels)} images of 3×32×32 bytes")
+    if any(type(label) is not int or not 0 <= label < 256 for label in labels):
+        raise RunError(f"{path} holds labels that are no small whole numbers")
+    return torch.frombuffer(bytearray(pixels.content), dtype=torch.uint8).view(-1, 3, 32, 32), torch.tensor(labels)
+
+
+def _listed(content: dict[Any, Any], key: bytes, path: Path) -> list[Any]:
+    found = content.get(key)
+    if not isinstance(found, list):
+        raise RunError(f"{path} holds no list of {key.decode()}")
+    return found
+
+
+def _text(name: Any) -> str:
+    return printable(name.decode("latin1") if isinstance(name, bytes) else str(name))
+
+
+class Pixels:
+    """Stands for the one array in a batch: takes its bytes, and makes nothing of what it says about itself."""
+
+    content = b""
+
+    def __setstate__(self, state: Any) -> None:
+        _, _, kind, _, content = state
+        if not isinstance(kind, Kind) or kind.name not in ("u1", b"u1"):
+            raise pickle.UnpicklingError("the pixels are no bytes")
+        if not isinstance(content, bytes):
+            raise pickle.UnpicklingError("the pixels are no bytes")
+        self.content = content
+
+
+class Kind:
+    """Stands for the array's element type."""
+
+    def __init__(self, name: Any = "", *_: Any) -> None:
+        self.name = name
+
+    def __setstate__(self, state: Any) -> None:
+        """Byte order and the like, of which bytes have none."""
+
+
+class Unpickler(pickle.Unpickler):
+    """The files are Python pickles, which may call anything: of this one only what builds an array of bytes."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+            return lambda *_: Pixels()
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return Kind
+        if (module, name) == ("_codecs", "encode"):  # how old pickles of new Pythons write bytes
+            return lambda text, _: text.encode("latin1")
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def unpickled(path: Path) -> dict[Any, Any]:
+    """The group in a file of the data set, with keys of bytes. Raises RunError naming the file."""
+    try:
+        with path.open("rb") as file:
+            content = Unpickler(file, encoding="bytes").load()
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise RunError(f"{path} is damaged: {str(error) or type(error).__name__}") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged: it holds no group")
+    return {key.encode() if isinstance(key, str) else key: value for key, value in content.items()}
+
+
+def _unpack(data_dir: Path, archive_name: str, md5: str, base_folder: str, wanted: Sequence[str]) -> None:
+    """Downloads the archive if need be and unpacks it aside, so that no half-unpacked folder is ever left.
+
+    Only the files that are asked for, by their names here: a path or a link in the archive leads nowhere.
+    """
     archive = data_dir / archive_name
     if not archive.is_file():
         fetch(archive_name, ADDRESSES, md5, data_dir)
     if md5_of(archive) != md5:
         raise RunError(f"{archive} is damaged or altered: its md5 is not {md5}. Delete it and start again")
     with tempfile.TemporaryDirectory(dir=data_dir, prefix=".unpack-") as aside:
-        with tarfile.open(archive) as tar:
-            tar.extractall(aside, filter="data")  # nothing outside the folder, no links, no devices
-        (Path(aside) / base_folder).rename(data_dir / base_folder)
+        place = Path(aside) / base_folder
+        place.mkdir()
+        try:
+            with tarfile.open(archive) as tar:
+                for name in wanted:
+                    member = tar.getmember(f"{base_folder}/{name}")
+                    content = tar.extractfile(member) if member.isfile() and member.size <= MOST_BYTES else None
+                    if content is None:
+                        raise RunError(f"{archive}: {name} is no file of at most {MOST_BYTES} bytes")
+                    (place / name).write_bytes(content.read())
+        except (KeyError, tarfile.TarError, EOFError, zlib.error) as error:
+            raise RunError(f"{archive} cannot be unpacked: {error}") from None
+        place.rename(data_dir / base_folder)

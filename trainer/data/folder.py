@@ -9,24 +9,25 @@ import contextlib
 import hashlib
 import math
 import os
+import re
 import shutil
-import warnings
+import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 import torch
 
+from trainer.checkpoint import load, save
 from trainer.console import progress, warn
+from trainer.data.decode import Shape, decode, told
 from trainer.data.images import Images, Part
-from trainer.data.resident import gigabytes
+from trainer.data.resident import gigabytes, physical_memory
 from trainer.data.suffixes import SUFFIXES
 from trainer.errors import ConfigError, RunError
 from trainer.files import replacing, write_text
 
-Shape = tuple[int, int, int]  # (C, H, W)
-
-FORMAT = "2"  # of the cache; raise it when what is stored changes
+FORMAT = "3"  # of the cache; raise it when what is stored changes
 
 
 def read(data_dir: Path, part: Part, image_size: int, grayscale: bool, broken: str) -> Images:
@@ -40,35 +41,75 @@ def read(data_dir: Path, part: Part, image_size: int, grayscale: bool, broken: s
     shape = (1 if grayscale else 3, image_size, image_size)
     options = (FORMAT, str(image_size), str(grayscale), broken, *classes)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablation-trainer" / "images"
-    cache.mkdir(parents=True, exist_ok=True)
+    _refuse_open(cache)
     listing = cache / f"{_sha256([*options, *(file.stamp for file in files)])}.listing"
-    if listing.is_file() and (cache / (key := listing.read_text())).is_dir():
-        return _mapped(cache / key, shape, classes)
+    known = _listed(listing)
+    if known and (images := _mapped(cache / known, shape, classes)):
+        return images
     contents = (_content_stamp(file.path) for file in progress(files, f"Reading {data_dir / part}"))
     key = _sha256([*options, *contents])
-    if not (cache / key).is_dir():
+    images = _mapped(cache / key, shape, classes)
+    if images is None:
         _refuse_too_large(data_dir, len(files), shape, cache)
         _decode_all(files, classes, shape, cache / key, skip=broken == "skip")
+        images = _mapped(cache / key, shape, classes)
+    if images is None:
+        raise RunError(f"{cache / key} is not as it was written: something else writes there. Remove it")
     write_text(listing, key)
-    return _mapped(cache / key, shape, classes)
+    return images
 
 
-def _mapped(folder: Path, shape: Shape, classes: tuple[str, ...]) -> Images:
-    """The pixels lie as [N, H, W, C]: a view of them as [N, C, H, W] is what is called channels last."""
-    labels = torch.load(folder / "labels.pt", weights_only=True)
+def _refuse_open(cache: Path) -> None:
+    """What others may write is not a cache of ours: what they put there would be trained on."""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if cache.stat().st_mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"{cache} can be written by everyone: chmod o-w {cache}, or name another place: XDG_CACHE_HOME"
+        )
+
+
+def _listed(listing: Path) -> str | None:
+    """The key in a listing; None where it is no key, which could be a path to anywhere."""
+    text = listing.read_bytes().decode("ascii", "replace") if listing.is_file() else ""
+    return text if re.fullmatch(r"[0-9a-f]{64}", text) else None
+
+
+def _mapped(folder: Path, shape: Shape, classes: tuple[str, ...]) -> Images | None:
+    """What is cached, None where nothing is; what is not as it was written is taken away with a warning.
+
+    The pixels lie as [N, H, W, C]: a view of them as [N, C, H, W] is what is called channels last. They are read once
+    to compare their hash, at about 1.5 GB a second: the statistics of the channels take longer.
+    """
+    if not folder.is_dir():
+        return None
     channels, height, width = shape
-    size = (len(labels), height, width, channels)
+    try:
+        index = load(folder / "index.pt")
+        labels, digest = index["labels"], index["sha256"]
+        size = (len(labels), height, width, channels)
+        if labels.dtype != torch.int64 or labels.ndim != 1 or not 0 <= labels.min() <= labels.max() < len(classes):
+            raise ValueError("labels")
+        with (folder / "pixels").open("rb") as file:
+            if os.fstat(file.fileno()).st_size != math.prod(size) or _file_sha256(file) != digest:
+                raise ValueError("pixels")
+    except (OSError, RunError, LookupError, TypeError, ValueError, AttributeError, RuntimeError):
+        warn(f"{folder} is not as it was written: the pictures are decoded anew")
+        shutil.rmtree(folder)
+        return None
     pixels = torch.from_file(str(folder / "pixels"), size=math.prod(size), dtype=torch.uint8)
-    if pixels.numel() > _memory():
+    if pixels.numel() > (memory := physical_memory()):
         warn(
-            f"the pictures take {gigabytes(pixels.numel())}, the memory is {gigabytes(_memory())}: every epoch reads"
-            " them from the disk, which is slow. A smaller dataset.image_size avoids that"
+            f"the pictures take {gigabytes(pixels.numel())}, the memory is {gigabytes(memory)}: every epoch reads them"
+            " from the disk, which is slow. A smaller dataset.image_size avoids that"
         )
     return Images(pixels.view(size).permute(0, 3, 1, 2), labels, classes)
 
 
-def _memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def _file_sha256(file: IO[bytes]) -> str:
+    content = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        content.update(piece)
+    return content.hexdigest()
 
 
 def _refuse_too_large(data_dir: Path, count: int, shape: Shape, cache: Path) -> None:
@@ -84,10 +125,23 @@ def _refuse_too_large(data_dir: Path, count: int, shape: Shape, cache: Path) -> 
 def _classes(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise ConfigError(f"data_dir={folder.parent}: must hold train/<class>/ with pictures; {folder} does not exist")
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    entries = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."]
+    for entry in entries:
+        _refuse_leaving(entry, folder.parent)
+        if not entry.name.isprintable():
+            raise ConfigError(
+                f"{entry}: the name of a class must be printable, {entry.name!r} is not. Rename the folder"
+            )
+    classes = tuple(sorted(entry.name for entry in entries))
     if len(classes) < 2:
         raise ConfigError(f"{folder}: must hold a folder for each of at least two classes, it holds {len(classes)}")
     return classes
+
+
+def _refuse_leaving(path: Path, data_dir: Path) -> None:
+    """A link may shorten the way, not lead out of data_dir: whoever made the folder would choose what is read."""
+    if not path.resolve().is_relative_to(data_dir.resolve()):
+        raise ConfigError(f"{path} is a link to {path.resolve()}, outside data_dir={data_dir}: put the pictures there")
 
 
 class _File(NamedTuple):
@@ -100,13 +154,16 @@ def _files(folder: Path, classes: tuple[str, ...]) -> list[_File]:
     files: list[_File] = []
     for label, name in enumerate(classes):
         place = (folder / name).absolute()
+        _refuse_leaving(place, folder.parent)
         entries = sorted(os.scandir(place), key=lambda entry: entry.name) if place.is_dir() else []
         pictures = [entry for entry in entries if entry.is_file() and entry.name.lower().endswith(SUFFIXES)]
         if not pictures:
             raise ConfigError(f"{folder / name}: holds no picture ({', '.join(SUFFIXES)})")
         for entry in pictures:
-            stat = entry.stat()
-            files.append(_File(entry.path, label, f"{entry.path} {stat.st_size} {stat.st_mtime_ns}"))
+            if entry.is_symlink():
+                _refuse_leaving(Path(entry.path), folder.parent)
+            state = entry.stat()
+            files.append(_File(entry.path, label, f"{entry.path} {state.st_size} {state.st_mtime_ns}"))
     return files
 
 
@@ -116,11 +173,13 @@ def _content_stamp(path: str) -> str:
 
 
 def _sha256(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    """Of all lines, whatever letters and bytes stand in the names of files: only a zero cannot."""
+    return hashlib.sha256("\0".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _decode_all(files: list[_File], classes: tuple[str, ...], shape: Shape, folder: Path, skip: bool) -> None:
-    """Writes `pixels` and `labels.pt` into a folder that appears when both are complete."""
+    """Writes `pixels` and `index.pt` into a folder that appears when both are complete."""
+    content = hashlib.sha256()
     labels: list[int] = []
     refused: list[str] = []
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
@@ -133,16 +192,15 @@ def _decode_all(files: list[_File], classes: tuple[str, ...], shape: Shape, fold
                 except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
                     if not skip:
                         raise RunError(
-                            f"{file.path} cannot be decoded ({error}). Remove it, or leave such pictures out:"
-                            " dataset.broken=skip"
+                            f"{told(file.path, error)}. Remove it, or leave such pictures out: dataset.broken=skip"
                         ) from None
                     refused.append(file.path)
                 else:
                     pixels.write(decoded)
+                    content.update(decoded)
                     labels.append(file.label)
         _report(refused, labels, len(files), classes)
-        with replacing(aside / "labels.pt") as stored:
-            torch.save(torch.tensor(labels), stored)
+        save(aside / "index.pt", {"labels": torch.tensor(labels), "sha256": content.hexdigest()})
         with contextlib.suppress(OSError):  # another process was first: the content is the same
             aside.rename(folder)
     finally:
@@ -157,33 +215,3 @@ def _report(refused: list[str], labels: list[int], count: int, classes: tuple[st
     empty = [name for index, name in enumerate(classes) if index not in present]
     if empty:
         raise RunError(f"none of the pictures of class {empty[0]} can be decoded")
-
-
-def decode(path: str, shape: Shape) -> bytes:
-    """[H, W, C] as bytes: upright, the shorter side resized, the centre kept. `shape` is (C, H, W).
-
-    Raises whatever Pillow does on a picture that cannot be decoded.
-    """
-    from PIL import Image, ImageOps
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path) as picture:
-            upright = _eight_bit(ImageOps.exif_transpose(picture)).convert("L" if shape[0] == 1 else "RGB")
-    if upright.size != (shape[2], shape[1]):
-        upright = ImageOps.fit(upright, (shape[2], shape[1]), Image.Resampling.BILINEAR)
-    return bytes(upright.tobytes())
-
-
-def _eight_bit(picture: Any) -> Any:
-    """Pillow clips deeper pictures to white and uncovers hidden colours: scale 16 bits down, lay alpha on black."""
-    from PIL import Image
-
-    if picture.mode.startswith("I"):
-        return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if picture.mode == "F":
-        raise ValueError("floating-point pictures have no known range")
-    if picture.has_transparency_data:
-        covered = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", covered.size, (0, 0, 0, 255)), covered)
-    return picture

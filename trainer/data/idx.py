@@ -1,7 +1,9 @@
 """MNIST and Fashion-MNIST: four IDX files, as torchvision lays them out under `<data_dir>/<name>/raw/`."""
 
 import gzip
+import math
 import struct
+import zlib
 from pathlib import Path
 
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor
 from trainer.data.download import fetch, md5_of
 from trainer.data.images import Images, Part
 from trainer.errors import RunError
+
+MOST_BYTES = 100_000_000  # unpacked; the largest file has 47 million
 
 # md5 of the unpacked MNIST files; Fashion-MNIST's authors publish only those of the packed ones.
 UNPACKED_MD5 = {
@@ -35,6 +39,8 @@ def read(name: str, data_dir: Path, part: Part) -> Images:
     pixels, labels = arrays
     if pixels.ndim != 3 or labels.ndim != 1 or len(pixels) != len(labels):
         raise RunError(f"{raw}: {list(pixels.shape)} images and {list(labels.shape)} labels do not belong together")
+    if int(labels.max()) >= len(source.classes):
+        raise RunError(f"{raw}: label {int(labels.max())}, where there are {len(source.classes)} classes")
     classes = tuple(text.partition(" - ")[0] if name == "MNIST" else text for text in source.classes)
     return Images(pixels.unsqueeze(1), labels.long(), classes)
 
@@ -50,7 +56,14 @@ def _content(raw: Path, file: str, packed_md5: str, unpacked_md5: str | None, mi
         fetch(packed.name, [mirror + packed.name for mirror in mirrors], packed_md5, raw)
     if md5_of(packed) != packed_md5:
         raise _damaged(packed, packed_md5)
-    return gzip.decompress(packed.read_bytes())
+    try:
+        with gzip.open(packed) as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RunError(f"{packed} cannot be unpacked: {error}") from None
+    if len(content) > MOST_BYTES:
+        raise RunError(f"{packed} unpacks to more than {MOST_BYTES} bytes")
+    return content
 
 
 def _damaged(path: Path, md5: str) -> RunError:
@@ -63,7 +76,9 @@ def _parse(content: bytes, path: Path) -> Tensor:
         raise RunError(f"{path} is not an IDX file of bytes")
     shape = struct.unpack_from(f">{content[3]}I", content, 4)
     start = 4 + 4 * len(shape)
-    expected = start + torch.Size(shape).numel()
+    expected = start + math.prod(shape)
+    if 0 in shape or not shape:
+        raise RunError(f"{path} is empty: its header says {'×'.join(map(str, shape)) or 'nothing'}")
     if len(content) != expected:
         raise RunError(f"{path} is damaged: {len(content)} bytes where its header asks for {expected}")
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).view(shape)

@@ -1,5 +1,6 @@
 """The whole data set as uint8 on the device; a batch is one gather. No worker processes, no pictures in the loop."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def _refuse_too_large(images: Images, device: torch.device) -> None:
             f"{len(images)} images {'×'.join(map(str, images.shape))} need {gigabytes(needed)} on {device}, which has"
             f" {gigabytes(free)} free. Use fewer or smaller ones (dataset.image_size), or device=cpu"
         )
+
+
+def physical_memory() -> int:
+    """Bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def gigabytes(count: int) -> str:

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 
 from trainer.data.images import Images, Part
+from trainer.data.resident import gigabytes, physical_memory
+from trainer.errors import ConfigError
 from trainer.kinds import Count
 
 
@@ -15,6 +17,10 @@ def digits(data_dir: Path, part: Part, *, image_size: Count = 32) -> Images:
     from sklearn.model_selection import train_test_split
 
     data = load_digits()
+    needed = 4 * image_size**2 * len(data.target)  # as float32, before it is rounded to bytes
+    if needed > physical_memory():
+        have = f"the memory is {gigabytes(physical_memory())}"
+        raise ConfigError(f"dataset.image_size={image_size}: the digits need {gigabytes(needed)} at that size, {have}")
     # The data come without a test part: this one is drawn once and for all, whatever the run's seeds.
     train, test = train_test_split(range(len(data.target)), test_size=297, stratify=data.target, random_state=0)
     chosen = train if part == "train" else test

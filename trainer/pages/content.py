@@ -1,6 +1,5 @@
 """What a report tells, read from the folder of a study or of one run: plain values, whatever shows them. No torch."""
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,40 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from trainer.console import duration
 from trainer.errors import ConfigError, RunError
-from trainer.study.manifest import DONE, Entry, Manifest, Outcome, read_metrics, read_outcome
+from trainer.pages.recorded import Run, run_of
+from trainer.strangers import read_config
+from trainer.study.manifest import DONE, Entry, Manifest
 from trainer.study.reading import arm_names, last_stage, lines, reading_of, verdict
 from trainer.study.space import REPLICATES
 
 BESIDE = ("seed", "split_seed", "data_dir", "output_dir", "resume", "wandb", "device")  # no part of what an arm is
-NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as it lies on disk. `replicate` is what tells it from the others of its arm: "seed=0"."""
-
-    folder: Path
-    replicate: str
-    outcome: Outcome
-    epochs: list[dict[str, Any]]
-    config: Mapping[str, Any]
-    best: Mapping[str, Any]  # best.json: parameters, classes, confusion of the validation images
-    stamp: Mapping[str, Any]  # what it ran on, the last time it was started
-
-    @property
-    def seconds(self) -> float:
-        return sum(row["epoch_seconds"] for row in self.epochs)
-
-    @property
-    def epochs_to_near_best(self) -> int | None:
-        """The first epoch with 95 % of the run's best validation accuracy."""
-        reached = [(row["epoch"], row["validation_accuracy"]) for row in self.epochs if row["validation_accuracy"]]
-        goal = NEAR_BEST * max((accuracy for _, accuracy in reached), default=math.inf)
-        return next((epoch for epoch, accuracy in reached if accuracy >= goal), None)
 
 
 @dataclass(frozen=True)
@@ -74,7 +48,7 @@ class Arm:
 
     @property
     def parameters(self) -> int | None:
-        return next((run.best["parameters"] for run in self.runs if run.best), None)
+        return next((run.best.parameters for run in self.runs if run.best), None)
 
     def left_out(self) -> str:
         """ "2 failed, 1 queued": runs without a value."""
@@ -123,7 +97,7 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
     entries = last_stage(study)
     arms: dict[str, list[Run]] = {}
     for name, entry in zip(arm_names(entries), entries, strict=True):
-        arms.setdefault(name, []).append(_run(study.path(entry), _replicate(entry), entry.config))
+        arms.setdefault(name, []).append(run_of(study.path(entry), _replicate(entry), entry.config))
     values = {arm.name: arm.values for arm in reading.arms}
     ranked = sorted(
         (Arm(name, tuple(runs), values[name]) for name, runs in arms.items()),
@@ -153,12 +127,12 @@ def of_run(folder: Path) -> Content:
     path = folder / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"{folder}: is not the folder of a run, {path} does not exist")
+    config = read_config(path)
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
         what = f"{config['model']['name']} on {config['dataset']['name']} with {config['optimizer']['name']}"
-    except (yaml.YAMLError, TypeError, LookupError, UnicodeDecodeError):
+    except (TypeError, LookupError):
         raise RunError(f"{path} is damaged, or of another version") from None
-    run = _run(folder, "", config)
+    run = run_of(folder, "", config)
     validated = [row for row in run.epochs if row["validation_accuracy"] is not None]
     best = min(validated, key=lambda row: row["validation_loss"] or math.inf, default=None)
     values = {"": best["validation_accuracy"]} if best else {}
@@ -175,17 +149,6 @@ def of_run(folder: Path) -> Content:
     return Content(
         "run", what, folder, facts, said, [], "validation_accuracy", 1, "run", [arm], {}, None, _environment([arm])
     )
-
-
-def _run(folder: Path, replicate: str, config: Mapping[str, Any]) -> Run:
-    rows = read_metrics(folder)
-    outcome = read_outcome(folder)
-    if outcome.state == "queued" and rows:  # a run by itself has no outcome but its metrics
-        validated = [row for row in rows if row["validation_loss"] is not None]
-        best = min(validated, key=lambda row: row["validation_loss"], default=rows[-1])
-        outcome = Outcome("finished", epochs=len(rows), best_epoch=best["epoch"])
-    stamps = _json(folder / "environment.json", [])
-    return Run(folder, replicate, outcome, rows, config, _json(folder / "best.json", {}), stamps[-1] if stamps else {})
 
 
 def _replicate(entry: Entry) -> str:
@@ -245,29 +208,22 @@ def _search(study: Manifest, arms: Sequence[Arm], entries: Sequence[Entry]) -> d
 
 
 def _environment(arms: Sequence[Arm], study: Manifest | None = None) -> list[tuple[str, str]]:
-    """What the first run ran on; versions that differ between runs are told."""
-    stamps: list[Mapping[str, Any]] = [run.stamp for arm in arms for run in arm.runs if run.stamp]
+    """What the runs ran on; where versions differ between them, all are told."""
+    stamps = [run.stamp for arm in arms for run in arm.runs if run.stamp]
     if not stamps:
         return []
     first = stamps[0]
-    git = study.git if study else first.get("git")
-    rows = [("trainer", str(first["trainer"])), ("Python", str(first["python"])), ("Platform", str(first["platform"]))]
-    for name in first["packages"]:
-        versions = dict.fromkeys(str(stamp["packages"].get(name)) for stamp in stamps)
-        rows.append((name, ", ".join(versions)))
-    threads = [f"{stamp['threads']} thread{'s' if stamp['threads'] > 1 else ''}" for stamp in stamps]
-    devices = dict.fromkeys(f"{stamp['device']}, {told}" for stamp, told in zip(stamps, threads, strict=True))
-    rows.append(("Device", "; ".join(devices)))
+    git = study.git if study else first.git
+    rows = [("trainer", first.trainer), ("Python", first.python), ("Platform", first.platform)]
+    for name in first.packages:
+        rows.append((name, ", ".join(dict.fromkeys(str(stamp.packages.get(name)) for stamp in stamps))))
+    devices = [f"{stamp.device}, {stamp.threads} thread{'s' if stamp.threads > 1 else ''}" for stamp in stamps]
+    rows.append(("Device", "; ".join(dict.fromkeys(devices))))
     if git:
-        rows.append(("Commit", git["commit"] + (", with changes that are not committed" if git["dirty"] else "")))
+        rows.append(
+            ("Commit", f"{git.get('commit')}{', with changes that are not committed' if git.get('dirty') else ''}")
+        )
     return rows
-
-
-def _json(path: Path, absent: Any) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else absent
-    except ValueError:
-        raise RunError(f"{path} is damaged") from None
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trainer.pages.content import Arm, Content, Run
+from trainer.pages.content import Arm, Content
+from trainer.pages.recorded import Run
 
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "seconds")
 POINTS = 600_000  # numbers of single runs' curves in a page, about 4 MB: beyond, epochs are left out evenly
@@ -70,7 +71,7 @@ def _columns(run: Run, every: int) -> dict[str, list[Any]]:
 
 
 def _elapsed(run: Run) -> Iterator[float]:
-    return itertools.accumulate(row["epoch_seconds"] for row in run.epochs)
+    return itertools.accumulate(row["epoch_seconds"] or 0.0 for row in run.epochs)
 
 
 def classes(arms: Sequence[Arm]) -> dict[str, Any] | None:
@@ -78,7 +79,7 @@ def classes(arms: Sequence[Arm]) -> dict[str, Any] | None:
     known = [arm for arm in arms if any(run.best for run in arm.runs)]
     if not known:
         return None
-    names = next(run.best["classes"] for run in known[0].runs if run.best)
+    names = next(run.best.classes for run in known[0].runs if run.best)
     matrices = [_confusion(arm) for arm in known]
     accuracy = [
         [_number(row[label] / sum(row)) if sum(row) else None for label, row in enumerate(matrix)]
@@ -88,7 +89,7 @@ def classes(arms: Sequence[Arm]) -> dict[str, Any] | None:
 
 
 def _confusion(arm: Arm) -> list[list[int]]:
-    matrices = [run.best["confusion"] for run in arm.runs if run.best]
+    matrices = [run.best.confusion for run in arm.runs if run.best]
     return [[sum(column) for column in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
 
 

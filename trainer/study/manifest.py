@@ -2,18 +2,22 @@
 
 import json
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainer.config import SweepConfig, check_sweep
 from trainer.errors import ConfigError, RunError
+from trainer.strangers import file_name, finite, harmless, parse_json, read_json, read_text, run_folder, typed
+from trainer.strangers import texts as words_of
 from trainer.study.space import ARM, arm_of, shown
 
 MANIFEST = "study.json"
 RESULT = "result.json"
 DONE = ("finished", "pruned")
+STATES = ("queued", "running", *DONE, "failed", "interrupted")
+FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch_seconds")
 METRICS = "metrics.jsonl"
 
 
@@ -75,20 +79,20 @@ class Manifest:
         if not path.is_file():
             raise ConfigError(f"{folder}: is not the folder of a study, {path} does not exist")
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
             return cls(
                 folder,
-                found["name"],
-                tuple(found["command"]),
-                found["started"],
-                found["git"],
-                found["code"],
+                harmless(str(found["name"])),
+                tuple(words_of(found["command"])),
+                harmless(str(found["started"])),
+                _git(found["git"]),
+                str(found["code"]),
                 dict(found["data"]),
                 check_sweep(found["sweep"]),
-                tuple(found["axes"]),
-                tuple(found["replicates"]),
-                tuple(found["stages"]),
-                tuple(Entry(**entry) for entry in found["runs"]),
+                tuple(words_of(found["axes"])),
+                tuple(words_of(found["replicates"])),
+                tuple(harmless(found["stages"])),
+                tuple(_entries(found["runs"], folder)),
             )
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
@@ -110,22 +114,45 @@ class Manifest:
         return read_outcome(self.path(entry))
 
 
+def _entries(found: Any, folder: Path) -> Iterator[Entry]:
+    """The runs of a manifest, each in or beside the study's folder. Raises ValueError or TypeError."""
+    for each in found:
+        entry = typed(Entry, json.dumps(each))
+        run_folder(folder, entry.folder)
+        harmless([entry.point, entry.texts, entry.config])
+        yield entry
+
+
+def _git(found: Any) -> Mapping[str, Any] | None:
+    return None if found is None else {"commit": file_name(found["commit"]), "dirty": bool(found["dirty"])}
+
+
 def read_outcome(folder: Path) -> Outcome:
     path = folder / RESULT
     try:
-        return Outcome(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Outcome()
-    except (ValueError, TypeError):
+        outcome = typed(Outcome, read_text(path)) if path.is_file() else Outcome()
+        if outcome.state not in STATES:
+            raise ValueError(f"state={outcome.state!r}")
+        return outcome
+    except ValueError:
         raise RunError(f"{path} is damaged. Remove it: the run is then taken up from its last epoch") from None
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The epochs of a run that is done or still running; a line that is just being written is left out."""
     path = folder / METRICS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     try:
-        return [json.loads(line) for line in lines if line.endswith("}")]
-    except ValueError:
+        lines = read_text(path).splitlines() if path.is_file() else []
+        return [_epoch(line) for line in lines if line.endswith("}")]
+    except (ValueError, LookupError, TypeError):
         raise RunError(f"{path} is damaged") from None
+
+
+def _epoch(line: str) -> dict[str, Any]:
+    row = parse_json(line)
+    if type(row["epoch"]) is not int:
+        raise ValueError(f"epoch={row['epoch']!r}")
+    return {**row, **{key: finite(row, key) for key in FIGURES}}
 
 
 def curve(folder: Path, metric: str) -> dict[int, float]:

@@ -1,6 +1,7 @@
 """What a study will run, all of it checked before the first run starts. Imports no torch."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,8 @@ from trainer.study.space import ARM, Axis, Point, corners, grid, shown
 from trainer.study.sweeper import Sweep
 
 MANY = 20  # composing so many runs takes a second
+MOST_RUNS = 100_000  # of a grid: composing them takes an hour
+MOST_STAGES = 10
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,11 @@ def _refuse_misfits(settings: SweepConfig, axes: Sequence[Axis], replicates: Seq
         if not axis.texts and (settings.method == "grid" or axis.replicates):
             what = "sweep.method=random or tpe" if not axis.replicates else f"a list, such as {axis.key}=0,1,2"
             raise ConfigError(f"{axis.described()} (command line): an interval needs {what}")
+    runs = math.prod(max(1, len(axis.texts)) for axis in (*axes, *replicates))
+    if runs > MOST_RUNS:
+        raise ConfigError(f"these axes make {runs} runs (command line): at most {MOST_RUNS}. Try sweep.method=random")
+    if settings.stages > MOST_STAGES:
+        raise ConfigError(f"sweep.stages={settings.stages}: must be at most {MOST_STAGES}")
     if settings.method != "grid" and not axes:
         raise ConfigError(
             f"sweep.method={settings.method} has nothing to search: give it an axis, such as"

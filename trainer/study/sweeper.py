@@ -1,6 +1,7 @@
 """Reads what `-m` asks for: axes, fixed settings, and a composer that turns a point on the axes into a run."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from hydra._internal.config_repository import CachingConfigRepository
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from trainer.commandline import Job, job_of, opened
 from trainer.errors import ConfigError
 from trainer.study.space import ARM, Axis
+
+MOST_VALUES = 10_000  # of one setting
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,19 @@ class _Frozen(CachingConfigRepository):
         return self  # Hydra copies the repository for every composition
 
 
+def _count(spanned: RangeSweep) -> float:
+    """Of its values, before any is made."""
+    return (float(spanned.stop or 0) - float(spanned.start or 0)) / (float(spanned.step) or math.nan)
+
+
 def _axis(override: Override) -> Axis:
     key, prefix, typed = override.key_or_group, override.get_key_element(), str(override.input_line).lstrip("+")
     if not override.is_interval_sweep():
+        spanned: Any = override.value()
+        if isinstance(spanned, RangeSweep) and (count := _count(spanned)) > MOST_VALUES:
+            raise ConfigError(
+                f"{typed} (command line): {count:.3g} values are too many, at most {MOST_VALUES} are listed"
+            )
         texts = tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
         if not texts:
             raise ConfigError(f"{key} (command line): this list of values is empty")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.errors import ConfigError
-from trainer.kinds import Count, Positive
+from trainer.kinds import Count, Members, Positive
 from trainer.networks import Ensemble, HardSharing, ResidualBlock, Slots, SoftSharing, normalized
 
 
@@ -91,7 +91,7 @@ def ensemble(
     classes: tuple[str, ...],
     slots: Slots,
     *,
-    members: Count = 3,
+    members: Members = 3,
     channels: tuple[Count, Count] = (6, 16),
     hidden: Count = 128,
 ) -> nn.Module:

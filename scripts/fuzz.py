@@ -1,0 +1,103 @@
+"""Tries mutated command lines, configurations, checkpoints, data files and pictures: each is right, or one line.
+
+python scripts/fuzz.py --examples 2000 [--only command,yaml,checkpoint,idx,cifar,picture] [--processes 20]
+
+The examples are drawn anew every time; a failure is made as small as possible and printed. `--processes` starts so
+many of the command lines as the program itself and looks for a traceback, a hang and a wrong exit code.
+Exit code 1 if something was found.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import fuzzing  # noqa: E402
+from hypothesis import HealthCheck, given, settings  # noqa: E402
+
+SECONDS = 20  # an example that takes longer hangs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--examples", type=int, default=2000, help="of each target")
+    parser.add_argument("--only", default=",".join(["command", *fuzzing.TARGETS]))
+    parser.add_argument("--processes", type=int, default=0)
+    options = parser.parse_args()
+    found = 0
+    with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(temporary):
+        for name in options.only.split(","):
+            found += fuzz(name, options.examples, Path(temporary))
+        found += sum(not passes(arguments) for arguments in _drawn(options.processes)) if options.processes else 0
+    sys.exit(1 if found else 0)
+
+
+def fuzz(name: str, examples: int, folder: Path) -> int:
+    """Prints how many examples there were, or what was found; 1 if something was."""
+    rules = settings(
+        max_examples=examples, deadline=1000 * SECONDS, database=None, suppress_health_check=list(HealthCheck)
+    )
+    counted, started = 0, time.monotonic()
+    strategy = fuzzing.command_lines() if name == "command" else fuzzing.TARGETS[name][0]()
+
+    @rules
+    @given(strategy)
+    def attempt(example):
+        nonlocal counted
+        counted += 1
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            if name == "command":
+                fuzzing.try_command_line(example)
+            else:
+                fuzzing.TARGETS[name][1](example, folder)
+
+    try:
+        attempt()
+    except BaseException:
+        print(f"{name}: found after {counted} examples\n{traceback.format_exc()}", flush=True)
+        return 1
+    print(f"{name}: {counted} examples, nothing found ({time.monotonic() - started:.0f} s)", flush=True)
+    return 0
+
+
+def _drawn(count: int) -> list[list[str]]:
+    drawn: list[list[str]] = []
+
+    @settings(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(fuzzing.command_lines())
+    def draw(arguments):
+        drawn.append(arguments)
+
+    draw()
+    return [each for each in drawn if not any("\0" in text for text in each)][:count]
+
+
+def passes(arguments: list[str]) -> bool:
+    """The program itself, which shows the run and does not train it."""
+    shown = arguments if {"-m", "--multirun"} & set(arguments) else ["--cfg", "job", *arguments]
+    dry = ["sweep.dry_run=true", "dataset=digits", "epochs=1"] if shown is arguments else []
+    command = [sys.executable, "-m", "trainer", *shown, *dry]
+    encoded = [text.encode("utf-8", "surrogatepass") for text in command]
+    try:
+        done = subprocess.run(encoded, check=False, capture_output=True, text=True, errors="replace", timeout=120)
+    except subprocess.TimeoutExpired:
+        print(f"process: hangs: {arguments!r}", flush=True)
+        return False
+    right = done.returncode in (0, 1, 2) and "Traceback" not in done.stderr
+    if not right:
+        print(f"process: exit code {done.returncode}: {arguments!r}\n{done.stderr[-2000:]}", flush=True)
+    return right
+
+
+if __name__ == "__main__":
+    main()

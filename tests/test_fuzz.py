@@ -1,0 +1,33 @@
+"""A few mutated inputs of each kind, the same ones every time; `scripts/fuzz.py` tries thousands."""
+
+import fuzzing
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+
+def few(count: int) -> settings:
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,  # other work on the machine is no failure
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@few(25)
+@given(fuzzing.command_lines())
+def test_a_command_line_is_a_plan_or_one_line(arguments):
+    fuzzing.try_command_line(arguments)
+
+
+@pytest.mark.parametrize("name", fuzzing.TARGETS)
+def test_a_mutated_file_is_read_or_refused_in_one_line(name, in_empty_folder):
+    strategy, attempt = fuzzing.TARGETS[name]
+
+    @few(8 if name == "yaml" else 40)
+    @given(strategy())
+    def check(content):
+        attempt(content, in_empty_folder)
+
+    check()

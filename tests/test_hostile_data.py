@@ -1,0 +1,153 @@
+"""Pictures, archives and caches from a stranger: read as what they are, or refused in one line."""
+
+import os
+import pickle
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_hostile import Touch, told
+
+from trainer import checkpoint
+from trainer.data import cifar, sources
+from trainer.errors import ConfigError, RunError
+
+# Pictures
+
+
+@pytest.fixture
+def own(tmp_path):
+    for name in ("cat", "dog"):
+        place = tmp_path / "own" / "train" / name
+        place.mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (9, 9), (number, 100, 200)).save(place / f"{number}.png")
+    return tmp_path / "own"
+
+
+def test_what_is_in_a_picture_counts_not_its_name(own):
+    place, blue = own / "train" / "cat", (10, 20, 200)
+    frames = [Image.new("RGB", (9, 9), color) for color in (blue, (255, 0, 0))]
+    frames[0].save(place / "a.gif", save_all=True, append_images=frames[1:])
+    (place / "a.gif").rename(place / "a.jpg")  # animated, and by another name: its first frame
+    Image.new("CMYK", (9, 9), (0, 0, 0, 255)).save(place / "b.jpg")
+    Image.new("I;16", (9, 9), 60 * 257).save(place / "c.png")
+    pixels = sources.image_folder(own, "train", image_size=8).pixels
+    assert pixels[2, :, 0, 0].tolist() == list(blue)
+    assert pixels[3].max() == 0
+    assert pixels[4].unique().tolist() == [60]
+
+
+PICTURES = {
+    "text": (b"not a picture", "it is no picture of a known kind: BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP"),
+    "PostScript, which Pillow would have a program run": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
+        "it is no picture of a known kind",
+    ),
+    "bomb": (b"P6 100000 100000 255 ", "it is larger than 89478485 pixels"),
+    "truncated": (b"P6 9 9 255 " + bytes(20), "image file is truncated"),
+    "empty": (b"", "it is no picture of a known kind"),
+}
+
+
+@pytest.mark.parametrize("how", PICTURES)
+def test_a_picture_that_is_none_is_named_in_one_line(how, own):
+    content, sentence = PICTURES[how]
+    path = own / "train" / "cat" / "1.png"
+    path.write_bytes(content)
+    text = told(RunError, sources.image_folder, own, "train")
+    assert text.startswith(f"{path} cannot be decoded (") and sentence in text
+
+
+def test_links_stay_within_the_folder(own, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    Image.new("RGB", (9, 9)).save(outside / "0.png")
+    within = own / "train" / "cat" / "link.png"
+    within.symlink_to("../dog/0.png")
+    assert len(sources.image_folder(own, "train")) == 5
+    within.unlink()
+    within.symlink_to(outside / "0.png")
+    sentence = f"cat/link.png is a link to {outside / '0.png'}, outside data_dir={own}"
+    assert sentence in told(ConfigError, sources.image_folder, own, "train")
+    within.unlink()
+    (own / "train" / "fox").symlink_to(outside)
+    assert f"train/fox is a link to {outside}, outside" in told(ConfigError, sources.image_folder, own, "train")
+    (own / "train" / "fox").unlink()
+    (own / "train" / "fox").symlink_to("fox")  # leads to itself: no folder
+    assert sources.image_folder(own, "train").classes == ("cat", "dog")
+    (own / "train" / "fox").unlink()
+    (own / "train" / "fox").symlink_to("..")  # a cycle: nothing is walked into
+    assert "train/fox: holds no picture" in told(ConfigError, sources.image_folder, own, "train")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b]0;owned\x07", "a\u202eb", os.fsdecode(b"\xff")])
+def test_a_class_whose_name_cannot_be_shown_is_refused(name, own):
+    (own / "train" / "cat").rename(own / "train" / name)
+    assert "the name of a class must be printable" in told(ConfigError, sources.image_folder, own, "train")
+
+
+def test_names_of_any_language_and_files_of_any_name_are_read(own):
+    (own / "train" / "cat").rename(own / "train" / "Кошка 猫 🐈")
+    place = own / "train" / "dog"
+    (place / "0.png").rename(place / "a\nb.png")
+    (place / "1.png").rename(place / os.fsdecode(b"\xff.png"))
+    assert sources.image_folder(own, "train").classes == ("dog", "Кошка 猫 🐈")
+
+
+def test_a_planted_or_damaged_cache_is_not_believed(own, capsys):
+    right = sources.image_folder(own, "train").pixels.clone()
+    cache = Path(os.environ["XDG_CACHE_HOME"]) / "ablation-trainer" / "images"
+    (entry,) = (path for path in cache.iterdir() if path.is_dir())
+    (listing,) = cache.glob("*.listing")
+    index = checkpoint.load(entry / "index.pt")
+
+    def flipped():
+        content = bytearray((entry / "pixels").read_bytes())
+        content[5] ^= 1
+        (entry / "pixels").write_bytes(content)
+
+    def written(**values):
+        torch.save({**index, **values}, entry / "index.pt")
+
+    for damage in (
+        flipped,
+        lambda: (entry / "pixels").write_bytes(b"short"),
+        lambda: (entry / "index.pt").write_bytes(pickle.dumps(Touch())),
+        lambda: written(labels=index["labels"] + 7),
+        lambda: written(labels="x"),
+        (entry / "pixels").unlink,
+    ):
+        damage()
+        assert torch.equal(sources.image_folder(own, "train").pixels, right)
+        assert f"{entry} is not as it was written: the pictures are decoded anew" in capsys.readouterr().err
+    listing.write_text("../../../own")
+    assert torch.equal(sources.image_folder(own, "train").pixels, right)
+    assert capsys.readouterr().err == "" and not Path("harmed").exists()
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    cache.chmod(0o777)
+    assert "can be written by everyone" in told(ConfigError, sources.image_folder, own, "train")
+
+
+# Archives
+
+
+def test_the_pickle_of_a_data_set_builds_bytes_and_nothing_else(tmp_path):
+    path, pixels = tmp_path / "batch", np.arange(3072, dtype=np.uint8).reshape(1, 3072)
+    for protocol in (2, 4):
+        path.write_bytes(pickle.dumps({b"data": pixels, b"labels": [3]}, protocol))
+        read, labels = cifar._batch(path)
+        assert (read.flatten().tolist(), labels.tolist()) == (pixels.flatten().tolist(), [3])
+    for content, sentence in {
+        pickle.dumps(Touch()): "it asks for ",
+        pickle.dumps({"data": pixels.astype(float), "labels": [1]}): "the pixels are no bytes",
+        pickle.dumps({"data": pixels[:, :9], "labels": [1]}): "does not hold 1 images of 3×32×32 bytes",
+        pickle.dumps({"data": pixels, "labels": ["x"]}): "labels that are no small whole numbers",
+        pickle.dumps([]): "it holds no group",
+        b"": "is damaged",
+    }.items():
+        path.write_bytes(content)
+        assert sentence in told(RunError, cifar._batch, path)

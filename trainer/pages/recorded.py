@@ -1,0 +1,83 @@
+"""What a run left of itself, read for a report: its epochs, its best network, what it ran on. Imports no torch."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import RunError
+from trainer.strangers import Kind, read_text, typed
+from trainer.study.manifest import Outcome, read_metrics, read_outcome
+
+NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
+
+
+@dataclass(frozen=True)
+class Best:
+    """`best.json`; confusion [K, K] counts the validation images, a row for each true class."""
+
+    parameters: int
+    classes: list[str]
+    confusion: list[list[int]]
+
+    def __post_init__(self) -> None:
+        if {len(self.confusion), *map(len, self.confusion)} != {len(self.classes)}:
+            raise ValueError("confusion: must have a row and a column for each class")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What of `environment.json` is shown."""
+
+    trainer: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+    git: dict[str, Any] | None
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it lies on disk. `replicate` is what tells it from the others of its arm: "seed=0"."""
+
+    folder: Path
+    replicate: str
+    outcome: Outcome
+    epochs: list[dict[str, Any]]
+    config: Mapping[str, Any]
+    best: Best | None
+    stamp: Stamp | None  # what it ran on, the last time it was started
+
+    @property
+    def seconds(self) -> float:
+        return sum(row["epoch_seconds"] or 0.0 for row in self.epochs)
+
+    @property
+    def epochs_to_near_best(self) -> int | None:
+        """The first epoch with 95 % of the run's best validation accuracy."""
+        reached = [(row["epoch"], row["validation_accuracy"]) for row in self.epochs if row["validation_accuracy"]]
+        goal = NEAR_BEST * max((accuracy for _, accuracy in reached), default=math.inf)
+        return next((epoch for epoch, accuracy in reached if accuracy >= goal), None)
+
+
+def run_of(folder: Path, replicate: str, config: Mapping[str, Any]) -> Run:
+    rows = read_metrics(folder)
+    outcome = read_outcome(folder)
+    if outcome.state == "queued" and rows:  # a run by itself has no outcome but its metrics
+        validated = [row for row in rows if row["validation_loss"] is not None]
+        best = min(validated, key=lambda row: row["validation_loss"], default=rows[-1])
+        outcome = Outcome("finished", epochs=len(rows), best_epoch=best["epoch"])
+    best = _recorded(Best, folder / "best.json")
+    stamps = _recorded(list[Stamp], folder / "environment.json")
+    return Run(folder, replicate, outcome, rows, config, best, stamps[-1] if stamps else None)
+
+
+def _recorded(kind: type[Kind], path: Path) -> Kind | None:
+    """What a run wrote of itself, None if it did not. Raises RunError if it is not of this kind."""
+    try:
+        return typed(kind, read_text(path)) if path.is_file() else None
+    except ValueError:
+        raise RunError(f"{path} is damaged") from None
