@@ -154,8 +154,13 @@ def refuse_links(folder: Path) -> None:
 
 
 def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) -> None:
-    """Where a file and not the person says where the data lie, nothing is written there. Raises ConfigError."""
+    """Where a file and not the person says where the data lie, nothing is written there. Raises ConfigError.
+
+    A folder below the one that the person is in, such as the default, is theirs.
+    """
     place = Path(data_dir).expanduser()
+    if place.resolve().is_relative_to(Path.cwd()):
+        return
     if dataset in DOWNLOADED and not any((place / name).exists() for name in DOWNLOADED[dataset]):
         raise ConfigError(
             f"{recorded_in}: {dataset} does not lie in the data_dir that is recorded there, {place}. Say where it lies,"
