@@ -112,8 +112,8 @@ def refuse_misfit(trainer: "ClassificationTrainer", given: Any) -> None:
     for name in TAKEN_UP:
         if name == "optimizer":
             _refuse_other_optimizer(trainer.optimizer, own[name], given[name])
-        elif name != "scaler" or given[name]:  # without half precision there is nothing to scale
-            _refuse_unlike(given[name] if name == "scaler" and not own[name] else own[name], given[name], name)
+        elif name != "scaler" or given[name] != {}:  # without half precision there is nothing to scale
+            _refuse_unlike(own[name], given[name], name)
 
 
 def _refuse_unlike(own: Any, given: Any, where: str) -> None:

@@ -34,7 +34,7 @@ def load(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} does not exist") from None
     except Exception as error:  # a damaged archive surfaces as one of a dozen types
         raise RunError(f"{path} cannot be read as a checkpoint: {archive.reason(error)}") from None
-    if not isinstance(state, dict) or "format_version" not in state:
+    if not isinstance(state, dict) or type(state.get("format_version")) is not int:
         raise RunError(f"{path} is not a checkpoint of this trainer")
     if state["format_version"] != FORMAT_VERSION:
         raise RunError(f"{path} has format version {state['format_version']}; this trainer reads {FORMAT_VERSION}")

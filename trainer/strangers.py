@@ -22,6 +22,7 @@ Kind = TypeVar("Kind")
 MOST_BYTES = {".yaml": 200_000, ".json": 200_000_000, ".jsonl": 200_000_000}
 MOST_VALUES = 20_000  # in a configuration: YAML's aliases make 2^60 of sixty lines
 MOST_LEVELS = 20
+MOST_BRACKETS = 500
 MOST_THREADS = 1024
 # What each data set's reader looks for in data_dir before it downloads.
 DOWNLOADED = {
@@ -98,7 +99,10 @@ def parse_json(text: str) -> Any:
 def read_config(path: Path) -> dict[str, Any]:
     """The settings in a `config.yaml`. Raises ConfigError with one line; a tag such as !!python/object is refused."""
     try:
-        tree = yaml.safe_load(read_text(path))
+        text = read_text(path)
+        if text.count("[") + text.count("{") > MOST_BRACKETS:  # for each PyYAML looks at all that are open
+            raise ConfigError(f"{path}: more than {MOST_BRACKETS} brackets")
+        tree = yaml.safe_load(text)
         if not isinstance(tree, dict):
             raise ConfigError(f"{path} does not hold the settings of a run")
         return dict(harmless(tree))
@@ -154,8 +158,13 @@ def refuse_links(folder: Path) -> None:
 
 
 def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) -> None:
-    """Where a file and not the person says where the data lie, nothing is written there. Raises ConfigError."""
+    """Where a file and not the person says where the data lie, nothing is written there. Raises ConfigError.
+
+    A folder below the one that the person is in, such as the default, is theirs.
+    """
     place = Path(data_dir).expanduser()
+    if place.resolve().is_relative_to(Path.cwd()):
+        return
     if dataset in DOWNLOADED and not any((place / name).exists() for name in DOWNLOADED[dataset]):
         raise ConfigError(
             f"{recorded_in}: {dataset} does not lie in the data_dir that is recorded there, {place}. Say where it lies,"

@@ -68,8 +68,8 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any]) -> Run:
     outcome = read_outcome(folder)
     if outcome.state == "queued" and rows:  # a run by itself has no outcome but its metrics
         validated = [row for row in rows if row["validation_loss"] is not None]
-        best = min(validated, key=lambda row: row["validation_loss"], default=rows[-1])
-        outcome = Outcome("finished", epochs=len(rows), best_epoch=best["epoch"])
+        lowest = min(validated, key=lambda row: row["validation_loss"], default=rows[-1])
+        outcome = Outcome("finished", epochs=len(rows), best_epoch=lowest["epoch"])
     best = _recorded(Best, folder / "best.json")
     stamps = _recorded(list[Stamp], folder / "environment.json")
     return Run(folder, replicate, outcome, rows, config, best, stamps[-1] if stamps else None)
