@@ -145,7 +145,9 @@ def test_landscape_has_the_trained_loss_in_its_middle(capsys):
     body = page("loss_landscape", str(run), "--resolution", "3", "--radius", "0.5", capsys=capsys)
     assert f"loss {loss:.4g} at the trained weights (×), on 60 validation images" in body
     snapshot = restore(run / "best.pt")
-    images = demonstration.validation_images(snapshot.config, None, 1000, torch.device("cpu"))
+    images = demonstration.validation_images(snapshot, None, 1000, torch.device("cpu"))
+    some = demonstration.validation_images(snapshot, None, 7, torch.device("cpu"))
+    assert torch.equal(some.pixels, images.pixels[[0, 8, 17, 25, 34, 42, 51]])
     before = {name: value.clone() for name, value in snapshot.network.state_dict().items()}
     axis, losses = demonstration.landscape(snapshot.network, images, 0.5, 3, seed=0)
     assert axis.tolist() == [-0.5, 0.0, 0.5]
@@ -163,20 +165,11 @@ def test_landscape_has_the_trained_loss_in_its_middle(capsys):
     assert list(demonstration.surface(axis, losses).data[0].z[2]) == losses[2].tolist()
 
 
-def test_landscape_takes_a_part_of_the_validation_images():
-    demonstration = script("loss_landscape")
-    (config,) = [script("descent").settings()]
-    whole = demonstration.validation_images(config, None, 10**6, torch.device("cpu"))
-    some = demonstration.validation_images(config, None, 7, torch.device("cpu"))
-    assert len(some) == 7
-    assert torch.equal(some.pixels[6], whole.pixels[6 * len(whole) // 7])
-
-
 def test_every_augmentation_is_a_row_of_real_images(capsys):
     demonstration = script("augmentations")
     words = ["augmentation.crop.padding=7", "augmentation.cutout.size=20"]
     page("augmentations", "--images", "4", "--seed", "5", *words, capsys=capsys)
-    images = demonstration.training_images(words, 4)
+    images = script("pictures").of_each_class(script("pictures").training_split([]), 4)
     assert images.labels.tolist() == [0, 1, 2, 3]
     rows = demonstration.augmented(images, words, seed=5)
     assert set(rows) == {path.stem for path in (ROOT / "conf" / "augmentation").glob("*.yaml")}
@@ -222,8 +215,9 @@ def test_normalization_shows_what_comes_to_each_layer(capsys):
     assert set(found) == options_of("normalization")
     assert {len(values) for values in found.values()} == {8}
     # By hand: the first linear layer's output on the scaled images.
-    batch = script("augmentations").training_images([], 64)
-    network = build_model(script("descent").settings(*demonstration.DEFAULT), batch)
+    training = script("pictures").training_split([])
+    batch = script("pictures").of_each_class(training, 64)
+    network = build_model(script("descent").settings(*demonstration.DEFAULT), training)
     scaling, first = (next(m for m in network.modules() if isinstance(m, kind)) for kind in (InputScaling, nn.Linear))
     torch.testing.assert_close(found["none"][0], first(scaling(batch.pixels).flatten(1)).flatten().detach())
     last = {name: values[-1].std().item() for name, values in found.items()}
@@ -286,6 +280,19 @@ def test_a_page_plays_in_a_browser_without_a_network(capsys):
         )
         browser.close()
     assert (fetched, complaints) == ([address], [])
+
+
+def test_a_png_keeps_the_colours_of_thin_lines():
+    pytest.importorskip("playwright.sync_api")
+    if not shutil.which("chromium"):
+        pytest.skip("no Chromium on the path")
+    assert script("gradient_descent").main(["--output", "shown.png", "--width", "500"]) == 0
+    with Image.open("shown.png") as picture:
+        assert picture.width == 500
+        colors = [color for _, color in picture.convert("RGB").getcolors()]
+    for wanted in script("figure").COLORS[:5]:
+        red, green, blue = bytes.fromhex(wanted[1:])
+        assert min(abs(r - red) + abs(g - green) + abs(b - blue) for r, g, b in colors) < 12, wanted
 
 
 def test_without_plotly_one_line_says_what_to_install(monkeypatch):

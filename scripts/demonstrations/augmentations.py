@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from descent import settings
 from figure import Panel, go, parser, write
+from pictures import of_each_class, training_split
 
 from trainer.commands import count, start
 from trainer.help import options
+from trainer.schema import Choice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--images", type=count, default=8, metavar="N", help="a class after the other; default: 8")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the augmentation; default: 0")
     asked = command.read(arguments)
-    images = training_images(asked.settings, asked.images)
+    others = [word for word in asked.settings if not word.startswith("augmentation")]
+    images = of_each_class(training_split(others), asked.images)
     rows = augmented(images, asked.settings, asked.seed)
     height, width = images.shape[1:]
     # The names take about as much of the width as one image does.
@@ -42,22 +45,6 @@ def main(arguments: Sequence[str]) -> int:
     panel = Panel(draw(images, rows), "", shape, wide=True)
     lead = "The first row is as the data set has them. Point at an image for its label, as training then sees it."
     return write(asked, "What augmentation does to images", lead, [panel])
-
-
-def training_images(words: Sequence[str], most: int) -> "Images":
-    """The first training image of each class, then the second of each, and so on, at most so many."""
-    from pathlib import Path
-
-    import torch
-
-    from trainer.data.resident import load
-
-    run = settings(*(word for word in words if not word.startswith("augmentation")))
-    images = load(run.dataset, Path(run.data_dir).expanduser(), torch.device("cpu"))
-    training, _ = run.dataset.shared_function()(images, run.split_seed)
-    places = [(training.labels == label).nonzero().flatten().tolist() for label in range(len(training.classes))]
-    turns = [row[turn] for turn in range(most) for row in places if turn < len(row)]
-    return training.select(torch.tensor(turns[:most]))
 
 
 def augmented(images: "Images", words: Sequence[str], seed: int) -> "dict[str, tuple[Tensor, Tensor]]":
@@ -77,7 +64,7 @@ def augmented(images: "Images", words: Sequence[str], seed: int) -> "dict[str, t
     return rows
 
 
-def _choices(name: str, words: Sequence[str]):
+def _choices(name: str, words: Sequence[str]) -> tuple[Choice, ...]:
     """The techniques that `augmentation=[name]` stands for, with those of the settings that concern them."""
     own, arguments = [word for word in words if word.startswith("augmentation")], [f"augmentation=[{name}]"]
     parts = {choice.name for choice in settings(*arguments).augmentation}

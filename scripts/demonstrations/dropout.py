@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from augmentations import training_images
 from descent import settings
 from figure import COLORS, GREY, Panel, go, parser, write
+from pictures import of_each_class, training_split
 
 from trainer.commands import count, start
 from trainer.errors import ConfigError
@@ -67,8 +67,8 @@ def passes(words: Sequence[str], layer: int | None, images: int) -> "tuple[float
     from trainer.build import build_model
 
     run = settings("dropout=0.5", *words)
-    shown = training_images(words, images)
-    network = build_model(run, training_images(words, 1000))
+    training = training_split(words)
+    network, shown = build_model(run, training), of_each_class(training, images)
     layers = [module for module in network.modules() if isinstance(module, torch.nn.Dropout)]
     if not layers:
         raise ConfigError("dropout=0 leaves no dropout layer to look at: it must be a number above 0 and below 1")

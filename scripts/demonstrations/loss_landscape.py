@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trainer.data.images import Images
+    from trainer.snapshot import Snapshot
 
 DESCRIPTION = """\
 The validation loss around the best network of a run, along two random directions. Each is scaled filter by filter to
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     from trainer.snapshot import restore
 
     where, snapshot = pick_device(asked.device), restore(path)
-    images = validation_images(snapshot.config, asked.data_dir, asked.images, where)
+    images = validation_images(snapshot, asked.data_dir, asked.images, where)
     axis, losses = landscape(snapshot.network.to(where), images, asked.radius, asked.resolution, asked.seed)
     centre, low, high = (float(each) for each in (losses[len(axis) // 2, len(axis) // 2], losses.min(), losses.max()))
     lead = (
@@ -54,14 +55,18 @@ def main(arguments: Sequence[str]) -> int:
     return write(asked, "The loss around a trained network", lead, panels)
 
 
-def validation_images(config, data_dir: str | None, most: int, where: "torch.device") -> "Images":
+def validation_images(snapshot: "Snapshot", data_dir: str | None, most: int, where: "torch.device") -> "Images":
     """At most so many of the run's own validation images, spread evenly over them."""
     import torch
 
     from trainer.data.resident import load
     from trainer.errors import ConfigError
 
-    images = load(config.dataset, Path(data_dir or config.data_dir).expanduser(), where)
+    config = snapshot.config
+    place = Path(data_dir or config.data_dir).expanduser()
+    images = load(config.dataset, place, where)
+    if (images.classes, images.shape) != (snapshot.classes, snapshot.shape):
+        raise ConfigError(f"data_dir={place}: these are not the images that {snapshot.name} was trained on")
     _, validation = config.dataset.shared_function()(images, config.split_seed)
     if validation is None:
         raise ConfigError("this run was trained on all images: it has no validation to compute a loss on")

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from augmentations import training_images
 from descent import settings
 from figure import COLORS, DASHES, SYMBOLS, Panel, go, parser, write
+from pictures import of_each_class, training_split
 
 from trainer.commands import count, start
 from trainer.help import options
@@ -53,8 +53,8 @@ def entering(name: str, words: Sequence[str], images: int) -> "list[Tensor]":
 
     model = () if any(word.startswith("model") for word in words) else DEFAULT
     run = settings(*model, *words, f"normalization={name}")
-    batch = training_images(words, images)
-    network = build_model(run, batch).train()
+    training = training_split(words)
+    network, batch = build_model(run, training).train(), of_each_class(training, images)
     kind, found = type(run.activation.function()().build()), list[torch.Tensor]()
     for module in network.modules():
         if isinstance(module, kind):
