@@ -7,12 +7,14 @@ import math
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT, metrics, quick
 from PIL import Image
+from playwright.sync_api import sync_playwright
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,6 +27,8 @@ from trainer.techniques.augmentation import crop, cutout, mixup
 
 FOLDER = ROOT / "scripts" / "demonstrations"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if "main(" in path.read_text(encoding="utf-8"))
+
+with_chromium = pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on the path")
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +83,7 @@ def test_gradient_descent_ends_where_the_formula_says(capsys):
 def test_gradient_descent_that_leaves_all_numbers_ends_there():
     path = script("gradient_descent").walk(1e300, 3.0, 100)
     assert path[:3] == [1e300, -5e300, 2.5e301]
-    assert all(map(math.isfinite, path))
-    assert len(path) < 100
+    assert all(map(math.isfinite, path)) and len(path) < 100
 
 
 def test_every_optimizer_walks_every_surface(capsys):
@@ -104,16 +107,12 @@ def test_every_optimizer_walks_every_surface(capsys):
 
 def test_paths_do_what_the_captions_say():
     demonstration = script("optimizer_paths")
-    ends = {}
-    for name, surface in demonstration.SURFACES.items():
-        ends[name] = {
-            optimizer: path[-1] for optimizer, (_, path) in demonstration.walk(surface, {}, surface.steps).items()
-        }
+    walked = {name: demonstration.walk(each, {}, each.steps) for name, each in demonstration.SURFACES.items()}
+    ends = {name: {optimizer: path[-1] for optimizer, (_, path) in paths.items()} for name, paths in walked.items()}
     # sgd on a quadratic: each step multiplies x by 1 − lr·0.1 and y by 1 − lr·4.
     assert ends["ravine"]["sgd"] == pytest.approx((-9 * 0.955**60, 1.8 * (-0.8) ** 60), rel=1e-9)
     assert {name for name, (x, _) in ends["local_minimum"].items() if x > 0} == {"momentum", "nesterov"}
-    saddle = demonstration.SURFACES["saddle"]
-    halfway = {name: path[15][1] for name, (_, path) in demonstration.walk(saddle, {}, 15).items()}
+    halfway = {name: path[15][1] for name, (_, path) in walked["saddle"].items()}
     assert halfway["sgd"] < 0.06
     assert min(halfway["adam"], halfway["rmsprop"], halfway["adagrad"]) > 0.1
     for surface in demonstration.SURFACES.values():
@@ -148,6 +147,8 @@ def test_landscape_has_the_trained_loss_in_its_middle(capsys):
     images = demonstration.validation_images(snapshot, None, 1000, torch.device("cpu"))
     some = demonstration.validation_images(snapshot, None, 7, torch.device("cpu"))
     assert torch.equal(some.pixels, images.pixels[[0, 8, 17, 25, 34, 42, 51]])
+    with pytest.raises(ConfigError, match=r"^data_dir=data: these are not the images that .* was trained on$"):
+        demonstration.validation_images(replace(snapshot, shape=(3, 32, 32)), None, 7, torch.device("cpu"))
     before = {name: value.clone() for name, value in snapshot.network.state_dict().items()}
     axis, losses = demonstration.landscape(snapshot.network, images, 0.5, 3, seed=0)
     assert axis.tolist() == [-0.5, 0.0, 0.5]
@@ -254,16 +255,13 @@ def test_a_mistake_is_one_line_and_leaves_nothing(name, arguments, told):
     assert not Path("outputs").exists()
 
 
+@with_chromium
 def test_a_page_plays_in_a_browser_without_a_network(capsys):
     """In Chromium, from the file: nothing is fetched, the slider sets the step, dark mode has light letters."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("no Chromium on the path")
     page("optimizer_paths", "--surface", "ravine", "--steps", "9", capsys=capsys)
     address, fetched, complaints = Path("outputs/figures/optimizer_paths.html").absolute().as_uri(), [], []
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"))
         view = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
         view.on("request", lambda request: fetched.append(request.url))
         view.on("console", lambda message: complaints.append(message.text))
@@ -282,10 +280,8 @@ def test_a_page_plays_in_a_browser_without_a_network(capsys):
     assert (fetched, complaints) == ([address], [])
 
 
+@with_chromium
 def test_a_png_keeps_the_colours_of_thin_lines():
-    pytest.importorskip("playwright.sync_api")
-    if not shutil.which("chromium"):
-        pytest.skip("no Chromium on the path")
     assert script("gradient_descent").main(["--output", "shown.png", "--width", "500"]) == 0
     with Image.open("shown.png") as picture:
         assert picture.width == 500
