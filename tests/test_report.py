@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from loopback import wandb_server
 from made import made_run, made_study
+from playwright.sync_api import sync_playwright
 
 from trainer.errors import ConfigError, RunError
 from trainer.pages import index, markdown, page
@@ -138,86 +140,67 @@ def test_mistakes_are_one_line(tmp_path, study):
         of_study(tmp_path / "torn")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A real Chromium without a window; the network is cut off."""
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("chromium and chromedriver are not installed")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader"):
-        options.add_argument(argument)
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    found.set_window_size(1200, 900)
-    yield found
-    found.quit()
+LINES = "document.querySelectorAll('#loss .scatterlayer .trace').length"
+CONFUSION = "document.querySelectorAll('#confusion .heatmaplayer image').length === 1"
 
 
-def opened(browser, path: Path):
-    browser.get(path.resolve().as_uri())
-    browser.execute_script("document.getElementById('curves').scrollIntoView()")
-    wait(browser, "return document.querySelectorAll('#loss .scatterlayer .trace').length > 0")
+@contextmanager
+def opened(path: Path, width=1200):
+    """The page in a real Chromium, with what it fetched besides itself and what it complained of: nothing."""
+    if not shutil.which("chromium"):
+        pytest.skip("chromium is not installed")
+    address, wrong = path.resolve().as_uri(), []
+    with sync_playwright() as play:
+        arguments = ["--no-sandbox", "--enable-unsafe-swiftshader"]
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        view = browser.new_page(viewport={"width": width, "height": 900})
+        view.on("request", lambda request: wrong.append(request.url) if request.url != address else None)
+        view.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        view.on("pageerror", lambda error: wrong.append(str(error)))
+        view.goto(address)
+        shown(view, "curves", f"{LINES} > 0")
+        yield view
+        assert [line for line in wrong if not line.startswith(("data:", "blob:"))] == []
+        browser.close()
 
 
-def wait(browser, script):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(browser, 60, 0.05).until(lambda driver: driver.execute_script(script))
-
-
-def count(browser, place):
-    return browser.execute_script(f"return document.querySelectorAll('#{place} .scatterlayer .trace').length")
+def shown(view, section, condition):
+    view.evaluate(f"document.getElementById('{section}').scrollIntoView()")
+    view.wait_for_function(condition)
 
 
-def severe(browser):
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+def test_the_page_works_in_a_browser(study):
+    with opened(page.write(of_study(study))) as view:
+        assert view.evaluate(LINES) == 9  # of each of 3 arms the training's mean, the validation's and its band
+        view.uncheck("[name=train]")
+        view.wait_for_function(f"{LINES} === 6")
+        view.check("[name=single]")
+        view.wait_for_function(f"{LINES} === 18")  # and 12 runs
+        view.focus("#legend button")
+        view.keyboard.press("Enter")
+        view.wait_for_function(f"{LINES} === 12")
+        assert view.get_attribute("#legend button", "aria-pressed") == "false"
+        view.check("[name=log]")
+        assert view.evaluate("document.getElementById('loss').layout.yaxis.type") == "log"
+        view.select_option("[name=over]", "seconds")
+        assert view.evaluate("Math.max(...document.getElementById('loss').data.at(-1).x)") == 15
+        names = "[...document.querySelectorAll('#arms tbody th')].map(cell => cell.textContent)"
+        assert view.evaluate(names) == ["lr=0.1", "lr=0.01", "lr=0.001"]
+        view.click("#arms thead th:nth-child(2) button")
+        assert view.evaluate(names) == ["lr=0.001", "lr=0.01", "lr=0.1"]
+        shown(view, "classes", CONFUSION)
 
 
-def test_the_page_works_in_a_browser(study, browser):
-    opened(browser, page.write(of_study(study)))
-    assert count(browser, "loss") == 9  # of each of 3 arms the training's mean, the validation's and its band
-    toggle = "document.querySelector('#toggles [name={0}]').click()"
-    browser.execute_script(toggle.format("train"))
-    wait(browser, "return document.querySelectorAll('#loss .scatterlayer .trace').length === 6")
-    browser.execute_script(toggle.format("single"))
-    wait(browser, "return document.querySelectorAll('#loss .scatterlayer .trace').length === 18")  # and 12 runs
-    browser.execute_script("document.querySelector('#legend button').click()")
-    wait(browser, "return document.querySelectorAll('#loss .scatterlayer .trace').length === 12")
-    assert browser.execute_script("return document.querySelector('#legend button').ariaPressed") == "false"
-    browser.execute_script(toggle.format("log"))
-    assert browser.execute_script("return document.getElementById('loss').layout.yaxis.type") == "log"
-    over = "const s = document.querySelector('#toggles select'); s.value = 'seconds';"
-    browser.execute_script(over + "s.dispatchEvent(new Event('change', {bubbles: true}))")
-    assert browser.execute_script("return Math.max(...document.getElementById('loss').data.at(-1).x)") == 15
-    column = "return [...document.querySelectorAll('#arms tbody th')].map(cell => cell.textContent)"
-    assert browser.execute_script(column) == ["lr=0.1", "lr=0.01", "lr=0.001"]
-    browser.execute_script("document.querySelectorAll('#arms thead button')[1].click()")
-    assert browser.execute_script(column) == ["lr=0.001", "lr=0.01", "lr=0.1"]
-    browser.execute_script("document.getElementById('classes').scrollIntoView()")
-    wait(browser, "return document.querySelectorAll('#confusion .heatmaplayer image').length === 1")
-    assert severe(browser) == []
-
-
-def test_the_page_fits_a_phone_and_a_hostile_name_runs_nothing(tmp_path, browser):
+def test_the_page_fits_a_phone_and_a_hostile_name_runs_nothing(tmp_path):
     hostile = "<img src=x onerror=\"document.title='taken'\">"
     axes = {"lr": ["0.001", "0.1"], "optimizer": ["a" * 150, hostile], "dropout": ["0.0", "0.1", "0.5"]}
-    opened(browser, page.write(of_study(made_study(tmp_path / "made", axes, classes=(hostile, "dog")))))
-    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    for section in ("runs", "curves", "search", "classes", "differences"):
-        browser.execute_script(f"document.getElementById('{section}').scrollIntoView()")
-        wait(browser, f"return !sections.has('{section}') || drawn.has('{section}')")
-    wait(browser, "return document.querySelectorAll('#confusion .heatmaplayer image').length === 1")
-    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
-    wait(browser, "return document.querySelectorAll('#parallel canvas').length > 0")
-    assert browser.title.startswith("lr=0.001,0.1; ") or browser.title == "made"
-    assert severe(browser) == []
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    folder = made_study(tmp_path / "made", axes, classes=(hostile, "dog"))
+    with opened(page.write(of_study(folder)), width=390) as view:
+        shown(view, "runs", "drawn.has('runs')")
+        shown(view, "search", "document.querySelectorAll('#parallel canvas').length > 0")
+        shown(view, "classes", CONFUSION)
+        assert view.evaluate("document.documentElement.scrollWidth") == 390
+        assert view.title() == "made"
 
 
 def test_a_report_is_read_without_torch(study):

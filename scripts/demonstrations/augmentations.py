@@ -1,0 +1,144 @@
+"""What every augmentation in conf/augmentation does to real training images: a row each."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from descent import settings
+from figure import Panel, go, parser, write
+from pictures import of_each_class, training_split
+
+from trainer.commands import count, start
+from trainer.help import options
+from trainer.schema import Choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainer.data.images import Images
+
+DESCRIPTION = """\
+Training images, and below them the same images under every augmentation in conf/augmentation, with its own settings.
+Settings of a run may follow: the data set, or an option of an augmentation."""
+
+GAP = 2  # pixels between images
+
+
+def main(arguments: Sequence[str]) -> int:
+    examples = [
+        "",
+        "dataset=mnist data_dir=data augmentation.rotation.degrees=30",
+        "dataset=image_folder data_dir=PICTURES --images 6 --seed 3",
+    ]
+    command = parser("augmentations", DESCRIPTION, examples)
+    command.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="settings of a run; default: dataset=digits")
+    command.add_argument("--images", type=count, default=8, metavar="N", help="a class after the other; default: 8")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the augmentation; default: 0")
+    asked = command.read(arguments)
+    others = [word for word in asked.settings if not word.startswith("augmentation")]
+    images = of_each_class(training_split(others), asked.images)
+    rows = augmented(images, asked.settings, asked.seed)
+    height, width = images.shape[1:]
+    # The names take about as much of the width as one image does.
+    shape = f"{(len(images) + 1) * (width + GAP)} / {len(rows) * (height + GAP)}"
+    panel = Panel(draw(images, rows), "", shape, wide=True)
+    lead = "The first row is as the data set has them. Point at an image for its label, as training then sees it."
+    return write(asked, "What augmentation does to images", lead, [panel])
+
+
+def augmented(images: "Images", words: Sequence[str], seed: int) -> "dict[str, tuple[Tensor, Tensor]]":
+    """Row → (pixels [N, C, H, W] from 0 to 1, labels [N] or, once mixed, [N, K])."""
+    import torch
+
+    rows = {"none": (images.pixels.float() / 255, images.labels)}
+    for name in [name.removesuffix(" *") for name, _ in options("augmentation")]:
+        if name == "none":
+            continue
+        pixels, labels = images.pixels, images.labels
+        draw = torch.Generator().manual_seed(seed)
+        for choice in _choices(name, words):
+            pixels, labels = choice.function()(pixels, labels, len(images.classes), draw)
+        pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.clamp(0, 1)
+        rows[name] = pixels, labels
+    return rows
+
+
+def _choices(name: str, words: Sequence[str]) -> tuple[Choice, ...]:
+    """The techniques that `augmentation=[name]` stands for, with those of the settings that concern them."""
+    own, arguments = [word for word in words if word.startswith("augmentation")], [f"augmentation=[{name}]"]
+    parts = {choice.name for choice in settings(*arguments).augmentation}
+    known = {option.removesuffix(" *") for option, _ in options("augmentation")}
+    # A setting of no technique is passed on as well: the refusal then says what is wrong with it.
+    named = {word: word.partition("=")[0].split(".")[1:2] for word in own}
+    fits = [word for word, part in named.items() if not part or part[0] in parts or part[0] not in known]
+    return settings(*arguments, *fits).augmentation
+
+
+def draw(images: "Images", rows: "dict[str, tuple[Tensor, Tensor]]") -> go.Figure:
+    """One picture of all rows, names on the left, and at each image a point that tells its label."""
+    _, height, width = images.shape
+    down, across = height + GAP, width + GAP
+    figure = go.Figure(go.Image(source=_montage([pixels for pixels, _ in rows.values()]), hoverinfo="skip"))
+    columns = [place * across + width / 2 - 0.5 for place in range(len(images))]
+    lines = [place * down + height / 2 - 0.5 for place in range(len(rows))]
+    for (name, (_, labels)), line in zip(rows.items(), lines, strict=True):
+        figure.add_scatter(
+            x=columns,
+            y=[line] * len(columns),
+            mode="markers",
+            marker={"size": 30, "opacity": 0},
+            text=[f"{name}: {_label(label, images.classes)}" for label in labels],
+            hovertemplate="%{text}<extra></extra>",
+            showlegend=False,
+        )
+    bare = {"showgrid": False, "zeroline": False, "ticks": ""}
+    return figure.update_layout(
+        xaxis={
+            **bare,
+            "showticklabels": False,
+            "range": [-0.5, len(images) * across - GAP - 0.5],
+            "constrain": "domain",
+        },
+        yaxis={
+            **bare,
+            "tickvals": lines,
+            "ticktext": list(rows),
+            "ticklabelstandoff": 6,
+            "range": [len(rows) * down - GAP - 0.5, -0.5],
+            "scaleanchor": "x",
+            "constrain": "domain",
+        },
+        margin={"l": 10, "r": 4, "t": 4, "b": 4},
+    )
+
+
+def _label(label: "Tensor", classes: Sequence[str]) -> str:
+    """The class, or the classes with their shares once images have been mixed."""
+    if label.ndim == 0:
+        return classes[int(label)]
+    shares = sorted(
+        ((float(share), name) for share, name in zip(label, classes, strict=True) if share > 0), reverse=True
+    )
+    return " + ".join(f"{share:.0%} {name}" for share, name in shares)
+
+
+def _montage(rows: "Sequence[Tensor]") -> str:
+    """The images in a grid, clear between them, as the address of a PNG within the page."""
+    import torch
+    from PIL import Image
+
+    count_images, _, height, width = rows[0].shape
+    canvas = torch.zeros(len(rows) * (height + GAP) - GAP, count_images * (width + GAP) - GAP, 4, dtype=torch.uint8)
+    for row, pixels in enumerate(rows):
+        for column, image in enumerate((pixels * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)):
+            top, left = row * (height + GAP), column * (width + GAP)
+            canvas[top : top + height, left : left + width, :3] = image.permute(1, 2, 0)
+            canvas[top : top + height, left : left + width, 3] = 255
+    file = io.BytesIO()
+    Image.fromarray(canvas.numpy(), "RGBA").save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+if __name__ == "__main__":
+    start(main)

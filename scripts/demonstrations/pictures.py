@@ -1,0 +1,31 @@
+"""Real training images for the demonstrations, of whatever data set the settings name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from descent import settings
+
+if TYPE_CHECKING:
+    from trainer.data.images import Images
+
+
+def training_split(words: Sequence[str]) -> "Images":
+    """What a run with these settings would train on."""
+    import torch
+
+    from trainer.data.resident import load
+
+    run = settings(*words)
+    images = load(run.dataset, Path(run.data_dir).expanduser(), torch.device("cpu"))
+    training, _ = run.dataset.shared_function()(images, run.split_seed)
+    return training
+
+
+def of_each_class(images: "Images", most: int) -> "Images":
+    """The first of each class, then the second of each, and so on, at most so many."""
+    import torch
+
+    places = [(images.labels == label).nonzero().flatten().tolist() for label in range(len(images.classes))]
+    turns = [row[turn] for turn in range(most) for row in places if turn < len(row)]
+    return images.select(torch.tensor(turns[:most]))
