@@ -51,7 +51,7 @@ def test_the_server_is_told_the_metrics_and_nothing_of_the_machine(in_empty_fold
     for word in (b"trainer.__main__", b"/bin/python", str(in_empty_folder).encode()):  # command, interpreter, place
         assert word not in content
     files = {path.name for path in in_empty_folder.glob("run/wandb/run-*/files/*")}
-    assert files <= {"config.yaml", "wandb-summary.json"}  # neither wandb-metadata.json nor requirements.txt
+    assert files <= {"config.yaml", "media", "wandb-summary.json"}  # neither wandb-metadata.json nor requirements.txt
 
 
 @pytest.mark.parametrize(
