@@ -11,6 +11,14 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
+        fault = self.server.fault
+        self.server.requests += 1
+        if fault == "hangs":
+            self.server.over.wait(60)
+            return
+        if fault == "fails" or (fault == "dies" and self.server.requests > 4):
+            self.send_error(500)
+            return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
@@ -38,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         if "viewer" in text:
             viewer = {"id": "1", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}
             return {"viewer": viewer, "serverInfo": {"cliVersionInfo": {}, "features": []}}
-        if "createArtifact" in text:
+        if "createArtifact" in text and self.server.fault != "answers nonsense":
             self.server.artifacts.append(given["input"]["artifactCollectionName"])
             sequence = {"id": "1", "latestArtifact": {"id": "1", "versionIndex": 0}}
             return {"createArtifact": {"artifact": {"id": "1", "state": "COMMITTED", "artifactSequence": sequence}}}
@@ -74,15 +82,20 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def log_error(self, *_):
+        pass
+
     def log_message(self, *_):
         pass
 
 
 @contextmanager
-def wandb_server():
+def wandb_server(fault=None):
     """(address, server): `runs` holds what each run, by its id, has sent; `artifacts` names; `views` reports."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.fault, server.requests, server.over = fault, 0, threading.Event()
         server.runs, server.artifacts, server.views = {}, [], []
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", server
+        server.over.set()
         server.shutdown()

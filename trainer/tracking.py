@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ class WandbMirror:
             try:
                 what(self.run)
             except Exception as error:
-                failure.append(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+                failure.append(_first_line(error))
 
         thread = threading.Thread(target=attempt, daemon=True)
         thread.start()
@@ -157,7 +157,15 @@ def _finish(run: Any, exit_code: int) -> None:
     try:
         run.finish(exit_code=exit_code)
     except Exception as error:  # its service may have died: the run is recorded all the same
-        warn(f"W&B did not finish: {type(error).__name__}. Upload the run later: wandb sync {Path(run.dir).parent}")
+        warn(f"W&B did not finish: {_first_line(error)}. Upload the run later: wandb sync {Path(run.dir).parent}")
+        _tear_down()  # or it would be tried at exit, with a traceback
+
+
+def _tear_down() -> None:
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
 
 
 @contextmanager
@@ -172,6 +180,10 @@ def _staged_in(folder: Path) -> Iterator[None]:
             del os.environ[STAGING]
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _picture(sample: Sample) -> Any:
     """[H, W, C] as W&B takes pictures, or [H, W] of one channel."""
     pixels = sample.pixels.permute(1, 2, 0).numpy()
@@ -179,12 +191,21 @@ def _picture(sample: Sample) -> Any:
 
 
 def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> Any:
+    """The W&B run, or None where there can be none: whatever goes wrong costs a warning."""
+    try:
+        return _begin(config, tree, folder, run_id)
+    except Exception as error:  # not installed, no room, no permission, its service does not start
+        warn(f"W&B records nothing of this run: {_first_line(error)}. The run's own folder has everything")
+        return None
+
+
+def _begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> Any:
     import wandb
 
     # console="off" leaves the terminal to us; the bounds keep an absent server from holding up a run.
     # Of itself it would record the command line, host, user's e-mail, address of the git remote and packages; what of
     # that makes a run repeatable is in environment.json.
-    settings = wandb.Settings(silent=True, console="off", init_timeout=20, finish_timeout=15, **PRIVATE)
+    settings = wandb.Settings(silent=True, console="off", init_timeout=8, finish_timeout=12, **PRIVATE)
     arguments: dict[str, Any] = dict(
         project=config.project,
         entity=config.entity,
@@ -205,7 +226,8 @@ def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
             try:
                 return wandb.init(mode="online", **arguments)
             except wandb.errors.Error as error:  # CommError, UsageError, AuthenticationError
-                reason = str(error).splitlines()[0]
+                reason = _first_line(error)
+                _tear_down()  # its service holds on to the run's id
         warn(f"W&B is recorded offline instead: {reason}. Upload it later: wandb sync {folder}/wandb/offline-run-*")
     return wandb.init(mode="offline", **arguments)
 
