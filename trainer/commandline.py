@@ -133,9 +133,8 @@ def _run_hydra(arguments: Sequence[str]) -> Any:
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
     try:
-        with _complaints(arguments):
-            with _one_line_of_usage(arguments):
-                task()
+        with _complaints(arguments), _one_line_of_usage(arguments):
+            task()
             if found and isinstance(found[0], Exception):
                 raise found[0]
             return found[0] if found else None
@@ -145,10 +144,7 @@ def _run_hydra(arguments: Sequence[str]) -> Any:
 
 
 def _close_environment() -> None:
-    """Takes `${oc.env:NAME}` away: what is composed is written into records, logs, checkpoints and W&B.
-
-    There the name of a variable may as well be that of a key. The person's own shell fills in what they want: "$NAME".
-    """
+    """Takes `${oc.env:NAME}` away: what is composed is written into records, logs, checkpoints and W&B."""
 
     def refuse(name: str, *_: object) -> NoReturn:
         raise ConfigError(f'the environment is not read into a run\'s record. Let the shell fill it in: key="${name}"')
@@ -246,7 +242,7 @@ def _complaints(arguments: Sequence[str]) -> Iterator[None]:
         quoted = f"; if it is a text, quote it twice: '{key}=\"{value}\"'" if value[:1] not in ("", "[", "{") else ""
         raise ConfigError(f"{key}{equals}{value} (command line): cannot be read as key=value{quoted}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(_yaml_mistake(error, "a YAML file")) from None
+        raise ConfigError(_yaml_mistake(error)) from None
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         raise ConfigError(_first_line(error)) from None
     except Exception as error:  # Hydra meets some values, such as regularization=[1,2], with whatever comes to pass
@@ -281,11 +277,11 @@ def _missing_option(error: MissingConfigException, arguments: Sequence[str]) -> 
     return unknown(f"{group}={name}", name, options, where, f"there is no such {group}")
 
 
-def _yaml_mistake(error: yaml.YAMLError, file: str) -> str:
+def _yaml_mistake(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is None:
-        return f"{file}: {_first_line(error)}"
-    name = mark.name if Path(mark.name).is_file() else file
+        return f"a YAML file: {_first_line(error)}"
+    name = mark.name if Path(mark.name).is_file() else "a YAML file"
     return f"{name}, line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', 'not YAML')}"
 
 
