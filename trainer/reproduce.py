@@ -71,9 +71,11 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
 
     state = checkpoint.load(folder / "last.pt")
     try:
-        config, epochs = check(state["config"]), int(state["trainer"]["epoch"])
+        config, epochs, progress = check(state["config"]), int(state["trainer"]["epoch"]), state["trainer"]["progress"]
     except (ConfigError, LookupError, TypeError, ValueError) as error:
         raise RunError(f"{folder / 'last.pt'} does not hold a run that this trainer knows: {error}") from None
+    if progress:
+        raise RunError(f"{folder} was stopped within epoch {epochs + 1}: let it go on first, with resume={folder}")
     again = _fresh(folder.resolve().name)
     # Patience is left out: it changes no weight, and the run is to end where the recorded one did.
     changes: dict[str, Any] = {"resume": None, "output_dir": None, "early_stop_patience": None}
