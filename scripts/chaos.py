@@ -123,9 +123,8 @@ def killed(process: int, folder: Path, kind: str, draw: random.Random, seconds: 
     while (time.monotonic() < moment) if kind == "any moment" else events:
         if os.waitpid(process, os.WNOHANG)[0]:
             return False
-        if kind == "any moment":
-            time.sleep(0.005)
-        elif (now := _events(folder, kind)) != seen:
+        time.sleep(0.0003)
+        if kind != "any moment" and (now := _events(folder, kind)) != seen:
             events, seen = events - bool(now), now
     time.sleep(draw.uniform(0, 0.004) if kind != "any moment" else 0)
     os.kill(process, signal.SIGKILL)
@@ -133,7 +132,7 @@ def killed(process: int, folder: Path, kind: str, draw: random.Random, seconds: 
 
 
 def _events(folder: Path, kind: str) -> frozenset[Any]:
-    """What is just being written: looked at some thousand times a second."""
+    """What is just being written: looked at as often as can be."""
     runs = [folder / "run", *folder.glob("outputs/sweeps/*/*")]
     if kind == "checkpoint":
         return frozenset(path.name for run in runs for path in run.glob(f".*.pt.*.{checkpoint.WRITING}"))

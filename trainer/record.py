@@ -61,7 +61,8 @@ class Record:
                 self.metrics.append(report)
             self._write()
         except RunError as error:
-            self.unsaved = copy.deepcopy(self.unsaved)  # the network goes on changing
+            if BEST in self.unsaved:  # the network goes on changing, and `last.pt` with it
+                self.unsaved[BEST] = copy.deepcopy(self.unsaved[BEST])
             if not self.trouble:
                 warn(f"{error}. Training goes on, its state is kept in memory and tried again at every save")
             self.trouble = error
