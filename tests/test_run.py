@@ -194,7 +194,7 @@ def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):
     assert max(map(len, lines)) < 130
 
 
-def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(in_empty_folder):
+def test_ctrl_c_keeps_the_last_step_and_says_how_to_go_on(in_empty_folder):
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer", *QUICK, "epochs=10000", "early_stop_patience=null", "output_dir=run"],
         cwd=in_empty_folder,
@@ -210,9 +210,12 @@ def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(in_empty_folder):
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
-    saved = checkpoint.load(in_empty_folder / "run" / "last.pt")["trainer"]["epoch"]
-    assert saved >= 2  # the third line may be written and its checkpoint not yet
-    assert out.splitlines()[-1] == (f"Stopped. Saved: {saved} of 10000 epochs. To go on: python -m trainer resume=run")
+    state = checkpoint.load(in_empty_folder / "run" / "last.pt")["trainer"]
+    step = state["progress"]["step"] if state["progress"] else 0
+    within = f" and {step} step{'s' if step > 1 else ''}" if step else ""
+    saved = f"{state['epoch']} of 10000 epochs{within}"
+    assert state["epoch"] >= 3
+    assert out.splitlines()[-1] == f"Stopped. Saved: {saved}. To go on: python -m trainer resume=run"
 
 
 def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeypatch, in_empty_folder):
