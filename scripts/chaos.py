@@ -1,10 +1,12 @@
-"""Kills a run or a study at random moments, starts it again each time, and compares with an undisturbed one.
+"""Kills a run or a study again and again, starts it again each time, and compares with an undisturbed one.
 
+python scripts/chaos.py --kills 50                                      half over a run, half over a study of three
+python scripts/chaos.py --kills 20 dataset=digits epochs=60 augmentation=lecture
 python scripts/chaos.py --kills 2 -m experiment=weight_decay dataset=mnist data_dir=/data seed=0,1,2 epochs=3
-python scripts/chaos.py --kills 20 dataset=digits epochs=30 augmentation=lecture
 
-Compared are the hashes of the weights in every `last.pt`, the metrics but for their times, and of a study the table.
-Exit code 1 if anything differs or cannot be read. `--seed` repeats the moments.
+Every kill is a SIGKILL, in turn at any moment, while a checkpoint is being written, and while a line of metrics is.
+Compared are the hashes of all state in `last.pt` and `best.pt`, the metrics but for their times, and of a study the
+table; after each kill every file must be readable. Exit code 1 if anything differs. `--seed` repeats the draws.
 """
 
 import argparse
@@ -13,97 +15,202 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
-TIMES = ("epoch_seconds", "images_per_second")
+import trainer.__main__
+from trainer import checkpoint
+from trainer.errors import RunError
+
+TIMES = ("epoch_seconds", "images_per_second", "seconds", "device")
+# Everything that has a memory: dropout, augmentation, moments, an average, a plateau, a checkpoint within the epoch.
+TINY = [
+    "dataset=digits",
+    "device=cpu",
+    "wandb.mode=disabled",
+    "model=mlp",
+    "model.hidden=[32]",
+    "early_stop_patience=null",
+]
+TINY += ["dropout=0.2", "augmentation=crop", "regularization=ema", "scheduler=plateau", "checkpoint_minutes=0.002"]
+TINY += [f"data_dir={tempfile.gettempdir()}"]  # the same for both: a study's name depends on where its data lie
+KINDS = ("any moment", "checkpoint", "metrics")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     options, arguments = parser.parse_known_args()
-    draw, study = random.Random(options.seed), bool({"-m", "--multirun"} & set(arguments))
-    with tempfile.TemporaryDirectory() as temporary:
-        calm, wild = Path(temporary) / "calm", Path(temporary) / "wild"
-        started = time.monotonic()
-        code = start(arguments, calm, study).wait()
-        whole = time.monotonic() - started
-        print(f"undisturbed: {whole:.1f} s, exit code {code}", flush=True)
-        # The moments lie anywhere in what is left, so that late epochs are hit as well as early ones.
-        left = whole
-        for number in range(1, options.kills + 1):
-            moment = draw.uniform(0.2, 0.7) * max(left, 12.0)
-            process = start(arguments, wild, study)
-            try:
-                process.wait(moment)
-                print(f"kill {number}: it had ended before {moment:.1f} s", flush=True)
-                break
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            left -= moment * 0.8  # the rest is start-up
-            print(f"kill {number} after {moment:.1f} s: {progress(wild)}", flush=True)
-        again = start(arguments, wild, study).wait()
-        wrong = compare(calm, wild) + (again != code)
-        print(f"after {options.kills} kills: exit code {again}, {wrong} differences", flush=True)
+    draw, half = random.Random(options.seed), options.kills // 2
+    # A killed process has done two saves on average, and the run is to outlast them all.
+    study = ["-m", *TINY, "lr=0.001,0.003,0.01", f"epochs={1 + half}"]
+    plans = [(arguments, options.kills)] if arguments else [([*TINY, f"epochs={2 + 2 * half}"], half), (study, half)]
+    wrong = sum(prove(each, kills, draw) for each, kills in plans)
+    print(f"{wrong} differences or unreadable files in all", flush=True)
     sys.exit(1 if wrong else 0)
 
 
-def start(arguments: list[str], folder: Path, study: bool) -> "subprocess.Popen[bytes]":
-    """A study goes on by its own command; a run by `resume`, once it has a folder."""
+def prove(arguments: list[str], kills: int, draw: random.Random) -> int:
+    """How much differs between a run or study in peace and one that was killed so often."""
+    study = bool({"-m", "--multirun"} & set(arguments))
+    with tempfile.TemporaryDirectory() as temporary:
+        calm, wild = Path(temporary) / "calm", Path(temporary) / "wild"
+        started = time.monotonic()
+        code = ended(start(arguments, calm, study))
+        seconds = time.monotonic() - started
+        print(f"{'study' if study else 'run'} undisturbed: {seconds:.1f} s, exit code {code}", flush=True)
+        wrong, done = 0, dict.fromkeys(KINDS, 0)
+        for number in range(kills):
+            kind = KINDS[number % len(KINDS)]
+            if not killed(start(arguments, wild, study), wild, kind, draw, seconds):
+                print("it had ended before", flush=True)
+                break
+            done[kind] += 1
+            torn = len(list(wild.rglob(f".*.{checkpoint.WRITING}")))
+            unreadable = broken(wild)
+            wrong += len(unreadable)
+            print(
+                f"kill {number + 1} ({kind}): {progress(wild)}, {torn} half-written {' '.join(unreadable)}", flush=True
+            )
+        again = ended(start(arguments, wild, study))
+        wrong += compare(calm, wild) + (again != code)
+        left = [path.name for path in wild.rglob(f".*.{checkpoint.WRITING}")]
+        print(
+            f"after {sum(done.values())} kills {done}: exit code {again}, {wrong} wrong, left over: {left}", flush=True
+        )
+    return wrong + len(left)
+
+
+def start(arguments: list[str], folder: Path, study: bool) -> int:
+    """The program in a process of its own, forked off this one, which has loaded torch: a kill costs a second, not ten.
+
+    A study goes on by its own command; a run by `resume`, once it has a folder.
+    """
     folder.mkdir(exist_ok=True)
     if not study:
         arguments = ["resume=run"] if (folder / "run" / "config.yaml").is_file() else [*arguments, "output_dir=run"]
-    with (folder / "output.txt").open("ab") as output:
-        command = [sys.executable, "-m", "trainer", *arguments]
-        return subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, start_new_session=True)
+    process = os.fork()
+    if process:
+        return process
+    os.chdir(folder)
+    output = os.open("output.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    sys.argv = ["trainer", *arguments]
+    try:
+        trainer.__main__.main()
+        code = 0
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    os._exit(code)
+
+
+def ended(process: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def killed(process: int, folder: Path, kind: str, draw: random.Random, seconds: float) -> bool:
+    """Whether it was still there to be killed; undisturbed it takes so many seconds."""
+    events, seen = draw.randint(1, 3), _events(folder, kind)
+    moment = time.monotonic() + draw.uniform(0, 0.8) * seconds
+    while (time.monotonic() < moment) if kind == "any moment" else events:
+        if os.waitpid(process, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.0003)
+        if kind != "any moment" and (now := _events(folder, kind)) != seen:
+            events, seen = events - bool(now), now
+    time.sleep(draw.uniform(0, 0.004) if kind != "any moment" else 0)
+    os.kill(process, signal.SIGKILL)
+    return ended(process) == -signal.SIGKILL
+
+
+def _events(folder: Path, kind: str) -> frozenset[Any]:
+    """What is just being written: looked at as often as can be."""
+    runs = [folder / "run", *folder.glob("outputs/sweeps/*/*")]
+    if kind == "checkpoint":
+        return frozenset(path.name for run in runs for path in run.glob(f".*.pt.*.{checkpoint.WRITING}"))
+    return frozenset((path, path.stat().st_size) for run in runs for path in run.glob("metrics.jsonl"))
 
 
 def progress(folder: Path) -> str:
-    lines = {path: len(path.read_text().splitlines()) for path in folder.rglob("metrics.jsonl")}
-    return f"{len(lines)} runs begun, {sum(lines.values())} epochs"
+    lines = [len(path.read_text().splitlines()) for path in folder.rglob("metrics.jsonl")]
+    steps = [(_state(path)["trainer"].get("progress") or {"step": 0})["step"] for path in folder.rglob("last.pt")]
+    return f"{len(lines)} runs begun, {sum(lines)} epochs, {sum(steps)} steps within one"
+
+
+def broken(folder: Path) -> list[str]:
+    """The files that cannot be read. A last line of metrics may be torn: it is dropped."""
+    readers: dict[str, Callable[[Path], Any]] = {
+        "*.pt": checkpoint.load,
+        "*.json": lambda path: json.loads(path.read_text()),
+        "metrics.jsonl": lambda path: [json.loads(line) for line in path.read_text().split("\n")[:-1]],
+    }
+    found = []
+    for pattern, read in readers.items():
+        for path in folder.rglob(pattern):
+            try:
+                read(path)
+            except (RunError, ValueError) as error:
+                found.append(f"UNREADABLE {path}: {error}")
+    return found
 
 
 def compare(calm: Path, wild: Path) -> int:
     """Prints and counts what differs."""
     differences = 0
     for path in sorted(calm.rglob("last.pt")):
-        other = wild / path.relative_to(calm)
-        seen = [_weights(path), _weights(other)], [_metrics(path.parent), _metrics(other.parent)]
-        for what, (one, two) in zip(("weights", "metrics"), seen, strict=True):
-            if one != two:
+        other = (wild / path.relative_to(calm)).parent
+        for name, read in (("last.pt", _hash), ("best.pt", _hash), ("metrics.jsonl", _metrics)):
+            if read(path.with_name(name)) != read(other / name):
                 differences += 1
-                print(f"{path.parent.relative_to(calm)}: the {what} differ", flush=True)
+                print(f"{path.parent.relative_to(calm)}: {name} differs", flush=True)
     for path in calm.rglob("table.csv"):
-        same = path.read_bytes() == (wild / path.relative_to(calm)).read_bytes()
+        other = wild / path.relative_to(calm)
+        same = other.is_file() and path.read_bytes() == other.read_bytes()
         print(f"table of {path.parent.name}: {'the same to the last digit' if same else 'DIFFERENT'}", flush=True)
         differences += not same
     print(f"{len(list(calm.rglob('last.pt')))} runs compared", flush=True)
     return differences
 
 
-def _weights(path: Path) -> str:
+def _state(path: Path) -> dict[str, Any]:
     try:
-        model = torch.load(path, weights_only=True)["trainer"]["model"]
-    except Exception as error:  # whatever it is, it is what this looks for
-        return f"{path} cannot be read: {error}"
+        return checkpoint.load(path)
+    except RunError as error:  # whatever it is, it is what this looks for
+        return {"trainer": {}, "cannot be read": f"{path}: {error}"}
+
+
+def _hash(path: Path) -> str:
+    """Of everything in the checkpoint but its configuration, which says where the run lies."""
     digest = hashlib.sha256()
-    for name, tensor in model.items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key in value:
+                add(f"{name}/{key}", value[key])
+        elif isinstance(value, list | tuple):
+            for index, each in enumerate(value):
+                add(f"{name}/{index}", each)
+        else:
+            content = value.numpy().tobytes() if isinstance(value, torch.Tensor) else repr(value).encode()
+            digest.update(name.encode() + b"=" + content + b"\n")
+
+    add("", {key: value for key, value in _state(path).items() if key != "config"})
     return digest.hexdigest()
 
 
-def _metrics(folder: Path) -> list[dict[str, object]]:
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def _metrics(path: Path) -> list[dict[str, object]]:
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
     return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # threads do not outlive a fork
     main()

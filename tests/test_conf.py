@@ -1,5 +1,8 @@
 """Walks over conf/: each YAML matches its function, composes, trains, saves and resumes, without a test of its own."""
 
+import itertools
+from dataclasses import asdict
+
 import pytest
 import torch
 import yaml
@@ -64,12 +67,16 @@ def test_a_run_written_down_is_the_same_run_when_read(file):
     assert check(yaml.safe_load(yaml.safe_dump(run.tree(), sort_keys=False))) == run
 
 
+def figures(report):
+    return {k: v for k, v in asdict(report).items() if k not in ("epoch_seconds", "images_per_second")}
+
+
 TRAINABLE = [file for file in FILES if file.parent.name not in ("dataset",)]
 
 
 @pytest.mark.parametrize("file", TRAINABLE, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_it_trains_and_a_resumed_run_has_the_same_bits(file, tmp_path):
-    """Four epochs of two steps, against one epoch, a checkpoint, a new trainer and three more epochs."""
+    """Four epochs of two steps, against three steps, a checkpoint within the epoch, a new trainer and all the rest."""
     small = ["batch_size=20", "epochs=4", "dropout=0.2", "weight_decay=0.01"]
     small += ["model.width=4"] if file.stem == "resnet18" else []
     run = compose([*many(file), f"{file.parent.name}={file.stem}", *small])[-1]
@@ -80,16 +87,14 @@ def test_it_trains_and_a_resumed_run_has_the_same_bits(file, tmp_path):
     whole, first, second = trainer(), trainer(), trainer()
     before = {name: value.clone() for name, value in whole.model.state_dict().items()}
     reports = list(whole.train_loop())
-    next(first.train_loop())
+    steps = iter(range(3))
+    assert list(itertools.islice(first.train_loop(pause=lambda: next(steps) == 2), 2))[1] is None
+    torch.manual_seed(99)  # another process has drawn other numbers
     checkpoint.save(tmp_path / "last.pt", {"trainer": first.state_dict()})
     second.load_state_dict(checkpoint.load(tmp_path / "last.pt")["trainer"])
-    *_, last = second.train_loop()
+    resumed = list(second.train_loop())
 
-    assert (last.train_loss, last.validation_loss, last.lr) == (
-        reports[3].train_loss,
-        reports[3].validation_loss,
-        reports[3].lr,
-    )
+    assert [figures(report) for report in resumed] == [figures(report) for report in reports[1:]]
     assert any(not torch.equal(before[name], value) for name, value in whole.model.state_dict().items())
     for name, value in whole.state_dict()["model"].items():
         assert torch.equal(value, second.model.state_dict()[name]), name

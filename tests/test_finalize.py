@@ -11,7 +11,7 @@ from conftest import compose, metrics
 from test_evaluate import TINY, command
 from test_run import same_state
 
-import trainer.run
+import trainer.record
 from trainer import checkpoint, finalize
 from trainer.card import interval
 from trainer.commandline import interpret
@@ -146,7 +146,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.run.MetricsFile, "append", interrupted)
+    monkeypatch.setattr(trainer.record.MetricsFile, "append", interrupted)
     with pytest.raises(KeyboardInterrupt):
         finalize.main([str(folder)])
     printed = capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Runs and studies from a stranger: refused in one line, or read as data; nothing in them is run or written."""
 
+import hashlib
 import io
 import json
 import os
@@ -174,7 +175,7 @@ RESUMED = {
     "methods replaced": (early(observe="x"), "early_stopping must hold best_loss"),
     "memory of another shape": (memory(torch.ones(3)), "size mismatch for optimizer.state.0.momentum_buffer"),
     "memory of whole numbers": (memory(torch.ones(8, 64, dtype=torch.int64)), "of floating point is expected"),
-    "learning rate": (part("schedule", {"steps": float("nan"), "rule": {}}), "schedule.steps=nan"),
+    "learning rate": (part("schedule", {"steps": float("nan"), "scale": 1.0, "rule": {}}), "schedule.steps=nan"),
 }
 BUILT = {
     "interpolation": (config(data_dir="${oc.env:MARKER}"), "data_dir holds an interpolation"),
@@ -194,6 +195,17 @@ def altered(path: Path, how) -> None:
     else:
         state = how(checkpoint.load(path))
         torch.save(state, path)
+    if zipfile.is_zipfile(path):
+        seal(path)
+
+
+def seal(path: Path) -> None:
+    """A checksum proves nothing against a stranger: they can write one, too."""
+    content = bytearray(path.read_bytes())
+    if content[-checkpoint.COMMENT :].startswith(checkpoint.SEAL):
+        del content[-checkpoint.COMMENT :]
+    content[-2:] = checkpoint.COMMENT.to_bytes(2, "little")
+    path.write_bytes(content + checkpoint.SEAL + hashlib.sha256(content).hexdigest().encode())
 
 
 @cache

@@ -104,3 +104,12 @@ def test_a_hostile_record_runs_nothing():
     with pytest.raises(RunError, match=r"last.pt does not hold a run that this trainer knows: optimizer=os.system"):
         reproduce.main([str(run)])
     assert not Path("outputs/reproduced").exists()
+
+
+def test_a_run_that_was_stopped_within_an_epoch_is_to_go_on_first():
+    run = quick(*TINY, "output_dir=run").folder
+    state = checkpoint.load(run / "last.pt")
+    state["trainer"] |= {"epoch": 1, "progress": {"step": 3}}
+    checkpoint.save(run / "last.pt", state)
+    with pytest.raises(RunError, match=r"^run was stopped within epoch 2: let it go on first, with resume=run$"):
+        reproduce.main([str(run)])

@@ -36,9 +36,16 @@ def test_a_run_leaves_its_record(in_empty_folder):
     result = quick("output_dir=here", "optimizer=momentum", "validate_every=2", "epochs=3")
     folder = in_empty_folder / "here"
     assert result.folder == Path("here")
-    assert sorted(p.name for p in folder.iterdir()) == sorted(
-        ["best.json", "best.pt", "config.yaml", "environment.json", "last.pt", "metrics.jsonl"]
-    )
+    kept = [
+        "best.json",
+        "best.previous.pt",
+        "best.pt",
+        "config.yaml",
+        "environment.json",
+        "last.previous.pt",
+        "last.pt",
+    ]
+    assert sorted(p.name for p in folder.iterdir()) == [*kept, "metrics.jsonl"]
     rows = metrics(folder)
     assert all(set(KEYS) <= set(row) for row in rows)
     assert [row["validation_loss"] is None for row in rows] == [True, False, False]
@@ -107,8 +114,8 @@ def test_resume_changes_only_what_it_may(capsys):
     with pytest.raises(ConfigError) as caught:
         compose(["resume=run", "lr=0.1"])
     assert str(caught.value) == (
-        "lr: a run that goes on keeps its settings. Accepted beside resume=: epochs, early_stop_patience, device,"
-        " data_dir, wandb"
+        "lr: a run that goes on keeps its settings. Accepted beside resume=: epochs, early_stop_patience,"
+        " checkpoint_minutes, device, data_dir, wandb"
     )
     (run,) = compose(["resume=run", "epochs=3", "wandb.name=again"])
     assert (run.optimizer.name, run.epochs, run.wandb.name, run.wandb.mode) == ("sgd", 3, "again", "disabled")
@@ -131,11 +138,12 @@ def test_an_early_stopped_run_says_so_and_how_to_go_on(capsys):
 def test_a_damaged_checkpoint_is_named(tmp_path):
     quick("output_dir=run")
     path = Path("run/last.pt")
+    checkpoint.previous(path).unlink()
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(RunError, match=r"run/last.pt cannot be read as a checkpoint: "):
         train(compose(["resume=run", "epochs=3"])[0])
     torch.save({"format_version": 99}, path)
-    with pytest.raises(RunError, match=r"run/last.pt has format version 99; this trainer reads 1"):
+    with pytest.raises(RunError, match=r"run/last.pt has format version 99; this trainer reads 2"):
         train(compose(["resume=run", "epochs=3"])[0])
     torch.save([1], path)
     with pytest.raises(RunError, match=r"run/last.pt is not a checkpoint of this trainer"):
@@ -161,14 +169,14 @@ def test_a_folder_that_holds_something_is_refused_before_data_is_read():
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(monkeypatch):
-    import trainer.run
+    import trainer.record
 
-    class Stopped(trainer.run.datetime):
+    class Stopped(trainer.record.datetime):
         @classmethod
         def now(cls, tz=None):
             return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
 
-    monkeypatch.setattr(trainer.run, "datetime", Stopped)
+    monkeypatch.setattr(trainer.record, "datetime", Stopped)
     names = [quick("epochs=1").folder.name for _ in range(3)]
     stem = "2026-01-02_03-04-05_digits_lecture_cnn_adam"
     assert names == [stem, f"{stem}_2", f"{stem}_3"]
@@ -178,8 +186,9 @@ def test_a_run_that_fails_is_one_line_with_exit_code_1(in_empty_folder):
     done = program(*QUICK, "lr=1e30", "output_dir=run", cwd=in_empty_folder)
     assert done.returncode == 1
     assert done.stderr == (
-        "trainer: the training loss is nan in epoch 1, step 2 of 19 (learning rate about 1e+30). A smaller lr or"
-        " regularization=gradient_clipping usually helps. Saved: 0 of 2 epochs, in run\n"
+        "trainer: the training loss is nan in epoch 1, step 2 of 19 (learning rate about 1e+30); first not finite: the"
+        " output of 1.0.3 (Conv2d), in step 2. A smaller lr, regularization=gradient_clipping or on_nonfinite=skip"
+        " usually helps. Saved: 0 of 2 epochs, in run\n"
     )
 
 
@@ -193,7 +202,7 @@ def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):
     assert max(map(len, lines)) < 130
 
 
-def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(in_empty_folder):
+def test_ctrl_c_keeps_the_last_step_and_says_how_to_go_on(in_empty_folder):
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer", *QUICK, "epochs=10000", "early_stop_patience=null", "output_dir=run"],
         cwd=in_empty_folder,
@@ -209,9 +218,12 @@ def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(in_empty_folder):
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
-    saved = checkpoint.load(in_empty_folder / "run" / "last.pt")["trainer"]["epoch"]
-    assert saved >= 2  # the third line may be written and its checkpoint not yet
-    assert out.splitlines()[-1] == (f"Stopped. Saved: {saved} of 10000 epochs. To go on: python -m trainer resume=run")
+    state = checkpoint.load(in_empty_folder / "run" / "last.pt")["trainer"]
+    step = state["progress"]["step"] if state["progress"] else 0
+    within = f" and {step} step{'s' if step > 1 else ''}" if step else ""
+    saved = f"{state['epoch']} of 10000 epochs{within}"
+    assert state["epoch"] >= 3
+    assert out.splitlines()[-1] == f"Stopped. Saved: {saved}. To go on: python -m trainer resume=run"
 
 
 def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeypatch, in_empty_folder):

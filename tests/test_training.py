@@ -198,7 +198,7 @@ def test_seeds_are_apart_by_purpose_and_epoch():
 def test_a_technique_changes_neither_initial_weights_nor_order(option):
     seen = []
 
-    def watch(batches, epoch, steps):
+    def watch(batches, epoch, steps, done):
         for images, labels in batches:
             seen.append(images.sum().item())
             yield images, labels

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Exit code 0: done. 1: a run failed. 2: the command or the configuration is wrong. 130: Ctrl-C."""
+    """Exit code 0: done. 1: a run failed. 2: the command or configuration is wrong. 75: SIGTERM, USR1. 130: Ctrl-C."""
     arguments = sys.argv[1:]
     try:
         if not {"-h", "--help", "--version"}.isdisjoint(arguments):
@@ -35,7 +35,10 @@ def main() -> None:
 
         with waiting("Loading torch"):
             from trainer.run import train
+            from trainer.signals import WARNINGS, evict
             from trainer.study.conduct import conduct
+        for number in WARNINGS:
+            signal.signal(number, evict)
         try:
             if isinstance(asked, RunConfig):
                 train(asked)
@@ -47,9 +50,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not disturb the leaving
-        sys.exit(130)
+        sys.exit(getattr(error, "exit_code", 130))
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def build_trainer(
         validate_every=config.validate_every,
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),
         precision=config.precision,
+        on_nonfinite=config.on_nonfinite,
         watch=watch,
     )
     if config.compile:

@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def start(command: Callable[[Sequence[str]], int]) -> None:
-    """Runs the command with the arguments typed, and exits as `python -m trainer` does: 0, 1, 2 or 130."""
+    """Runs the command with the arguments typed, and exits as `python -m trainer` does: 0, 1, 2, 75 or 130."""
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # see trainer/__main__.py
     try:
         try:
@@ -49,9 +49,9 @@ def start(command: Callable[[Sequence[str]], int]) -> None:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        sys.exit(130)
+        sys.exit(getattr(error, "exit_code", 130))
 
 
 def count(text: str) -> int:

@@ -82,6 +82,8 @@ class RunConfig(BaseModel):
     validate_every: Count
     early_stop_patience: Count | None
     early_stop_min_delta: NonNegative
+    checkpoint_minutes: Positive | None
+    on_nonfinite: Literal["stop", "skip", "halve_lr"]
     data_dir: Text
     output_dir: Text | None
     resume: Text | None
@@ -217,9 +219,7 @@ def _validate(
         beside = ("force", "sweep") if schema is RunConfig else ()
         raise ConfigError(unknown(full, key, [*schema.model_fields, *beside], where, reason))
     field = schema.model_fields[key]
-    accepted = (
-        describe(Annotated[(field.annotation, *field.metadata)]) if field.metadata else describe(field.annotation)
-    )
+    accepted = describe(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation)
     if first["type"] == "missing" and len(first["loc"]) == 1:
         raise ConfigError(f"{full}: no value is given ({where}); it must be {accepted}")
     raise ConfigError(f"{full}={_shown(values[key])} ({where}): must be {accepted}")

@@ -93,9 +93,9 @@ class EpochDisplay:
     def __exit__(self, *_: Any) -> None:
         self.progress.stop()
 
-    def watch(self, batches: Iterable[Item], epoch: int, steps: int) -> Iterator[Item]:
-        """The batches of an epoch (from 1); the bar moves ten times a second, not with every one of them."""
-        before, updated = (epoch - 1) * steps, time.monotonic()
+    def watch(self, batches: Iterable[Item], epoch: int, steps: int, done: int) -> Iterator[Item]:
+        """The batches of an epoch (from 1) behind those done; the bar moves ten times a second, not with each."""
+        before, updated = (epoch - 1) * steps + done, time.monotonic()
         if not self.shown:  # the time left is reckoned from here, also in a run that goes on
             self.progress.reset(self.task, total=self.epochs * steps, completed=before, visible=True)
             self.shown = True

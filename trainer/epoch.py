@@ -8,7 +8,7 @@ class EpochReport:
     """What one epoch came to. Losses are means over images, accuracies fractions of one, `epoch` counts from 1.
 
     The validation figures are None where this epoch was not validated, `improved` says it has the lowest
-    validation loss so far.
+    validation loss so far. `skipped_steps` were left out under `on_nonfinite`.
     """
 
     epoch: int
@@ -20,3 +20,4 @@ class EpochReport:
     epoch_seconds: float
     images_per_second: float
     improved: bool
+    skipped_steps: int = 0

@@ -21,3 +21,16 @@ class ConfigError(_Told, ValueError):
 
 class RunError(_Told, RuntimeError):
     """The run was asked for correctly and failed: data missing or altered, loss not finite. Exit code 1."""
+
+
+class NonFiniteError(RunError):
+    """A loss or a weight is NaN or infinite."""
+
+
+class Evicted(KeyboardInterrupt):
+    """The machine asked for it back by a signal; what there is has been saved, and the same command goes on.
+
+    Exit code 75: EX_TEMPFAIL of sysexits.h, "try again later", which schedulers can be told to requeue on.
+    """
+
+    exit_code = 75

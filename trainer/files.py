@@ -1,12 +1,15 @@
 """Files: written whole or not at all. Imports no torch."""
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from trainer.errors import RunError
+
+WRITING = "writing"  # the suffix of what is not yet in its place
 
 
 def write_text(path: Path, text: str) -> None:
@@ -16,16 +19,37 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write aside, flushed to the disk; on success it takes the place of `path`, else it vanishes."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+def replacing(path: Path, before: Callable[[Path], None] = lambda aside: None) -> Iterator[IO[bytes]]:
+    """A file to write aside, flushed to the disk; on success it takes the place of `path`, else it vanishes.
+
+    `before` gets the whole file just before it does so.
+    """
+    aside = beside(path)
     try:
         with aside.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        before(aside)
         aside.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise RunError(f"{path} could not be written: {error.strerror}") from None
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may have become read-only or vanished
+            aside.unlink(missing_ok=True)
+
+
+def beside(path: Path) -> Path:
+    """Where a file of this process stands until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{WRITING}")
+
+
+def _flush_folder(folder: Path) -> None:
+    """The new name to the disk as well: without it a power cut may bring the old file back."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems know no such thing
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

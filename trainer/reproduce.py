@@ -73,10 +73,13 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
     state = checkpoint.load(folder / "last.pt")
     try:
         config, epochs = check(harmless(state["config"])), int(state["trainer"]["epoch"])
+        progress = state["trainer"]["progress"]
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(f"{folder / 'last.pt'} does not hold a run that this trainer knows: {error}") from None
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, folder / "last.pt", "--data-dir DIR")
+    if progress:
+        raise RunError(f"{folder} was stopped within epoch {epochs + 1}: let it go on first, with resume={folder}")
     again = _fresh(folder.resolve().name)
     # Patience is left out: it changes no weight, and the run is to end where the recorded one did.
     changes: dict[str, Any] = {"resume": None, "output_dir": None, "early_stop_patience": None}

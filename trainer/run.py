@@ -1,37 +1,32 @@
 """The story of one run: data, network, techniques, training, record."""
 
 import contextlib
-import itertools
-import json
-import os
 import re
 import shlex
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from trainer import archive, checkpoint, strangers
+from trainer import memory, strangers
 from trainer.build import build_trainer, pick_device
 from trainer.config import RunConfig
-from trainer.console import EpochDisplay, closing_table, duration, say
+from trainer.console import EpochDisplay, closing_table, duration, say, warn
 from trainer.data.images import Images
 from trainer.data.resident import load
-from trainer.environment import stamp
 from trainer.epoch import EpochReport
-from trainer.errors import ConfigError, RunError
-from trainer.files import write_text
+from trainer.errors import Evicted, NonFiniteError, RunError
+from trainer.nonfinite import Microscope
+from trainer.record import Record, create, planned_folder, restore, saved, write_setting
 from trainer.samples import samples
-from trainer.tracking import MetricsFile, WandbMirror, wandb_mirror
+from trainer.signals import noted
+from trainer.tracking import WandbMirror, wandb_mirror
 from trainer.training import ClassificationTrainer
 
-OUTPUTS = Path("outputs")
+Data = tuple[Images, Images | None]  # to train and to validate on
 
 
 @dataclass(frozen=True)
@@ -56,119 +51,96 @@ def train(
     """Trains one checked run and leaves its record in a folder of its own, or in `folder`, going on with what is there.
 
     `stop` is asked after each epoch. After epoch `until` it ends, though the schedule is made for all of
-    `config.epochs`. Raises ConfigError before anything is written and RunError after that; Ctrl-C
-    keeps the last whole epoch.
+    `config.epochs`. Raises ConfigError before anything is written and RunError after that; Ctrl-C and a cluster's
+    warning keep the last step, and are raised as KeyboardInterrupt and Evicted.
     """
     given, stopped = folder is not None, False
-    folder = folder or _planned_folder(config)
+    folder = folder or planned_folder(config)
     device, goal = pick_device(config.device), until or config.epochs
     display = EpochDisplay(goal)
     _announce(config, device)
     images = load(config.dataset, Path(config.data_dir).expanduser(), device)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     trainer = build_trainer(config, training, validation, device, display.watch)
-    folder = _restore(trainer, folder, config) if config.resume or given else _create(folder, config)
+    folder = restore(trainer, folder, config) if config.resume or given else create(folder, config)
     if trainer.finished or trainer.epoch >= goal:
         further = "" if until else f". To train on: {_longer(trainer, folder)}"
         say(f"{folder} is complete: {trainer.epoch} of {goal} epochs{further}")
         return _result(trainer, folder)
-    run_id = _write_setting(config, device, folder)
-    metrics, started = MetricsFile(folder, trainer.epoch), time.perf_counter()
+    run_id = write_setting(config, device, folder)
     portrait = {"config": config.tree(), "classes": list(training.classes), "shape": list(training.shape)}
+    record, started = Record(folder, portrait, trainer.epoch, config.checkpoint_minutes), time.perf_counter()
     _introduce(config, trainer, training, folder)
-    try:
-        with wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror, display:
-            for report in trainer.train_loop():
-                metrics.append(report)
-                if report.improved or trainer.validation is None:  # without validation the last epoch is kept
-                    best = trainer.evaluated.state_dict()
-                    checkpoint.save(folder / "best.pt", {**portrait, "epoch": report.epoch, "model": best})
-                    _describe_best(trainer, training, folder)
-                checkpoint.save(folder / "last.pt", {**portrait, "trainer": trainer.state_dict()})
+    with (
+        _told(trainer, config, (training, validation), device, folder, until),
+        wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror,
+        display,
+        noted() as interrupt,
+    ):
+        for report in trainer.train_loop(pause=lambda: bool(interrupt) or record.is_due()):
+            record.save(trainer, report)
+            if report:
                 display.line(report)
+                _tell_skipped(report, len(trainer.train))
                 mirror.log(report)
                 stopped = bool(stop and stop(report))
                 if stopped or report.epoch == goal:
                     break
-            mirror.summarize(_summary(trainer))
-            _portray(mirror, trainer, folder, config.wandb.artifact)
-    except KeyboardInterrupt:
-        further = "" if until else f". To go on: {_again(folder)}"
-        say(f"Stopped. Saved: {_saved(folder)} of {goal} epochs{further}", "yellow")
-        raise
-    except RunError as error:
-        raise RunError(f"{error}. Saved: {_saved(folder)} of {goal} epochs, in {folder}") from None
+            if interrupt and not trainer.finished:
+                raise interrupt.error()
+        mirror.summarize(_summary(trainer))
+        record.close()
+        _portray(mirror, trainer, folder, config.wandb.artifact)
     _conclude(trainer, folder, time.perf_counter() - started, further=until is None)
     return replace(_result(trainer, folder), stopped=stopped)
 
 
-def _planned_folder(config: RunConfig) -> Path:
-    """Where the run is or will be, looked at before any data is read. Raises ConfigError if it cannot go there."""
-    if config.resume:
-        return Path(config.resume)
-    folder = Path(config.output_dir).expanduser() if config.output_dir else OUTPUTS
-    parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise ConfigError(f"{folder} cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}")
-    if config.output_dir:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or go on with resume={folder}")
-        return folder
-    moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return OUTPUTS / f"{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}"
-
-
-def _create(folder: Path, config: RunConfig) -> Path:
-    """A folder that no other run has, also when several start in the same second."""
-    if config.output_dir:
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
-        with contextlib.suppress(FileExistsError):
-            candidate = folder.with_name(folder.name + suffix)
-            candidate.mkdir()
-            return candidate
-    raise AssertionError("unreachable")
-
-
-def _restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> Path:
-    """Puts the state of `last.pt` back; a run that was stopped before its first epoch ended begins again."""
-    strangers.refuse_links(folder)
-    if (folder / "last.pt").is_file():
-        state = checkpoint.load(folder / "last.pt")
-        changed = _changed(state.get("config"), config)
-        if changed:
-            raise RunError(f"{folder / 'config.yaml'} was changed since {folder / 'last.pt'}: {', '.join(changed)}")
-        try:
-            archive.refuse_misfit(trainer, state.get("trainer"))
-            trainer.load_state_dict(state["trainer"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(f"{folder / 'last.pt'} does not fit {folder / 'config.yaml'}: {reason}") from None
-    return folder
-
-
-def _changed(saved: Any, config: RunConfig) -> list[str]:
-    """The settings that the checkpoint was written with otherwise, but for those that may change."""
-    free = {"epochs", "early_stop_patience", "device", "data_dir", "wandb", "resume", "output_dir"}
-    saved = saved if isinstance(saved, dict) else {}
-    return [key for key, value in config.tree().items() if key not in free and saved.get(key) != value]
-
-
-def _write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
-    """Writes `config.yaml` and the environment stamp; returns the run's id, which a resumed run keeps."""
-    path = folder / "environment.json"
+@contextlib.contextmanager
+def _told(
+    trainer: ClassificationTrainer,
+    config: RunConfig,
+    data: Data,
+    device: torch.device,
+    folder: Path,
+    until: int | None,
+) -> Iterator[None]:
+    """Words what ends the training before its time: what happened, what is saved, how to go on."""
+    goal = until or config.epochs
     try:
-        stamps = strangers.read_json(path) if path.is_file() else []
-        run_id = strangers.run_identity(stamps[0]["run_id"]) if stamps else uuid.uuid4().hex[:8]
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise RunError(f"{path} is damaged. Remove it and start again: it holds what the run ran on") from None
-    stamps.append(stamp(config, device, run_id))  # one for each time the run was started
-    write_text(path, json.dumps(stamps, indent=2) + "\n")
-    tree = config.tree() | {"resume": None}
-    write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
-    return run_id
+        yield
+        return
+    except KeyboardInterrupt as error:
+        by = f" by {error}" if isinstance(error, Evicted) else ""
+        further = "" if until else f". To go on: {_again(folder)}"
+        say(f"Stopped{by}. Saved: {saved(folder, goal)}{further}", "yellow")
+        raise
+    except NonFiniteError as error:
+        where = _first_not_finite(config, data, device, folder)
+        hint = "A smaller lr, regularization=gradient_clipping or on_nonfinite=skip usually helps"
+        reason = f"{error}{where}. {hint}"
+    except RunError as error:
+        reason = str(error)
+    except (RuntimeError, MemoryError) as error:
+        if not memory.ran_out(error):
+            raise
+        vars(trainer).clear()  # lets go of the network and the optimizer
+        reason = memory.advice(config, *data, device)
+    raise RunError(f"{reason}. Saved: {saved(folder, goal)}, in {folder}")
+
+
+def _first_not_finite(config: RunConfig, data: Data, device: torch.device, folder: Path) -> str:
+    """Trains from the last checkpoint once more, to the same bits, and looks at every layer. Empty if nothing is found.
+
+    So that a run in which all goes well pays nothing for it.
+    """
+    trainer = build_trainer(config.model_copy(update={"compile": False}), *data, device)
+    restore(trainer, folder, config)
+    microscope = Microscope(trainer.model, gradients=config.precision != "fp16")
+    with contextlib.suppress(NonFiniteError):
+        next(trainer.train_loop(microscope.pause), None)
+    if not microscope.found or trainer.progress is None:
+        return ""
+    return f"; first not finite: {microscope.found}, in step {trainer.progress.step}"
 
 
 def _announce(config: RunConfig, device: torch.device) -> None:
@@ -180,33 +152,24 @@ def _introduce(config: RunConfig, trainer: ClassificationTrainer, images: Images
     channels, height, width = images.shape
     say(
         f"{len(trainer.train.labels)} training and {_validation_images(trainer)} validation images"
-        f" {channels}×{height}×{width}, {len(images.classes)} classes; {_parameters(trainer)} parameters;"
+        f" {channels}×{height}×{width}, {len(images.classes)} classes; {trainer.parameters} parameters;"
         f" {len(trainer.train)} steps an epoch of up to {config.batch_size} images"
     )
-    say(f"Folder: {folder}" + (f", going on after epoch {trainer.epoch}" if trainer.epoch else ""))
+    within = f", step {trainer.progress.step} of the next" if trainer.progress else ""
+    further = f", going on after epoch {trainer.epoch}{within}" if trainer.epoch or within else ""
+    say(f"Folder: {folder}{further}")
 
 
-def _describe_best(trainer: ClassificationTrainer, images: Images, folder: Path) -> None:
-    """`best.json`, for those who read no checkpoints: what the best network takes for what."""
-    text = json.dumps(
-        {
-            "epoch": trainer.epoch,
-            "parameters": _parameters(trainer),
-            "classes": list(images.classes),
-            "confusion": trainer.confusion.tolist(),
-        }
-    )
-    write_text(folder / "best.json", text + "\n")
-
-
-def _parameters(trainer: ClassificationTrainer) -> int:
-    return sum(parameter.numel() for parameter in trainer.model.parameters())
+def _tell_skipped(report: EpochReport, steps: int) -> None:
+    if report.skipped_steps:
+        which = f"{report.skipped_steps} of {steps} steps of epoch {report.epoch}"
+        warn(f"{which} were left out: loss or gradient not finite (on_nonfinite)")
 
 
 def _portray(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Path, artifact: bool) -> None:
     shown = samples(trainer, folder) if mirror.listening else []
     if shown:
-        best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+        best = strangers.read_json(folder / "best.json")
         mirror.portray(shown, best["confusion"], best["classes"])
     if artifact and mirror.listening:
         mirror.keep(folder / "best.pt")
@@ -241,12 +204,6 @@ def _summary(trainer: ClassificationTrainer) -> dict[str, Any]:
         "best_validation_loss": best.best_loss,
         "best_validation_accuracy": best.best_accuracy,
     }
-
-
-def _saved(folder: Path) -> int:
-    """The epochs in `last.pt`: asked of the file itself, as an interrupt may come at any moment."""
-    path = folder / "last.pt"
-    return int(checkpoint.load(path)["trainer"]["epoch"]) if path.is_file() else 0
 
 
 def _longer(trainer: ClassificationTrainer, folder: Path) -> str:

@@ -16,12 +16,17 @@ class Schedule:
     def __init__(self, optimizer: Optimizer, rule: Rule, steps_per_epoch: int, warmup_steps: int = 0) -> None:
         self.optimizer, self.rule = optimizer, rule
         self.steps_per_epoch, self.warmup_steps = steps_per_epoch, warmup_steps
-        self.steps = 0
+        self.steps, self.scale = 0, 1.0
         self._apply()
 
     def step(self) -> None:
         """Call after each optimizer step."""
         self.steps += 1
+        self._apply()
+
+    def halve(self) -> None:
+        """Half of what it would be, from here on."""
+        self.scale /= 2
         self._apply()
 
     def observe(self, validation_loss: float) -> None:
@@ -34,8 +39,8 @@ class Schedule:
     def lr(self) -> float:
         """The rate that the next step uses."""
         if self.steps < self.warmup_steps:
-            return self.rule(0.0) * (self.steps + 1) / self.warmup_steps
-        return self.rule((self.steps - self.warmup_steps) / self.steps_per_epoch)
+            return self.scale * self.rule(0.0) * (self.steps + 1) / self.warmup_steps
+        return self.scale * self.rule((self.steps - self.warmup_steps) / self.steps_per_epoch)
 
     def _apply(self) -> None:
         lr = self.lr
@@ -44,10 +49,10 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         memory = self.rule.state_dict() if isinstance(self.rule, Plateau) else {}
-        return {"steps": self.steps, "rule": memory}
+        return {"steps": self.steps, "scale": self.scale, "rule": memory}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.steps = state["steps"]
+        self.steps, self.scale = state["steps"], state["scale"]
         if isinstance(self.rule, Plateau):
             self.rule.load_state_dict(state["rule"])
         self._apply()

@@ -47,14 +47,34 @@ class MetricsFile:
             except (ValueError, LookupError, TypeError):
                 raise RunError(f"{self.path}, line {number} is damaged: mend or remove it and start again") from None
         write_text(self.path, "".join(kept))
+        self.size = self.path.stat().st_size  # of what is known to be whole
+        self.held: list[str] = []
 
     def append(self, report: EpochReport) -> None:
+        """Writes the line behind those that are there and those that could not be written; keeps it if it fails."""
         values = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(report).items()
         }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values, allow_nan=False) + "\n")
+        self.held.append(json.dumps(values, allow_nan=False) + "\n")
+        self.write()
+
+    def write(self) -> None:
+        """Writes what is held, to the disk. Raises RunError if it cannot be; the lines before it stay as they are."""
+        if not self.held:
+            return
+        content = "".join(self.held).encode()
+        try:
+            with self.path.open("ab") as file:
+                file.truncate(min(self.size, file.tell()))  # half a line may be left where that could not be undone
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self.path, self.size)
+            raise RunError(f"{self.path} could not be written: {error.strerror}") from None
+        self.size, self.held = self.path.stat().st_size, []
 
     def _whole_lines(self) -> list[str]:
         try:

@@ -1,4 +1,4 @@
-"""The loop: `ClassificationTrainer` trains, validates, stops early and can be saved after any epoch."""
+"""The loop: `ClassificationTrainer` trains, validates, stops early and can be saved after any step."""
 
 import math
 import time
@@ -13,18 +13,24 @@ from torch.optim import Optimizer
 from trainer.data.resident import Resident
 from trainer.epoch import EpochReport
 from trainer.errors import RunError
-from trainer.randomness import derive, generator
+from trainer.nonfinite import Guard, OnNonFinite, refuse
+from trainer.progress import EpochProgress
 from trainer.schedule import Schedule
 from trainer.seams import Seams
 
 Precision = Literal["fp32", "bf16", "fp16"]
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-Watch = Callable[[Iterable[Any], int, int], Iterable[Any]]
+Watch = Callable[[Iterable[Any], int, int, int], Iterable[Any]]
 
 
-def unwatched(batches: Iterable[Any], epoch: int, steps: int) -> Iterable[Any]:
+def unwatched(batches: Iterable[Any], epoch: int, steps: int, done: int) -> Iterable[Any]:
     """No progress display."""
     return batches
+
+
+def never() -> bool:
+    """No pause within an epoch."""
+    return False
 
 
 class EarlyStopping:
@@ -65,7 +71,7 @@ class EarlyStopping:
 class ClassificationTrainer:
     """Trains `model` on resident images; what each technique adds comes in through `seams`.
 
-    `watch` wraps the batches of an epoch for a progress display, as in `watch(batches, epoch, steps)`. Without
+    `watch` wraps the batches of an epoch for a progress display, as in `watch(batches, epoch, steps, done)`. Without
     `validation` nothing is chosen: it trains to the last epoch, which is the one to keep.
     """
 
@@ -83,6 +89,7 @@ class ClassificationTrainer:
         validate_every: int = 1,
         early_stopping: EarlyStopping | None = None,
         precision: Precision = "fp32",
+        on_nonfinite: OnNonFinite = "stop",
         watch: Watch = unwatched,
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
@@ -95,43 +102,61 @@ class ClassificationTrainer:
         self.autocast = torch.autocast(self.device.type, HALF.get(precision), enabled=precision in HALF)
         # Half-precision gradients vanish below 6e-8: scaled up before the backward pass, down again after it.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        halve, fp16 = on_nonfinite == "halve_lr", self.scaler.is_enabled()
+        self.guard = None if on_nonfinite == "stop" else Guard(model, schedule, halve, gradients=not fp16)
         self.epoch = 0  # epochs completed
         # Of the last validation: [K, K] counts, a row for each true class and a column for each predicted one.
         count = len(train.images.classes)
         self.confusion = torch.zeros(count, count, dtype=torch.long, device=self.device)
+        self.progress: EpochProgress | None = None  # of the next one
 
-    def train_loop(self) -> Iterator[EpochReport]:
-        """One report an epoch, until `epochs` are done or early stopping has seen enough."""
+    def train_loop(self, pause: Callable[[], bool] = never) -> Iterator[EpochReport | None]:
+        """One report an epoch, until `epochs` are done or early stopping has seen enough.
+
+        `pause` is asked after every step. Where it says so, None comes in between: a moment to save the state.
+        """
         while not self.finished:
-            started, lr = time.perf_counter(), self.schedule.lr
-            train_loss, train_accuracy = self.do_train()
-            seconds = time.perf_counter() - started
-            self.epoch += 1
+            trained = self.do_train(pause)
+            assert self.progress
+            if trained is None:
+                yield None
+                continue
+            (train_loss, train_accuracy), progress = trained, self.progress
+            started = time.perf_counter()
+            self.epoch, self.progress = self.epoch + 1, None
             loss, accuracy, improved = None, None, False
             due = self.epoch % self.validate_every == 0 or self.epoch == self.epochs
             if self.validation is not None and due:
                 loss, accuracy = self.do_validation()
                 self.schedule.observe(loss)
                 improved = self.early_stopping.observe(self.epoch, loss, accuracy)
-            whole = time.perf_counter() - started
-            speed = len(self.train.labels) / seconds
-            yield EpochReport(self.epoch, train_loss, train_accuracy, loss, accuracy, lr, whole, speed, improved)
+            yield EpochReport(
+                epoch=self.epoch,
+                train_loss=train_loss,
+                train_accuracy=train_accuracy,
+                validation_loss=loss,
+                validation_accuracy=accuracy,
+                lr=progress.lr,
+                epoch_seconds=progress.seconds + time.perf_counter() - started,
+                images_per_second=len(self.train.labels) / progress.seconds,
+                improved=improved,
+                skipped_steps=progress.skipped_steps,
+            )
 
-    def do_train(self) -> tuple[float, float]:
+    def do_train(self, pause: Callable[[], bool] = never) -> tuple[float, float] | None:
         """One epoch over the training images: (loss, accuracy), means over them as they were trained on.
 
-        Raises RunError naming the step if the loss is not finite.
+        None where `pause` has stopped it after a step: called again, it goes on there. Raises NonFiniteError
+        naming the step if a loss is not finite.
         """
         self.model.train()
-        torch.manual_seed(derive(self.seed, "dropout", self.epoch))  # dropout draws from torch's own generator
-        draw = generator(self.seed, "augmentation", self.epoch, self.device)
-        seams, steps = self.seams, len(self.train)
-        losses = torch.zeros(steps, device=self.device)  # read once an epoch: no waiting for the device per step
-        correct = torch.zeros((), device=self.device)
-        batches = self.watch(self.train.batches(self.seed, self.epoch), self.epoch + 1, steps)
-        for step, (images, labels) in enumerate(batches):
+        seams, guard, progress = self.seams, self.guard, self._begin()
+        batches = self.train.batches(self.seed, self.epoch, progress.step)
+        for images, labels in self.watch(batches, self.epoch + 1, len(self.train), progress.step):
+            if guard:
+                guard.remember()
             if seams.augment:
-                images, labels = seams.augment(images, labels, draw)
+                images, labels = seams.augment(images, labels, progress.draw)
             with self.autocast:
                 logits = self.model(images)
             logits = logits.float()
@@ -139,19 +164,31 @@ class ClassificationTrainer:
             loss = data_loss + seams.penalty(logits, labels) if seams.penalty else data_loss
             self.optimizer.zero_grad()
             self.scaler.scale(loss).backward()
-            if seams.limit_gradients:
+            if seams.limit_gradients or guard:
                 self.scaler.unscale_(self.optimizer)
-                seams.limit_gradients()
-            self.scaler.step(self.optimizer)
+            if guard and guard.refuses(loss):
+                progress.skipped_steps += 1
+            else:
+                if seams.limit_gradients:
+                    seams.limit_gradients()
+                self.scaler.step(self.optimizer)
+                if seams.after_step:
+                    seams.after_step()
+                progress.losses[progress.step] = data_loss.detach() * len(labels)
+                progress.correct += _correct(logits.detach(), labels)
+                progress.images += len(labels)
             self.scaler.update()
             self.schedule.step()
-            if seams.after_step:
-                seams.after_step()
-            losses[step] = data_loss.detach() * len(labels)
-            correct += _correct(logits.detach(), labels)
-        self._refuse_non_finite(losses)
-        count = len(self.train.labels)
-        return losses.sum().item() / count, correct.item() / count
+            progress.step += 1
+            if pause():
+                self._refuse_non_finite(progress)
+                progress.rest()
+                return None
+        self._refuse_non_finite(progress)
+        if not progress.images:
+            raise RunError(f"every step of epoch {self.epoch + 1} was left out: no loss or gradient was finite")
+        progress.rest(complete=True)
+        return progress.losses.sum().item() / progress.images, progress.correct.item() / progress.images
 
     @torch.inference_mode()
     def do_validation(self) -> tuple[float, float]:
@@ -172,20 +209,24 @@ class ClassificationTrainer:
         count = len(self.validation.labels)
         return loss.item() / count, self.confusion.trace().item() / count
 
-    def _refuse_non_finite(self, losses: Tensor) -> None:
-        bad = (~losses.isfinite()).nonzero()
-        if len(bad):
-            step = int(bad[0])
-            where = f"epoch {self.epoch + 1}, step {step + 1} of {len(losses)}"
-            raise RunError(
-                f"the training loss is {losses[step].item()} in {where}"
-                f" (learning rate about {self.schedule.lr:.3g}). A smaller lr or regularization=gradient_clipping"
-                " usually helps"
-            )
+    def _begin(self) -> EpochProgress:
+        if self.progress is None or self.progress.complete:
+            self.progress = EpochProgress(self.seed, self.epoch, len(self.train), self.schedule.lr, self.device)
+        self.progress.begin()
+        return self.progress
+
+    def _refuse_non_finite(self, progress: EpochProgress) -> None:
+        losses, weights = progress.losses[: progress.step], list(self.model.parameters())
+        refuse(losses, weights, self.epoch + 1, len(progress.losses), self.schedule.lr)
 
     @property
     def finished(self) -> bool:
         return self.epoch >= self.epochs or self.early_stopping.exhausted
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def evaluated(self) -> nn.Module:
@@ -193,9 +234,10 @@ class ClassificationTrainer:
         return self.model if self.seams.evaluated is None else self.seams.evaluated
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything with memory, after a completed epoch. Generators are not in it: they are derived anew."""
+        """Everything with memory, after an epoch or a pause within one. Other generators are derived anew."""
         return {
             "epoch": self.epoch,
+            "progress": self.progress and self.progress.state_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -205,7 +247,10 @@ class ClassificationTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch = state["epoch"]
+        self.epoch, self.progress = state["epoch"], None
+        if state["progress"]:
+            self.progress = EpochProgress(self.seed, self.epoch, len(self.train), 0.0, self.device)
+            self.progress.load_state_dict(state["progress"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

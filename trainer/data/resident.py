@@ -60,11 +60,14 @@ class Resident:
         """The number of training batches in an epoch."""
         return max(1, -(-len(self.labels) // self.batch_size) - self._lone_image())
 
-    def batches(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(pixels [B, C, H, W] uint8, labels [B]); every image once an epoch, the last batch is smaller."""
+    def batches(self, seed: int, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """(pixels [B, C, H, W] uint8, labels [B]); every image once an epoch, the last batch is smaller.
+
+        Those before `first`, which counts from 0, are left out.
+        """
         count = len(self.labels)
         order = torch.randperm(count, generator=generator(seed, "order", epoch)).to(self.labels.device)
-        for step in range(len(self)):
+        for step in range(first, len(self)):
             # Batch normalization cannot train on one image: a lone last one joins the batch before it.
             last = step == len(self) - 1
             chosen = order[step * self.batch_size : count if last else (step + 1) * self.batch_size]

@@ -15,7 +15,9 @@ DECIDING = (
     "build.py",
     "data",
     "networks.py",
+    "nonfinite.py",
     "parameters.py",
+    "progress.py",
     "randomness.py",
     "run.py",
     "schedule.py",
@@ -25,7 +27,7 @@ DECIDING = (
 )
 LIBRARIES = ("torch", "numpy", "scikit-learn")
 # Where data lie, where results go and how they are shown; the data themselves have a fingerprint.
-BESIDE = ("data_dir", "output_dir", "resume", "wandb")
+BESIDE = ("checkpoint_minutes", "data_dir", "output_dir", "resume", "wandb")
 
 
 def digest(value: Any, length: int = 10) -> str:

@@ -4,10 +4,12 @@ A launcher loses results each in its own way when a worker dies, so nothing is t
 writes how it ended into its own folder, and a run that neither did that nor shows a heartbeat was killed.
 """
 
+import contextlib
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,8 @@ from typing import Any
 from trainer.console import warn
 from trainer.study.manifest import DONE, Entry, Outcome, read_outcome
 from trainer.study.plan import Plan
-from trainer.study.record import Study, write_outcome
-from trainer.study.worker import BEAT_SECONDS, HEARTBEAT, task, work
+from trainer.study.record import Study, holder_here, write_outcome
+from trainer.study.worker import BEAT_SECONDS, HEARTBEAT, STOPPING, task, work
 
 SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat for so long a worker is taken for dead
 POLL_SECONDS = 0.3
@@ -48,6 +50,7 @@ class Launch:
 
     def run(self, entries: Sequence[Entry]) -> bool:
         """Trains what is not done among the entries; False if the study is to stop after a failure."""
+        (self.study.folder / STOPPING).unlink(missing_ok=True)
         waiting = [entry for entry in entries if self.study.outcome(entry).state not in DONE]
         for entry in waiting:
             # What an earlier attempt left behind must not be taken for how this one ends.
@@ -76,14 +79,14 @@ class Launch:
         return self.plan.settings.on_error == "stop" and self.study.outcome(entry).state == "failed"
 
     def _was_killed(self, entry: Entry) -> bool:
-        """Whether a run neither ended nor failed; the second time it is recorded as failed."""
+        """Whether a run neither ended nor failed, or was evicted; the second time it is recorded as failed."""
         folder = self.study.path(entry)
         outcome = read_outcome(folder)
-        if outcome.state not in ("queued", "running"):
+        if outcome.state not in ("queued", "running", "interrupted"):
             return False
         if self.launched[entry] < STARTS:
             return True
-        reason = "its worker was killed" if outcome.state == "running" else "the launcher did not start it"
+        reason = "the launcher did not start it" if outcome.state == "queued" else "its worker was killed"
         write_outcome(folder, replace(outcome, state="failed", reason=reason))
         self.seen(entry, read_outcome(folder))
         return False
@@ -96,6 +99,23 @@ class Launch:
             (folder / HEARTBEAT).unlink(missing_ok=True)
         thread = threading.Thread(target=self._through_hydra, args=(list(folders.values()),), daemon=True)
         thread.start()
+        try:
+            self._wait(entries, folders, thread)
+        except KeyboardInterrupt:
+            self._stop(folders.values())
+            thread.join(SILENT_SECONDS)
+            raise
+
+    def _stop(self, folders: Iterable[Path]) -> None:
+        """Lets runs on this machine save and end, and those behind them not begin: a launcher would wait for all."""
+        (self.study.folder / STOPPING).touch()
+        for folder in folders:
+            process = holder_here(folder)
+            if process and read_outcome(folder).state == "running":
+                with contextlib.suppress(OSError):
+                    os.kill(process, signal.SIGTERM)
+
+    def _wait(self, entries: Sequence[Entry], folders: dict[Entry, Path], thread: threading.Thread) -> None:
         unseen = set(entries)
         while unseen and (thread.is_alive() or any(self._lives(folders[entry]) for entry in unseen)):
             thread.join(POLL_SECONDS)

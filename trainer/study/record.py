@@ -16,7 +16,7 @@ import yaml
 
 from trainer.errors import RunError
 from trainer.files import write_text
-from trainer.run import OUTPUTS
+from trainer.record import OUTPUTS
 from trainer.study.identity import digest, run_id, significant
 from trainer.study.manifest import MANIFEST, RESULT, Entry, Manifest, Outcome, read_outcome
 from trainer.study.plan import Plan, Planned, plain
@@ -99,12 +99,13 @@ class Study:
         return entry
 
     def _where(self, planned: Planned, folder: str) -> dict[str, Any]:
-        """How the run is shown: in W&B the study is the group and the run is named by what varies."""
+        """How the run is saved and shown: in W&B the study is the group and the run is named by what varies."""
         wandb = planned.config.wandb
         named = wandb.model_copy(update={"group": wandb.group or self.folder.name, "name": wandb.name or folder})
         data_dir = str(Path(planned.config.data_dir).expanduser().absolute())
         shown = named.model_dump(mode="json")
-        return {"data_dir": data_dir, "output_dir": None, "resume": None, "wandb": shown}
+        saves = {"checkpoint_minutes": planned.config.checkpoint_minutes}
+        return {**saves, "data_dir": data_dir, "output_dir": None, "resume": None, "wandb": shown}
 
     def path(self, entry: Entry) -> Path:
         return self.folder / entry.folder
@@ -147,6 +148,13 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+
+
+def holder_here(folder: Path) -> int | None:
+    """The process on this machine that holds the folder."""
+    path = folder / ".lock"
+    found = re.match(r"process (\d+) on (.*) since", path.read_text(encoding="utf-8")) if path.is_file() else None
+    return int(found[1]) if found and found[2] == platform.node() else None
 
 
 def _holder(file: IO[str]) -> str:

@@ -52,7 +52,7 @@ def step_seconds(config: RunConfig) -> float:
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     ticks: list[float] = []
 
-    def two(batches: Iterable[Any], epoch: int, steps: int) -> Iterator[Any]:
+    def two(batches: Iterable[Any], epoch: int, steps: int, done: int) -> Iterator[Any]:
         for batch in itertools.islice(batches, 2):
             ticks.append(time.perf_counter())
             yield batch

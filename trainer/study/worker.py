@@ -1,5 +1,6 @@
 """Trains one frozen run in its folder, in this process or in a launcher's; whatever happens stands in `result.json`."""
 
+import contextlib
 import json
 import os
 import threading
@@ -15,18 +16,25 @@ import yaml
 from trainer import console
 from trainer.config import check
 from trainer.epoch import EpochReport
-from trainer.errors import ConfigError, RunError
+from trainer.errors import ConfigError, Evicted, RunError
 from trainer.study.manifest import DONE, Outcome, curve, read_outcome
 from trainer.study.record import held, write_outcome
 from trainer.study.search import Pruning
 
 HEARTBEAT = ".heartbeat"
+STOPPING = ".stopping"  # in the study's folder: its conductor was stopped, no further run begins
 BEAT_SECONDS = 2.0
 
 
 def task(config: Any) -> None:
-    """What a launcher runs: Hydra's own composition only says where the frozen run lies."""
-    work(Path(config.output_dir), launched=True)
+    """What a launcher runs: Hydra's own composition only says where the frozen run lies.
+
+    Launchers treat an exception each in its own way, one by killing the other runs: the folder says what happened.
+    """
+    folder = Path(config.output_dir)
+    if not (folder.parent / STOPPING).exists():
+        with contextlib.suppress(Evicted):
+            work(folder, launched=True)
 
 
 def work(folder: Path, launched: bool = False) -> None:
@@ -44,17 +52,20 @@ def work(folder: Path, launched: bool = False) -> None:
         with console.logged_to(folder / "log.txt"):
             try:
                 outcome = _train(folder, outcome)
-            except (KeyboardInterrupt, SystemExit):
-                write_outcome(folder, replace(outcome, state="interrupted", reason="stopped by the user"))
+            except (KeyboardInterrupt, SystemExit) as error:
+                by = str(error) if isinstance(error, Evicted) else "the user"
+                write_outcome(folder, replace(outcome, state="interrupted", reason=f"stopped by {by}"))
                 raise
             except (RunError, ConfigError, OSError) as error:
                 console.fail(error)
                 outcome = replace(outcome, state="failed", reason=str(error))
-            except Exception as error:  # out of memory, a technique's own error: the other runs go on
+            except Exception as error:  # a technique's own error: the other runs go on
                 console.out.print(traceback.format_exc(), markup=False)
                 lines = str(error).strip().splitlines() or [""]
                 outcome = replace(outcome, state="failed", reason=f"{type(error).__name__}: {lines[0]}")
-                _release_memory()
+                from trainer.memory import release
+
+                release()
         write_outcome(folder, replace(outcome, seconds=before.seconds + time.perf_counter() - started))
 
 
@@ -88,16 +99,6 @@ def _stopper(folder: Path, pruning: Pruning) -> Callable[[EpochReport], bool]:
         return report.validation_loss is not None and pruning.falls_behind(curve(folder, pruning.metric))
 
     return stop
-
-
-def _release_memory() -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 class _beating:

@@ -1,0 +1,240 @@
+"""Files under fault: torn, altered, a full disk, a folder that is read-only or gone; what was there stays whole."""
+
+import contextlib
+import hashlib
+import os
+import resource
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK, compose, metrics, quick, timeless
+from test_run import same_state
+
+from trainer import checkpoint
+from trainer.checkpoint import DamagedError, previous
+from trainer.errors import RunError
+from trainer.run import train
+
+TINY = ("model=mlp", "model.hidden=[256]", "dataset.image_size=8", "optimizer=momentum", "augmentation=crop")
+
+
+def same_run(one: Path, other: Path) -> None:
+    """All that two runs came to, but for times and the folder's name."""
+    for name in ("best.pt", "last.pt"):
+        states = [checkpoint.load(folder / name) for folder in (one, other)]
+        assert same_state(*({key: state[key] for key in state if key != "config"} for state in states)), name
+    assert timeless(one) == timeless(other)
+
+
+def test_a_checkpoint_ends_with_the_sha256_of_what_stands_before_it(tmp_path):
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"value": torch.arange(3)})
+    content = path.read_bytes()
+    assert content[-71:] == b"sha256 " + hashlib.sha256(content[:-71]).hexdigest().encode()
+    assert torch.load(path, weights_only=True)["value"].tolist() == [0, 1, 2]  # and it is torch's own format
+
+
+def test_every_altered_byte_and_every_torn_end_is_noticed(tmp_path):
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"value": torch.randn(20)})
+    content = path.read_bytes()
+    for position in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[position] ^= 0x10
+        path.write_bytes(changed)
+        with pytest.raises(DamagedError, match=rf"^{path} (is torn or altered|cannot be read as a checkpoint)"):
+            checkpoint.load(path)
+    for length in range(0, len(content), 41):
+        path.write_bytes(content[:length])
+        with pytest.raises(DamagedError):
+            checkpoint.load(path)
+
+
+def test_a_file_without_its_checksum_is_refused(tmp_path):
+    path = tmp_path / "last.pt"
+    torch.save({"format_version": checkpoint.FORMAT_VERSION, "value": 1}, path)
+    with pytest.raises(DamagedError) as caught:
+        checkpoint.load(path)
+    assert str(caught.value) == f"{path} is torn or altered: its checksum is missing"
+
+
+def test_the_previous_one_is_kept_and_offered(tmp_path):
+    path = tmp_path / "best.pt"
+    for value in (1, 2, 3):
+        checkpoint.save(path, {"value": value})
+    assert (checkpoint.load(path)["value"], checkpoint.load(previous(path))["value"]) == (3, 2)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DamagedError, match=rf"\. The one before it is whole: {tmp_path}/best\.previous\.pt$"):
+        checkpoint.load(path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["best.previous.pt", "best.pt"]
+
+
+def test_what_cannot_be_read_back_replaces_nothing(tmp_path, monkeypatch):
+    """A disk that tells of no error and keeps other bytes."""
+    path, real = tmp_path / "last.pt", os.fsync
+    for value in (1, 2):
+        checkpoint.save(path, {"value": value})
+
+    def rot(descriptor):
+        os.pwrite(descriptor, b"?", 99)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", rot)
+    with pytest.raises(RunError, match="is torn or altered: its checksum does not fit"):
+        checkpoint.save(path, {"value": 3})
+    assert (checkpoint.load(path)["value"], checkpoint.load(previous(path))["value"]) == (2, 1)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_resume_goes_on_from_the_previous_one_and_comes_to_the_same_bits(capsys):
+    whole, parts = quick(*TINY, "epochs=4", "output_dir=whole"), quick(*TINY, "epochs=3", "output_dir=parts")
+    path, leftover = parts.folder / "last.pt", parts.folder / ".best.pt.1.writing"
+    path.write_bytes(path.read_bytes()[:2000])
+    leftover.write_bytes(b"half")  # of a kill in mid-write
+    train(compose(["resume=parts", "epochs=4"])[0])
+    printed = capsys.readouterr()
+    assert printed.err.startswith("trainer: warning: parts/last.pt cannot be read as a checkpoint: ")
+    assert printed.err.endswith(" The one before it is whole: parts/last.previous.pt. Going on from there\n")
+    assert "Folder: parts, going on after epoch 2\n" in printed.out
+    same_run(whole.folder, parts.folder)
+    assert not leftover.exists()
+
+
+@dataclass
+class Trouble:
+    """A disk that fails in a way of its own: `begin` and `end` are called between two epochs."""
+
+    begin: object
+    end: object
+    says: str
+
+
+@contextlib.contextmanager
+def full_disk(folder):
+    with tmpfs(folder):
+
+        def begin():
+            with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(512))
+
+        yield Trouble(begin, (folder / "filler").unlink, "No space left on device")
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    def remount(how):
+        subprocess.run(["mount", "-o", f"remount,{how}", folder], check=True)
+
+    with tmpfs(folder):
+        yield Trouble(lambda: remount("ro"), lambda: remount("rw"), "Read-only file system")
+
+
+@contextlib.contextmanager
+def file_limit(folder):
+    """The one of the process, for those who may not mount."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def end():
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    yield Trouble(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (700, before[1])), end, "File too large")
+    end()
+
+
+@contextlib.contextmanager
+def vanished(folder):
+    away = folder.with_name("away")
+    yield Trouble(lambda: folder.rename(away), lambda: away.rename(folder), "No such file or directory")
+
+
+@contextlib.contextmanager
+def quota(folder):
+    """The one fault that takes a disk of its own: told when what was written is flushed."""
+    real = os.fsync
+
+    def exceeded(descriptor):
+        raise OSError(122, "Disk quota exceeded")
+
+    def end():
+        os.fsync = real
+
+    yield Trouble(lambda: setattr(os, "fsync", exceeded), end, "Disk quota exceeded")
+    end()
+
+
+@contextlib.contextmanager
+def tmpfs(folder):
+    folder.mkdir()
+    options = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
+    if subprocess.run(options, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount; the process's own limit is tested in its place")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+FAULTS = (full_disk, read_only, file_limit, vanished, quota)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_disk_that_fails_for_a_while_costs_nothing(fault, in_empty_folder, capsys):
+    whole = quick(*TINY, "epochs=5", "output_dir=whole")
+    disk = in_empty_folder / "disk"
+    with fault(disk) as trouble:
+        (run,) = compose([*QUICK, *TINY, "epochs=5", "output_dir=disk/run"])
+        capsys.readouterr()
+
+        def between(report):
+            {2: trouble.begin, 4: trouble.end}.get(report.epoch, bool)()
+            return False
+
+        train(run, stop=between)
+        printed = capsys.readouterr()
+        (warning,) = printed.err.splitlines()
+        assert warning.startswith("trainer: warning: disk/run/") and f"could not be written: {trouble.says}." in warning
+        assert "disk/run can be written again: all is saved" in printed.out
+        same_run(whole.folder, disk / "run")
+        assert not list(disk.glob("run/.*"))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_disk_that_fails_to_the_end_keeps_what_it_had(fault, in_empty_folder, capsys):
+    disk = in_empty_folder / "disk"
+    with fault(disk) as trouble:
+        (run,) = compose([*QUICK, *TINY, "epochs=4", "output_dir=disk/run"])
+        with pytest.raises(
+            RunError, match=rf"could not be written: {trouble.says}\. Saved: \d of 4 epochs, in disk/run$"
+        ):
+            train(run, stop=lambda report: report.epoch == 2 and bool(trouble.begin() and None))
+        assert capsys.readouterr().err.count("warning") == 1
+        trouble.end()
+        assert checkpoint.load(disk / "run" / "last.pt")["trainer"]["epoch"] == 2
+        epochs = [row["epoch"] for row in metrics(disk / "run")]  # a full disk may have room for a line
+        assert len(epochs) >= 2 and epochs == [1, 2, 3, 4][: len(epochs)]
+        train(compose(["resume=disk/run"])[0])
+        same_run(quick(*TINY, "epochs=4", "output_dir=whole").folder, disk / "run")
+
+
+def test_a_torn_line_of_metrics_is_mended_before_the_next(monkeypatch):
+    """A disk that is full in the middle of a line."""
+    whole = quick(*TINY, "epochs=3", "output_dir=whole")
+    (run,) = compose([*QUICK, *TINY, "epochs=3", "output_dir=run"])
+    real, failures = os.fsync, []
+
+    def torn(descriptor):
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if target.name == "metrics.jsonl" and not failures and target.read_bytes().count(b"\n") == 2:
+            failures.append(target.stat().st_size)
+            os.truncate(target, failures[0] - 30)
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", torn)
+    train(run)
+    assert failures
+    same_run(whole.folder, Path("run"))

@@ -1,0 +1,189 @@
+"""A run that is stopped at any step, by whatever, goes on as if it had not been."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK, ROOT, clean_environment, compose, quick, tiny_images
+from omegaconf import OmegaConf
+from test_checkpoint import same_run
+from test_run import same_state
+
+import trainer.__main__
+from trainer import checkpoint
+from trainer.build import build_trainer
+from trainer.commandline import interpret
+from trainer.config import check
+from trainer.errors import Evicted
+from trainer.run import train
+from trainer.signals import evict
+from trainer.study.conduct import conduct
+from trainer.study.record import read_outcome
+
+TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
+DRAWING = (*TINY, "dropout=0.3", "augmentation=[crop,mixup]", "regularization=ema")
+
+
+def choices(group):
+    """{name: what its YAML gives to the group}"""
+    files = sorted((ROOT / "conf" / group).glob("*.yaml"))
+    return {file.stem: OmegaConf.to_container(OmegaConf.load(file)) for file in files}
+
+
+def timeless(report):
+    return {k: v for k, v in asdict(report).items() if k not in ("epoch_seconds", "images_per_second")}
+
+
+@pytest.mark.parametrize("optimizer", choices("optimizer"))
+def test_every_pair_that_carries_state_resumes_between_any_two_steps(optimizer, tmp_path):
+    """Each scheduler with this optimizer, an average, dropout and early stopping; four steps an epoch, stopped after
+    every one of them in turn."""
+    tree = compose(
+        ["dataset=digits", *DRAWING, "batch_size=10", "epochs=5", "early_stop_patience=2", "lr=0.1", "validate_every=2"]
+    )[0].tree()
+    tree["optimizer"] = {"weight_decay": 0.0} | choices("optimizer")[optimizer]
+    del tree["optimizer"]["weight_decay"]
+    for number, (name, scheduler) in enumerate(choices("scheduler").items()):
+        fast = {"every": 2, "patience": 0, "period": 1.5, "warmup_steps": 3, "minimum": 0.01}
+        config = check({**tree, "scheduler": {key: fast.get(key, value) for key, value in scheduler.items()}})
+
+        def built(config=config):
+            return build_trainer(
+                config, tiny_images(40, (1, 8, 8)), tiny_images(12, (1, 8, 8), seed=1), torch.device("cpu")
+            )
+
+        whole, first, second = built(), built(), built()
+        reports = list(whole.train_loop())
+        after, steps = 5 + number % 8, []  # of 20 steps at most
+        kept = []
+        for report in first.train_loop(pause=lambda steps=steps, after=after: steps.append(1) or len(steps) == after):
+            if report is None:
+                break
+            kept.append(report)
+        checkpoint.save(tmp_path / "last.pt", first.state_dict())
+        torch.manual_seed(99)  # another process has drawn other numbers
+        second.load_state_dict(checkpoint.load(tmp_path / "last.pt"))
+        kept += second.train_loop()
+        assert [timeless(report) for report in kept] == [timeless(report) for report in reports], name
+        assert same_state(whole.state_dict(), second.state_dict()), name
+        assert whole.finished and whole.schedule.lr == second.schedule.lr
+
+
+def test_saves_within_an_epoch_change_nothing_and_are_where_it_goes_on(monkeypatch, capsys):
+    """Saved after every step, killed at the 25th save: 19 steps an epoch."""
+    quick(*DRAWING, "epochs=3", "output_dir=whole")
+    real, saves = checkpoint.save, []
+
+    def killed(path, state):
+        saves.append(path.name)
+        if len(saves) == 25:
+            raise SystemError("killed here")
+        real(path, state)
+
+    monkeypatch.setattr(checkpoint, "save", killed)
+    with pytest.raises(SystemError):
+        quick(*DRAWING, "epochs=3", "output_dir=parts", "checkpoint_minutes=1e-9")
+    monkeypatch.setattr(checkpoint, "save", real)
+    assert saves[18:22] == ["last.pt", "best.pt", "last.pt", "last.pt"]
+    train(compose(["resume=parts", "checkpoint_minutes=null"])[0])
+    assert "Folder: parts, going on after epoch 1, step 3 of the next\n" in capsys.readouterr().out
+    same_run(Path("whole"), Path("parts"))
+
+
+def sending(monkeypatch, number, step):
+    """This signal, sent to this process in the given step."""
+    real, steps = torch.optim.Adam.step, []
+
+    def counted(self, *arguments):
+        steps.append(1)
+        if len(steps) == step:
+            os.kill(os.getpid(), number)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", counted)
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "by"),
+    [(signal.SIGTERM, 75, " by SIGTERM"), (signal.SIGUSR1, 75, " by SIGUSR1"), (signal.SIGINT, 130, "")],
+)
+def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
+    quick(*DRAWING, "epochs=3", "output_dir=whole")
+    steps = sending(monkeypatch, number, 30)
+    monkeypatch.setattr(sys, "argv", ["trainer", *QUICK, *DRAWING, "epochs=3", "output_dir=parts"])
+    try:
+        with pytest.raises(SystemExit) as caught:
+            trainer.__main__.main()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert (caught.value.code, len(steps)) == (code, 30)
+    line = f"Stopped{by}. Saved: 1 of 3 epochs and 11 steps. To go on: python -m trainer resume=parts"
+    assert capsys.readouterr().out.splitlines()[-1] == line
+    train(compose(["resume=parts"])[0])
+    same_run(Path("whole"), Path("parts"))
+
+
+def test_a_signal_after_the_last_epoch_stops_nothing():
+    (run,) = compose([*QUICK, *TINY, "output_dir=run"])
+    result = train(run, stop=lambda report: report.epoch == 2 and bool(os.kill(os.getpid(), signal.SIGUSR1)))
+    assert (result.epochs, result.stopped) == (2, False)
+
+
+def test_a_study_that_is_evicted_says_so_and_the_same_command_goes_on(monkeypatch, capsys):
+    arguments = ["-m", *QUICK, *TINY, "lr=0.01,0.02"]
+    sending(monkeypatch, signal.SIGTERM, 45)
+    with pytest.raises(Evicted):
+        conduct(interpret(arguments))
+    assert "Stopped: 1 of 2 runs ended. The same command goes on from here" in capsys.readouterr().out
+    folders = sorted(Path("outputs/sweeps").glob("*/lr-*"))
+    outcomes = [read_outcome(folder) for folder in folders]
+    assert [(each.state, each.reason) for each in outcomes] == [
+        ("finished", None),
+        ("interrupted", "stopped by SIGTERM"),
+    ]
+    assert conduct(interpret(arguments)) == 0
+    assert [(each.state, each.starts) for each in map(read_outcome, folders)] == [("finished", 1), ("finished", 2)]
+    calm = quick(*TINY, "lr=0.02", "output_dir=calm")
+    same_run(calm.folder, folders[1])
+
+
+SIGNALLED = """
+import os, signal, sys
+from trainer.signals import noted
+with noted() as stop:
+    os.kill(os.getpid(), signal.SIGINT)
+    print("goes on to the end of the step:", bool(stop), flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    print("still here")
+"""
+
+
+def test_a_second_ctrl_c_leaves_at_once():
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], check=False, capture_output=True, env=clean_environment())
+    assert (done.returncode, done.stdout) == (130, b"goes on to the end of the step: True\n")
+
+
+def test_a_signal_that_a_launcher_has_taken_is_left_to_it(monkeypatch):
+    """submitit ignores SIGTERM, which Slurm sends along with its own warning."""
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+    try:
+        sending(monkeypatch, signal.SIGTERM, 5)
+        assert quick(*TINY, "output_dir=run").epochs == 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [1]
+
+
+def test_while_nothing_trains_a_warning_ends_the_program_with_the_same_code():
+    with pytest.raises(Evicted, match="SIGUSR1") as caught:
+        evict(signal.SIGUSR1, None)
+    assert caught.value.exit_code == 75

@@ -1,0 +1,197 @@
+"""A run's files: where they lie, how they are written as it goes, how a run is taken up from them."""
+
+import contextlib
+import copy
+import itertools
+import json
+import math
+import os
+import time
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from trainer import archive, checkpoint, strangers
+from trainer.checkpoint import DamagedError
+from trainer.config import RunConfig
+from trainer.console import say, warn
+from trainer.environment import stamp
+from trainer.epoch import EpochReport
+from trainer.errors import ConfigError, RunError
+from trainer.files import WRITING, write_text
+from trainer.tracking import MetricsFile
+from trainer.training import ClassificationTrainer
+
+OUTPUTS = Path("outputs")
+LAST, BEST = "last.pt", "best.pt"
+
+
+class Record:
+    """`metrics.jsonl`, `best.pt` and `last.pt`, written in this order.
+
+    What cannot be written is kept in memory and tried again at the next save, while training goes on: a disk that
+    is full for an hour costs nothing. `portrait` is what every checkpoint tells of the run.
+    """
+
+    def __init__(self, folder: Path, portrait: dict[str, Any], epoch: int, checkpoint_minutes: float | None) -> None:
+        self.folder, self.portrait = folder, portrait
+        self.seconds, self.tried = 60 * (checkpoint_minutes or math.inf), time.monotonic()
+        self.metrics = MetricsFile(folder, epoch)
+        self.unsaved: dict[str, dict[str, Any]] = {}
+        self.description = ""  # of the best network, for those who read no checkpoints; "" once it is written
+        self.trouble: RunError | None = None
+
+    def is_due(self) -> bool:
+        """Whether a save within the epoch is: asked in every step."""
+        return time.monotonic() - self.tried > self.seconds
+
+    def save(self, trainer: ClassificationTrainer, report: EpochReport | None) -> None:
+        """After an epoch with its report, or between two steps."""
+        last = {**self.portrait, "trainer": trainer.state_dict()}
+        # Without validation the last epoch is kept.
+        if report and (report.improved or trainer.validation is None):
+            best = trainer.evaluated.state_dict()
+            self.unsaved[BEST] = {**self.portrait, "epoch": report.epoch, "model": best}
+            self.description = _described(trainer, self.portrait["classes"])
+        self.unsaved.pop(LAST, None)
+        self.unsaved[LAST] = last  # behind the others: it vouches for them
+        try:
+            if report:
+                self.metrics.append(report)
+            self._write()
+        except RunError as error:
+            if BEST in self.unsaved:  # the network goes on changing, and `last.pt` with it
+                self.unsaved[BEST] = copy.deepcopy(self.unsaved[BEST])
+            if not self.trouble:
+                warn(f"{error}. Training goes on, its state is kept in memory and tried again at every save")
+            self.trouble = error
+        self.tried = time.monotonic()
+
+    def _write(self) -> None:
+        self.metrics.write()
+        for name, state in list(self.unsaved.items()):
+            checkpoint.save(self.folder / name, state)
+            del self.unsaved[name]
+        if self.description:
+            write_text(self.folder / "best.json", self.description)
+            self.description = ""
+        if self.trouble:
+            say(f"{self.folder} can be written again: all is saved")
+        self.trouble = None
+
+    def close(self) -> None:
+        """The last attempt. Raises RunError if something is still not saved."""
+        if self.trouble:
+            self._write()
+
+
+def _described(trainer: ClassificationTrainer, classes: list[str]) -> str:
+    """`best.json`: what the network takes for what."""
+    about = {"epoch": trainer.epoch, "parameters": trainer.parameters}
+    return json.dumps({**about, "classes": classes, "confusion": trainer.confusion.tolist()}) + "\n"
+
+
+def planned_folder(config: RunConfig) -> Path:
+    """Where the run is or will be, looked at before any data is read. Raises ConfigError if it cannot go there."""
+    if config.resume:
+        return Path(config.resume)
+    folder = Path(config.output_dir).expanduser() if config.output_dir else OUTPUTS
+    parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ConfigError(f"{folder} cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}")
+    if config.output_dir:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or go on with resume={folder}")
+        return folder
+    moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return OUTPUTS / f"{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}"
+
+
+def create(folder: Path, config: RunConfig) -> Path:
+    """A folder that no other run has, also when several start in the same second."""
+    if config.output_dir:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
+        with contextlib.suppress(FileExistsError):
+            candidate = folder.with_name(folder.name + suffix)
+            candidate.mkdir()
+            return candidate
+    raise AssertionError("unreachable")
+
+
+def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> Path:
+    """Puts the state of `last.pt` back; a run that was stopped before its first save begins again.
+
+    Where that file is damaged, the one before it takes its place: from there the run comes to the same bits, and a
+    job that was requeued has nobody to ask.
+    """
+    strangers.refuse_links(folder)
+    for torn in folder.glob(f".*.{WRITING}"):  # left by a kill
+        torn.unlink()
+    path = folder / LAST
+    if not path.is_file():
+        return folder
+    try:
+        state = checkpoint.load(path)
+    except DamagedError as error:
+        if not error.before:
+            raise
+        warn(f"{error}. Going on from there")
+        error.before.replace(path)
+        state = checkpoint.load(path)
+    changed = _changed(state.get("config"), config)
+    if changed:
+        raise RunError(f"{folder / 'config.yaml'} was changed since {path}: {', '.join(changed)}")
+    try:
+        archive.refuse_misfit(trainer, state.get("trainer"))
+        trainer.load_state_dict(state["trainer"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{path} does not fit {folder / 'config.yaml'}: {reason}") from None
+    return folder
+
+
+def _changed(saved: Any, config: RunConfig) -> list[str]:
+    """The settings that the checkpoint was written with otherwise, but for those that may change."""
+    free = {
+        "epochs",
+        "early_stop_patience",
+        "checkpoint_minutes",
+        "device",
+        "data_dir",
+        "wandb",
+        "resume",
+        "output_dir",
+    }
+    saved = saved if isinstance(saved, dict) else {}
+    return [key for key, value in config.tree().items() if key not in free and saved.get(key) != value]
+
+
+def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
+    """Writes `config.yaml` and the environment stamp; returns the run's id, which a resumed run keeps."""
+    path = folder / "environment.json"
+    try:
+        stamps = strangers.read_json(path) if path.is_file() else []
+        run_id = strangers.run_identity(stamps[0]["run_id"]) if stamps else uuid.uuid4().hex[:8]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise RunError(f"{path} is damaged. Remove it and start again: it holds what the run ran on") from None
+    stamps.append(stamp(config, device, run_id))  # one for each time the run was started
+    write_text(path, json.dumps(stamps, indent=2) + "\n")
+    tree = config.tree() | {"resume": None}
+    write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    return run_id
+
+
+def saved(folder: Path, goal: int) -> str:
+    """ "3 of 10 epochs and 7 steps": asked of the file itself, as an interrupt may come at any moment."""
+    epoch, step = 0, 0
+    with contextlib.suppress(RunError):
+        trained = checkpoint.load(folder / LAST)["trainer"]
+        epoch, step = trained["epoch"], (trained["progress"] or {"step": 0})["step"]
+    return f"{epoch} of {goal} epochs" + (f" and {step} step{'s' if step > 1 else ''}" if step else "")
