@@ -79,6 +79,7 @@ class RunConfig(BaseModel):
     precision: Literal["fp32", "bf16", "fp16"]
     compile: Switch
     validate_every: Count
+    insight_every: Count | None = None  # runs recorded before 0.3.0 do not have it
     early_stop_patience: Count | None
     early_stop_min_delta: NonNegative
     data_dir: Text

@@ -23,9 +23,11 @@ from trainer.config import RunConfig
 from trainer.console import EpochDisplay, closing_table, duration, say
 from trainer.data.images import Images
 from trainer.data.resident import load
+from trainer.diagnosis.glance import glance
 from trainer.environment import stamp
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
+from trainer.insight import observed
 from trainer.tracking import MetricsFile, wandb_mirror
 from trainer.training import ClassificationTrainer
 
@@ -77,7 +79,7 @@ def train(
     try:
         with wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror, display:
             for report in trainer.train_loop():
-                metrics.append(report)
+                metrics.append(report := observed(trainer, config, report))
                 if report.improved or trainer.validation is None:  # without validation the last epoch is kept
                     best = trainer.evaluated.state_dict()
                     checkpoint.save(folder / "best.pt", {**portrait, "epoch": report.epoch, "model": best})
@@ -95,6 +97,8 @@ def train(
     except RunError as error:
         raise RunError(f"{error}. Saved: {_saved(folder)} of {goal} epochs, in {folder}") from None
     _conclude(trainer, folder, time.perf_counter() - started, further=until is None)
+    if not given:
+        glance(trainer, config, folder)
     return replace(_result(trainer, folder), stopped=stopped)
 
 
@@ -145,7 +149,7 @@ def _restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) ->
 
 def _changed(saved: Any, config: RunConfig) -> list[str]:
     """The settings that the checkpoint was written with otherwise, but for those that may change."""
-    free = {"epochs", "early_stop_patience", "device", "data_dir", "wandb", "resume", "output_dir"}
+    free = {"epochs", "early_stop_patience", "insight_every", "device", "data_dir", "wandb", "resume", "output_dir"}
     saved = saved if isinstance(saved, dict) else {}
     return [key for key, value in config.tree().items() if key not in free and saved.get(key) != value]
 

@@ -39,6 +39,7 @@ class MetricsFile:
         values = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(report).items()
+            if key != "insight" or value is not None
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values, allow_nan=False) + "\n")
@@ -57,11 +58,35 @@ class WandbMirror:
     def log(self, report: EpochReport) -> None:
         if self.run:
             values = {key: value for key, value in asdict(report).items() if value is not None}
+            values |= _inside(values.pop("insight")) if report.insight else {}
             self.run.log(values, step=report.epoch)
 
     def summarize(self, values: dict[str, Any]) -> None:
         if self.run:
             self.run.summary.update(values)
+
+
+def _inside(insight: dict[str, Any]) -> dict[str, Any]:
+    """The insight as W&B shows it: numbers and histograms under insight/<layer>/<quantity>, filters as a picture."""
+    import numpy as np
+    import wandb
+
+    shown: dict[str, Any] = {}
+    for layer, found in insight["layers"].items():
+        for quantity, value in found.items():
+            if isinstance(value, dict):
+                edges = np.linspace(value["low"], value["high"], len(value["counts"]) + 1)
+                value = wandb.Histogram(np_histogram=(value["counts"], edges))
+            if value is not None and not isinstance(value, str):
+                shown[f"insight/{layer}/{quantity}"] = value
+    if insight["filters"]:
+        filters = np.array(insight["filters"]["values"], dtype=np.uint8)
+        if filters.shape[1] not in (1, 3):
+            filters = filters.mean(1, keepdims=True).astype(np.uint8)
+        # [F, C, H, W] to [H, F·W, C], eight times as large: the filters in a row, a black line after each.
+        large = np.pad(filters.repeat(8, 2).repeat(8, 3), ((0, 0), (0, 0), (0, 0), (0, 2)))
+        shown["insight/filters"] = wandb.Image(np.concatenate(list(large), axis=2).transpose(1, 2, 0))
+    return shown
 
 
 @contextmanager

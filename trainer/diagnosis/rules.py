@@ -1,0 +1,284 @@
+"""The rules: each looks at a case and says what it found, or None. Pure functions, no torch.
+
+Every threshold stands here with its reason. Figures called measured are of small runs on digits with the seeds 0–4;
+`python -m trainer.doctor --selftest` reports other seeds.
+"""
+
+import math
+from collections.abc import Callable
+from statistics import mean
+
+from trainer.diagnosis.advice import beside, smoother_start, wider, without
+from trainer.diagnosis.case import Case, Finding
+from trainer.diagnosis.signals import chance, fall, fit, layer_values, losses, lower_bound, relative_gradients
+
+FITTED = 0.9  # of the training images: below it the lecture's first question, does it fit them, is answered no
+GROWN = 2.0  # a layer's weights beside what they began with; healthy runs end below 2.2, but not at chance level
+TINY_GRADIENT = 1e-5  # ‖g‖/‖W‖: at lr 0.1 a million steps to move by the weights' own size; measured healthy: > 1e-4
+HUGE_GRADIENT = 10.0  # ‖g‖/‖W‖: at lr 0.1 one step moves by the weights' own size; measured healthy: < 3
+TINY_UPDATE = 1e-3  # ‖ΔW‖/‖W‖ of a step, the rule of thumb for a good rate (Karpathy); a fault only where it is slow
+HALF = 0.5
+DEAD = 2 / 3  # of a layer's units: a third has to do the work; measured healthy: < 0.54
+SATURATED = 0.5  # of a layer's outputs before training, where nothing has been learnt yet; measured healthy: < 0.01
+
+
+def divergence(case: Case) -> Finding | None:
+    found = case.divergence
+    if found is None:
+        return None
+    where = f"the first {'outputs' if found.outputs else 'gradients'} that are not finite are those of {found.layer}"
+    seen = f"in step {found.step} of epoch {found.epoch} {where}"
+    if found.began:
+        size = f"{found.ratio:.3g} times their own size"
+        seen += f"; it began in {found.began}, whose weights step {found.began_step} changed by {size}"
+    lr = case.config.lr
+    explains = {"learning rate too high", "underfitting", "dead ReLUs", "saturated units", "learning rate too low"}
+    return Finding("divergence", seen, "The steps are too large.", f"lr={lr / 10:.3g}", frozenset(explains))
+
+
+def zero_initialization(case: Case) -> Finding | None:
+    """Equal incoming weights get equal gradients for ever; one unit alone is no symmetry."""
+    same = [name for name, share in layer_values(case.initial or case.final, "alike") if share > FITTED]
+    if not same:
+        return None
+    meaning = "Units that start equal stay equal: each layer is worth one unit."
+    explains = {rule for rule in RULES if rule not in ("class imbalance", "batch too small")}
+    seen = f"all units of {', '.join(same[:2])} have the same weights"
+    return Finding("zero initialization", seen, meaning, smoother_start(case.config), frozenset(explains))
+
+
+def exploding_gradients(case: Case) -> Finding | None:
+    huge = [(name, ratio) for name, ratio in relative_gradients(case.initial) if ratio > HUGE_GRADIENT]
+    if not huge:
+        return None
+    name, ratio = max(huge, key=lambda each: each[1])
+    seen = f"before training the gradient of {name} is {ratio:.3g} times its weights, in {len(huge)} layers over 10"
+    meaning = "Each layer enlarges what passes through it: the initial weights are too large for this depth."
+    explains = {"underfitting", "overfitting", "label noise", "learning rate too high", "learning rate too low"}
+    explains |= {"dead ReLUs", "saturated units", "early stopping too early"}
+    return Finding("exploding gradients", seen, meaning, smoother_start(case.config), frozenset(explains))
+
+
+def vanishing_gradients(case: Case) -> Finding | None:
+    """Only where the network did not learn: Adam makes large steps of small gradients."""
+    if case.rows and fit(case) >= FITTED:
+        return None
+    ratios = relative_gradients(case.initial or case.final)
+    tiny = [(name, ratio) for name, ratio in ratios if ratio < TINY_GRADIENT]
+    if not tiny:
+        return None
+    name, ratio = min(tiny, key=lambda each: each[1])
+    when = "before training" if case.initial else "after the last epoch"
+    seen = f"{when} the gradient of {name} is {ratio:.1e} of its weights, of the last layer {ratios[-1][1]:.1e}"
+    meaning = "What the loss says does not reach the first layers."
+    override = "normalization=batch" if case.config.normalization.name == "none" else "activation=relu"
+    explains = {"underfitting", "learning rate too low", "saturated units", "dead ReLUs", "early stopping too early"}
+    return Finding("vanishing gradients", seen, meaning, override, frozenset(explains))
+
+
+def learning_rate_too_high(case: Case) -> Finding | None:
+    curve, guess = losses(case), chance(case)
+    start = case.initial["loss"] if case.initial and case.initial["loss"] is not None else guess
+    limit = 1.1 * max(guess, start)  # steps that help stay below what it began with
+    seen = None
+    epoch = curve.index(max(curve)) + 1 if curve else 0
+    # One bad epoch is made good where the next one is far below guessing: Adagrad's first steps are its largest.
+    if curve and max(curve) > limit and curve[min(epoch, len(curve) - 1)] > HALF * guess:
+        seen = f"the training loss of epoch {epoch} is {max(curve):.3g}, more than guessing ({guess:.3g})"
+    for row in case.validated:
+        # A network that knows its training images by heart may be so wrong on others; this one does not know them.
+        if row["validation_loss"] > 1.5 * max(guess, start) and row["train_accuracy"] < FITTED:
+            seen = seen or f"the validation loss of epoch {row['epoch']} is {row['validation_loss']:.3g}"
+    before = dict(layer_values(case.initial, "weight_norm"))
+    growth = [(norm / before[name], name) for name, norm in layer_values(case.final, "weight_norm") if before.get(name)]
+    if curve and curve[-1] > 0.9 * guess and growth and max(growth)[0] > GROWN:
+        seen = seen or (
+            f"the training loss stays at {curve[-1]:.3g}, that of guessing, while the weights of {max(growth)[1]} grew"
+            f" {max(growth)[0]:.3g}-fold"
+        )
+    if seen is None:
+        return None
+    explains = {"underfitting", "dead ReLUs", "saturated units", "label noise", "vanishing gradients", "overfitting"}
+    meaning = "The steps leap over what they are meant to reach."
+    override = f"lr={case.config.lr / 10:.3g}"
+    return Finding("learning rate too high", seen, meaning, override, frozenset(explains))
+
+
+def learning_rate_too_low(case: Case) -> Finding | None:
+    """A good rate brings the loss down steeply and then slowly; a low one along a straight line."""
+    curve, guess = losses(case), chance(case)
+    updates = layer_values(case.final, "update_ratio")
+    if len(curve) < 4 or not updates or curve[0] > 1.2 * guess or curve[-1] < HALF * guess:
+        return None
+    middle = curve[(len(curve) - 1) // 2]
+    first, second = curve[0] - middle, middle - curve[-1]
+    straight = second > 0.4 * first or curve[0] - curve[-1] < 0.01 * guess
+    largest = max(value for _, value in updates)
+    if not straight or largest > TINY_UPDATE:
+        return None
+    seen = (
+        f"in {len(curve)} epochs the training loss went from {curve[0]:.3g} to {curve[-1]:.3g} along a straight line,"
+        f" a step changes no layer by more than {largest:.1e} of its weights"
+    )
+    explains = frozenset({"underfitting", "early stopping too early", "vanishing gradients"})
+    override = f"lr={case.config.lr * 10:.3g}"
+    return Finding("learning rate too low", seen, "It learns, but too slowly to arrive.", override, explains)
+
+
+def dead_relus(case: Case) -> Finding | None:
+    dead = [(share, name) for name, share in layer_values(case.final, "dead") if share >= DEAD]
+    if not dead:
+        return None
+    share, name = max(dead)
+    seen = f"{share:.0%} of the units of {name} are zero for every image"
+    meaning = "No gradient passes them, so they never come back."
+    return Finding("dead ReLUs", seen, meaning, "activation=leaky_relu", frozenset({"underfitting"}))
+
+
+def saturated_units(case: Case) -> Finding | None:
+    """Before training, or after it where the network did not learn: one that has learnt may be sure of itself."""
+    looks = [(case.initial, "before training")]
+    looks += [(case.final, "after the last epoch")] if case.rows and fit(case) < HALF else []
+    for insight, when in looks:
+        flat = [(share, name) for name, share in layer_values(insight, "saturated") if share >= SATURATED]
+        if flat:
+            share, name = max(flat)
+            seen = f"{when} {share:.0%} of the outputs of {name} lie where its slope is nearly zero"
+            meaning = "Hardly any gradient comes through: its inputs are too large."
+            override = smoother_start(case.config) if when == "before training" else "activation=relu"
+            explains = frozenset({"underfitting", "overfitting", "learning rate too low", "vanishing gradients"})
+            return Finding("saturated units", seen, meaning, override, explains)
+    return None
+
+
+def batch_too_small(case: Case) -> Finding | None:
+    """ResNet-50 on ImageNet loses 1.1 points at 8 images a batch, 3.6 at 4 and 11 at 2 (Wu & He 2018)."""
+    if case.config.normalization.name != "batch" or case.config.batch_size >= 8:
+        return None
+    seen = f"batch_size={case.config.batch_size} with normalization=batch"
+    meaning = "The mean of so few images is noise."
+    explains = frozenset({"underfitting", "label noise", "early stopping too early"})
+    return Finding("batch too small", seen, meaning, "batch_size=32", explains)
+
+
+def class_imbalance(case: Case) -> Finding | None:
+    """From 3 to 1; the balanced sets of the lecture lie within 1.3. Buda et al. 2018 see losses from 2 to 10 on."""
+    rare = min(case.class_counts, key=lambda name: case.class_counts[name])
+    most = max(case.class_counts, key=lambda name: case.class_counts[name])
+    few, many = case.class_counts[rare], case.class_counts[most]
+    if many < 3 * few:
+        return None
+    seen = f"{many} training images of {most}, {few} of {rare}"
+    if case.held_out:
+        recall = case.held_out.recalls[list(case.class_counts).index(rare)]
+        seen += "" if math.isnan(recall) else f"; of the latter {recall:.0%} are recognized"
+    meaning = "The accuracy hides the rare classes; add pictures of them, or make more of those that are there."
+    return Finding("class imbalance", seen, meaning, beside(case.config, "augmentation", "crop"))
+
+
+def label_noise(case: Case) -> Finding | None:
+    """What a network does not know it is unsure of; where the label is wrong it is sure, and contradicts.
+
+    The idea of confident learning (Northcutt et al. 2021, cleanlab), which asks for a threshold of each class; here
+    the most confident quarter of the answers to images that were not trained on is compared with all of them.
+    """
+    answers = case.held_out
+    if answers is None or answers.accuracy < HALF or not answers.sure:
+        return None
+    share = answers.contradicted / answers.sure
+    if lower_bound(answers.contradicted, answers.sure) < 0.02 or share < (1 - answers.accuracy) / 3:
+        return None
+    seen = (
+        f"{answers.contradicted} of its {answers.sure} surest answers to validation images go against the label"
+        f" ({share:.0%}; of all answers {1 - answers.accuracy:.0%})"
+    )
+    meaning = "Labels are probably wrong: look at these images."
+    explains = frozenset({"underfitting"})
+    return Finding("label noise", seen, meaning, beside(case.config, "augmentation", "mixup"), explains)
+
+
+def early_stopping_too_early(case: Case) -> Finding | None:
+    """It stopped while the training loss fell steeply and the validation loss only wobbled."""
+    if not case.stopped_early or not case.validated or case.rows[-1]["train_accuracy"] > 0.97 or fall(case) < 0.05:
+        return None
+    curve = [row["validation_loss"] for row in case.validated]
+    if curve[-1] > 1.25 * min(curve):  # that is overfitting
+        return None
+    patience, least = case.config.early_stop_patience, case.config.early_stop_min_delta
+    seen = f"stopped after epoch {len(case.rows)} while the training loss fell by {fall(case):.0%} an epoch"
+    meaning = f"{patience} validations without progress of {least:g} are less than the loss wobbles."
+    override = "early_stop_min_delta=1e-5" if least > 1e-3 else f"early_stop_patience={max(10, 2 * (patience or 1))}"
+    return Finding("early stopping too early", seen, meaning, override, frozenset({"underfitting"}))
+
+
+def underfitting(case: Case) -> Finding | None:
+    if len(case.rows) < 2 or fit(case) >= FITTED:
+        return None
+    seen = f"the best accuracy on training images is {fit(case):.1%}, their loss fell by {fall(case):.1%} an epoch"
+    settings = case.config
+    if settings.dropout > HALF or settings.weight_decay > 0.01:
+        what = "dropout" if settings.dropout > HALF else "weight_decay"
+        return Finding("underfitting", seen, f"{what} holds it back.", f"{what}=0.0")
+    for name in ("l1", "l2", "max_norm"):
+        if name in [choice.name for choice in settings.regularization]:
+            override = without(settings, "regularization", name)
+            return Finding("underfitting", seen, f"{name} holds it back.", override)
+    if fall(case) > 0.03:
+        return Finding("underfitting", seen, "It is still learning.", f"epochs={2 * settings.epochs}")
+    return Finding("underfitting", seen, "The network is too small for these images.", wider(settings))
+
+
+def overfitting(case: Case) -> Finding | None:
+    """Gap and trend: the gap's lower bound is over 5 points, and the validation loss rises or falls behind."""
+    rows = case.validated
+    if len(rows) < 3:
+        return None
+    last = rows[-3:]
+    trained, validated = mean(row["train_accuracy"] for row in last), mean(row["validation_accuracy"] for row in last)
+    images = case.validation_images
+    noise = math.sqrt(max(validated * (1 - validated), 0) / max(images, 1))
+    best = min(rows, key=lambda row: row["validation_loss"])
+    behind = [row["validation_loss"] - row["train_loss"] for row in (rows[len(rows) // 2], rows[-1])]
+    rises = rows[-1]["validation_loss"] > 1.1 * best["validation_loss"]
+    if trained - validated < 0.05 + 2 * noise or not (rises or behind[1] > behind[0]):
+        return None
+    seen = (
+        f"{trained:.1%} of the training images are right, {validated:.1%} of the validation images; the validation loss"
+        f" is {rows[-1]['validation_loss']:.3g}, its best was {best['validation_loss']:.3g} in epoch {best['epoch']}"
+    )
+    meaning = "It learns its images by heart."
+    return Finding("overfitting", seen, meaning, _against_overfitting(case))
+
+
+def _against_overfitting(case: Case) -> str:
+    if not case.config.augmentation:
+        return beside(case.config, "augmentation", "crop")
+    return "dropout=0.5" if case.config.dropout < HALF else "weight_decay=0.01"
+
+
+RULES: dict[str, Callable[[Case], Finding | None]] = {
+    "divergence": divergence,
+    "zero initialization": zero_initialization,
+    "exploding gradients": exploding_gradients,
+    "vanishing gradients": vanishing_gradients,
+    "learning rate too high": learning_rate_too_high,
+    "learning rate too low": learning_rate_too_low,
+    "dead ReLUs": dead_relus,
+    "saturated units": saturated_units,
+    "batch too small": batch_too_small,
+    "class imbalance": class_imbalance,
+    "label noise": label_noise,
+    "early stopping too early": early_stopping_too_early,
+    "underfitting": underfitting,
+    "overfitting": overfitting,
+}
+
+
+def diagnose(case: Case) -> list[Finding]:
+    """What is wrong, causes before consequences; what follows from another finding is left to that one."""
+    found = [finding for rule in RULES.values() if (finding := rule(case))]
+    explained: set[str] = set()
+    for finding in found:
+        if finding.name not in explained:
+            explained |= finding.explains - {finding.name}
+    return [finding for finding in found if finding.name not in explained]
