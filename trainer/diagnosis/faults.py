@@ -194,17 +194,17 @@ FAULTS = (
             (*MLP, "early_stop_patience=1", "early_stop_min_delta=0.3"),
             ("early_stop_patience=2", "early_stop_min_delta=0.5", "optimizer=momentum", "lr=0.02"),
             (*MLP, "early_stop_patience=2", "early_stop_min_delta=0.2", "optimizer=sgd", "lr=0.1"),
-            ("early_stop_patience=1", "early_stop_min_delta=0.2", "normalization=layer", "lr=0.0005"),
+            ("early_stop_patience=1", "early_stop_min_delta=0.5", "normalization=layer", "lr=0.0005"),
         ),
     ),
     Fault(
         "underfitting",
         (
             (*MLP, "model.hidden=[3]", "epochs=12"),
-            ("weight_decay=0.3", "epochs=12"),
-            (*MLP, "weight_decay=0.3", "epochs=8"),
+            ("weight_decay=1.0", "epochs=10"),
+            (*MLP, "weight_decay=0.5", "epochs=8"),
             ("model.channels=[1,1]", "model.hidden=4", "epochs=12"),
-            (*MLP, "regularization=l1", "regularization.l1.strength=0.005", "epochs=10"),
+            (*MLP, "regularization=l1", "regularization.l1.strength=0.01", "epochs=10"),
         ),
     ),
     Fault(

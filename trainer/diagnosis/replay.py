@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainer.diagnosis.case import Divergence
 from trainer.errors import RunError
@@ -19,7 +20,7 @@ def where_it_began(trainer: ClassificationTrainer) -> Divergence | None:
     """
     watch = _Watch(trainer)
     trainer.watch = watch.until_found
-    trainer.seams = join([trainer.seams, Seams(limit_gradients=watch.gradients, after_step=watch.update)])
+    trainer.seams = join([trainer.seams, watch.seams()])
     try:
         trainer.do_train()
     except RunError:
@@ -46,6 +47,9 @@ class _Watch:
             for name, module in leaves.items()
         ]
 
+    def seams(self) -> Seams:
+        return Seams(penalty=self.loss, limit_gradients=self.gradients, after_step=self.update)
+
     def _copies(self) -> dict[str, Tensor]:
         return {name: weight.detach().clone() for name, weight in self.weights.items()}
 
@@ -60,6 +64,12 @@ class _Watch:
         if not self.found and not output.isfinite().all():
             self._note(name, outputs=True)
 
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Of outputs that are finite and far apart the loss may be infinite; adds nothing to it."""
+        if not self.found and not F.cross_entropy(logits.detach(), labels).isfinite():
+            self._note(list(self.kinds)[-1], outputs=True)
+        return logits.new_zeros(())
+
     def gradients(self) -> None:
         """Called after the backward pass, which comes to the last layer first."""
         for name, weight in reversed(self.weights.items()):
@@ -70,11 +80,12 @@ class _Watch:
         """Called after the optimizer's step: whose weights it changed by more than their own size."""
         if self.thrown is None and not self.found:
             ratios = {
-                name: float((weight.detach() - self.before[name]).norm() / self.before[name].norm().clamp(min=1e-12))
+                name: float((weight.detach() - self.before[name]).norm() / size)
                 for name, weight in self.weights.items()
+                if (size := self.before[name].norm()) > 0
             }
-            worst = max(ratios, key=lambda name: ratios[name])
-            if ratios[worst] > 1:
+            worst = max(ratios, key=lambda name: ratios[name], default=None)
+            if worst is not None and ratios[worst] > 1:
                 self.thrown = (worst, self.step, ratios[worst])
             self.before = self._copies()
 

@@ -1,6 +1,6 @@
 """The rules: each looks at a case and says what it found, or None. Pure functions, no torch.
 
-Every threshold stands here with its reason. Figures called measured are of small runs on digits with the seeds 0–4;
+Every threshold stands here with its reason. Figures called measured are of small runs on digits with seeds below 200;
 `python -m trainer.doctor --selftest` reports other seeds.
 """
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from statistics import mean
 
-from trainer.diagnosis.advice import beside, smoother_start, wider, without
+from trainer.diagnosis.advice import beside, first_new, smoother_start, wider, without
 from trainer.diagnosis.case import Case, Finding
 from trainer.diagnosis.signals import chance, fall, fit, layer_values, losses, lower_bound, relative_gradients
 
@@ -71,7 +71,9 @@ def vanishing_gradients(case: Case) -> Finding | None:
     when = "before training" if case.initial else "after the last epoch"
     seen = f"{when} the gradient of {name} is {ratio:.1e} of its weights, of the last layer {ratios[-1][1]:.1e}"
     meaning = "What the loss says does not reach the first layers."
-    override = "normalization=batch" if case.config.normalization.name == "none" else "activation=relu"
+    normalized = case.config.normalization.name != "none"
+    remedies = [("activation", "relu"), ("init", "kaiming_normal")]
+    override = first_new(case.config, *([] if normalized else [("normalization", "batch")]), *remedies)
     explains = {"underfitting", "learning rate too low", "saturated units", "dead ReLUs", "early stopping too early"}
     return Finding("vanishing gradients", seen, meaning, override, frozenset(explains))
 
@@ -145,7 +147,8 @@ def saturated_units(case: Case) -> Finding | None:
             share, name = max(flat)
             seen = f"{when} {share:.0%} of the outputs of {name} lie where its slope is nearly zero"
             meaning = "Hardly any gradient comes through: its inputs are too large."
-            override = smoother_start(case.config) if when == "before training" else "activation=relu"
+            started = when == "before training"
+            override = smoother_start(case.config) if started else first_new(case.config, ("activation", "relu"))
             explains = frozenset({"underfitting", "overfitting", "learning rate too low", "vanishing gradients"})
             return Finding("saturated units", seen, meaning, override, explains)
     return None
@@ -173,7 +176,9 @@ def class_imbalance(case: Case) -> Finding | None:
         recall = case.held_out.recalls[list(case.class_counts).index(rare)]
         seen += "" if math.isnan(recall) else f"; of the latter {recall:.0%} are recognized"
     meaning = "The accuracy hides the rare classes; add pictures of them, or make more of those that are there."
-    return Finding("class imbalance", seen, meaning, beside(case.config, "augmentation", "crop"))
+    return Finding(
+        "class imbalance", seen, meaning, beside(case.config, "augmentation", ("crop", "translate", "rotation"))
+    )
 
 
 def label_noise(case: Case) -> Finding | None:
@@ -194,7 +199,8 @@ def label_noise(case: Case) -> Finding | None:
     )
     meaning = "Labels are probably wrong: look at these images."
     explains = frozenset({"underfitting"})
-    return Finding("label noise", seen, meaning, beside(case.config, "augmentation", "mixup"), explains)
+    override = beside(case.config, "augmentation", ("mixup", "cutmix"))
+    return Finding("label noise", seen, meaning, override, explains)
 
 
 def early_stopping_too_early(case: Case) -> Finding | None:
@@ -252,7 +258,7 @@ def overfitting(case: Case) -> Finding | None:
 
 def _against_overfitting(case: Case) -> str:
     if not case.config.augmentation:
-        return beside(case.config, "augmentation", "crop")
+        return "augmentation=[crop]"
     return "dropout=0.5" if case.config.dropout < HALF else "weight_decay=0.01"
 
 
