@@ -72,7 +72,7 @@ FAULTS = (
         (
             (*MLP, "activation=leaky_relu", "optimizer=momentum", "lr=3", "epochs=3"),
             ("optimizer=sgd", "lr=3", "activation=leaky_relu", "epochs=3"),
-            (*MLP, "optimizer=nesterov", "lr=2", "activation=gelu", "epochs=3"),
+            (*MLP, "optimizer=nesterov", "lr=3", "activation=leaky_relu", "epochs=3"),
             ("optimizer=sgd", "lr=10", "activation=leaky_relu", "batch_size=32", "epochs=3"),
             (*MLP, "optimizer=sgd", "lr=30", "activation=elu", "epochs=3"),
         ),
@@ -112,7 +112,7 @@ FAULTS = (
         (
             ("lr=0.05", "epochs=6"),
             (*MLP, "lr=0.1", "epochs=6"),
-            ("optimizer=sgd", "lr=1.0", "epochs=8"),
+            ("optimizer=adamw", "lr=0.03", "epochs=6", "dropout=0.2"),
             (*MLP, "optimizer=momentum", "lr=0.3", "epochs=8"),
             (*MLP, "optimizer=rmsprop", "lr=0.05", "epochs=6"),
         ),
@@ -192,7 +192,7 @@ FAULTS = (
         (
             ("early_stop_patience=1", "early_stop_min_delta=0.3"),
             (*MLP, "early_stop_patience=1", "early_stop_min_delta=0.3"),
-            ("early_stop_patience=2", "early_stop_min_delta=0.5", "optimizer=momentum", "lr=0.02"),
+            ("early_stop_patience=1", "early_stop_min_delta=0.8", "optimizer=momentum", "lr=0.02"),
             (*MLP, "early_stop_patience=2", "early_stop_min_delta=0.2", "optimizer=sgd", "lr=0.1"),
             ("early_stop_patience=1", "early_stop_min_delta=0.5", "normalization=layer", "lr=0.0005"),
         ),

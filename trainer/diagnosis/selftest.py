@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from trainer.errors import RunError
 from trainer.training import ClassificationTrainer
 
 GOAL = 0.9
+DIVERGENCE, TOO_HIGH = "divergence", "learning rate too high"
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,22 @@ def trials(first_seed: int, data_dir: str | None = None) -> list[Trial]:
     return chosen
 
 
-def found_in(trial: Trial) -> tuple[str, ...]:
-    """Trains the run and diagnoses it: the names of what is found."""
+def found_in(trial: Trial) -> tuple[Trial, tuple[str, ...]]:
+    """Trains the run and diagnoses it: the names of what is found.
+
+    A rate that is too high ends in a loss that is not finite, or not, as chance has it: such a run counts as what it
+    came to, in the trial that is returned.
+    """
     torch.set_num_threads(1)
     config = interpret([*BASE, *trial.settings, f"seed={trial.seed}"])
     assert isinstance(config, RunConfig)
     fault = next((each for each in FAULTS if each.name == trial.fault), None)
     alter = fault.data[trial.index] if fault and fault.data else None
     network = fault.network[trial.index] if fault and fault.network else None
-    return tuple(finding.name for finding in diagnose(examine(trained(config, alter, network))))
+    record = trained(config, alter, network)
+    if trial.fault in (DIVERGENCE, TOO_HIGH):
+        trial = replace(trial, fault=DIVERGENCE if len(record.rows) < config.epochs else TOO_HIGH)
+    return trial, tuple(finding.name for finding in diagnose(examine(record)))
 
 
 def trained(
@@ -102,14 +110,13 @@ def trained(
 def results(chosen: Sequence[Trial], processes: int) -> Iterator[tuple[Trial, tuple[str, ...]]]:
     """Each run as it is done, several at a time; with one process in this one."""
     if processes == 1:
-        yield from ((trial, found_in(trial)) for trial in chosen)
+        yield from map(found_in, chosen)
         return
     import multiprocessing
 
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(found_in, trial): trial for trial in chosen}
-        for done in as_completed(waiting):
-            yield waiting[done], done.result()
+        for done in as_completed([pool.submit(found_in, trial) for trial in chosen]):
+            yield done.result()
 
 
 def scores(outcomes: Sequence[tuple[Trial, tuple[str, ...]]]) -> list[Score]:
