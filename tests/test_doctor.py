@@ -154,9 +154,10 @@ def test_the_sentences_name_figures_layers_and_what_to_try():
         "100.0% of the training images are right, 85.0% of the validation images; the validation loss is 0.7, its best"
         " was 0.6 in epoch 3"
     )
-    assert told["dead ReLUs"].line == (
-        "dead ReLUs: 75% of the units of 2 (ReLU) are zero for every image. No gradient passes them, so they never come"
-        " back. Try activation=leaky_relu"
+    dead = told["dead ReLUs"]
+    assert (dead.seen, dead.override) == (
+        "75% of the units of 2 (ReLU) are zero for every image",
+        "activation=leaky_relu",
     )
     assert (told["learning rate too high"].override, told["learning rate too low"].override) == ("lr=0.0001", "lr=0.01")
 

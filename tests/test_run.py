@@ -107,8 +107,8 @@ def test_resume_changes_only_what_it_may(capsys):
     with pytest.raises(ConfigError) as caught:
         compose(["resume=run", "lr=0.1"])
     assert str(caught.value) == (
-        "lr: a run that goes on keeps its settings. Accepted beside resume=: epochs, early_stop_patience, device,"
-        " data_dir, wandb"
+        "lr: a run that goes on keeps its settings. Accepted beside resume=: epochs, early_stop_patience,"
+        " insight_every, device, data_dir, wandb"
     )
     (run,) = compose(["resume=run", "epochs=3", "wandb.name=again"])
     assert (run.optimizer.name, run.epochs, run.wandb.name, run.wandb.mode) == ("sgd", 3, "again", "disabled")

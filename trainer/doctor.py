@@ -44,7 +44,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser("trainer.doctor", DESCRIPTION, EPILOG)
     parser.add_argument("run", nargs="?", metavar="RUN", help="folder of a run, finished or failed")
     parser.add_argument("--json", action="store_true", help="the findings as JSON")
-    parser.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="where the data lie; default: where the run had them, for the self-test: digits alone, else MNIST too",
+    )
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
     parser.add_argument("--selftest", action="store_true", help="precision and recall of each rule; no RUN")
     parser.add_argument("--first-seed", type=count, default=FIRST_SEED, metavar="N", help="of the self-test's runs")
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     if asked.selftest:
         if asked.run:
             raise ConfigError("--selftest trains runs of its own: leave RUN out")
-        return _selftest(asked.first_seed, asked.data_dir, asked.processes or len(os.sched_getaffinity(0)))
+        return _selftest(asked.first_seed, asked.data_dir, asked.processes or os.cpu_count() or 1)
     if not asked.run:
         raise ConfigError("RUN: no run is named. See python -m trainer.doctor --help")
     folder = Path(asked.run).expanduser()

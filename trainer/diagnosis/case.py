@@ -75,7 +75,3 @@ class Finding:
     meaning: str
     override: str
     explains: frozenset[str] = field(default=frozenset())  # other findings that follow from this one
-
-    @property
-    def line(self) -> str:
-        return f"{self.name}: {self.seen}. {self.meaning} Try {self.override}"

@@ -229,8 +229,10 @@ def underfitting(case: Case) -> Finding | None:
         if name in [choice.name for choice in settings.regularization]:
             override = without(settings, "regularization", name)
             return Finding("underfitting", seen, f"{name} holds it back.", override)
-    if fall(case) > 0.03:
-        return Finding("underfitting", seen, "It is still learning.", f"epochs={2 * settings.epochs}")
+    if len(case.rows) < 5 or fall(case) > 0.03:
+        return Finding("underfitting", seen, "It is still learning.", f"epochs={max(10, 2 * settings.epochs)}")
+    if losses(case)[-1] > 0.9 * chance(case):
+        return Finding("underfitting", seen, "It learns nothing.", f"lr={settings.lr * 10:.3g}")
     return Finding("underfitting", seen, "The network is too small for these images.", wider(settings))
 
 
