@@ -72,12 +72,12 @@ def case(*overrides, **changes) -> Case:
         300,
         layers(),
         layers(loss=0.1),
-        HeldOut(300, 0.97, 75, 0, (0.97,) * 10),
+        HeldOut(300, 0.97, 150, 0, (0.97,) * 10),
     )
     return replace(healthy, **changes)
 
 
-NOISE = HeldOut(300, 0.8, 75, 12, (0.8,) * 10)
+NOISE = HeldOut(300, 0.8, 150, 21, (0.8,) * 10)
 STUCK = rows([2.31, 2.31, 2.31, 2.31], accuracies=(0.1, 0.1))
 SLOW = rows([2.30, 2.27, 2.24, 2.21, 2.18], accuracies=(0.3, 0.3))
 CREEP = layers(linear={"update_ratio": 2e-4}, last={"update_ratio": 1e-4})
@@ -124,7 +124,7 @@ NEAR = {
     "saturated units": case(final=layers(relu={"kind": "Sigmoid", "saturated": 0.8})),  # after it has learnt
     "batch too small": case("normalization=layer", "batch_size=4"),
     "class imbalance": case(class_counts={**{str(label): 120 for label in range(9)}, "9": 41}),
-    "label noise": case(held_out=HeldOut(300, 0.64, 75, 6, (0.64,) * 10)),  # wrong where it is unsure: hard images
+    "label noise": case(held_out=HeldOut(300, 0.64, 150, 16, (0.64,) * 10)),  # wrong where it is unsure: hard images
     "early stopping too early": case(rows=rows([0.5, 0.1, 0.098, 0.097, 0.096]), stopped_early=True),
     "underfitting": case(rows=rows([2.0, 0.5, 0.4], None, (0.8, 0.91))),  # dropout: validation is better
     "overfitting": case(rows=rows([1.5, 0.4, 0.1], [0.6, 0.3, 0.35], (1.0, 0.93))),  # 300 images: within the noise
@@ -148,7 +148,8 @@ def test_the_sentences_name_figures_layers_and_what_to_try():
     )
     assert told["class imbalance"].seen == "120 training images of 0, 30 of 9; of the latter 97% are recognized"
     assert told["label noise"].seen == (
-        "12 of its 75 surest answers to validation images go against the label (16%; of all answers 20%)"
+        "of the 150 validation images that it is surest of, 21 have a label that is not even among its first answers"
+        " (14%; wrong of all are 20%)"
     )
     assert told["overfitting"].seen == (
         "100.0% of the training images are right, 85.0% of the validation images; the validation loss is 0.7, its best"
@@ -194,8 +195,21 @@ def test_the_figures_behind_the_rules():
     assert fall(case(rows=rows([8.0, 4.0, 2.0, 1.0]))) == pytest.approx(0.5)
     assert lower_bound(12, 75) == pytest.approx(0.1027, abs=1e-3)  # Wilson, one-sided 95 %
     probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.55, 0.45]])
-    found = held_out(probabilities, torch.tensor([1, 1, 0, 0]))
-    assert (found.accuracy, found.sure, found.contradicted, found.recalls) == (0.5, 1, 1, (0.5, 0.5))
+    found = held_out(probabilities, torch.tensor([1, 1, 0, 0]), torch.arange(4))
+    assert (found.accuracy, found.sure, found.contradicted, found.recalls) == (0.5, 2, 1, (0.5, 0.5))
+    ten = torch.tensor([[0.5, 0.2, 0.1, 0.09, 0.03, 0.03, 0.02, 0.01, 0.01, 0.01]]).repeat(8, 1)
+    ten[:4, 0] += 0.1  # the surer half, whose labels are the first, second, third and fourth answer
+    found = held_out(ten, torch.tensor([0, 1, 2, 3, 9, 9, 9, 9]), torch.arange(100, 108))
+    assert (found.contradicted, found.suspects) == (1, (103,))
+
+
+def test_units_that_a_large_first_step_killed_are_the_rates_fault():
+    killed = case(initial=layers(linear={"update_ratio": 0.9}), final=layers(relu={"dead": 0.8}))
+    (finding,) = diagnose(killed)
+    assert (finding.name, finding.seen) == (
+        "learning rate too high",
+        "the first step changed 1 (Linear) by 90% of its weights, and 80% of the units of 2 (ReLU) died",
+    )
 
 
 def test_the_layer_where_it_began_is_named():

@@ -12,14 +12,16 @@ Insight = Mapping[str, Any]  # trainer/insight.py
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The best network's answers to the validation images. `sure`: the most confident quarter of its answers, of which
-    `contradicted` go against the label that is given; `recalls`: the accuracy of each class."""
+    """The best network's answers to the validation images. `sure`: the more confident half of them, of which
+    `contradicted` have the given label not even among the first three; `recalls`: the accuracy of each class;
+    `suspects`: the surest of the contradicted, at most ten, by their place in the data set."""
 
     images: int
     accuracy: float
     sure: int
     contradicted: int
     recalls: tuple[float, ...]
+    suspects: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ FAULTS = (
             ("early_stop_patience=1", "early_stop_min_delta=0.3"),
             (*MLP, "early_stop_patience=1", "early_stop_min_delta=0.3"),
             ("early_stop_patience=1", "early_stop_min_delta=0.8", "optimizer=momentum", "lr=0.02"),
-            (*MLP, "early_stop_patience=2", "early_stop_min_delta=0.2", "optimizer=sgd", "lr=0.1"),
+            (*MLP, "early_stop_patience=1", "early_stop_min_delta=0.5", "optimizer=sgd", "lr=0.03"),
             ("early_stop_patience=1", "early_stop_min_delta=0.5", "normalization=layer", "lr=0.0005"),
         ),
     ),

@@ -10,8 +10,8 @@ from trainer.config import RunConfig
 from trainer.console import closing_table
 from trainer.diagnosis.case import Case, Insight
 from trainer.diagnosis.examine import class_counts
-from trainer.diagnosis.rules import FITTED, diagnose
-from trainer.diagnosis.signals import fit
+from trainer.diagnosis.rules import diagnose
+from trainer.diagnosis.signals import FITTED, fit
 from trainer.insight import IMAGES, insight_of
 from trainer.training import ClassificationTrainer
 

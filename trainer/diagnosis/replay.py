@@ -11,6 +11,8 @@ from trainer.errors import RunError
 from trainer.seams import Seams, join
 from trainer.training import ClassificationTrainer
 
+LARGEST = 3.4e38  # in fp32; strict JSON has no infinity
+
 
 def where_it_began(trainer: ClassificationTrainer) -> Divergence | None:
     """None if the next epoch of this trainer stays finite. The trainer is of no further use.
@@ -86,7 +88,7 @@ class _Watch:
             }
             worst = max(ratios, key=lambda name: ratios[name], default=None)
             if worst is not None and ratios[worst] > 1:
-                self.thrown = (worst, self.step, ratios[worst])
+                self.thrown = (worst, self.step, min(ratios[worst], LARGEST))
             self.before = self._copies()
 
     def _note(self, name: str, outputs: bool) -> None:

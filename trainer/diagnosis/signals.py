@@ -1,8 +1,21 @@
-"""Figures that several rules ask of a case. Imports no torch."""
+"""Thresholds, and the figures that several rules ask of a case. Imports no torch.
+
+Every threshold has its reason. Figures called measured are of small runs on digits with seeds below 400;
+`python -m trainer.doctor --selftest` reports other seeds.
+"""
 
 import math
 
 from trainer.diagnosis.case import Case, Insight
+
+FITTED = 0.9  # of the training images: below it the lecture's first question, does it fit them, is answered no
+GROWN = 2.0  # a layer's weights beside what they began with; healthy runs end below 2.2, but not at chance level
+TINY_GRADIENT = 1e-5  # ‖g‖/‖W‖: at lr 0.1 a million steps to move by the weights' own size; measured healthy: > 1e-4
+HUGE_GRADIENT = 10.0  # ‖g‖/‖W‖: at lr 0.1 one step moves by the weights' own size; measured healthy: < 3
+TINY_UPDATE = 1e-3  # ‖ΔW‖/‖W‖ of a step, the rule of thumb for a good rate (Karpathy); a fault only where it is slow
+HALF = 0.5
+DEAD = 2 / 3  # of a layer's units: a third has to do the work; measured healthy: < 0.54
+SATURATED = 0.5  # of a layer's outputs before training, where nothing has been learnt yet; measured healthy: < 0.01
 
 
 def layer_values(insight: Insight | None, quantity: str) -> list[tuple[str, float]]:
