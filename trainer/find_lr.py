@@ -214,12 +214,15 @@ def _figure(config: "RunConfig", found: Range) -> Path:
     figure = go.Figure()
     figure.add_scatter(x=found.rates, y=found.losses, name="loss of the step", line={"color": "#9aa5b1", "width": 1})
     figure.add_scatter(x=found.rates, y=found.smoothed, name="smoothed", line={"color": "#0072b2", "width": 3})
-    figure.add_vline(x=found.rates[found.lowest], line_dash="dot", annotation_text="lowest")
-    figure.add_vline(x=found.suggestion, line_color="#d55e00", annotation_text=f"lr={found.suggestion:g}")
-    figure.update_xaxes(type="log", title="learning rate")
-    figure.update_yaxes(title="training loss", range=[0, 1.5 * max(found.smoothed[: found.lowest + 1])])
-    name = f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, batch_size={config.batch_size}"
-    figure.update_layout(title=f"Learning-rate range test: {name}", template="plotly_white")
+    top = 1.5 * max(found.smoothed[: found.lowest + 1])
+    marked = {"lowest loss": found.rates[found.lowest], f"lr={found.suggestion:g}": found.suggestion}
+    for (name, rate), color in zip(marked.items(), ("#56606b", "#d55e00"), strict=True):
+        # A trace, not a shape: plotly puts the text of a shape in the wrong place on a logarithmic axis.
+        figure.add_scatter(x=[rate, rate], y=[0, top], name=name, mode="lines", line={"color": color, "dash": "dot"})
+    figure.update_xaxes(type="log", title="learning rate", dtick=1, exponentformat="e")
+    figure.update_yaxes(title="training loss", range=[0, top])
+    what = f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, batch_size={config.batch_size}"
+    figure.update_layout(title=f"Learning-rate range test: {what}", template="plotly_white")
     moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     OUTPUTS.mkdir(exist_ok=True)
     path = OUTPUTS / f"find_lr_{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}.html"
