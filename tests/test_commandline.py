@@ -12,8 +12,8 @@ OPTIMIZERS = "adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd"
 AUGMENTATIONS = "color_jitter, crop, cutmix, cutout, flip, mixup, noise, rotation, scale, translate"
 ROOT_KEYS = (
     "activation, augmentation, batch_size, compile, data_dir, dataset, decay, device, dropout, early_stop_min_delta,"
-    " early_stop_patience, epochs, force, init, lr, model, normalization, optimizer, output_dir, precision,"
-    " regularization, resume, scheduler, seed, split_seed, sweep, validate_every, wandb, weight_decay"
+    " early_stop_patience, epochs, force, init, insight_every, lr, model, normalization, optimizer, output_dir,"
+    " precision, regularization, resume, scheduler, seed, split_seed, sweep, validate_every, wandb, weight_decay"
 )
 COUNT = "must be a whole number of at least 1"
 MISTAKES = {
