@@ -12,9 +12,9 @@ OPTIMIZERS = "adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd"
 AUGMENTATIONS = "color_jitter, crop, cutmix, cutout, flip, mixup, noise, rotation, scale, translate"
 ROOT_KEYS = (
     "activation, augmentation, batch_size, checkpoint_minutes, compile, data_dir, dataset, decay, device, dropout,"
-    " early_stop_min_delta, early_stop_patience, epochs, force, init, lr, model, normalization, on_nonfinite,"
-    " optimizer, output_dir, precision, regularization, resume, scheduler, seed, split_seed, sweep, validate_every,"
-    " wandb, weight_decay"
+    " early_stop_min_delta, early_stop_patience, epochs, force, init, insight_every, lr, model, normalization,"
+    " on_nonfinite, optimizer, output_dir, precision, regularization, resume, scheduler, seed, split_seed, sweep,"
+    " validate_every, wandb, weight_decay"
 )
 COUNT = "must be a whole number of at least 1"
 MISTAKES = {
@@ -35,7 +35,7 @@ MISTAKES = {
     "+optimizer.lr=1": "optimizer.lr (command line): adam has no such option."
     " Did you mean lr, which stands at the root? Accepted: amsgrad, betas, eps",
     "wandb.mod=online": "wandb.mod (command line): wandb has no such option. Did you mean mode?"
-    " Accepted: entity, group, mode, name, notes, project, tags",
+    " Accepted: artifact, entity, group, mode, name, notes, project, tags",
     "epochs=ten": f"epochs='ten' (command line): {COUNT}",
     "epochs=2.5": f"epochs=2.5 (command line): {COUNT}",
     "epochs=-4": f"epochs=-4 (command line): {COUNT}",

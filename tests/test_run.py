@@ -115,7 +115,7 @@ def test_resume_changes_only_what_it_may(capsys):
         compose(["resume=run", "lr=0.1"])
     assert str(caught.value) == (
         "lr: a run that goes on keeps its settings. Accepted beside resume=: epochs, early_stop_patience,"
-        " checkpoint_minutes, device, data_dir, wandb"
+        " checkpoint_minutes, insight_every, device, data_dir, wandb"
     )
     (run,) = compose(["resume=run", "epochs=3", "wandb.name=again"])
     assert (run.optimizer.name, run.epochs, run.wandb.name, run.wandb.mode) == ("sgd", 3, "again", "disabled")
@@ -198,7 +198,7 @@ def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[3:6]] == ["epoch", "1/2", "2/2"]
     assert "\x1b" not in done.stdout and "━" not in done.stdout
-    assert lines[-1] == "  To train on          python -m trainer resume=run epochs=4"
+    assert "  To train on          python -m trainer resume=run epochs=4" in lines
     assert max(map(len, lines)) < 130
 
 
@@ -287,6 +287,6 @@ def test_the_command_to_go_on_works_for_any_folder(capsys):
     import shlex
 
     result = quick('output_dir="a (1), ü"', "epochs=1")
-    command = capsys.readouterr().out.splitlines()[-1].partition("To train on")[2]
+    command = capsys.readouterr().out.partition("To train on")[2].splitlines()[0]
     (run,) = compose(shlex.split(command)[3:])
     assert (run.resume, run.epochs) == (str(result.folder), 2)

@@ -35,8 +35,13 @@ def pick_device(name: str) -> torch.device:
 def build_model(config: RunConfig, images: Images) -> nn.Module:
     """The network, initialized from the run's seed, with the scaling of its input in front."""
     _refuse_too_large(config, images)
+    return first_network(config, images, *statistics(images))
+
+
+def first_network(config: RunConfig, images: Images, mean: Tensor, std: Tensor) -> nn.Module:
+    """The same where mean and standard deviation [C] of the images are known already."""
     torch.manual_seed(derive(config.seed, "init"))
-    model = build_network(config, images.shape, images.classes, *statistics(images))
+    model = build_network(config, images.shape, images.classes, mean, std)
     initialize, gain = config.init.function(), config.activation.function()().gain
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -91,9 +96,7 @@ def build_trainer(
     schedule = config.scheduler.shared_function()(
         config.scheduler.function(), optimizer, config.lr, config.epochs, len(train)
     )
-    auxiliary = [Seams(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, AuxiliaryLoss)]
     augments = [_augment(choice.function(), len(training.classes)) for choice in config.augmentation]
-    regularizations = [choice.function()(model) for choice in config.regularization]
     trainer = ClassificationTrainer(
         model,
         optimizer,
@@ -102,7 +105,7 @@ def build_trainer(
         Resident(validation, config.batch_size, device) if validation is not None else None,
         epochs=config.epochs,
         seed=config.seed,
-        seams=join([*(Seams(augment=augment) for augment in augments), *regularizations, *auxiliary]),
+        seams=join([*(Seams(augment=augment) for augment in augments), *acting_on(config, model)]),
         validate_every=config.validate_every,
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),
         precision=config.precision,
@@ -112,6 +115,12 @@ def build_trainer(
     if config.compile:
         _compile(model, device)
     return trainer
+
+
+def acting_on(config: RunConfig, model: nn.Module) -> list[Seams]:
+    """What acts on a step of this network besides the loss: its regularization, and losses of its own."""
+    auxiliary = [Seams(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, AuxiliaryLoss)]
+    return [*(choice.function()(model) for choice in config.regularization), *auxiliary]
 
 
 def _compile(model: nn.Module, device: torch.device) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trainer.study.plan import Plan
 
 # What may change when a run goes on: how long, where and how it is shown, not what is compared.
-RESUMABLE = ("epochs", "early_stop_patience", "checkpoint_minutes", "device", "data_dir", "wandb")
+RESUMABLE = ("epochs", "early_stop_patience", "checkpoint_minutes", "insight_every", "device", "data_dir", "wandb")
 # Hydra's flags that show something instead of running; --cfg shows a run, which is checked like one that starts.
 SHOWING = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
 TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package", "-p"}

@@ -10,47 +10,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from trainer.errors import ConfigError
-from trainer.kinds import Count, CountOrZero, Device, Fraction, Name, NonNegative, Positive, Switch, Text, describe
+from trainer.kinds import Count, CountOrZero, Device, Fraction, NonNegative, Positive, Switch, Text, describe
 from trainer.schema import CONF, GROUPS, REQUIRED, Choice, shared_parameters, techniques
-
-
-class WandbConfig(BaseModel):
-    """How a run appears in Weights & Biases."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    mode: Literal["offline", "online", "disabled"]
-    project: Text
-    entity: Text | None
-    group: Text | None
-    name: Text | None
-    tags: tuple[Text, ...]
-    notes: Text | None
-    artifact: Switch
-
-
-class SweepConfig(BaseModel):
-    """How a study searches and judges; see `conf/config.yaml`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name | None
-    method: Literal["grid", "random", "tpe"]
-    trials: Count
-    stages: Count
-    metric: Literal["validation_accuracy", "validation_loss"]
-    direction: Literal["maximize", "minimize"] | None
-    pruner: Literal["none", "median", "hyperband"]
-    seed: CountOrZero
-    on_error: Literal["continue", "stop", "retry"]
-    fair: Literal["off", "warn", "strict"]
-    dry_run: Switch
-
-    @property
-    def sign(self) -> int:
-        """1 where more of the metric is better, else -1."""
-        natural = "maximize" if self.metric == "validation_accuracy" else "minimize"
-        return 1 if (self.direction or natural) == "maximize" else -1
+from trainer.sections import SweepConfig, WandbConfig
 
 
 class RunConfig(BaseModel):
@@ -80,6 +42,7 @@ class RunConfig(BaseModel):
     precision: Literal["fp32", "bf16", "fp16"]
     compile: Switch
     validate_every: Count
+    insight_every: Count | None = None  # runs recorded before 0.3.0 do not have it
     early_stop_patience: Count | None
     early_stop_min_delta: NonNegative
     checkpoint_minutes: Positive | None

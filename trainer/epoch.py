@@ -1,6 +1,7 @@
 """The figures of one epoch, as the loop reports them and as they are shown and written down."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -8,7 +9,8 @@ class EpochReport:
     """What one epoch came to. Losses are means over images, accuracies fractions of one, `epoch` counts from 1.
 
     The validation figures are None where this epoch was not validated, `improved` says it has the lowest
-    validation loss so far. `skipped_steps` were left out under `on_nonfinite`.
+    validation loss so far. `skipped_steps` were left out under `on_nonfinite`; `insight`
+    (trainer/insight.py) is None where it was not asked for.
     """
 
     epoch: int
@@ -21,3 +23,4 @@ class EpochReport:
     images_per_second: float
     improved: bool
     skipped_steps: int = 0
+    insight: dict[str, Any] | None = None

@@ -26,10 +26,11 @@ Compare how neural networks are trained.
   --hydra-help            Hydra's own flags
   --shell-completion install=bash   (or zsh, fish) prints what to eval for completion
 
-After a study, each with --help of its own:
+Other commands, each with --help of its own:
   python -m trainer.report STUDY     what its runs can tell     python -m trainer.finalize STUDY   the test set, once
   python -m trainer.evaluate RUN     a reading of the test set  python -m trainer.predict RUN image.png
-  python -m trainer.reproduce RUN    the same bits again?
+  python -m trainer.reproduce RUN    the same bits again?       python -m trainer.doctor RUN    what may be wrong
+  python -m trainer.find_lr SETTING … before a run: which learning rate
 
 Exit code 0: done. 1: a run failed. 2: the command or the configuration is wrong. 130: Ctrl-C."""
 

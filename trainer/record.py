@@ -23,7 +23,7 @@ from trainer.environment import stamp
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
 from trainer.files import WRITING, write_text
-from trainer.tracking import MetricsFile
+from trainer.metrics import MetricsFile
 from trainer.training import ClassificationTrainer
 
 OUTPUTS = Path("outputs")
@@ -163,6 +163,7 @@ def _changed(saved: Any, config: RunConfig) -> list[str]:
         "epochs",
         "early_stop_patience",
         "checkpoint_minutes",
+        "insight_every",
         "device",
         "data_dir",
         "wandb",

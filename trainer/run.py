@@ -17,8 +17,10 @@ from trainer.config import RunConfig
 from trainer.console import EpochDisplay, closing_table, duration, say, warn
 from trainer.data.images import Images
 from trainer.data.resident import load
+from trainer.diagnosis.glance import glance
 from trainer.epoch import EpochReport
 from trainer.errors import Evicted, NonFiniteError, RunError
+from trainer.insight import observed
 from trainer.nonfinite import Microscope
 from trainer.record import Record, create, planned_folder, restore, saved, write_setting
 from trainer.samples import samples
@@ -78,6 +80,7 @@ def train(
         noted() as interrupt,
     ):
         for report in trainer.train_loop(pause=lambda: bool(interrupt) or record.is_due()):
+            report = observed(trainer, config, report)
             record.save(trainer, report)
             if report:
                 display.line(report)
@@ -92,6 +95,8 @@ def train(
         record.close()
         _portray(mirror, trainer, folder, config.wandb.artifact)
     _conclude(trainer, folder, time.perf_counter() - started, further=until is None)
+    if not given:
+        glance(trainer, config, folder)
     return replace(_result(trainer, folder), stopped=stopped)
 
 

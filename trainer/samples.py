@@ -1,5 +1,6 @@
 """A few validation images and what the best network takes them for."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +25,10 @@ class Sample:
 
 @torch.inference_mode()
 def samples(trainer: ClassificationTrainer, folder: Path, count: int = COUNT) -> list[Sample]:
-    """The same images for every run with the same split. The network is left with the weights of `best.pt`."""
+    """Of `best.pt`, on the same images for every run with the same split."""
     if trainer.validation is None or trainer.early_stopping.best_epoch == 0:
         return []
-    network = trainer.evaluated.eval()
+    network = copy.deepcopy(trainer.evaluated).eval()
     network.load_state_dict(checkpoint.load(folder / "best.pt")["model"])
     images, labels = next(trainer.validation.in_order())
     classes = trainer.validation.images.classes

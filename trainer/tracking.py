@@ -1,7 +1,5 @@
 """The record of a run: its own folder first, Weights & Biases as a mirror. The only module that imports wandb."""
 
-import json
-import math
 import os
 import socket
 import threading
@@ -12,15 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from trainer.config import WandbConfig
 from trainer.console import warn
 from trainer.epoch import EpochReport
-from trainer.errors import RunError
-from trainer.files import write_text
 from trainer.samples import Sample
-from trainer.strangers import parse_json, read_text
+from trainer.sections import WandbConfig
 
-METRICS = "metrics.jsonl"
 PATIENCE_SECONDS = 10
 STAGING = "WANDB_DATA_DIR"
 PRIVATE: dict[str, Any] = dict(
@@ -32,58 +26,6 @@ PRIVATE: dict[str, Any] = dict(
 )
 
 
-class MetricsFile:
-    """`metrics.jsonl`: one object an epoch. What is not a number is written as null: strict JSON has no NaN.
-
-    Opened after `epoch`, it drops what was written later than the checkpoint of that epoch, and a torn last line.
-    """
-
-    def __init__(self, folder: Path, epoch: int) -> None:
-        self.path = folder / METRICS
-        kept = []
-        for number, line in enumerate(self._whole_lines(), 1):
-            try:
-                kept += [line + "\n"] if parse_json(line)["epoch"] <= epoch else []
-            except (ValueError, LookupError, TypeError):
-                raise RunError(f"{self.path}, line {number} is damaged: mend or remove it and start again") from None
-        write_text(self.path, "".join(kept))
-        self.size = self.path.stat().st_size  # of what is known to be whole
-        self.held: list[str] = []
-
-    def append(self, report: EpochReport) -> None:
-        """Writes the line behind those that are there and those that could not be written; keeps it if it fails."""
-        values = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in asdict(report).items()
-        }
-        self.held.append(json.dumps(values, allow_nan=False) + "\n")
-        self.write()
-
-    def write(self) -> None:
-        """Writes what is held, to the disk. Raises RunError if it cannot be; the lines before it stay as they are."""
-        if not self.held:
-            return
-        content = "".join(self.held).encode()
-        try:
-            with self.path.open("ab") as file:
-                file.truncate(min(self.size, file.tell()))  # half a line may be left where that could not be undone
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            with suppress(OSError):
-                os.truncate(self.path, self.size)
-            raise RunError(f"{self.path} could not be written: {error.strerror}") from None
-        self.size, self.held = self.path.stat().st_size, []
-
-    def _whole_lines(self) -> list[str]:
-        try:
-            text = read_text(self.path) if self.path.is_file() else ""
-        except ValueError as error:
-            raise RunError(f"{self.path} is damaged: {error}") from None
-        return text[: text.rfind("\n") + 1].splitlines()
-
-
 class WandbMirror:
     """One W&B run, or under `wandb.mode=disabled` none. What goes wrong there is a warning and changes nothing here."""
 
@@ -92,8 +34,12 @@ class WandbMirror:
         self.listening = run is not None
 
     def log(self, report: EpochReport) -> None:
-        values = {key: value for key, value in asdict(report).items() if value is not None}
-        self._tell(lambda run: run.log(values, step=report.epoch))
+        def tell(run: Any) -> None:
+            values = {key: value for key, value in asdict(report).items() if value is not None}
+            values |= _inside(values.pop("insight")) if report.insight else {}
+            run.log(values, step=report.epoch)
+
+        self._tell(tell)
 
     def summarize(self, values: dict[str, Any]) -> None:
         self._tell(lambda run: run.summary.update(values))
@@ -157,6 +103,29 @@ class WandbMirror:
             self.listening = False
             reason = failure[0] if failure else f"no answer for {PATIENCE_SECONDS} seconds"
             warn(f"W&B gets no more of this run: {reason}. The run's own folder has everything")
+
+
+def _inside(insight: dict[str, Any]) -> dict[str, Any]:
+    """The insight as W&B shows it: numbers and histograms under insight/<layer>/<quantity>, filters as a picture."""
+    import numpy as np
+    import wandb
+
+    shown: dict[str, Any] = {}
+    for layer, found in insight["layers"].items():
+        for quantity, value in found.items():
+            if isinstance(value, dict):
+                edges = np.linspace(value["low"], value["high"], len(value["counts"]) + 1)
+                value = wandb.Histogram(np_histogram=(value["counts"], edges))
+            if value is not None and not isinstance(value, str):
+                shown[f"insight/{layer}/{quantity}"] = value
+    if insight["filters"]:
+        filters = np.array(insight["filters"]["values"], dtype=np.uint8)
+        if filters.shape[1] not in (1, 3):
+            filters = filters.mean(1, keepdims=True).astype(np.uint8)
+        # [F, C, H, W] to [H, F·W, C], eight times as large: the filters in a row, a black line after each.
+        large = np.pad(filters.repeat(8, 2).repeat(8, 3), ((0, 0), (0, 0), (0, 0), (0, 2)))
+        shown["insight/filters"] = wandb.Image(np.concatenate(list(large), axis=2).transpose(1, 2, 0))
+    return shown
 
 
 @contextmanager

@@ -4,9 +4,9 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 
-from trainer.config import WandbConfig
 from trainer.console import say, waiting, warn
 from trainer.errors import ConfigError
+from trainer.sections import WandbConfig
 from trainer.study.board import Board, closing
 from trainer.study.fairness import examine
 from trainer.study.identity import DataFingerprints, code_fingerprint, run_id

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer.config import SweepConfig, check_sweep
+from trainer.config import check_sweep
 from trainer.errors import ConfigError, RunError
+from trainer.sections import SweepConfig
 from trainer.strangers import file_name, finite, harmless, parse_json, read_json, read_text, run_folder, typed
 from trainer.strangers import texts as words_of
 from trainer.study.space import ARM, arm_of, shown

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainer.config import RunConfig, SweepConfig, check_sweep
+from trainer.config import RunConfig, check_sweep
 from trainer.errors import ConfigError
+from trainer.sections import SweepConfig
 from trainer.study.manifest import command_at
 from trainer.study.space import ARM, Axis, Point, corners, grid, shown
 from trainer.study.sweeper import Sweep

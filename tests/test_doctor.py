@@ -1,0 +1,321 @@
+"""The rules on cases made by hand, the replay of a failed epoch, the command, and the self-test in short."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import clean_environment, compose, quick, tiny_images
+
+from trainer import doctor
+from trainer.build import build_trainer
+from trainer.commandline import interpret
+from trainer.config import RunConfig
+from trainer.diagnosis.advice import beside, without
+from trainer.diagnosis.case import Case, Divergence, HeldOut
+from trainer.diagnosis.examine import held_out
+from trainer.diagnosis.faults import FAULTS, HEALTHY, noisy_labels, rare_classes
+from trainer.diagnosis.replay import where_it_began
+from trainer.diagnosis.rules import RULES, diagnose
+from trainer.diagnosis.selftest import Trial, found_in, scores, trials
+from trainer.diagnosis.signals import chance, fall, lower_bound
+from trainer.errors import ConfigError, RunError
+
+TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=16")
+LN10 = math.log(10)
+
+
+@cache
+def config_of(*overrides: str) -> RunConfig:
+    (config,) = compose(["dataset=digits", "model=mlp", *overrides])
+    return config
+
+
+def rows(train_losses, validation_losses=None, accuracies=(0.99, 0.97)):
+    """Epochs with these losses; the accuracies, of training and validation, are those of every epoch."""
+    validation_losses = validation_losses or train_losses
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": loss,
+            "train_accuracy": accuracies[0],
+            "validation_loss": other,
+            "validation_accuracy": accuracies[1],
+        }
+        for epoch, (loss, other) in enumerate(zip(train_losses, validation_losses, strict=True), 1)
+    ]
+
+
+def layers(loss=LN10, linear=None, relu=None, last=None):
+    """An insight into linear → ReLU → linear in which nothing is wrong but what is given."""
+    plain = {"kind": "Linear", "gradient_norm": 0.1, "weight_norm": 2.0, "update_ratio": 5e-3, "alike": 0.0}
+    found = {
+        "1": plain | (linear or {}),
+        "2": {"kind": "ReLU", "dead": 0.1} | (relu or {}),
+        "3": plain | (last or {}),
+    }
+    return {"images": 256, "loss": loss, "layers": found, "filters": None}
+
+
+def case(*overrides, **changes) -> Case:
+    """A healthy run of five epochs, but for what is given."""
+    healthy = Case(
+        config_of(*overrides),
+        rows([1.5, 0.4, 0.2, 0.12, 0.08], [0.6, 0.3, 0.2, 0.15, 0.13]),
+        {str(label): 120 for label in range(10)},
+        300,
+        layers(),
+        layers(loss=0.1),
+        HeldOut(300, 0.97, 150, 0, (0.97,) * 10),
+    )
+    return replace(healthy, **changes)
+
+
+NOISE = HeldOut(300, 0.8, 150, 21, (0.8,) * 10)
+STUCK = rows([2.31, 2.31, 2.31, 2.31], accuracies=(0.1, 0.1))
+SLOW = rows([2.30, 2.27, 2.24, 2.21, 2.18], accuracies=(0.3, 0.3))
+CREEP = layers(linear={"update_ratio": 2e-4}, last={"update_ratio": 1e-4})
+STEEP = rows([1.9, 0.9, 0.45], [1.2, 0.6, 0.5], (0.85, 0.85))
+BY_HEART = rows([1.5, 0.6, 0.2, 0.05, 0.01], [1.6, 0.9, 0.6, 0.62, 0.7], (1.0, 0.85))
+
+SICK = {
+    "divergence": case(divergence=Divergence(2, 3, "3 (Linear)", True, "1 (Linear)", 2, 7.5), rows=STUCK[:1]),
+    "zero initialization": case(initial=layers(linear={"alike": 1.0, "weight_norm": 0.0}), rows=STUCK),
+    "exploding gradients": case(
+        initial=layers(500.0, {"gradient_norm": 90.0}), rows=rows([140.0, 30.0], None, (0.5, 0.5))
+    ),
+    "vanishing gradients": case(initial=layers(linear={"gradient_norm": 1e-6}), rows=STUCK),
+    "learning rate too high": case(rows=STUCK, final=layers(linear={"weight_norm": 9.0}, relu={"dead": 1.0})),
+    "learning rate too low": case(rows=SLOW, final=CREEP),
+    "dead ReLUs": case(final=layers(relu={"dead": 0.75})),
+    "saturated units": case("activation=sigmoid", initial=layers(relu={"kind": "Sigmoid", "saturated": 0.8})),
+    "batch too small": case("normalization=batch", "batch_size=4"),
+    "class imbalance": case(class_counts={**{str(label): 120 for label in range(9)}, "9": 30}),
+    "label noise": case(held_out=NOISE, rows=rows([1.9, 1.2, 1.1, 1.05], accuracies=(0.8, 0.8))),
+    "early stopping too early": case("early_stop_patience=1", rows=STEEP, stopped_early=True),
+    "underfitting": case(rows=rows([2.0, 1.2, 0.9, 0.85, 0.84, 0.83, 0.82], None, (0.7, 0.7))),
+    "overfitting": case(rows=BY_HEART),
+}
+
+
+def test_nothing_is_found_in_a_healthy_run():
+    assert diagnose(case()) == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_fault_is_found_and_its_consequences_are_left_to_it(rule):
+    assert [finding.name for finding in diagnose(SICK[rule])] == [rule]
+
+
+# What comes close to the fault and is none.
+NEAR = {
+    "zero initialization": case(initial=layers(linear={"alike": 0.8})),
+    "exploding gradients": case(initial=layers(linear={"gradient_norm": 19.0})),
+    "vanishing gradients": case(initial=layers(linear={"gradient_norm": 1e-6})),  # and yet it learnt
+    "learning rate too high": case(rows=rows([4.0, 0.3, 0.1])),  # made good in the next epoch
+    "learning rate too low": case(rows=rows([2.30, 1.5, 1.2, 1.18, 1.17], None, (0.95, 0.95)), final=CREEP),
+    "dead ReLUs": case(final=layers(relu={"dead": 0.6})),
+    "saturated units": case(final=layers(relu={"kind": "Sigmoid", "saturated": 0.8})),  # after it has learnt
+    "batch too small": case("normalization=layer", "batch_size=4"),
+    "class imbalance": case(class_counts={**{str(label): 120 for label in range(9)}, "9": 41}),
+    "label noise": case(held_out=HeldOut(300, 0.64, 150, 16, (0.64,) * 10)),  # wrong where it is unsure: hard images
+    "early stopping too early": case(rows=rows([0.5, 0.1, 0.098, 0.097, 0.096]), stopped_early=True),
+    "underfitting": case(rows=rows([2.0, 0.5, 0.4], None, (0.8, 0.91))),  # dropout: validation is better
+    "overfitting": case(rows=rows([1.5, 0.4, 0.1], [0.6, 0.3, 0.35], (1.0, 0.93))),  # 300 images: within the noise
+    "divergence": case(),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_comes_close_is_no_alarm(rule):
+    assert RULES[rule](NEAR[rule]) is None
+
+
+def test_the_sentences_name_figures_layers_and_what_to_try():
+    told = {rule: diagnose(each)[0] for rule, each in SICK.items()}
+    assert told["divergence"].seen == (
+        "in step 3 of epoch 2 the first outputs that are not finite are those of 3 (Linear);"
+        " it began in 1 (Linear), whose weights step 2 changed by 7.5 times their own size"
+    )
+    assert told["vanishing gradients"].seen == (
+        "before training the gradient of 1 (Linear) is 5.0e-07 of its weights, of the last layer 5.0e-02"
+    )
+    assert told["class imbalance"].seen == "120 training images of 0, 30 of 9; of the latter 97% are recognized"
+    assert told["label noise"].seen == (
+        "of the 150 validation images that it is surest of, 21 have a label that is not even among its first answers"
+        " (14%; wrong of all are 20%)"
+    )
+    assert told["overfitting"].seen == (
+        "100.0% of the training images are right, 85.0% of the validation images; the validation loss is 0.7, its best"
+        " was 0.6 in epoch 3"
+    )
+    dead = told["dead ReLUs"]
+    assert (dead.seen, dead.override) == (
+        "75% of the units of 2 (ReLU) are zero for every image",
+        "activation=leaky_relu",
+    )
+    assert (told["learning rate too high"].override, told["learning rate too low"].override) == ("lr=0.0001", "lr=0.01")
+
+
+COMPANY = (
+    (),
+    ("model=resnet18", "augmentation=[flip,crop]", "activation=tanh", "regularization=[l1,ema]"),
+    ("model=ensemble", "dropout=0.6", "normalization=batch", "augmentation=[mixup]"),
+    ("model=lecture_cnn", "weight_decay=0.1", "regularization=[l1]", "early_stop_min_delta=0.5", "scheduler=cosine"),
+)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("company", COMPANY, ids=["mlp", "resnet18", "ensemble", "lecture_cnn"])
+def test_what_to_try_is_taken_by_the_command_line(rule, company):
+    config = config_of(*company)
+    batch = {"batch_size": 4, "normalization": SICK["batch too small"].config.normalization}
+    config = config.model_copy(update=batch if rule == "batch too small" else {})
+    finding = RULES[rule](replace(SICK[rule], config=config))
+    assert finding
+    tried = interpret(["dataset=digits", "model=mlp", *company, finding.override])
+    assert isinstance(tried, RunConfig)
+    assert tried.tree() != config.tree()
+
+
+def test_a_technique_is_put_beside_the_others_or_taken_from_them():
+    (config,) = compose(["augmentation=[flip,crop]", "regularization=[l1,ema]"])
+    assert beside(config, "augmentation", ("crop", "mixup")) == "augmentation=[flip,crop,mixup]"
+    assert without(config, "regularization", "l1") == "regularization=[ema]"
+
+
+def test_the_figures_behind_the_rules():
+    assert chance(case()) == pytest.approx(LN10)
+    assert fall(case(rows=rows([8.0, 4.0, 2.0, 1.0]))) == pytest.approx(0.5)
+    assert lower_bound(12, 75) == pytest.approx(0.1027, abs=1e-3)  # Wilson, one-sided 95 %
+    probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.55, 0.45]])
+    found = held_out(probabilities, torch.tensor([1, 1, 0, 0]), torch.arange(4))
+    assert (found.accuracy, found.sure, found.contradicted, found.recalls) == (0.5, 2, 1, (0.5, 0.5))
+    ten = torch.tensor([[0.5, 0.2, 0.1, 0.09, 0.03, 0.03, 0.02, 0.01, 0.01, 0.01]]).repeat(8, 1)
+    ten[:4, 0] += 0.1  # the surer half, whose labels are the first, second, third and fourth answer
+    found = held_out(ten, torch.tensor([0, 1, 2, 3, 9, 9, 9, 9]), torch.arange(100, 108))
+    assert (found.contradicted, found.suspects) == (1, (103,))
+
+
+def test_units_that_a_large_first_step_killed_are_the_rates_fault():
+    killed = case(initial=layers(linear={"update_ratio": 0.9}), final=layers(relu={"dead": 0.8}))
+    (finding,) = diagnose(killed)
+    assert (finding.name, finding.seen) == (
+        "learning rate too high",
+        "the first step changed 1 (Linear) by 90% of its weights, and 80% of the units of 2 (ReLU) died",
+    )
+
+
+def test_the_layer_where_it_began_is_named():
+    """The gradient of one layer is made a million times as large: its weights are thrown out, not its neighbours'."""
+    (config,) = compose(["dataset=digits", *TINY, "model.hidden=[16,16]", "optimizer=sgd", "lr=0.1"])
+    images = tiny_images(200, (1, 16, 16))
+    for name in ("1.1", "1.3"):
+        trainer = build_trainer(config, images, images, torch.device("cpu"))
+        trainer.model.get_submodule(name).weight.register_hook(lambda gradient: gradient * 1e30)
+        found = where_it_began(trainer)
+        assert found is not None
+        assert (found.epoch, found.began, found.began_step) == (1, f"{name} (Linear)", 1)
+    assert where_it_began(build_trainer(config, images, images, torch.device("cpu"))) is None
+
+
+def test_a_failed_epoch_is_trained_again_to_the_same_step(capsys):
+    settings = ("dataset=digits", *TINY, "optimizer=sgd", "activation=leaky_relu", "output_dir=run")
+    with pytest.raises(RunError) as caught:
+        quick(*settings, "scheduler=cyclic", "scheduler.period=20", "lr=100", "epochs=4")
+    epoch, step = map(int, re.findall(r"in epoch (\d+), step (\d+) of 19", str(caught.value))[0])
+    assert epoch > 1  # the epochs before it are not trained again
+    capsys.readouterr()
+    before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    assert doctor.main(["run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["epochs"], told["findings"][0]["name"]) == (epoch - 1, "divergence")
+    assert (told["divergence"]["epoch"], told["divergence"]["step"]) == (epoch, step)
+    assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
+
+
+def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
+    quick(*TINY, "epochs=6", "lr=0.005", "output_dir=run")
+    assert capsys.readouterr().out.splitlines()[-1] == "  Diagnosis            nothing found at a glance"
+    assert doctor.main(["run"]) == 0
+    assert capsys.readouterr().out == "Nothing found: 14 rules looked at 6 of 6 epochs and 3 layers of run\n"
+    config = Path("run/config.yaml")
+    config.write_text(config.read_text().replace("epochs: 6", "epochs: 9"))
+    assert doctor.main(["run"]) == 0
+    said = capsys.readouterr().out.splitlines()[1]
+    assert said.startswith("It ended after 6 of 9 epochs; the next one, trained again, stays finite")
+
+
+def test_the_end_of_a_run_says_what_to_try_but_not_in_a_study(capsys):
+    quick(*TINY, "epochs=4", "lr=0.3", "output_dir=run")
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("  Diagnosis            learning rate too high: the training loss of epoch 1 is ")
+    assert said.endswith("Try lr=0.03")
+    (run,) = compose([*TINY, "dataset=digits", "wandb.mode=disabled", "epochs=1"])
+    from trainer.run import train
+
+    Path("job").mkdir()
+    train(run, Path("job"))
+    assert "Diagnosis" not in capsys.readouterr().out
+
+
+def test_mistakes_are_one_line(in_empty_folder):
+    Path("run").mkdir()
+    for arguments, sentence in (
+        ([], "RUN: no run is named. See python -m trainer.doctor --help"),
+        (["run"], "run: is not the folder of a run, run/config.yaml does not exist"),
+        (["run", "--selftest"], "--selftest trains runs of its own: leave RUN out"),
+        (["--jsn"], "--jsn: there is no such option. Did you mean --json? See python -m trainer.doctor --help"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            doctor.main(arguments)
+        assert str(caught.value) == sentence
+    Path("run/config.yaml").write_text("epochs: [")
+    with pytest.raises(RunError, match=r"^run is damaged: "):
+        doctor.main(["run"])
+
+
+def test_the_help_needs_no_torch():
+    code = "import sys, trainer.doctor, trainer.find_lr; print({'torch', 'plotly', 'rich'} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=clean_environment())
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+def test_the_faults_are_what_they_say():
+    images = tiny_images(4000, (1, 2, 2))
+    assert (noisy_labels(0.2)(images, 1).labels != images.labels).float().mean() == pytest.approx(0.2, abs=0.02)
+    counts = sorted(rare_classes(0.1, 1)(images, 1).labels.bincount().tolist())
+    assert counts[0] == pytest.approx(100, abs=30)
+    assert counts[1:] == [1000, 1000, 1000]
+    assert {fault.name for fault in FAULTS} == set(RULES)
+    assert all(len(fault.settings) == 5 for fault in FAULTS)
+    assert len(HEALTHY) == 10
+    assert {trial.seed for trial in trials(100)} == set(range(100, 110))
+
+
+def test_precision_and_recall_are_counted_as_they_are_defined():
+    noisy, dead, healthy = (Trial(name, 0, 0, ()) for name in ("label noise", "dead ReLUs", None))
+    outcomes = [
+        (noisy, ("label noise", "overfitting")),  # its companion: not counted as wrong
+        (noisy, ()),
+        (dead, ("dead ReLUs", "label noise")),
+        (healthy, ("dead ReLUs",)),
+    ]
+    assert [(score.rule, score.precision, score.recall) for score in scores(outcomes)] == [
+        ("dead ReLUs", 0.5, 1.0),
+        ("label noise", 0.5, 0.5),
+    ]
+
+
+@pytest.mark.parametrize("fault", ["zero initialization", "batch too small", "divergence", "vanishing gradients"])
+def test_the_selftest_in_short(fault):
+    trial = next(trial for trial in trials(200) if trial.fault == fault and "model=mlp" in trial.settings)
+    small = (*trial.settings, "dataset.image_size=8", "epochs=2")
+    assert found_in(replace(trial, settings=small))[1] == (fault,)

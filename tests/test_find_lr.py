@@ -1,0 +1,94 @@
+"""The learning-rate range test: its rates, its rule, what it prints and leaves, and its mistakes."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import compose
+from test_evaluate import command
+from torch.nn import functional as F
+
+from trainer import find_lr
+from trainer.build import build_trainer
+from trainer.data.resident import load
+from trainer.errors import ConfigError, RunError
+from trainer.find_lr import Range, measure
+
+TINY = ("dataset=digits", "model=mlp", "model.hidden=[32]", "dataset.image_size=16", "device=cpu")
+
+
+def test_the_suggestion_lies_between_the_steepest_rate_and_a_tenth_of_the_lowest_loss():
+    found = Range((1e-4, 1e-3, 1e-2, 0.123, 1.0), (2.3, 2.2, 1.0, 0.9, 9.0), (2.3, 2.2, 1.5, 1.2, 3.0))
+    assert found.steepest == 1e-3  # from there to the next step it falls by 0.7
+    assert (found.lowest, found.suggestion) == (3, 0.0035)  # √(0.001 · 0.0123)
+
+
+def test_the_rates_climb_evenly_and_each_loss_is_that_of_the_runs_own_step():
+    (run,) = compose([*TINY, "optimizer=sgd"])
+    found = measure(run, 40, 1e-5, 0.1)
+    assert len(found.rates) == 40
+    factors = [after / before for before, after in zip(found.rates, found.rates[1:], strict=False)]
+    assert found.rates[0] == 1e-5
+    assert factors == pytest.approx([1e4 ** (1 / 39)] * 39)
+    images = load(run.dataset, Path(run.data_dir), torch.device("cpu"))
+    training, _ = run.dataset.shared_function()(images, run.split_seed)
+    trainer = build_trainer(run, training, None, torch.device("cpu"))
+    batches = list(trainer.train.batches(run.seed, 0))  # the second epoch begins with step 20
+    for step in range(3):
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = found.rates[step]
+        loss = F.cross_entropy(trainer.model(batches[step][0]), batches[step][1])
+        assert found.losses[step] == pytest.approx(loss.item(), abs=1e-6)
+        trainer.optimizer.zero_grad()
+        loss.backward()
+        trainer.optimizer.step()
+    mean = (0.09 * found.losses[0] + 0.1 * found.losses[1]) / 0.19
+    assert found.smoothed[1] == pytest.approx(mean)
+
+
+def test_it_ends_where_the_loss_flies_apart():
+    (run,) = compose([*TINY, "optimizer=sgd", "activation=leaky_relu"])
+    found = measure(run, 60, 1e-4, 1e4)
+    assert len(found.rates) < 60
+    assert found.rates[-1] < 1e4
+    assert all(map(math.isfinite, found.losses))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "low", "high"), [("adam", 5e-4, 1e-2), ("sgd", 0.01, 0.3), ("momentum", 1e-3, 0.05)]
+)
+def test_what_it_suggests_is_of_the_right_size(optimizer, low, high):
+    (run,) = compose([*TINY, f"optimizer={optimizer}"])
+    assert low < measure(run, 100, 1e-7, 10).suggestion < high
+
+
+def test_the_command_prints_a_command_that_runs_and_leaves_only_a_figure(in_empty_folder):
+    done = command("find_lr", *TINY, "lr=3", "steps=40", "from=1e-5", cwd=in_empty_folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    (suggested,) = re.findall(r"Suggestion +lr=(\S+), between", done.stdout)
+    again = f"python -m trainer {' '.join(TINY)} lr={suggested}".replace("model.hidden=[32]", "'model.hidden=[32]'")
+    assert f"To try it            {again}\n" in done.stdout
+    (figure,) = in_empty_folder.rglob("*.*")
+    assert figure.parent.name == "outputs"
+    page = figure.read_text()
+    assert f"lr={suggested}" in page
+    assert 'src="http' not in page  # it needs no network
+
+
+def test_mistakes_are_one_line():
+    for arguments, sentence in (
+        (["optimizer=adm"], r"optimizer=adm (command line): there is no such optimizer. Did you mean adam?"),
+        (["from=1", "to=0.1"], "from=1: must be below to=0.1"),
+        (["from=none"], "from=none: must be a number above 0"),
+        (["steps=5"], "steps=5: must be at least 20, ten steps are averaged"),
+        (["-m", "lr=1,2"], "-m: there is no such option."),
+        (["lr=1,2"], "lr=1,2 (command line): several values need -m"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            find_lr.main(arguments)
+        assert str(caught.value).startswith(sentence)
+    with pytest.raises(RunError, match=r"^the loss falls at no rate from 1e-07 to 10: the initial weights or the data"):
+        find_lr.main([*TINY, "init=zeros"])
+    assert not Path("outputs").exists()

@@ -1,0 +1,156 @@
+"""What a look into every layer says, against figures worked out by hand; that it changes no bit of the run."""
+
+import copy
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, compose, metrics, quick, timeless, tiny_images
+from test_run import same_state
+from test_tracking import OFFLINE, inspected
+from torch import nn
+
+from trainer import checkpoint
+from trainer.build import acting_on, build_trainer
+from trainer.insight import BINS, insight, insight_of
+from trainer.run import train
+
+SMALL = ("model=mlp", "model.hidden=[16]", "dataset.image_size=16")
+
+
+def network(activation: nn.Module, first: list[list[float]], second: list[list[float]]) -> nn.Sequential:
+    """Two linear layers without biases and what lies between them."""
+    layers = [nn.Linear(len(rows[0]), len(rows), bias=False) for rows in (first, second)]
+    for layer, rows in zip(layers, (first, second), strict=True):
+        layer.weight.data = torch.tensor(rows)
+    return nn.Sequential(layers[0], activation, layers[1])
+
+
+def test_the_figures_of_a_layer_are_those_worked_out_by_hand():
+    model = network(nn.ReLU(), [[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0], [1.0, 0.0]], [[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
+    images, labels = torch.tensor([[1.0, 2.0], [3.0, 1.0]]), torch.tensor([0, 1])
+    found = insight(model, torch.optim.SGD(model.parameters(), 0.5), images, labels)
+    gradients = torch.autograd.grad(nn.functional.cross_entropy(model(images), labels), list(model.parameters()))
+    first, relu, second = (found["layers"][name] for name in ("0", "1", "2"))
+    assert relu["dead"] == 0.25  # the third unit is below zero for both images
+    assert (relu["mean"], first["mean"]) == (pytest.approx(11 / 8), pytest.approx(4 / 8))
+    assert relu["std"] == pytest.approx(torch.tensor([1, 2, 0, 1, 3, 1, 0, 3.0]).std().item(), rel=1e-4)
+    assert first["alike"] == pytest.approx(1 / 3, rel=1e-4)  # of the other three units one has the first one's weights
+    assert (first["weight_norm"], first["weights"]) == (pytest.approx(math.sqrt(5), rel=1e-4), 8)
+    for layer, gradient, weight in zip((first, second), gradients, model.parameters(), strict=True):
+        assert layer["gradient_norm"] == pytest.approx(gradient.norm().item(), rel=1e-4)
+        ratio = 0.5 * gradient.norm() / weight.norm()  # of a step of sgd
+        assert layer["update_ratio"] == pytest.approx(ratio.item(), rel=1e-4)
+    counts = relu["activation"]["counts"]
+    assert (relu["activation"]["low"], relu["activation"]["high"], len(counts)) == (0, 3, BINS)
+    assert (counts[0], counts[10], counts[20], counts[-1]) == (2500, 3750, 1250, 2500)
+    assert found["filters"] is None
+
+
+@pytest.mark.parametrize(
+    ("activation", "edge"), [(nn.Sigmoid(), math.log((1 + math.sqrt(0.95)) / (1 - math.sqrt(0.95)))), (nn.Tanh(), None)]
+)
+def test_saturated_is_where_the_slope_is_below_a_twentieth_of_its_largest(activation, edge):
+    edge = edge or math.atanh(math.sqrt(0.95))
+    model = network(activation, [[1.0]], [[1.0], [1.0]])
+    images = torch.tensor([[-1.01 * edge], [-0.99 * edge], [0.99 * edge], [1.01 * edge], [0.0]])
+    found = insight(model, torch.optim.SGD(model.parameters(), 0.1), images, torch.tensor([0, 1, 0, 1, 0]))
+    assert found["layers"]["1"]["saturated"] == pytest.approx(0.4)
+
+
+def test_a_channel_is_dead_only_where_it_is_zero_at_every_place():
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
+    model[0].weight.data, model[0].bias.data = torch.tensor([[[[1.0]]], [[[2.0]]]]), torch.tensor([0.0, -9.0])
+    images = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]] * 2)
+    found = insight(model, torch.optim.SGD(model.parameters(), 0.1), images, torch.tensor([0, 1]))
+    assert found["layers"]["1"]["dead"] == 0.5
+    assert found["filters"] == {"layer": "0", "low": 1.0, "high": 2.0, "values": [[[[0]]], [[[255]]]]}
+
+
+WALK = [
+    file
+    for group in ("model", "activation", "normalization", "init", "optimizer", "regularization")
+    for file in sorted((ROOT / "conf" / group).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("file", WALK, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_it_looks_into_every_network_and_changes_nothing(file):
+    small = ["model.width=4"] if file.stem == "resnet18" else []
+    (run,) = compose([f"{file.parent.name}={file.stem}", "batch_size=20", "epochs=2", "dropout=0.2", *small])
+    trainer = build_trainer(run, tiny_images(40), None, torch.device("cpu"))
+    trainer.do_train()  # leaves the optimizer's memory, and in some networks a graph
+    state, drawn = copy.deepcopy(trainer.state_dict()), torch.random.get_rng_state()
+    gradients = [None if each.grad is None else each.grad.clone() for each in trainer.model.parameters()]
+    found = insight_of(trainer, run)
+    assert same_state(state, trainer.state_dict())
+    assert torch.equal(drawn, torch.random.get_rng_state())
+    assert same_state(gradients, [each.grad for each in trainer.model.parameters()])
+    weighted = {name for name, each in trainer.model.named_modules() if isinstance(each, nn.Conv2d | nn.Linear)}
+    assert {name for name, layer in found["layers"].items() if "update_ratio" in layer} == weighted
+    assert any("activation" in layer for layer in found["layers"].values())
+    assert len(json.dumps(found, allow_nan=False)) < 20_000
+
+
+def test_the_step_is_that_of_the_run_with_its_penalty_and_its_clipping():
+    clipped = ["regularization=[l2,gradient_clipping]", "regularization.l2.strength=5.0"]
+    (run,) = compose(
+        [
+            "dataset=digits",
+            *SMALL,
+            *clipped,
+            "regularization.gradient_clipping.max_norm=0.01",
+            "optimizer=sgd",
+            "lr=0.1",
+        ]
+    )
+    trainer = build_trainer(run, tiny_images(40), None, torch.device("cpu"))
+    found = insight_of(trainer, run)["layers"]
+    norms = [layer["gradient_norm"] for layer in found.values() if "gradient_norm" in layer]
+    weights = [layer["weight_norm"] for layer in found.values() if "gradient_norm" in layer]
+    assert norms == pytest.approx([5 * norm for norm in weights], rel=0.2)  # the penalty's gradient is 5·W
+    moved = [layer["update_ratio"] * layer["weight_norm"] for layer in found.values() if "update_ratio" in layer]
+    assert math.hypot(*moved) == pytest.approx(0.1 * 0.01, rel=1e-2)
+    assert len(acting_on(run, trainer.model)) == 2
+
+
+def test_the_run_with_it_equals_the_run_without_it_bit_for_bit():
+    techniques = (*SMALL, "dropout=0.3", "augmentation=[crop]", "regularization=ema", "normalization=batch", "epochs=3")
+    quick(*techniques, "output_dir=with", "insight_every=1")
+    quick(*techniques, "output_dir=without")
+    for name in ("best.pt", "last.pt"):
+        states = [checkpoint.load(Path(folder) / name) for folder in ("with", "without")]
+        assert same_state(*({key: state[key] for key in state if key != "config"} for state in states))
+    looked, plain = timeless(Path("with")), timeless(Path("without"))
+    assert all(row.pop("insight")["images"] == 256 for row in looked)
+    assert looked == plain
+
+
+def test_every_so_many_epochs_and_after_the_last_one():
+    folder = quick(*SMALL, "insight_every=2", "epochs=3", "output_dir=run").folder
+    assert ["insight" in row for row in metrics(folder)] == [False, True, True]
+    (run,) = compose(["resume=run", "epochs=4", "insight_every=1"])
+    train(run)
+    assert ["insight" in row for row in metrics(folder)] == [False, True, True, True]
+    assert len(json.dumps(metrics(folder)[-1]["insight"])) < 10_000
+
+
+def test_the_lecture_cnn_in_colour_takes_less_than_ten_kilobytes():
+    (run,) = compose(["dataset=cifar10"])
+    trainer = build_trainer(run, tiny_images(40, (3, 32, 32)), None, torch.device("cpu"))
+    found = insight_of(trainer, run)
+    assert len(json.dumps(found)) < 10_000
+    filters = torch.tensor(found["filters"]["values"])
+    assert (filters.shape, filters.min(), filters.max()) == ((6, 3, 5, 5), 0, 255)
+
+
+def test_wandb_gets_histograms_filters_and_numbers():
+    seen = inspected(quick(OFFLINE, "dataset.image_size=16", "insight_every=1", "output_dir=run").folder)["summary"]
+    last = metrics(Path("run"))[-1]["insight"]["layers"]["1.0.7"]
+    assert seen["insight/1.0.7/update_ratio"] == last["update_ratio"]
+    histogram = seen["insight/1.0.7/gradient"]
+    assert (histogram["_type"], histogram["values"]) == ("histogram", last["gradient"]["counts"])
+    assert histogram["bins"][0] == last["gradient"]["low"]
+    assert (seen["insight/filters"]["_type"], seen["insight/filters"]["height"]) == ("image-file", 40)

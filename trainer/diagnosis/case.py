@@ -1,0 +1,79 @@
+"""What is known of a run when it is diagnosed. Imports no torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.config import RunConfig
+
+Row = Mapping[str, Any]  # a line of metrics.jsonl
+Insight = Mapping[str, Any]  # trainer/insight.py
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The best network's answers to the validation images. `sure`: the more confident half of them, of which
+    `contradicted` have the given label not even among the first three; `recalls`: the accuracy of each class;
+    `suspects`: the surest of the contradicted, at most ten, by their place in the data set."""
+
+    images: int
+    accuracy: float
+    sure: int
+    contradicted: int
+    recalls: tuple[float, ...]
+    suspects: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where an epoch, trained again, stopped being finite; steps count from 1.
+
+    `began`: the layer whose weights one step changed by `ratio` times their own size, None where none did; `layer`:
+    where the first value that is not finite came up, in the forward pass (`outputs`) or as a gradient.
+    """
+
+    epoch: int
+    step: int
+    layer: str
+    outputs: bool
+    began: str | None = None
+    began_step: int = 0
+    ratio: float = 0.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run: its settings, its epochs, an insight before training and one after, and facts of its data."""
+
+    config: RunConfig
+    rows: Sequence[Row]
+    class_counts: Mapping[str, int]  # of the training images
+    validation_images: int
+    initial: Insight | None = None
+    final: Insight | None = None
+    held_out: HeldOut | None = None
+    divergence: Divergence | None = None
+    stopped_early: bool = False
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_counts)
+
+    @property
+    def images(self) -> int:
+        return sum(self.class_counts.values())
+
+    @property
+    def validated(self) -> list[Row]:
+        return [row for row in self.rows if row["validation_loss"] is not None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`seen`: the figures; `meaning`: what they say; `override`: what to try, as it is typed behind the command."""
+
+    name: str
+    seen: str
+    meaning: str
+    override: str
+    explains: frozenset[str] = field(default=frozenset())  # other findings that follow from this one

@@ -1,0 +1,58 @@
+"""The short diagnosis at the end of a run: what can be told from its epochs and a look or two into the network."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from trainer.build import first_network, parameter_groups
+from trainer.config import RunConfig
+from trainer.console import closing_table
+from trainer.diagnosis.case import Case, Insight
+from trainer.diagnosis.examine import class_counts
+from trainer.diagnosis.rules import diagnose
+from trainer.diagnosis.signals import FITTED, fit
+from trainer.insight import IMAGES, insight_of
+from trainer.training import ClassificationTrainer
+
+FINDINGS = 3
+SECONDS = 0.03  # of training, in images: what one look may cost
+FEWEST = 64  # images: of fewer a unit is called dead too easily, and the look is left out
+
+
+def glance(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> None:
+    """Prints at most three findings, the causes first."""
+    found = diagnose(case_of(trainer, config, folder))
+    lines = [f"{finding.name}: {finding.seen}. Try {finding.override}" for finding in found[:FINDINGS]]
+    titles = ["Diagnosis", *[""] * FINDINGS]
+    closing_table(zip(titles, lines or ["nothing found at a glance"], strict=False))
+
+
+def case_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> Case:
+    """Without the answers to the validation images, and with a look at the first weights only where it learnt badly."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    images, validation = trainer.train.images, trainer.validation
+    known = Case(
+        config,
+        rows,
+        class_counts(images),
+        0 if validation is None else len(validation.labels),
+        stopped_early=trainer.early_stopping.exhausted and trainer.epoch < trainer.epochs,
+    )
+    count = min(IMAGES, int(SECONDS * rows[-1]["images_per_second"]))
+    if count < min(FEWEST, len(images)):
+        return known
+    final = rows[-1].get("insight") or insight_of(trainer, config, count)
+    initial = _initial(trainer, config, count) if fit(known) < FITTED else None
+    return Case(**{**vars(known), "initial": initial, "final": final})
+
+
+def _initial(trainer: ClassificationTrainer, config: RunConfig, count: int) -> Insight:
+    """The look into the network as it was before the first step."""
+    scaling = next(iter(trainer.model.children()))
+    mean, std = (getattr(scaling, name).flatten().cpu() for name in ("mean", "std"))
+    with torch.random.fork_rng([]):
+        network = first_network(config, trainer.train.images, mean, std).to(trainer.device)
+    groups = parameter_groups(network, config.weight_decay, config.decay)
+    optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
+    return insight_of(trainer, config, count, network, optimizer)

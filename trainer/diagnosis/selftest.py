@@ -1,0 +1,136 @@
+"""Gives small real runs each of the faults, diagnoses them, and counts what is found, missed and wrongly said."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from trainer.build import build_trainer
+from trainer.commandline import interpret
+from trainer.config import RunConfig
+from trainer.data.images import Images
+from trainer.data.resident import load
+from trainer.diagnosis.examine import Record, examine
+from trainer.diagnosis.faults import BASE, FAULTS, HEALTHY
+from trainer.diagnosis.rules import RULES, diagnose
+from trainer.errors import RunError
+from trainer.training import ClassificationTrainer
+
+GOAL = 0.9
+DIVERGENCE, TOO_HIGH = "divergence", "learning rate too high"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: the fault it was given (None: healthy), which of its settings, the seed."""
+
+    fault: str | None
+    index: int
+    seed: int
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one rule: runs that have the fault, those found, and runs of others that it was said of."""
+
+    rule: str
+    given: int
+    found: int
+    wrong: int
+
+    @property
+    def precision(self) -> float:
+        return self.found / (self.found + self.wrong) if self.found + self.wrong else 0.0
+
+    @property
+    def recall(self) -> float:
+        return self.found / self.given
+
+
+def trials(first_seed: int, data_dir: str | None = None) -> list[Trial]:
+    """Five runs with each fault and ten healthy ones, three of them on MNIST where its folder is given."""
+    chosen = [
+        Trial(fault.name, index, first_seed + index, settings)
+        for fault in FAULTS
+        for index, settings in enumerate(fault.settings)
+    ]
+    for index, settings in enumerate(HEALTHY):
+        if data_dir and index in (0, 2, 5):
+            settings = (*settings, "dataset=mnist", f"data_dir={data_dir}", "epochs=2", "batch_size=128")
+        chosen.append(Trial(None, index, first_seed + index, settings))
+    return chosen
+
+
+def found_in(trial: Trial) -> tuple[Trial, tuple[str, ...]]:
+    """Trains the run and diagnoses it: the names of what is found.
+
+    A rate that is too high ends in a loss that is not finite, or not, as chance has it: such a run counts as what it
+    came to, in the trial that is returned.
+    """
+    torch.set_num_threads(1)
+    config = interpret([*BASE, *trial.settings, f"seed={trial.seed}"])
+    assert isinstance(config, RunConfig)
+    fault = next((each for each in FAULTS if each.name == trial.fault), None)
+    alter = fault.data[trial.index] if fault and fault.data else None
+    network = fault.network[trial.index] if fault and fault.network else None
+    record = trained(config, alter, network)
+    if trial.fault in (DIVERGENCE, TOO_HIGH):
+        trial = replace(trial, fault=DIVERGENCE if len(record.rows) < config.epochs else TOO_HIGH)
+    return trial, tuple(finding.name for finding in diagnose(examine(record)))
+
+
+def trained(
+    config: RunConfig,
+    alter: Callable[[Images, int], Images] | None = None,
+    network: Callable[[ClassificationTrainer], None] | None = None,
+) -> Record:
+    """A real run, kept in memory, whose data or first weights may have been altered."""
+    device = torch.device("cpu")
+    images = load(config.dataset, Path(config.data_dir).expanduser(), device)
+    altered = alter(images, config.seed) if alter else images
+    training, validation = config.dataset.shared_function()(altered, config.split_seed)
+    trainer = build_trainer(config, training, validation, device)
+    rows, last, best = [], None, None
+    if network:
+        network(trainer)
+    try:
+        for report in trainer.train_loop():
+            assert report is not None  # nothing pauses it
+            rows.append(asdict(report))
+            last = copy.deepcopy(trainer.state_dict())
+            best = copy.deepcopy(trainer.evaluated.state_dict()) if report.improved else best
+    except RunError:
+        pass  # a divergence: the record ends before it, as on the disk
+    return Record(config, training, validation, device, rows, last, best)
+
+
+def results(chosen: Sequence[Trial], processes: int) -> Iterator[tuple[Trial, tuple[str, ...]]]:
+    """Each run as it is done, several at a time; with one process in this one."""
+    if processes == 1:
+        yield from map(found_in, chosen)
+        return
+    import multiprocessing
+
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(found_in, trial) for trial in chosen]):
+            yield done.result()
+
+
+def scores(outcomes: Sequence[tuple[Trial, tuple[str, ...]]]) -> list[Score]:
+    """Of every rule that a run was given the fault of. What a fault's companions say of its runs is not counted."""
+    companions = {fault.name: fault.companions for fault in FAULTS}
+    table = []
+    for rule in RULES:
+        given = [found for trial, found in outcomes if trial.fault == rule]
+        wrong = [
+            trial
+            for trial, found in outcomes
+            if rule in found and trial.fault != rule and rule not in companions.get(trial.fault or "", ())
+        ]
+        if given:
+            table.append(Score(rule, len(given), sum(rule in found for found in given), len(wrong)))
+    return table
