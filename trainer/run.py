@@ -96,9 +96,9 @@ def train(
         raise
     except RunError as error:
         raise RunError(f"{error}. Saved: {_saved(folder)} of {goal} epochs, in {folder}") from None
-    _conclude(trainer, folder, time.perf_counter() - started, further=until is None)
-    if not given:
+    if not given:  # a study tells of its runs together
         glance(trainer, config, folder)
+    _conclude(trainer, folder, time.perf_counter() - started, further=until is None)
     return replace(_result(trainer, folder), stopped=stopped)
 
 
