@@ -198,7 +198,7 @@ def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[3:6]] == ["epoch", "1/2", "2/2"]
     assert "\x1b" not in done.stdout and "━" not in done.stdout
-    assert "  To train on          python -m trainer resume=run epochs=4" in lines
+    assert lines[-1] == "  To train on          python -m trainer resume=run epochs=4"
     assert max(map(len, lines)) < 130
 
 

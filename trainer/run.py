@@ -94,9 +94,9 @@ def train(
         mirror.summarize(_summary(trainer))
         record.close()
         _portray(mirror, trainer, folder, config.wandb.artifact)
-    _conclude(trainer, folder, time.perf_counter() - started, further=until is None)
-    if not given:
+    if not given:  # a study tells of its runs together
         glance(trainer, config, folder)
+    _conclude(trainer, folder, time.perf_counter() - started, further=until is None)
     return replace(_result(trainer, folder), stopped=stopped)
 
 

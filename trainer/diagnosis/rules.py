@@ -165,7 +165,7 @@ def early_stopping_too_early(case: Case) -> Finding | None:
 def underfitting(case: Case) -> Finding | None:
     if len(case.rows) < 2 or fit(case) >= FITTED:
         return None
-    seen = f"the best accuracy on training images is {fit(case):.1%}, their loss fell by {fall(case):.1%} an epoch"
+    seen = f"{fit(case):.1%} of the training images are right, the loss fell by {fall(case):.0%} an epoch"
     settings = case.config
     if settings.dropout > HALF or settings.weight_decay > 0.01:
         what = "dropout" if settings.dropout > HALF else "weight_decay"
