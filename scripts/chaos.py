@@ -27,6 +27,7 @@ import torch
 import trainer.__main__
 from trainer import checkpoint
 from trainer.errors import RunError
+from trainer.files import WRITING
 
 TIMES = ("epoch_seconds", "images_per_second", "seconds", "device")
 # Everything that has a memory: dropout, augmentation, moments, an average, a plateau, a checkpoint within the epoch.
@@ -73,7 +74,7 @@ def prove(arguments: list[str], kills: int, draw: random.Random) -> int:
                 print("it had ended before", flush=True)
                 break
             done[kind] += 1
-            torn = len(list(wild.rglob(f".*.{checkpoint.WRITING}")))
+            torn = len(list(wild.rglob(f".*.{WRITING}")))
             unreadable = broken(wild)
             wrong += len(unreadable)
             print(
@@ -81,7 +82,7 @@ def prove(arguments: list[str], kills: int, draw: random.Random) -> int:
             )
         again = ended(start(arguments, wild, study))
         wrong += compare(calm, wild) + (again != code)
-        left = [path.name for path in wild.rglob(f".*.{checkpoint.WRITING}")]
+        left = [path.name for path in wild.rglob(f".*.{WRITING}")]
         print(
             f"after {sum(done.values())} kills {done}: exit code {again}, {wrong} wrong, left over: {left}", flush=True
         )
@@ -135,7 +136,7 @@ def _events(folder: Path, kind: str) -> frozenset[Any]:
     """What is just being written: looked at as often as can be."""
     runs = [folder / "run", *folder.glob("outputs/sweeps/*/*")]
     if kind == "checkpoint":
-        return frozenset(path.name for run in runs for path in run.glob(f".*.pt.*.{checkpoint.WRITING}"))
+        return frozenset(path.name for run in runs for path in run.glob(f".*.pt.*.{WRITING}"))
     return frozenset((path, path.stat().st_size) for run in runs for path in run.glob("metrics.jsonl"))
 
 

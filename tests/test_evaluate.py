@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT, clean_environment, compose, quick, tiny_images
 from PIL import Image
 
-from trainer import checkpoint, evaluate, ledger
+from trainer import checkpoint, evaluate, files, ledger
 from trainer.build import build_model
 from trainer.commandline import interpret
 from trainer.data import sources
@@ -326,7 +326,7 @@ def test_no_result_is_shown_that_could_not_be_written_down(capsys, monkeypatch):
     def full(path, text):
         raise RunError(f"{path} could not be written: No space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_text", full)
+    monkeypatch.setattr(files, "write_text", full)
     with pytest.raises(RunError, match="No space left"):
         evaluate.main([str(run)])
     assert "accuracy" not in capsys.readouterr().out

@@ -25,17 +25,9 @@ def same(folder: Path, other: Path) -> bool:
     return timeless(folder) == timeless(other) and all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize(
-    "fault, warning, count",
-    [
-        ("hangs", "trainer: warning: W&B is recorded offline instead: ", 1),
-        ("fails", "trainer: warning: W&B is recorded offline instead: ", 1),
-        ("dies", "trainer: warning: W&B ", 1),
-        ("answers nonsense", "trainer: warning: W&B gets no more of this run: ", 2),
-    ],
-)
-def test_a_server_that_fails_costs_a_warning(fault, warning, count, in_empty_folder, undisturbed):
-    with wandb_server(fault) as (address, _):
+def test_a_server_whose_answers_kill_the_client_costs_warnings(in_empty_folder, undisturbed):
+    """Its service dies in the midst of the run. Servers that hang, fail or die: scripts/wandb_faults.py."""
+    with wandb_server("answers nonsense") as (address, _):
         done = program(
             *SHORT,
             "wandb.mode=online",
@@ -47,8 +39,8 @@ def test_a_server_that_fails_costs_a_warning(fault, warning, count, in_empty_fol
         )
     assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (0, False), done.stderr
     warnings = [line for line in done.stderr.splitlines() if line.startswith("trainer: ")]
-    assert warnings[0].startswith(warning) and len(warnings) == count, done.stderr
-    assert len(list(in_empty_folder.glob("run/wandb/*run-*/run-*.wandb"))) >= 1  # to be uploaded later
+    assert warnings[0].startswith("trainer: warning: W&B gets no more of this run: ") and len(warnings) == 2
+    assert len(list(in_empty_folder.glob("run/wandb/run-*/run-*.wandb"))) == 1  # to be uploaded later
     assert same(in_empty_folder / "run", undisturbed)
 
 

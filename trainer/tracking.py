@@ -15,7 +15,7 @@ from trainer.epoch import EpochReport
 from trainer.samples import Sample
 from trainer.sections import WandbConfig
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 5
 STAGING = "WANDB_DATA_DIR"
 PRIVATE: dict[str, Any] = dict(
     x_disable_meta=True,
@@ -189,12 +189,14 @@ def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
 
 
 def _begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> Any:
+    # It reports errors to its makers, of a run that is said to be offline as well, and waits for them to listen.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     # console="off" leaves the terminal to us; the bounds keep an absent server from holding up a run.
     # Of itself it would record the command line, host, user's e-mail, address of the git remote and packages; what of
     # that makes a run repeatable is in environment.json.
-    settings = wandb.Settings(silent=True, console="off", init_timeout=8, finish_timeout=12, **PRIVATE)
+    settings = wandb.Settings(silent=True, console="off", init_timeout=6, finish_timeout=9, **PRIVATE)
     arguments: dict[str, Any] = dict(
         project=config.project,
         entity=config.entity,

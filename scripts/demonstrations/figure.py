@@ -99,7 +99,7 @@ def positive(text: str) -> float:
 
 def write(asked: Namespace, title: str, lead: str, panels: Sequence[Panel]) -> int:
     """Writes the page to `asked.output` and prints where it is."""
-    from trainer.checkpoint import write_text
+    from trainer.files import write_text
 
     path: Path = asked.output
     path.parent.mkdir(parents=True, exist_ok=True)
