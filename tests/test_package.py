@@ -38,7 +38,7 @@ def test_the_wheel_holds_every_yaml_and_both_packages(wheel):
 def test_the_wheel_runs_from_any_folder(wheel, in_empty_folder):
     site = in_empty_folder / "site"
     zipfile.ZipFile(wheel).extractall(site)
-    entry = (site / "ablation_trainer-0.2.0.dist-info" / "entry_points.txt").read_text()
+    entry = (site / "ablation_trainer-0.3.0.dist-info" / "entry_points.txt").read_text()
     assert "trainer = trainer.__main__:main" in entry
     (in_empty_folder / "elsewhere").mkdir()
     script = "import sys; from trainer.__main__ import main; sys.exit(main())"

@@ -83,6 +83,26 @@ def test_the_markdown_holds_the_verdict_and_the_table(study):
     assert "\n* Commit: 0000000" not in text  # these runs recorded no environment
 
 
+def test_what_is_inside_the_network_is_told_by_layer_and_epoch(tmp_path):
+    folder = made_study(tmp_path / "made", {"lr": ["0.1"]}, epochs=4)
+    path = folder / "run-0" / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert figures(of_study(folder))["inside"] is None
+    for row in rows[1::2]:
+        gradient = {"low": -1.0, "high": 1.0, "counts": [2500, 7500]}
+        layer = {"kind": "Conv2d", "update_ratio": row["epoch"] / 1000, "gradient_norm": 0.5, "gradient": gradient}
+        row["insight"] = {"layers": {"1.0.0": layer, "1.0.3": {"kind": "ReLU", "dead": 0.25}}, "filters": None}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = figures(of_study(folder))["inside"]
+    assert (found["run"], found["epochs"]) == ("run-0", [2, 4])
+    assert found["quantities"]["update_ratio"] == {"1.0.0": [0.002, 0.004]}
+    assert found["quantities"]["dead"] == {"1.0.3": [0.25, 0.25]}
+    assert found["histograms"]["gradient"]["1.0.0"]["counts"] == [2500, 7500]
+    path.write_text(path.read_text().replace('"Conv2d"', "7"))
+    with pytest.raises(RunError, match=r"metrics.jsonl is damaged: insight: layers.1.0.0.kind: "):
+        figures(of_study(folder))
+
+
 def test_names_from_outside_stay_text(tmp_path):
     hostile = "</script><script>document.title='taken'</script>"
     folder = made_study(tmp_path / "made", {"optimizer": ["sgd", hostile]}, classes=(hostile, "<b>dog</b>"))

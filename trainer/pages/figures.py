@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainer.pages.content import Arm, Content
+from trainer.pages.inside import inside
 from trainer.pages.recorded import Run
 
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "seconds")
@@ -27,6 +28,7 @@ def figures(content: Content) -> dict[str, Any]:
         "means": [arm.mean for arm in content.arms],
         "search": content.search,
         "classes": classes(content.arms),
+        "inside": inside(content.arms),
     }
 
 

@@ -34,6 +34,7 @@ def render(content: Content) -> str:
         metric=content.metric.replace("_", " "),
         table={"titles": titles(content), "rows": rows(content)},
         several=any(len(arm.runs) > 1 for arm in content.arms),
+        inside=numbers["inside"],
         has_classes=numbers["classes"] is not None,
         best=content.arms[0].name if content.arms else "",
         told=TOLD,

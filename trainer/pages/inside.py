@@ -1,0 +1,93 @@
+"""What a run recorded of its layers (`insight_every`), for the figures of a page. Imports no torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from trainer.errors import RunError
+from trainer.pages.content import Arm
+from trainer.pages.recorded import Run
+from trainer.strangers import typed
+
+QUANTITIES = ("update_ratio", "gradient_norm", "weight_norm", "dead", "saturated")
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """`counts` of ten thousand, in bins of equal width from `low` to `high`."""
+
+    low: float
+    high: float
+    counts: list[float]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """None: this kind of layer has none of it."""
+
+    kind: str
+    update_ratio: float | None = None
+    gradient_norm: float | None = None
+    weight_norm: float | None = None
+    dead: float | None = None
+    saturated: float | None = None
+    activation: Histogram | None = None
+    gradient: Histogram | None = None
+
+
+@dataclass(frozen=True)
+class Filters:
+    """`values` [F, C, H, W], 0 to 255."""
+
+    layer: str
+    values: list[list[list[list[int]]]]
+
+
+@dataclass(frozen=True)
+class Insight:
+    layers: dict[str, Layer]
+    filters: Filters | None = None
+
+
+def inside(arms: Sequence[Arm]) -> dict[str, Any] | None:
+    """Of the first run that recorded it, best arm first: each quantity of each layer by epoch, and the last histograms.
+
+    Raises RunError if it is not what a run writes.
+    """
+    run = next((run for arm in arms for run in arm.runs if any(row.get("insight") for row in run.epochs)), None)
+    if run is None:
+        return None
+    epochs, known = _records(run)
+    names = list(known[-1].layers)
+    quantities = {
+        quantity: {name: [getattr(each.layers.get(name), quantity, None) for each in known] for name in names}
+        for quantity in QUANTITIES
+    }
+    last = known[-1]
+    return {
+        "run": run.folder.name,
+        "epochs": epochs,
+        "kinds": {name: layer.kind for name, layer in last.layers.items()},
+        "quantities": {
+            quantity: {name: values for name, values in layers.items() if any(value is not None for value in values)}
+            for quantity, layers in quantities.items()
+        },
+        "histograms": {
+            what: {name: _plain(getattr(layer, what)) for name, layer in last.layers.items() if getattr(layer, what)}
+            for what in ("activation", "gradient")
+        },
+        "filters": last.filters.values if last.filters else [],
+    }
+
+
+def _records(run: Run) -> tuple[list[int], list[Insight]]:
+    rows = [row for row in run.epochs if row.get("insight")]
+    try:
+        return [row["epoch"] for row in rows], [typed(Insight, json.dumps(row["insight"])) for row in rows]
+    except ValueError as error:
+        raise RunError(f"{run.folder / 'metrics.jsonl'} is damaged: insight: {error}") from None
+
+
+def _plain(histogram: Histogram) -> dict[str, Any]:
+    return {field.name: getattr(histogram, field.name) for field in fields(histogram)}
