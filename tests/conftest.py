@@ -19,6 +19,12 @@ from trainer.study.space import corners
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
+
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are cores: many tests wait, for a process of their own or for a launcher."""
+    return (os.cpu_count() or 1) + 1
+
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 QUICK = ("dataset=digits", "wandb.mode=disabled", "device=cpu", "epochs=2")
