@@ -1,29 +1,38 @@
-"""What one more run of a study costs beyond its training, and whether memory or open files grow.
+"""What one more run of a study costs beyond its training, and whether time, memory or open files grow.
 
-python scripts/study_cost.py 100        so many tiny runs in one process, with offline W&B (a second each)
+python scripts/study_cost.py 100               so many runs of the lecture's CNN in one process, with offline W&B
+python scripts/study_cost.py 1000 --tiny       many of a tiny network, one epoch each; then their report
 """
 
+import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from trainer.commandline import interpret
+from trainer.pages import page
+from trainer.pages.content import of_study
 from trainer.study import conduct, launch, worker
+from trainer.study.record import SWEEPS
 from trainer.training import ClassificationTrainer
+
+TINY = ("dataset.image_size=8", "model=mlp", "model.hidden=[8]", "epochs=1")
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    training, costs, sizes, handles = [0.0], list[float](), list[int](), list[int]()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=int, nargs="?", default=100)
+    parser.add_argument("--tiny", action="store_true")
+    asked = parser.parse_args()
+    training, costs, sizes, handles, ended = [0.0], list[float](), list[int](), list[int](), list[float]()
     do_train, do_validation = ClassificationTrainer.do_train, ClassificationTrainer.do_validation
 
     def timed(function):
-        def call(self):
+        def call(self, *arguments):
             started = time.perf_counter()
-            result = function(self)
+            result = function(self, *arguments)
             training[0] += time.perf_counter() - started
             return result
 
@@ -33,6 +42,7 @@ def main() -> None:
         training[0], started = 0.0, time.perf_counter()
         worker.work(folder)
         costs.append(time.perf_counter() - started - training[0])
+        ended.append(time.perf_counter())
         status = Path("/proc/self/status").read_text()
         sizes.append(int(status.split("VmRSS:")[1].split()[0]) * 1024)
         handles.append(len(list(Path("/proc/self/fd").iterdir())))
@@ -42,17 +52,27 @@ def main() -> None:
     launch.work = work
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        plan = interpret(["-m", "dataset=digits", "device=cpu", "epochs=2", f"seed=range({count})"])
+        plan = interpret(
+            ["-m", "dataset=digits", "device=cpu", *(TINY if asked.tiny else ["epochs=2"]), f"seed=range({asked.runs})"]
+        )
         conduct.conduct(plan)
+        started = time.perf_counter()
+        (study,) = SWEEPS.iterdir()
+        report = page.write(of_study(study))
+        opened = f"report: {time.perf_counter() - started:.1f} s to write, {report.stat().st_size / 1e6:.1f} MB"
         os.chdir("/")
     later = costs[1:]
-    print(
-        f"\n{count} runs: beyond training the first cost {costs[0]:.2f} s, the others {statistics.median(later):.2f} s",
-        end="",
-    )
-    print(f" (median; {min(later):.2f}–{max(later):.2f})")
-    for number in sorted({1, min(10, count), count // 2, count}):
-        print(f"after {number:>4} runs: {sizes[number - 1] / 1e6:.0f} MB, {handles[number - 1]} open files")
+    print(f"\n{asked.runs} runs: beyond training the first cost {costs[0]:.2f} s, the others", end=" ")
+    print(f"{statistics.median(later):.2f} s (median; {min(later):.2f}–{max(later):.2f})")
+    each = max(1, asked.runs // 10)
+    for first in range(0, asked.runs, each):
+        last = min(first + each, asked.runs) - 1
+        whole = (ended[last] - ended[first]) / max(1, last - first)
+        print(
+            f"runs {first + 1:>4}–{last + 1:<4}: {whole:.2f} s from one to the next, {sizes[last] / 1e6:.0f} MB,"
+            f" {handles[last]} open files"
+        )
+    print(opened)
 
 
 if __name__ == "__main__":
