@@ -326,6 +326,14 @@ def test_a_damaged_record_is_named(file, text, stranger):
     assert f"run/{file}" in told(RunError, resume)
 
 
+def test_the_links_of_a_killed_wandb_run_do_not_keep_a_run_from_going_on(stranger, tmp_path):
+    logs = stranger / "wandb" / "offline-run-20261121_171207-ee6567f7" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(tmp_path / "core-debug.log")
+    resume()
+    assert checkpoint.load(stranger / "last.pt")["trainer"]["epoch"] == 2
+
+
 def test_a_link_out_of_a_run_is_not_written_through(stranger, tmp_path):
     target = tmp_path / "outside"
     target.mkdir()

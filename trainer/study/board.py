@@ -23,6 +23,7 @@ from trainer.study.space import Axis, Border, Point, arm_of, on_border
 
 STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "running": "bold", "interrupted": "yellow"}
 ORDER = ("running", "failed", "interrupted", "finished", "pruned", "queued")
+SHOWN = 12  # values of an arm
 TOLD = 5  # comparisons, at the end of a sweep
 METRICS = {"validation_accuracy": ".2%", "validation_loss": ".4f"}
 
@@ -160,8 +161,8 @@ class Arm:
         # One run alone is told where it did not come to its end.
         told = self.outcomes if len(self.outcomes) > 1 or not self.values else []
         each = [_told(outcome, metric) for outcome in told]
-        epochs = ", ".join(str(outcome.best_epoch) for outcome in self.outcomes if outcome.state in DONE)
-        return [mean + spread, ", ".join(each), epochs, duration(self.seconds)]
+        epochs = [str(outcome.best_epoch) for outcome in self.outcomes if outcome.state in DONE]
+        return [mean + spread, _some(each), _some(epochs), duration(self.seconds)]
 
 
 def _arms(plan: Plan, study: Study) -> list[Arm]:
@@ -230,6 +231,11 @@ def _write_csv(study: Study) -> None:
         values = [getattr(outcome, name) for name in figures]
         writer.writerow([entry.id, entry.stage, entry.trial, *(entry.point.get(key, "") for key in keys), *values])
     write_text(study.folder / "table.csv", text.getvalue())
+
+
+def _some(values: Sequence[str]) -> str:
+    """Of many the first: table.csv has them all."""
+    return ", ".join([*values[:SHOWN], *(["…"] if len(values) > SHOWN else [])])
 
 
 def _named(entry: Entry) -> str:
