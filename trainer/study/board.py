@@ -35,6 +35,7 @@ class Board:
         self.study, self.plan = study, plan
         self.console = Console(highlight=False, soft_wrap=True)
         self.expected: list[Entry] = []
+        self.final: dict[str, Outcome] = {}
         self.started, self.before = time.monotonic(), 0  # `before`: epochs that were trained when this began
         self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2, transient=True)
 
@@ -47,6 +48,15 @@ class Board:
         if self.console.is_terminal:
             self.live.stop()
 
+    def _outcome(self, entry: Entry) -> Outcome:
+        """Read once it is final: a thousand runs are asked for after each of them."""
+        known = self.final.get(entry.id)
+        if known is None:
+            known = self.study.outcome(entry)
+            if known.state in DONE:  # a failed one may be tried again
+                self.final[entry.id] = known
+        return known
+
     def expect(self, entries: Sequence[Entry]) -> None:
         """These belong to the study now."""
         fresh = [entry for entry in entries if entry not in self.expected]
@@ -56,12 +66,12 @@ class Board:
     def seen(self, entry: Entry, outcome: Outcome) -> None:
         """A run has ended."""
         if not self.console.is_terminal or outcome.state == "failed":
-            done = sum(self.study.outcome(each).state in (*DONE, "failed") for each in self.expected)
+            done = sum(self._outcome(each).state in (*DONE, "failed") for each in self.expected)
             self.console.print(Text(f"[{done}/{self.total}] {_named(entry)}: {_told(outcome)}", STYLES[outcome.state]))
 
     @property
     def ended(self) -> int:
-        return sum(self.study.outcome(entry).state in (*DONE, "failed") for entry in self.expected)
+        return sum(self._outcome(entry).state in (*DONE, "failed") for entry in self.expected)
 
     @property
     def total(self) -> int:
@@ -72,11 +82,11 @@ class Board:
         return each * sum(self.plan.stage(number)[0] for number in range(1, self.plan.settings.stages + 1))
 
     def _epochs(self, entry: Entry) -> int:
-        outcome = self.study.outcome(entry)
+        outcome = self._outcome(entry)
         return outcome.epochs if outcome.state in DONE else len(curve(self.study.path(entry), "train_loss"))
 
     def _table(self) -> Any:
-        outcomes = {entry.id: self.study.outcome(entry) for entry in self.expected}
+        outcomes = {entry.id: self._outcome(entry) for entry in self.expected}
         epochs = {entry.id: self._epochs(entry) for entry in self.expected}
         wanted = {entry.id: int(entry.config["epochs"]) for entry in self.expected}
         left = sum(wanted[e.id] - epochs[e.id] for e in self.expected if outcomes[e.id].state not in (*DONE, "failed"))
