@@ -149,6 +149,20 @@ def test_the_index_lists_what_is_there_and_names_what_is_not_readable(tmp_path, 
         index.write(tmp_path / "empty")
 
 
+def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
+    config = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
+    made_run(tmp_path / "run", config, 1.0, random.Random(0), 2, ("a", "b"))
+    (tmp_path / "run" / "result.json").unlink()
+    assert "It ended after 2 of 9 epochs: stopped, or stopped early." in of_run(tmp_path / "run").verdict
+    path = tmp_path / "run" / "metrics.jsonl"
+    rows = [{**json.loads(line), "validation_loss": None} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert of_run(tmp_path / "run").verdict[0] == "No validation of this run has come to a finite loss."
+    path.write_text("")
+    text = page.render(of_run(tmp_path / "run"))
+    assert 'id="curves"' not in text and 'id="arms"' in text
+
+
 def test_mistakes_are_one_line(tmp_path, study):
     with pytest.raises(ConfigError, match=r"^nowhere: there is no such folder$"):
         main(["nowhere"])

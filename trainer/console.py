@@ -1,5 +1,6 @@
 """What a person sees: a line an epoch above a progress bar in a terminal, plain lines in a file."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -118,7 +119,9 @@ class EpochDisplay:
             f"{report.images_per_second:,.0f}",
             f"{report.epoch_seconds:.2f}",
         ]
-        mark, style = ("  best", "green") if report.improved else ("", "")
+        mark, style = (
+            ("  best", "green") if report.improved and math.isfinite(report.validation_loss or 0.0) else ("", "")
+        )
         self.progress.console.print(Text(self._row(values) + mark, style))
 
     @staticmethod

@@ -7,6 +7,7 @@ counted on this machine (`--selftest`).
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -121,7 +122,7 @@ def _show(folder: Path, case: "Case", found: "Sequence[Finding]") -> None:
     epochs = f"{len(case.rows)} of {case.config.epochs} epochs"
     for finding in found:
         say(finding.name[0].upper() + finding.name[1:], "bold")
-        closing_table([("Seen", finding.seen), ("Meaning", finding.meaning), ("To try", finding.override)])
+        closing_table([("Seen", finding.seen), ("Meaning", finding.meaning), ("To try", shlex.quote(finding.override))])
     if not found:
         layers = len(case.final["layers"]) if case.final else 0
         say(f"Nothing found: {len(RULES)} rules looked at {epochs} and {layers} layers of {folder}")

@@ -32,7 +32,8 @@ Other commands, each with --help of its own:
   python -m trainer.reproduce RUN    the same bits again?       python -m trainer.doctor RUN    what may be wrong
   python -m trainer.find_lr SETTING … before a run: which learning rate
 
-Exit code 0: done. 1: a run failed. 2: the command or the configuration is wrong. 130: Ctrl-C."""
+Exit code 0: done. 1: a run failed. 2: the command or the configuration is wrong.
+75: stopped by SIGTERM or SIGUSR1, its state saved. 130: Ctrl-C."""
 
 
 def show(arguments: Sequence[str]) -> None:

@@ -98,6 +98,11 @@ def _described(trainer: ClassificationTrainer, classes: list[str]) -> str:
 def planned_folder(config: RunConfig) -> Path:
     """Where the run is or will be, looked at before any data is read. Raises ConfigError if it cannot go there."""
     if config.resume:
+        if (Path(config.resume) / "job.json").is_file():
+            raise ConfigError(
+                f"resume={config.resume}: is a run of a study, which goes on by the study's own command. To train it on"
+                " by itself, resume a copy of the folder without job.json"
+            )
         return Path(config.resume)
     folder = Path(config.output_dir).expanduser() if config.output_dir else OUTPUTS
     parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

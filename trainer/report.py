@@ -1,5 +1,6 @@
 """`python -m trainer.report FOLDER`: a study or a run as a page, as Markdown and in the terminal. Imports no torch."""
 
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,16 +33,23 @@ exit code 0: done. 1: a file is damaged, or the page cannot be written. 2: the f
 
 def show(content: Content) -> None:
     """Prints the table of arms, best first, and the sentences."""
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for number, title in enumerate(page.titles(content)):
         heading = "\n".join(textwrap.wrap(title, 14 if number == 1 else 10)) if number else title
-        table.add_column(heading, justify="right" if number else "left", overflow="fold", no_wrap=number > 0)
+        table.add_column(
+            heading,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number > 0,
+            min_width=0 if number else 12,
+        )
     for row in page.texts(page.rows(content)):
         table.add_row(*map(Text, row))
-    out.print(table, width=None if out.is_terminal else 160)
+    (out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=160)).print(table)
     for line in (*content.verdict, *content.footnotes):
         say(line)
 

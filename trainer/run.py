@@ -67,7 +67,10 @@ def train(
     folder = restore(trainer, folder, config) if config.resume or given else create(folder, config)
     if trainer.finished or trainer.epoch >= goal:
         further = "" if until else f". To train on: {_longer(trainer, folder)}"
-        say(f"{folder} is complete: {trainer.epoch} of {goal} epochs{further}")
+        done = (
+            f"{trainer.epoch} of {goal} epochs" if trainer.epoch <= goal else f"it has {trainer.epoch} epochs already"
+        )
+        say(f"{folder} is complete: {done}{further}")
         return _result(trainer, folder)
     run_id = write_setting(config, device, folder)
     portrait = {"config": config.tree(), "classes": list(training.classes), "shape": list(training.shape)}
@@ -213,7 +216,7 @@ def _summary(trainer: ClassificationTrainer) -> dict[str, Any]:
 
 def _longer(trainer: ClassificationTrainer, folder: Path) -> str:
     stopped = trainer.early_stopping.exhausted
-    return _again(folder, "early_stop_patience=null" if stopped else f"epochs={2 * trainer.epochs}")
+    return _again(folder, "early_stop_patience=null" if stopped else f"epochs={2 * max(trainer.epochs, trainer.epoch)}")
 
 
 def _again(folder: Path, *overrides: str) -> str:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from conftest import clean_environment, metrics, program
 
 from trainer.commandline import interpret
 from trainer.errors import ConfigError, RunError
+from trainer.run import train
 from trainer.study.conduct import conduct
 from trainer.study.record import held
 
@@ -168,7 +170,7 @@ def test_a_failed_run_is_recorded_and_the_rest_go_on(capsys):
     assert table(folder)[1]["reason"].startswith("the training loss is nan in epoch 1, step 2 of ")
     printed = capsys.readouterr().out
     assert printed.count("the training loss is nan") == 1
-    (log,) = folder.glob("lr-1e-30-*/log.txt")
+    (log,) = folder.glob("lr-1e+30-*/log.txt")
     assert f"Log: {log}" in printed and "the training loss is nan" in log.read_text()
 
 
@@ -195,7 +197,7 @@ def test_on_error_stop_and_retry():
     _, same = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2", "sweep.on_error=retry")
     assert same == folder
     assert [row["state"] for row in table(folder)] == ["finished", "failed", "finished"]
-    (failed,) = [name for name in starts(folder) if name.startswith("lr-1e-30")]
+    (failed,) = [name for name in starts(folder) if name.startswith("lr-1e+30")]
     assert starts(folder)[failed] == 3
 
 
@@ -311,3 +313,33 @@ def test_a_study_is_a_group_in_wandb_and_a_run_is_named_by_what_varies():
     assert b"Single runs: nothing can be concluded; at least 3 seeds" in next(verdict.glob("*.wandb")).read_bytes()
     (arms,) = (verdict / "files" / "media" / "table").glob("arms_*.json")
     assert sorted(row[0] for row in json.loads(arms.read_text())["data"]) == ["lr=0.1", "lr=0.2"]
+
+
+def test_what_is_typed_over_an_experiment_is_no_part_of_its_arms():
+    plan = interpret(["-m", *SHORT, "experiment=optimizers_tuned", "lr=0.5"])
+    assert [dict(run.point) for run in plan.runs][:2] == [{"arm": "optimizer=sgd"}, {"arm": "optimizer=momentum"}]
+    assert {run.config.lr for run in plan.runs} == {0.5}
+    with pytest.raises(ConfigError, match=r"^lr, optimizer \(command line\): leaves the experiment one arm"):
+        interpret(["-m", *SHORT, "experiment=optimizers_tuned", "lr=0.5", "optimizer=adam"])
+
+
+def test_a_run_of_a_study_is_not_taken_out_of_its_hands(capsys):
+    _, folder = study(*SHORT, "augmentation=[flip],[flip,crop]", "epochs=1")
+    assert "[flip,crop]" in capsys.readouterr().out.partition("best epoch")[2]  # rich would take it for markup
+    run = next(path.parent for path in folder.glob("*/result.json"))
+    with pytest.raises(ConfigError, match=r"is a run of a study, which goes on by the study's own command"):
+        train(interpret([f"resume={run}", "epochs=3"]))
+
+
+def test_another_studys_runs_may_be_damaged_or_gone():
+    _, first = study(*SHORT, "lr=0.1,0.2", "sweep.name=first")
+    _, second = study(*SHORT, "lr=0.2,0.3", "sweep.name=second")
+    assert len(list(second.glob("*/result.json"))) == 1  # the other one is taken from where it is
+    for path in first.glob("*/result.json"):
+        path.write_text("{")
+    code, third = study(*SHORT, "lr=0.1,0.4", "sweep.name=third")
+    assert code == 0 and len(list(third.glob("*/result.json"))) == 2
+    shutil.rmtree(first)
+    code, again = study(*SHORT, "lr=0.2,0.3", "sweep.name=second")
+    assert (code, again) == (0, second) and not first.exists()
+    assert len(list(second.glob("*/result.json"))) == 2

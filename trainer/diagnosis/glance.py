@@ -1,6 +1,7 @@
 """The short diagnosis at the end of a run: what can be told from its epochs and a look or two into the network."""
 
 import json
+import shlex
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ FEWEST = 64  # images: of fewer a unit is called dead too easily, and the look i
 def glance(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> None:
     """Prints at most three findings, the causes first."""
     found = diagnose(case_of(trainer, config, folder))
-    lines = [f"{finding.name}: {finding.seen}. Try {finding.override}" for finding in found[:FINDINGS]]
+    lines = [f"{finding.name}: {finding.seen}. Try {shlex.quote(finding.override)}" for finding in found[:FINDINGS]]
     titles = ["Diagnosis", *[""] * FINDINGS]
     closing_table(zip(titles, lines or ["nothing found at a glance"], strict=False))
 

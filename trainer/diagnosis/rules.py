@@ -174,7 +174,8 @@ def underfitting(case: Case) -> Finding | None:
         if name in [choice.name for choice in settings.regularization]:
             override = without(settings, "regularization", name)
             return Finding("underfitting", seen, f"{name} holds it back.", override)
-    if len(case.rows) < 5 or fall(case) > 0.03:
+    learns = len(case.rows) < 5 and losses(case)[-1] < 0.95 * chance(case)
+    if learns or fall(case) > 0.03:
         return Finding("underfitting", seen, "It is still learning.", f"epochs={max(10, 2 * settings.epochs)}")
     if losses(case)[-1] > 0.9 * chance(case):
         return Finding("underfitting", seen, "It learns nothing.", f"lr={settings.lr * 10:.3g}")

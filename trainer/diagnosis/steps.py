@@ -4,6 +4,11 @@ from trainer.diagnosis.case import Case, Finding
 from trainer.diagnosis.signals import DEAD, FITTED, GROWN, HALF, TINY_UPDATE, chance, layer_values, losses
 
 
+def smaller(lr: float) -> str:
+    """A tenth; from beyond 1, where no optimizer here learns, it would be a long way down."""
+    return f"lr={lr / 10 if lr <= 1 else 0.001:.3g}"
+
+
 def divergence(case: Case) -> Finding | None:
     found = case.divergence
     if found is None:
@@ -15,7 +20,7 @@ def divergence(case: Case) -> Finding | None:
         seen += f"; it began in {found.began}, whose weights step {found.began_step} changed by {size}"
     lr = case.config.lr
     explains = {"learning rate too high", "underfitting", "dead ReLUs", "saturated units", "learning rate too low"}
-    return Finding("divergence", seen, "The steps are too large.", f"lr={lr / 10:.3g}", frozenset(explains))
+    return Finding("divergence", seen, "The steps are too large.", smaller(lr), frozenset(explains))
 
 
 def learning_rate_too_high(case: Case) -> Finding | None:
@@ -43,7 +48,7 @@ def learning_rate_too_high(case: Case) -> Finding | None:
         return None
     explains = {"underfitting", "dead ReLUs", "saturated units", "label noise", "vanishing gradients", "overfitting"}
     meaning = "The steps leap over what they are meant to reach."
-    override = f"lr={case.config.lr / 10:.3g}"
+    override = smaller(case.config.lr)
     return Finding("learning rate too high", seen, meaning, override, frozenset(explains))
 
 

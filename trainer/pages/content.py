@@ -1,6 +1,5 @@
 """What a report tells, read from the folder of a study or of one run: plain values, whatever shows them. No torch."""
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,18 +132,20 @@ def of_run(folder: Path) -> Content:
     except (TypeError, LookupError):
         raise RunError(f"{path} is damaged, or of another version") from None
     run = run_of(folder, "", config)
-    validated = [row for row in run.epochs if row["validation_accuracy"] is not None]
-    best = min(validated, key=lambda row: row["validation_loss"] or math.inf, default=None)
+    validated = [row for row in run.epochs if row["validation_loss"] is not None]
+    best = min(validated, key=lambda row: row["validation_loss"], default=None)
     values = {"": best["validation_accuracy"]} if best else {}
     arm = Arm(folder.name, (run,), values)
-    said = ["This run has not been validated yet."]
+    said = ["No validation of this run has come to a finite loss."]
     if best:
         accuracy, epoch = best["validation_accuracy"], best["epoch"]
         said = [
             f"The lowest validation loss, {best['validation_loss']:.4f}, was in epoch {epoch} of {len(run.epochs)}:"
             f" {accuracy:.2%} of the validation images were right.",
+            *_stopped(len(run.epochs), config["epochs"]),
             "One run tells nothing of what another seed would give: repeat it with -m seed=0,1,2.",
         ]
+    said.append(f"What may be wrong with it: python -m trainer.doctor {folder}")
     facts = [("Epochs", f"{len(run.epochs)} of {config['epochs']}"), ("Trained for", duration(run.seconds))]
     return Content(
         "run", what, folder, facts, said, [], "validation_accuracy", 1, "run", [arm], {}, None, _environment([arm])
@@ -153,6 +154,10 @@ def of_run(folder: Path) -> Content:
 
 def _replicate(entry: Entry) -> str:
     return " ".join(f"{key}={value}" for key, value in entry.point.items() if key in REPLICATES)
+
+
+def _stopped(epochs: int, planned: Any) -> list[str]:
+    return [f"It ended after {epochs} of {planned} epochs: stopped, or stopped early."] if epochs != planned else []
 
 
 def _title(study: Manifest) -> str:

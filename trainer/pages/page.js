@@ -171,7 +171,7 @@ function drawByEpoch(id, title, layers, more) {
     name: plain(`${name} ${data.inside.kinds[name]}`), connectgaps: true, line: { color: colour(number % COLOURS.length), width: 2 },
     hovertemplate: "%{y:.3~g} after epoch %{x}<extra>%{fullData.name}</extra>" }));
   draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: { title: { text: "epoch" }, rangemode: "tozero" }, yaxis: more,
-    showlegend: named.length > 0 && !narrow.matches, legend: { orientation: "h", y: -0.25, font: { size: 11 } } });
+    showlegend: named.length > 0, legend: { orientation: "h", y: -0.25, font: { size: 11 } } });
 }
 
 function drawRidges(id, title, layers) {
@@ -201,8 +201,8 @@ function drawFilters(filters) {
 function drawInside() {
   if (!data.inside) return;
   const { quantities, histograms, filters } = data.inside;
-  drawByEpoch("update_ratio", "update ÷ weights", quantities.update_ratio, { type: "log", tickformat: "~g" });
-  drawByEpoch("gradient_norm", "norm of the gradient", quantities.gradient_norm, { type: "log", tickformat: "~g" });
+  drawByEpoch("update_ratio", "update ÷ weights", quantities.update_ratio, { type: "log", tickformat: "~g", dtick: "D2" });
+  drawByEpoch("gradient_norm", "norm of the gradient", quantities.gradient_norm, { type: "log", tickformat: "~g", dtick: "D2" });
   drawByEpoch("idle", "dead or saturated units", { ...quantities.dead, ...quantities.saturated }, { tickformat: ".0%", range: [0, 1] });
   drawByEpoch("weight_norm", "norm of the weights", quantities.weight_norm, { tickformat: "~g", rangemode: "tozero" });
   drawRidges("activation", "activations", histograms.activation);
@@ -225,9 +225,11 @@ function redraw() {
   for (const name of drawn) sections.get(name)();
 }
 
-drawLegend();
+if (document.getElementById("toggles")) {
+  drawLegend();
+  document.getElementById("toggles").addEventListener("change", drawCurves);
+  document.getElementById("toggles").addEventListener("submit", (event) => event.preventDefault());
+}
 for (const name of sections.keys()) if (document.getElementById(name)) near.observe(document.getElementById(name));
-document.getElementById("toggles").addEventListener("change", drawCurves);
-document.getElementById("toggles").addEventListener("submit", (event) => event.preventDefault());
 for (const query of [dark, narrow]) query.addEventListener("change", redraw);
 addEventListener("beforeprint", () => sections.forEach((drawSection, name) => document.getElementById(name) && drawSection()));

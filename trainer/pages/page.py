@@ -33,6 +33,7 @@ def render(content: Content) -> str:
         content=content,
         metric=content.metric.replace("_", " "),
         table={"titles": titles(content), "rows": rows(content)},
+        has_curves=any(run.epochs for arm in content.arms for run in arm.runs),
         several=any(len(arm.runs) > 1 for arm in content.arms),
         inside=numbers["inside"],
         has_classes=numbers["classes"] is not None,

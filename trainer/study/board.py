@@ -108,7 +108,7 @@ class Board:
             best = _best(self.study, entry, self.plan)
             remaining = duration((whole - done) * rate) if outcome.state == "running" and rate else ""
             cells = (_named(entry), outcome.state, f"{done}/{whole}" if done else "", best, remaining)
-            table.add_row(*cells, style=STYLES.get(outcome.state, "dim"))
+            table.add_row(*map(Text, cells), style=STYLES.get(outcome.state, "dim"))
         failed = sum(outcome.state == "failed" for outcome in outcomes.values())
         summary = f"{self.ended} of {self.total} runs ended" + (f", {failed} failed" if failed else "")
         summary += f"; at most {duration(left * rate)} left" if rate and left else ""
@@ -196,7 +196,8 @@ def _closing_table(plan: Plan, arms: Sequence[Arm]) -> Table:
         table.add_column(title, justify="right", overflow="fold")
     for arm in arms:
         stage = [str(arm.stage)] if stages else []
-        table.add_row(*stage, *(arm.point.get(key, "") for key in keys), *arm.cells(plan.settings.metric))
+        cells = [*stage, *(arm.point.get(key, "") for key in keys), *arm.cells(plan.settings.metric)]
+        table.add_row(*map(Text, cells))
     return table
 
 

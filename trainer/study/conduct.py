@@ -103,8 +103,11 @@ def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, lis
             axes = _next_stage(plan, study, axes, stage, trials, epochs)
         while (count := len(tried := history(plan, study, stage))) < trials:
             runs, numbers = list[Planned](), list[int]()
+            # What was asked for before a kill stays as it was: asked again, others would be known meanwhile.
+            known = {entry.trial: arm_of(entry.texts) for entry in study.entries if entry.stage == stage}
             for number in range(count, min(count + parallel, trials)):
-                point = ask(axes, tried, settings.method, settings.seed + 1000 * stage, settings.sign)
+                seed = settings.seed + 1000 * stage
+                point = known.get(number) or ask(axes, tried, settings.method, seed, settings.sign)
                 tried.append(Tried(point, None, "running"))
                 made = plan.runs_at(point, epochs)
                 runs += made

@@ -35,7 +35,10 @@ class Study:
         self.plan, self.code = plan, code
         self.name = plan.settings.name or _name(plan)
         # More trials, another way to treat failures: the same study, taken further.
-        settings = plan.settings.model_dump(exclude={"name", "trials", "on_error", "fair", "dry_run"})
+        free = {"name", "on_error", "fair", "dry_run"}
+        if plan.settings.stages == 1:  # a later stage's range follows from all trials of the one before
+            free.add("trials")
+        settings = plan.settings.model_dump(exclude=free)
         space = [axis.described() for axis in plan.sweep.axes]
         self.id = digest([settings, space, sorted(identities), self.code, dict(data)], 8)
         self.folder = SWEEPS / f"{self.name}-{self.id}"
@@ -49,12 +52,15 @@ class Study:
         if not (self.folder / MANIFEST).is_file():
             return False
         known = Manifest.read(self.folder)
-        self.entries, self.stages, self.started = (
-            list(known.entries),
-            [dict(each) for each in known.stages],
-            known.started,
-        )
+        self.entries = [self._at_home(entry) for entry in known.entries]
+        self.stages, self.started = [dict(each) for each in known.stages], known.started
         return True
+
+    def _at_home(self, entry: Entry) -> Entry:
+        """A run that was taken from another study and is not finished there any more is trained here."""
+        if not entry.folder.startswith("../") or _finished(self.path(entry)):
+            return entry
+        return replace(entry, folder=f"{entry.slug}-{entry.id}")
 
     def save(self) -> None:
         from trainer.environment import git_state
@@ -79,7 +85,9 @@ class Study:
     def add(self, planned: Planned, data: str, trial: int = 0, stage: int = 1) -> Entry:
         """The entry of a run, new or known; a finished run of another study is taken from where it is."""
         identity = run_id(planned.config, self.code, data)
-        known = next((entry for entry in self.entries if entry.id == identity and entry.trial == trial), None)
+        known = next(
+            (entry for entry in self.entries if (entry.id, entry.trial, entry.stage) == (identity, trial, stage)), None
+        )
         if known:
             return known
         slug = _slug([text for key, value in plain(planned.point).items() for text in _words(key, value)]) or "run"
@@ -127,7 +135,7 @@ class Study:
         self.entries = [replace(entry, folder=f"{entry.slug}-{entry.id}") for entry in self.entries]
         for entry in self.entries:
             folder = self.path(entry)
-            if folder.is_dir() and read_outcome(folder).state != "queued":
+            if folder.is_dir() and ((folder / RESULT).is_file()):
                 moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
                 folder.rename(folder.with_name(f"before_{moment}_{folder.name}"))
 
@@ -162,13 +170,16 @@ def _holder(file: IO[str]) -> str:
     return file.read() or "another process"
 
 
+def _finished(folder: Path) -> bool:
+    try:
+        return read_outcome(folder).state == "finished"
+    except RunError:  # damaged: the study that it belongs to says so
+        return False
+
+
 def _finished_elsewhere(study: Path, identity: str) -> str | None:
     for folder in sorted(SWEEPS.glob(f"*/*-{identity}")):
-        if (
-            folder.parent != study
-            and not folder.name.startswith("before_")
-            and read_outcome(folder).state == "finished"
-        ):
+        if folder.parent != study and not folder.name.startswith("before_") and _finished(folder):
             return f"../{folder.parent.name}/{folder.name}"
     return None
 
@@ -187,5 +198,5 @@ def _words(key: str, value: str) -> list[str]:
 
 def _slug(words: list[str]) -> str:
     """Letters, digits, dot and dash, joined by underscores, at most 60."""
-    plain_words = [re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-.") for word in words]
+    plain_words = [re.sub(r"[^A-Za-z0-9.+]+", "-", word).strip("-.") for word in words]
     return "_".join(word for word in plain_words if word)[:60].strip("-_.")

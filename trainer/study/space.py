@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,10 +84,16 @@ def narrowed(axis: Axis, best: Iterable[Point]) -> Axis:
     values = [axis.scaled(axis.value(text)) for text in texts]
     low, high = axis.scaled(axis.low), axis.scaled(axis.high)
     spare = (high - low) / 10
-    low, high = max(low, min(values) - spare), min(high, max(values) + spare)
-    ends = [axis.unscaled(low), axis.unscaled(high)]
-    ends = [math.floor(ends[0]), math.ceil(ends[1])] if axis.whole else [float(f"{end:.2g}") for end in ends]
+    low = axis.unscaled(max(low, min(values) - spare))
+    high = axis.unscaled(min(high, max(values) + spare))
+    ends = (math.floor(low), math.ceil(high)) if axis.whole else (_outward(low, math.floor), _outward(high, math.ceil))
     return replace(axis, low=max(ends[0], axis.low), high=min(ends[1], axis.high))
+
+
+def _outward(value: float, round_to: Callable[[float], int]) -> float:
+    """Two digits, away from what lies inside."""
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
+    return float(f"{round_to(round(value / unit, 6)) * unit:.4g}")
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ def on_border(axis: Axis, best: Point) -> Border | None:
         return None
     value = as_interval.value(best[axis.key])
     low, high = as_interval.scaled(as_interval.low), as_interval.scaled(as_interval.high)
+    if low == high:
+        return None
     place = (as_interval.scaled(value) - low) / (high - low) if value > 0 or not as_interval.log else -math.inf
     if axis.texts:
         place = {as_interval.low: 0.0, as_interval.high: 1.0}.get(value, 0.5)
@@ -136,7 +144,7 @@ def _interval(axis: Axis) -> Axis | None:
             numbers.append(float(shown(text).partition("=")[2]))
         except ValueError:
             return None
-    if axis.replicates or len(numbers) < 3:
+    if axis.replicates or len(set(numbers)) < 3:
         return None
     low, high = min(numbers), max(numbers)
     log = low > 0 and high / low >= 100

@@ -59,7 +59,7 @@ class StudySweeper:
         overrides = self.parser.parse_overrides([*own, *arguments])
         axes = [_axis(override) for override in overrides if override.is_sweep_override()]
         if self.arms:
-            axes.insert(0, Axis(ARM, texts=tuple(" ".join(map(opened, arm.split())) for arm in self.arms)))
+            axes.insert(0, Axis(ARM, texts=_without(self.arms, typed)))
         for axis in axes:
             if axis.key.partition(".")[0] in ("sweep", "force", "hydra", "resume", "output_dir"):
                 raise ConfigError(f"{axis.key} (command line): is not a setting to compare")
@@ -93,6 +93,16 @@ class _Frozen(CachingConfigRepository):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Frozen":
         return self  # Hydra copies the repository for every composition
+
+
+def _without(arms: Sequence[str], typed: set[str]) -> tuple[str, ...]:
+    """The arms without the settings that were typed: they are named by what they differ in. Raises ConfigError."""
+    left = [[word for word in arm.split() if word.lstrip("+").partition("=")[0] not in typed] for arm in arms]
+    texts = tuple(dict.fromkeys(" ".join(map(opened, words)) for words in left))
+    if len(texts) == 1:
+        what = ", ".join(sorted(typed & {word.partition("=")[0] for arm in arms for word in arm.split()}))
+        raise ConfigError(f"{what} (command line): leaves the experiment one arm, with nothing to compare")
+    return texts
 
 
 def _count(spanned: RangeSweep) -> float:

@@ -84,7 +84,7 @@ def _refuse_unfinished(
 ) -> None:
     """A winner among some of the runs would be another one among all."""
     waiting = sum(outcome.state not in (*DONE, "failed") for outcome in outcomes.values())
-    last = max((each[0].stage for each in arms), default=1)
+    last = study.sweep.stages
     missing = points - sum(each[0].stage == last for each in arms)
     if waiting or missing > 0:
         what = (
