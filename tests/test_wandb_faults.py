@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, program, timeless
+from conftest import ROOT, program, quick, timeless
 from loopback import wandb_server
 
 from trainer import checkpoint
@@ -15,9 +15,8 @@ KEY = {"WANDB_API_KEY": "0" * 40}
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    assert program(*SHORT, "wandb.mode=disabled", "output_dir=run", cwd=folder).returncode == 0
-    return folder / "run"
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    return quick(*SHORT, f"output_dir={folder}").folder
 
 
 def same(folder: Path, other: Path) -> bool:
