@@ -94,10 +94,8 @@ def check_requeue(folder: Path, environment: dict[str, str]) -> int:
     def warn() -> None:
         while not done.wait(0.2):
             if list(folder.glob("outputs/sweeps/*/lr-0.01-*/last.pt")):
-                job = sorted(_asked(environment, "squeue", "-h", "-r", "-o", "%i").split())[
-                    0
-                ]  # a task: %A is the whole array
-                subprocess.run(["scancel", "--signal=USR2", job], env=environment, check=False)
+                tasks = _asked(environment, "squeue", "-h", "-r", "-o", "%i").split()  # %A would be the whole array
+                subprocess.run(["scancel", "--signal=USR2", min(tasks)], env=environment, check=False)
                 return
 
     thread = threading.Thread(target=warn)
