@@ -9,6 +9,7 @@ from typing import Any
 
 from trainer.config import check_sweep
 from trainer.errors import ConfigError, RunError
+from trainer.metrics import METRICS
 from trainer.sections import SweepConfig
 from trainer.strangers import file_name, finite, harmless, parse_json, read_json, read_text, run_folder, typed
 from trainer.strangers import texts as words_of
@@ -19,7 +20,6 @@ RESULT = "result.json"
 DONE = ("finished", "pruned")
 STATES = ("queued", "running", *DONE, "failed", "interrupted")
 FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch_seconds")
-METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, eq=False)
