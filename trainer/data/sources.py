@@ -1,34 +1,40 @@
 """The data sets. Each reads one part; training only ever asks for "train", so the test images stay unread."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from trainer.data.images import Images, Part
 from trainer.data.resident import gigabytes, physical_memory
+from trainer.data.splits import split
 from trainer.errors import ConfigError
 from trainer.kinds import Count
 
 
 def digits(data_dir: Path, part: Part, *, image_size: Count = 32) -> Images:
     """1 500 training and 297 test images; 8×8 enlarged bilinearly to one channel of `image_size`²."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    data = load_digits()
-    needed = 4 * image_size**2 * len(data.target)  # as float32, before it is rounded to bytes
+    # scikit-learn carries the file; to import it for that would cost a second.
+    package = find_spec("sklearn")
+    assert package is not None and package.origin is not None
+    table = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",", dtype=np.uint8)
+    needed = 4 * image_size**2 * len(table)  # as float32, before it is rounded to bytes
     if needed > physical_memory():
         have = f"the memory is {gigabytes(physical_memory())}"
         raise ConfigError(f"dataset.image_size={image_size}: the digits need {gigabytes(needed)} at that size, {have}")
+    labels = torch.from_numpy(table[:, 64]).long()
+    small = Images(torch.from_numpy(table[:, :64]).view(-1, 1, 8, 8), labels, tuple("0123456789"))
     # The data come without a test part: this one is drawn once and for all, whatever the run's seeds.
-    train, test = train_test_split(range(len(data.target)), test_size=297, stratify=data.target, random_state=0)
+    train, test = split(small, split_seed=0, validation_size=297)
+    assert test is not None
     chosen = train if part == "train" else test
-    small = torch.from_numpy(data.images[chosen]).float().unsqueeze(1) * (255 / 16)
     size = (image_size, image_size)
-    pixels = torch.nn.functional.interpolate(small, size, mode="bilinear", align_corners=False)
-    labels = torch.from_numpy(data.target[chosen]).long()
-    return Images(pixels.round().to(torch.uint8), labels, tuple(map(str, data.target_names)))
+    enlarged = torch.nn.functional.interpolate(
+        chosen.pixels.float() * (255 / 16), size, mode="bilinear", align_corners=False
+    )
+    return Images(enlarged.round().to(torch.uint8), chosen.labels, small.classes)
 
 
 def mnist(data_dir: Path, part: Part) -> Images:
