@@ -209,8 +209,12 @@ def test_an_error_of_a_techniques_own_is_recorded_with_its_traceback(monkeypatch
     assert "Traceback" in log.read_text() and "in broken" in log.read_text()
 
 
-def test_on_error_stop_and_retry():
+def test_on_error_stop_and_retry(capsys):
     _, folder = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2", "sweep.on_error=stop")
+    assert (
+        "\nStopped at the first failure (sweep.on_error=stop): 1 run was not started. With sweep.on_error=continue the"
+        " same command trains the rest\nStudy: "
+    ) in capsys.readouterr().out
     assert [row["state"] for row in table(folder)] == ["finished", "failed", "queued"]
     _, same = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2", "sweep.on_error=retry")
     assert same == folder

@@ -40,11 +40,11 @@ def conduct(plan: Plan) -> int:
         ended = sum(study.outcome(entry).state in DONE for entry in study.entries)
         try:
             with board:
-                _train(plan, study, fingerprints, Launch(plan, study, board.seen), board)
+                whole = _train(plan, study, fingerprints, Launch(plan, study, board.seen), board)
         except KeyboardInterrupt:
             say(f"Stopped: {board.ended} of {board.total} runs ended. The same command goes on from here", "yellow")
             raise
-        exit_code = closing(plan, study)
+        exit_code = closing(plan, study, 0 if whole else board.total - board.ended)
         if board.ended > ended:
             _tell_wandb(study)
         return exit_code
@@ -90,7 +90,8 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     say(f"{'Going on with' if known else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
 
 
-def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, board: Board) -> None:
+def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, board: Board) -> bool:
+    """False if a failure ended it before all runs were started."""
     for stage, trial, runs in _batches(plan, study, launch.parallel):
         added = [study.add(run, data.of(run.config), number, stage) for run, number in zip(runs, trial, strict=True)]
         entries = list(dict.fromkeys(added))  # a seed that is typed twice is trained once
@@ -104,7 +105,8 @@ def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, boa
             failed = [entry for entry in entries if study.outcome(entry).state == "failed"]
             go_on = launch.run(failed)
         if not go_on:
-            return
+            return False
+    return True
 
 
 def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, list[int], Sequence[Planned]]]:
