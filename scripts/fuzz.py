@@ -27,6 +27,8 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402
 
 SECONDS = 20  # an example that takes longer hangs
 
+DRY = {"sweep.dry_run": "true", "dataset": "digits", "epochs": "1"}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,7 +87,8 @@ def _drawn(count: int) -> list[list[str]]:
 def passes(arguments: list[str]) -> bool:
     """The program itself, which shows the run and does not train it."""
     shown = arguments if {"-m", "--multirun"} & set(arguments) else ["--cfg", "job", *arguments]
-    dry = ["sweep.dry_run=true", "dataset=digits", "epochs=1"] if shown is arguments else []
+    typed = {text.lstrip("+").partition("=")[0] for text in arguments}  # under -m a key is given once
+    dry = [f"{key}={value}" for key, value in DRY.items() if key not in typed] if shown is arguments else []
     command = [sys.executable, "-m", "trainer", *shown, *dry]
     encoded = [text.encode("utf-8", "surrogatepass") for text in command]
     try:

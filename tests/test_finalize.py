@@ -3,11 +3,13 @@
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import compose, metrics
+from PIL import Image
 from test_evaluate import TINY, command
 from test_run import same_state
 
@@ -218,6 +220,28 @@ def test_other_images_than_the_studys_are_refused(monkeypatch):
     with pytest.raises(RunError, match=r"^data_dir=.*: these are not the images that .* was run on$"):
         finalize.main([str(folder)])
     assert not LEDGER.exists()
+
+
+def test_a_broken_ledger_or_missing_test_images_are_told_before_any_training(in_empty_folder):
+    for name, colour in (("cat", 0), ("dog", 99)):
+        (in_empty_folder / "pictures" / "train" / name).mkdir(parents=True)
+        for number in range(10):
+            picture = Image.new("RGB", (8, 8), (9 * number, colour, 0))
+            picture.save(in_empty_folder / f"pictures/train/{name}/{number}.png")
+    folder = study("dataset=image_folder", "data_dir=pictures", "batch_size=4", *TINY[1:], "epochs=1", "lr=0.01,0.02")
+    with pytest.raises(ConfigError, match=r"/pictures/test/cat: holds no picture \(.*\)$"):
+        finalize.main([str(folder)])
+    shutil.copytree("pictures/train", "pictures/test")
+    assert finalize.main([str(folder), "seeds=1"]) == 0
+    trained = set(folder.glob("final/*/last.pt"))
+    LEDGER.write_text(LEDGER.read_text().replace('"images": 20', '"images": 21'))
+    with pytest.raises(ConfigError) as caught:  # exit code 2
+        finalize.main([str(folder), "seeds=2"])
+    assert str(caught.value) == (
+        "outputs/test_readings.jsonl, line 1 is not as it was written: its hash is another. The test set stays closed"
+        " until the ledger is restored from a copy. Nothing was trained"
+    )
+    assert set(folder.glob("final/*/last.pt")) == trained and len(trained) == 1
 
 
 REFUSED = (

@@ -1,15 +1,16 @@
 """A run that is stopped at any step, by whatever, goes on as if it had not been."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, clean_environment, compose, quick, tiny_images
+from conftest import QUICK, ROOT, clean_environment, compose, metrics, quick, tiny_images
 from omegaconf import OmegaConf
 from test_checkpoint import same_run
 from test_run import same_state
@@ -23,7 +24,7 @@ from trainer.errors import Evicted
 from trainer.run import train
 from trainer.signals import evict
 from trainer.study.conduct import conduct
-from trainer.study.record import read_outcome
+from trainer.study.record import read_outcome, write_outcome
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
 DRAWING = (*TINY, "dropout=0.3", "augmentation=[crop,mixup]", "regularization=ema")
@@ -139,7 +140,7 @@ def test_a_signal_after_the_last_epoch_stops_nothing():
 
 def test_a_study_that_is_evicted_says_so_and_the_same_command_goes_on(monkeypatch, capsys):
     arguments = ["-m", *QUICK, *TINY, "lr=0.01,0.02"]
-    sending(monkeypatch, signal.SIGTERM, 45)
+    sending(monkeypatch, signal.SIGTERM, 70)
     with pytest.raises(Evicted):
         conduct(interpret(arguments))
     assert "Stopped: 1 of 2 runs ended. The same command goes on from here" in capsys.readouterr().out
@@ -149,7 +150,14 @@ def test_a_study_that_is_evicted_says_so_and_the_same_command_goes_on(monkeypatc
         ("finished", None),
         ("interrupted", "stopped by SIGTERM"),
     ]
+    first = outcomes[1]
+    assert first.seconds > sum(row["epoch_seconds"] for row in metrics(folders[1])) > 0
+    # As if SIGKILL had ended it: nothing was written then, and its epoch had taken 50 s.
+    write_outcome(folders[1], replace(first, state="running", seconds=0.0))
+    rows = [{**row, "epoch_seconds": 50.0} for row in metrics(folders[1])]
+    (folders[1] / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert conduct(interpret(arguments)) == 0
+    assert len(rows) == 1 and 50 < read_outcome(folders[1]).seconds < 80
     assert [(each.state, each.starts) for each in map(read_outcome, folders)] == [("finished", 1), ("finished", 2)]
     calm = quick(*TINY, "lr=0.02", "output_dir=calm")
     same_run(calm.folder, folders[1])

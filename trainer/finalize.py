@@ -29,7 +29,8 @@ examples:
   python -m trainer.finalize outputs/sweeps/STUDY
   python -m trainer.finalize outputs/sweeps/STUDY seeds=10 ensemble=5
 
-exit code 0: done. 1: the study is not finished or damaged, or a training failed. 2: the command is wrong."""
+exit code 0: done. 1: the study is not finished or damaged, or a training failed. 2: the command is wrong, the ledger
+is not whole or the test images cannot be read; nothing was trained."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -68,9 +69,10 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
     what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.point.items())
     epochs = ", ".join(map(str, winner.best_epochs))
     say(f"Best of {winner.tried[0]} configurations: {what or 'the only one'}", "bold")
-    say(f"Training it on all images for {winner.epochs} epochs (its runs were best in epoch {epochs}), {seeds} seeds")
     configs = [_final(winner, seed, where, data_dir) for seed in range(seeds)]
     _refuse_other_data(winner, configs[0])
+    _refuse_what_cannot_be_read(winner, configs[0])
+    say(f"Training it on all images for {winner.epochs} epochs (its runs were best in epoch {epochs}), {seeds} seeds")
     places = [_place(winner, config, code) for config in configs]
     for seed, (config, place) in enumerate(zip(configs, places, strict=True)):
         _train(config, place, winner.epochs, f"Seed {seed}, {seed + 1} of {seeds}")
@@ -103,6 +105,21 @@ def _refuse_other_data(winner: "Winner", config: "RunConfig") -> None:
 
     if DataFingerprints().of(config) not in winner.data:
         raise RunError(f"data_dir={config.data_dir}: these are not the images that {winner.folder} was run on")
+
+
+def _refuse_what_cannot_be_read(winner: "Winner", config: "RunConfig") -> None:
+    """What would end in nothing after all the training: a broken ledger, test images that are not there."""
+    from trainer.build import pick_device
+    from trainer.data.resident import load
+    from trainer.ledger import readings
+    from trainer.sealed import refuse_unreadable
+
+    try:
+        readings(winner.folder)
+        training = load(config.dataset, Path(config.data_dir).expanduser(), pick_device(config.device))
+        refuse_unreadable(config, training)
+    except (RunError, OSError) as error:
+        raise ConfigError(f"{error}. Nothing was trained") from None
 
 
 def _place(winner: "Winner", config: "RunConfig", code: str) -> Path:

@@ -77,10 +77,23 @@ def _test_images(snapshots: Sequence[Snapshot], data_dir: str | None) -> Images:
     for other in snapshots[1:]:
         if (other.config.dataset.name, other.classes, other.shape) != (config.dataset.name, first.classes, first.shape):
             raise ConfigError(f"{first.name} and {other.name} were not trained on the same kind of images")
+    return _alike(config, place, first.classes, first.shape, first.name)
+
+
+def refuse_unreadable(config: RunConfig, training: Images) -> None:
+    """Opens the test images before hours of training, and lets go of them: nothing is scored, no figure leaves here.
+
+    Raises ConfigError or RunError where the reading after the training would.
+    """
+    _alike(config, Path(config.data_dir).expanduser(), training.classes, training.shape, "the winner")
+
+
+def _alike(config: RunConfig, place: Path, classes: tuple[str, ...], shape: tuple[int, int, int], who: str) -> Images:
+    """The test images, if they are of the kind that was trained on."""
     images: Images = config.dataset.function()(place, "test")
-    if (images.classes, images.shape) != (first.classes, first.shape):
+    if (images.classes, images.shape) != (classes, shape):
         raise ConfigError(
-            f"{first.name} was trained on {_described(first.classes, first.shape)}; the test images in"
+            f"{who} was trained on {_described(classes, shape)}; the test images in"
             f" data_dir={place} are {_described(images.classes, images.shape)}"
         )
     return images

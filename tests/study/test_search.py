@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from test_study import SHORT, study, table
+from test_study import SHORT, TINY, study, table
 
 from trainer.commandline import interpret
 from trainer.errors import ConfigError
@@ -108,7 +108,7 @@ def test_a_run_below_the_median_is_pruned_and_one_above_it_is_not():
 
 def test_a_search_trains_the_points_it_asks_for_and_records_pruned_ones_with_their_curve():
     arguments = ("epochs=4", "sweep.method=tpe", "sweep.trials=9", "sweep.pruner=median")
-    _, folder = study(*SHORT, *arguments, "lr=tag(log,interval(1e-5,1))")
+    _, folder = study(*TINY, *arguments, "lr=tag(log,interval(1e-5,1))")
     rows = table(folder)
     states = [row["state"] for row in rows]
     assert len(rows) == 9 and set(states) == {"finished", "pruned"}
@@ -122,7 +122,7 @@ def test_coarse_to_fine_narrows_and_says_why(capsys):
     import json
 
     arguments = ("epochs=6", "sweep.method=random", "sweep.trials=8", "sweep.stages=2")
-    _, folder = study(*SHORT, *arguments, "lr=tag(log,interval(1e-5,1))", "seed=0,1")
+    _, folder = study(*TINY, *arguments, "lr=tag(log,interval(1e-5,1))", "seed=0,1")
     rows = table(folder)
     assert [sum(row["stage"] == stage for row in rows) for stage in "12"] == [16, 8]
     assert {(row["stage"], row["epochs"]) for row in rows} == {("1", "2"), ("2", "6")}
@@ -170,4 +170,4 @@ def test_one_number_three_times_has_no_border():
 
 def test_stages_that_come_to_the_same_runs_come_to_an_end():
     stages = ("sweep.method=random", "sweep.trials=4", "sweep.stages=2", "batch_size=int(interval(64,65))")
-    assert study(*SHORT, "epochs=1", "sweep.seed=1", *stages)[0] == 0
+    assert study(*TINY, "epochs=1", "sweep.seed=1", *stages)[0] == 0

@@ -67,6 +67,13 @@ MISFITS = {
         "sweep.name='a/b' (command line): must be a name of letters, digits, dot, dash and underscore or null"
     ),
     "sweep.seed=1,2": "sweep.seed (command line): is not a setting to compare",
+    "sweep.method=random lr=0.1,0.2 wandb.project=a,b": (
+        "wandb.project (command line): is not compared: it does not change a run's result. Give it one value"
+    ),
+    "checkpoint_minutes=1,2": (
+        "checkpoint_minutes (command line): is not compared: it does not change a run's result. Give it one value"
+    ),
+    "lr=0.1,0.2 seed=0,1 lr=0.3": "lr (command line): is given twice, lr=0.1,0.2 and lr=0.3. Give it once",
     "lr=0.1,0.2 output_dir=x": "output_dir=x: a study lies in outputs/sweeps; see sweep.name",
     "lr=0.1,0.2 resume=x": "resume= goes on with one run: leave -m out. A study goes on by its own command",
 }
@@ -80,9 +87,20 @@ def test_a_study_that_cannot_be_is_one_line(arguments):
 
 
 def test_two_arms_that_are_the_same_are_trained_once(capsys):
-    plan = interpret(["-m", *SHORT, "lr=0.1,0.10,0.2"])
-    assert [run.config.lr for run in plan.runs] == [0.1, 0.2]
-    assert capsys.readouterr().err == "trainer: warning: lr=0.1 and lr=0.1 are the same run: it is trained once\n"
+    """The same value in two spellings; the same data in two places, which is known when they have been read."""
+    _, folder = study(*SHORT, "lr=0.1,1e-1,0.2")
+    assert [row["lr"] for row in table(folder)] == ["0.1", "0.2"]
+    told = capsys.readouterr()
+    assert told.err == "trainer: warning: lr=0.1 and lr=0.1 are the same run: it is trained once\n"
+    assert "[2/2] lr=0.2" in told.out
+    _, folder = study(*SHORT, "data_dir=here,there", "seed=0,1")
+    assert [row["data_dir"] for row in table(folder)] == ["here", "here"]
+    told = capsys.readouterr()
+    assert told.err == (
+        "trainer: warning: data_dir=here seed=0 and data_dir=there seed=0 are the same run (one of 2 such pairs): each"
+        " is trained once\n"
+    )
+    assert "[2/2] data_dir=here seed=1" in told.out
 
 
 def test_settings_of_a_study_need_a_study():
@@ -136,13 +154,13 @@ def test_finished_runs_are_not_trained_again_unless_forced():
 
 
 def test_what_decides_a_result_decides_the_id(monkeypatch):
-    def ids(*arguments):
-        return {row["id"] for row in table(study(*SHORT, "lr=0.1,0.2", *arguments)[1])}
+    def ids(*arguments, setting=SHORT):
+        return {row["id"] for row in table(study(*setting, "lr=0.1,0.2", *arguments)[1])}
 
     first = ids()
     assert ids("wandb.project=other", f"data_dir={Path.cwd() / 'elsewhere'}") == first
     assert not ids("dropout=0.1") & first
-    assert not ids("dataset.image_size=9") & first
+    assert not ids(setting=(*SHORT[:1], "dataset.image_size=9", *SHORT[2:])) & first
     monkeypatch.setattr("trainer.study.identity.version", lambda name: "0")  # another torch
     assert not ids("sweep.name=new") & first
 
@@ -191,8 +209,12 @@ def test_an_error_of_a_techniques_own_is_recorded_with_its_traceback(monkeypatch
     assert "Traceback" in log.read_text() and "in broken" in log.read_text()
 
 
-def test_on_error_stop_and_retry():
+def test_on_error_stop_and_retry(capsys):
     _, folder = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2", "sweep.on_error=stop")
+    assert (
+        "\nStopped at the first failure (sweep.on_error=stop): 1 run was not started. With sweep.on_error=continue the"
+        " same command trains the rest\nStudy: "
+    ) in capsys.readouterr().out
     assert [row["state"] for row in table(folder)] == ["finished", "failed", "queued"]
     _, same = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2", "sweep.on_error=retry")
     assert same == folder
@@ -324,7 +346,7 @@ def test_what_is_typed_over_an_experiment_is_no_part_of_its_arms():
 
 
 def test_a_run_of_a_study_is_not_taken_out_of_its_hands(capsys):
-    _, folder = study(*SHORT, "augmentation=[flip],[flip,crop]", "epochs=1")
+    _, folder = study(*TINY, "augmentation=[flip],[flip,crop]", "epochs=1")
     assert "[flip,crop]" in capsys.readouterr().out.partition("best epoch")[2]  # rich would take it for markup
     run = next(path.parent for path in folder.glob("*/result.json"))
     with pytest.raises(ConfigError, match=r"is a run of a study, which goes on by the study's own command"):

@@ -116,8 +116,11 @@ class Board:
         return Group(table, Text(hidden, "dim"), Text(summary, "bold"))
 
 
-def closing(plan: Plan, study: Study) -> int:
-    """Writes `table.csv`, prints the table, the winner and every failure. Exit code 1 if a run failed."""
+def closing(plan: Plan, study: Study, left: int = 0) -> int:
+    """Writes `table.csv`, prints the table, the winner and every failure. Exit code 1 if a run failed.
+
+    `left`: how many runs `sweep.on_error=stop` did not start.
+    """
     _write_csv(study)
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=160)
@@ -135,6 +138,13 @@ def closing(plan: Plan, study: Study) -> int:
     for entry in failed:
         first = (study.outcome(entry).reason or "").partition(". ")[0]  # the advice is in the log
         say(f"Failed: {_named(entry)}: {first}. Log: {study.path(entry) / 'log.txt'}", "red")
+    if left:
+        runs = f"{left} runs were" if left > 1 else "1 run was"
+        say(
+            f"Stopped at the first failure (sweep.on_error=stop): {runs} not started. With sweep.on_error=continue the"
+            " same command trains the rest",
+            "yellow",
+        )
     say(f"Study: {study.folder}")
     say(f"Curves and more: python -m trainer.report {study.folder} --open")
     return 1 if failed else 0

@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from trainer.console import say, waiting, warn
 from trainer.errors import ConfigError
@@ -15,7 +16,7 @@ from trainer.study.manifest import DONE, Entry, curve
 from trainer.study.plan import Plan, Planned
 from trainer.study.record import Study, held
 from trainer.study.search import Tried, ask
-from trainer.study.space import Axis, arm_of, corners, narrowed
+from trainer.study.space import Axis, arm_of, corners, narrowed, shown
 
 
 def conduct(plan: Plan) -> int:
@@ -25,7 +26,9 @@ def conduct(plan: Plan) -> int:
     code = code_fingerprint()
     with waiting("Reading the data"):
         identities = [run_id(run.config, code, fingerprints.of(run.config)) for run in first]
-    study = Study(plan, code, fingerprints.known, identities)
+    if plan.runs:
+        plan = replace(plan, runs=_without_twins(plan.runs, identities))
+    study = Study(plan, code, fingerprints.known, list(dict.fromkeys(identities)))
     _compare_fairly(plan)
     if plan.settings.dry_run:
         from trainer.study.rehearsal import rehearse
@@ -37,14 +40,26 @@ def conduct(plan: Plan) -> int:
         ended = sum(study.outcome(entry).state in DONE for entry in study.entries)
         try:
             with board:
-                _train(plan, study, fingerprints, Launch(plan, study, board.seen), board)
+                whole = _train(plan, study, fingerprints, Launch(plan, study, board.seen), board)
         except KeyboardInterrupt:
             say(f"Stopped: {board.ended} of {board.total} runs ended. The same command goes on from here", "yellow")
             raise
-        exit_code = closing(plan, study)
+        exit_code = closing(plan, study, 0 if whole else board.total - board.ended)
         if board.ended > ended:
             _tell_wandb(study)
         return exit_code
+
+
+def _without_twins(runs: Sequence[Planned], identities: Sequence[str]) -> tuple[Planned, ...]:
+    """What is typed may ask for a run twice, as lr=0.001,1e-3 does: it is trained once, and that is said once."""
+    known: dict[str, Planned] = {}
+    pairs = [(known.setdefault(name, run), run) for run, name in zip(runs, identities, strict=True)]
+    twins = [pair for pair in pairs if pair[0] is not pair[1]]
+    if twins:
+        first, second = (" ".join(map(shown, run.point.values())) for run in twins[0])
+        more = f" (one of {len(twins)} such pairs): each is" if len(twins) > 1 else ": it is"
+        warn(f"{first} and {second} are the same run{more} trained once")
+    return tuple(known.values())
 
 
 def _compare_fairly(plan: Plan) -> None:
@@ -75,9 +90,11 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     say(f"{'Going on with' if known else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
 
 
-def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, board: Board) -> None:
+def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, board: Board) -> bool:
+    """False if a failure ended it before all runs were started."""
     for stage, trial, runs in _batches(plan, study, launch.parallel):
-        entries = [study.add(run, data.of(run.config), number, stage) for run, number in zip(runs, trial, strict=True)]
+        added = [study.add(run, data.of(run.config), number, stage) for run, number in zip(runs, trial, strict=True)]
+        entries = list(dict.fromkeys(added))  # a seed that is typed twice is trained once
         study.save()
         board.expect(entries)
         for entry in entries:
@@ -88,7 +105,8 @@ def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, boa
             failed = [entry for entry in entries if study.outcome(entry).state == "failed"]
             go_on = launch.run(failed)
         if not go_on:
-            return
+            return False
+    return True
 
 
 def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, list[int], Sequence[Planned]]]:

@@ -73,7 +73,7 @@ class Plan:
             runs = [run for point in progress(points, f"Composing {len(points)} points") for run in plan.runs_at(point)]
         else:
             runs = [run for point in points for run in plan.runs_at(point)]
-        return replace(plan, runs=_without_twins(runs))
+        return replace(plan, runs=tuple(runs))
 
     def stage(self, number: int) -> tuple[int, int]:
         """(points, epochs): each stage has half the points of the one before and three times its epochs."""
@@ -140,19 +140,6 @@ def _refuse_misfits(settings: SweepConfig, axes: Sequence[Axis], replicates: Seq
         )
     if settings.stages > 1 and all(axis.texts for axis in axes):
         raise ConfigError(f"sweep.stages={settings.stages} narrows intervals; give one: 'lr=interval(0.001,0.1)'")
-
-
-def _without_twins(runs: Sequence[Planned]) -> tuple[Planned, ...]:
-    """Settings that are typed may make two arms of an experiment the same: one of them is left out, and it is said."""
-    from trainer.console import warn
-
-    seen: dict[str, Planned] = {}
-    for run in runs:
-        twin = seen.setdefault(run.config.model_dump_json(), run)
-        if twin is not run:
-            names = [" ".join(map(shown, each.point.values())) for each in (twin, run)]
-            warn(f"{names[0]} and {names[1]} are the same run: it is trained once")
-    return tuple(seen.values())
 
 
 def plain(point: Point) -> dict[str, Any]:

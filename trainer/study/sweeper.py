@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainer.commandline import Job, job_of, opened
 from trainer.errors import ConfigError
+from trainer.study.identity import BESIDE
 from trainer.study.space import ARM, Axis
 
 MOST_VALUES = 10_000  # of one setting
@@ -54,15 +55,14 @@ class StudySweeper:
 
     def sweep(self, arguments: list[str]) -> None:
         """Hands the sweep over: its runs start when all that can be checked has been."""
-        typed = {argument.lstrip("+").partition("=")[0] for argument in arguments}
+        typed = _typed_once(arguments)
         own = [opened(f"{key}={value}") for key, value in self.params.items() if key not in typed]
         overrides = self.parser.parse_overrides([*own, *arguments])
         axes = [_axis(override) for override in overrides if override.is_sweep_override()]
         if self.arms:
             axes.insert(0, Axis(ARM, texts=_without(self.arms, typed)))
         for axis in axes:
-            if axis.key.partition(".")[0] in ("sweep", "force", "hydra", "resume", "output_dir"):
-                raise ConfigError(f"{axis.key} (command line): is not a setting to compare")
+            _refuse_what_is_not_compared(axis.key)
         fixed = tuple(str(override.input_line) for override in overrides if not override.is_sweep_override())
         self.hand_over(Sweep(tuple(axes), fixed, self._compose, self.context, self.config))
 
@@ -93,6 +93,27 @@ class _Frozen(CachingConfigRepository):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Frozen":
         return self  # Hydra copies the repository for every composition
+
+
+def _typed_once(arguments: Sequence[str]) -> set[str]:
+    """The keys. Of two values Hydra would take the last, and an axis would be gone. Raises ConfigError."""
+    typed: dict[str, str] = {}
+    for argument in (argument.lstrip("+") for argument in arguments):
+        key = argument.partition("=")[0]
+        if key in typed:
+            raise ConfigError(f"{key} (command line): is given twice, {typed[key]} and {argument}. Give it once")
+        typed[key] = argument
+    return set(typed)
+
+
+def _refuse_what_is_not_compared(key: str) -> None:
+    root = key.partition(".")[0]
+    if root in ("sweep", "force", "hydra", "resume", "output_dir"):
+        raise ConfigError(f"{key} (command line): is not a setting to compare")
+    if root in BESIDE and root != "data_dir":  # other data may lie in another place
+        raise ConfigError(
+            f"{key} (command line): is not compared: it does not change a run's result. Give it one value"
+        )
 
 
 def _without(arms: Sequence[str], typed: set[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from trainer import console
 from trainer.config import check
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, Evicted, RunError
-from trainer.study.manifest import DONE, Outcome, curve, read_outcome
+from trainer.study.manifest import DONE, Outcome, curve, read_metrics, read_outcome
 from trainer.study.record import held, write_outcome
 from trainer.study.search import Pruning
 
@@ -48,13 +48,15 @@ def work(folder: Path, launched: bool = False) -> None:
             return
         outcome = replace(before, state="running", reason=None, starts=before.starts + 1)
         write_outcome(folder, outcome)
-        started = time.perf_counter()
+        earlier, started = _trained_seconds(folder, before), time.perf_counter()
         with console.logged_to(folder / "log.txt"):
             try:
                 outcome = _train(folder, outcome)
             except (KeyboardInterrupt, SystemExit) as error:
                 by = str(error) if isinstance(error, Evicted) else "the user"
-                write_outcome(folder, replace(outcome, state="interrupted", reason=f"stopped by {by}"))
+                seconds = earlier + time.perf_counter() - started
+                outcome = replace(outcome, state="interrupted", reason=f"stopped by {by}", seconds=seconds)
+                write_outcome(folder, outcome)
                 raise
             except (RunError, ConfigError, OSError) as error:
                 console.fail(error)
@@ -66,7 +68,15 @@ def work(folder: Path, launched: bool = False) -> None:
                 from trainer.memory import release
 
                 release()
-        write_outcome(folder, replace(outcome, seconds=before.seconds + time.perf_counter() - started))
+        write_outcome(folder, replace(outcome, seconds=earlier + time.perf_counter() - started))
+
+
+def _trained_seconds(folder: Path, before: Outcome) -> float:
+    """Of the starts before this one. One that was killed wrote nothing at its end: its epochs tell."""
+    epochs = 0.0
+    with contextlib.suppress(RunError):  # a damaged file is told by the run
+        epochs = sum(row["epoch_seconds"] or 0.0 for row in read_metrics(folder))
+    return max(before.seconds, epochs)
 
 
 def _train(folder: Path, outcome: Outcome) -> Outcome:
