@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT, clean_environment, compose, program, subprocess
 
 from trainer.errors import ConfigError
+from trainer.hints import ALIASES
 
 OPTIMIZERS = "adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd"
 AUGMENTATIONS = "color_jitter, crop, cutmix, cutout, flip, mixup, noise, rotation, scale, translate"
@@ -64,7 +65,20 @@ MISTAKES = {
     f" Accepted: {AUGMENTATIONS.replace('flip,', 'flip, lecture,').replace('noise,', 'noise, none,')}",
     "augmentation.flipp.probability=1": "augmentation=flipp (command line): there is no such augmentation."
     f" Did you mean flip? Accepted: {AUGMENTATIONS}",
-    "epochs": "epochs (command line): cannot be read as key=value",
+    "epochs": "epochs (command line): must be key=value. Did you mean epochs=VALUE, without blanks?",
+    "digits": "digits (command line): must be key=value. Did you mean dataset=digits?",
+    "Adam": "Adam (command line): must be key=value. Did you mean optimizer=adam?",
+    "optimizers_tuned": "optimizers_tuned (command line): must be key=value."
+    " Did you mean -m experiment=optimizers_tuned?",
+    "fast": "fast (command line): must be key=value. See --help",
+    "learning_rate=0.1": f"learning_rate (command line): there is no such key. Did you mean lr? Accepted: {ROOT_KEYS}",
+    "opt=adam": f"opt (command line): there is no such key. Did you mean optimizer? Accepted: {ROOT_KEYS}",
+    "label_smoothing=0.1": "label_smoothing (command line): there is no such key."
+    f" Did you mean regularization=label_smoothing? Accepted: {ROOT_KEYS}",
+    "optimizer.learning_rate=1": "optimizer.learning_rate (command line): adam has no such option."
+    " Did you mean lr, which stands at the root? Accepted: amsgrad, betas, eps",
+    "--learning-rate=0.1": "--learning-rate=0.1 (command line): there is no such flag. Did you mean lr=0.1? Accepted:"
+    " -m, --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion",
     "foo/bar=1": "foo/bar (command line): there is no such group. Accepted: activation, augmentation, dataset,"
     " experiment, init, model, normalization, optimizer, regularization, scheduler",
     "optimizer.name=[a,b]": f"optimizer=['a', 'b'] (command line): there is no such optimizer. Accepted: {OPTIMIZERS}",
@@ -170,6 +184,15 @@ YAML_MISTAKES = {
     ): "regularization.l1.strenth (conf/regularization/l1.yaml): l1 has"
     " no such option. Did you mean strength? Accepted: strength",
 }
+
+
+def test_what_other_tools_call_otherwise_is_a_setting_here():
+    tree = compose(["dataset=digits"])[0].tree()
+    for setting in set(ALIASES.values()):
+        key, _, option = setting.partition("=")
+        group, _, inner = key.partition(".")
+        assert inner in tree[group] if inner else group in tree, setting
+        assert not option or (ROOT / "conf" / key / f"{option}.yaml").is_file(), setting
 
 
 @pytest.mark.parametrize(("change", "sentence"), YAML_MISTAKES.items(), ids=lambda value: str(value)[:40])

@@ -242,11 +242,39 @@ def test_a_failed_epoch_is_trained_again_to_the_same_step(capsys):
     assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
 
 
+def damages_are_named():
+    """A file of the run that is missing, or has lost lines, is told instead of what the rest of it would look like."""
+    lines = Path("run/metrics.jsonl").read_text().splitlines(keepends=True)
+    best = json.loads(Path("run/best.json").read_text())["epoch"]
+    lacks = "run/metrics.jsonl is damaged or missing: it lacks "
+    for name, text, sentence in (
+        ("metrics.jsonl", None, f"{lacks}6 of the 6 epochs that run/last.pt has, the first is epoch 1"),
+        ("metrics.jsonl", "".join(lines[:4]), f"{lacks}2 of the 6 epochs that run/last.pt has, the first is epoch 5"),
+        ("metrics.jsonl", "{}\n", "run/metrics.jsonl is damaged"),
+        (
+            "last.pt",
+            None,
+            "run/last.pt is missing, though the run has trained 6 or more epochs;"
+            " the state before it is in run/last.previous.pt",
+        ),
+        ("best.pt", None, f"run/best.pt is missing, the network of epoch {best}, with the lowest validation loss"),
+    ):
+        whole = (path := Path("run", name)).read_bytes()
+        path.unlink()
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(RunError) as caught:
+            doctor.main(["run"])
+        assert str(caught.value) == sentence
+        path.write_bytes(whole)
+
+
 def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
     quick(*TINY, "epochs=6", "lr=0.005", "output_dir=run")
     assert "\n  Diagnosis            nothing found at a glance\n" in capsys.readouterr().out
     assert doctor.main(["run"]) == 0
     assert capsys.readouterr().out == "Nothing found: 14 rules looked at 6 of 6 epochs and 3 layers of run\n"
+    damages_are_named()
     config = Path("run/config.yaml")
     config.write_text(config.read_text().replace("epochs: 6", "epochs: 9"))
     assert doctor.main(["run"]) == 0
@@ -279,7 +307,7 @@ def test_mistakes_are_one_line(in_empty_folder):
             doctor.main(arguments)
         assert str(caught.value) == sentence
     Path("run/config.yaml").write_text("epochs: [")
-    with pytest.raises(RunError, match=r"^run is damaged: "):
+    with pytest.raises(ConfigError, match=r"^run/config.yaml, line 1, column 10: "):
         doctor.main(["run"])
 
 

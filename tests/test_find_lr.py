@@ -2,11 +2,13 @@
 
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import compose
+from playwright.sync_api import sync_playwright
 from test_evaluate import command
 from torch.nn import functional as F
 
@@ -65,16 +67,27 @@ def test_what_it_suggests_is_of_the_right_size(optimizer, low, high):
 
 
 def test_the_command_prints_a_command_that_runs_and_leaves_only_a_figure(in_empty_folder):
-    done = command("find_lr", *TINY, "lr=3", "steps=40", "from=1e-5", cwd=in_empty_folder)
+    done = command("find_lr", *TINY, "lr=3", "steps=40", "from=1e-3", "to=0.4", cwd=in_empty_folder)
     assert (done.returncode, done.stderr) == (0, "")
     (suggested,) = re.findall(r"Suggestion +lr=(\S+), between", done.stdout)
     again = f"python -m trainer {' '.join(TINY)} lr={suggested}".replace("model.hidden=[32]", "'model.hidden=[32]'")
     assert f"To try it            {again}\n" in done.stdout
     (figure,) = in_empty_folder.rglob("*.*")
-    assert figure.parent.name == "outputs"
+    assert figure.parent == in_empty_folder / "outputs" / "figures"
     page = figure.read_text()
     assert f"lr={suggested}" in page
-    assert 'src="http' not in page  # it needs no network
+    if shutil.which("chromium"):
+        with sync_playwright() as play:
+            browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            view = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
+            fetched: list[str] = []
+            view.on("request", lambda request: fetched.append(request.url))
+            view.goto(figure.as_uri())
+            view.wait_for_function("document.getElementById('range').data")
+            assert view.evaluate("document.documentElement.scrollWidth") == 390
+            assert view.evaluate("document.getElementById('range')._fullLayout.font.color") == "#e8eaed"  # the dark ink
+            assert fetched == [figure.as_uri()]  # it needs no network
+            browser.close()
 
 
 def test_mistakes_are_one_line():
@@ -82,7 +95,8 @@ def test_mistakes_are_one_line():
         (["optimizer=adm"], r"optimizer=adm (command line): there is no such optimizer. Did you mean adam?"),
         (["from=1", "to=0.1"], "from=1: must be below to=0.1"),
         (["from=none"], "from=none: must be a number above 0"),
-        (["steps=5"], "steps=5: must be at least 20, ten steps are averaged"),
+        (["steps=60"], "steps=60: from 1e-07 to 10 at least 120 are needed, 15 each time that the rate grows tenfold;"),
+        (["steps=19", "from=0.1", "to=1"], "steps=19: from 0.1 to 1 at least 20 are needed"),
         (["-m", "lr=1,2"], "-m: there is no such option."),
         (["lr=1,2"], "lr=1,2 (command line): several values need -m"),
     ):

@@ -18,12 +18,12 @@ def main() -> None:
         # Imported late: a mistake is told, and a name completed, without waiting for torch.
         from trainer.commandline import interpret
         from trainer.config import RunConfig
-        from trainer.errors import ConfigError, RunError
+        from trainer.errors import ConfigError, RunError, complain
 
         try:
             asked = interpret(arguments)
         except ConfigError as error:
-            print(f"trainer: {error}", file=sys.stderr)
+            complain(str(error))
             sys.exit(2)
         if asked is None:
             return

@@ -19,8 +19,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from trainer.config import RunConfig, check, unknown
+from trainer.config import RunConfig, check
 from trainer.errors import ConfigError
+from trainer.hints import no_such_flag, unknown, unreadable
 from trainer.schema import CONF, GROUPS, PACKAGE
 from trainer.strangers import read_config, refuse_download
 
@@ -108,8 +109,7 @@ def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if not argument.startswith("-"):
             settings.append(argument)
         elif name not in FLAGS:
-            hint = f" Did you mean {argument.lstrip('-')}?" if "=" in argument else ""
-            raise ConfigError(f"{argument} (command line): there is no such flag.{hint} Accepted: {FLAGS_SHOWN}")
+            raise ConfigError(no_such_flag(argument, FLAGS_SHOWN))
         else:
             flags.append(argument)
             if name in TAKES_VALUE and argument == name:
@@ -238,9 +238,7 @@ def _complaints(arguments: Sequence[str]) -> Iterator[None]:
     except MissingConfigException as error:
         raise ConfigError(_missing_option(error, arguments)) from None
     except OverrideParseException as error:
-        key, equals, value = str(error.override).lstrip("+").partition("=")
-        quoted = f"; if it is a text, quote it twice: '{key}=\"{value}\"'" if value[:1] not in ("", "[", "{") else ""
-        raise ConfigError(f"{key}{equals}{value} (command line): cannot be read as key=value{quoted}") from None
+        raise ConfigError(unreadable(str(error.override).lstrip("+"))) from None
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_mistake(error)) from None
     except (HydraException, OmegaConfBaseException, ConfigError) as error:

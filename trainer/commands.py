@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from trainer.errors import ConfigError, RunError, printable
+from trainer.errors import ConfigError, RunError, complain
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,7 +43,7 @@ def start(command: Callable[[Sequence[str]], int]) -> None:
         except (ConfigError, RunError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            print(f"trainer: {printable(str(error))}", file=sys.stderr)
+            complain(str(error))
             code = 2 if isinstance(error, ConfigError) else 1
         sys.exit(code)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough

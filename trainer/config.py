@@ -1,6 +1,5 @@
 """The typed run: every scalar of config.yaml and every chosen technique, checked before anything is touched."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from trainer.errors import ConfigError
+from trainer.hints import unknown
 from trainer.kinds import Count, CountOrZero, Device, Fraction, NonNegative, Positive, Switch, Text, describe
 from trainer.schema import CONF, GROUPS, REQUIRED, Choice, shared_parameters, techniques
 from trainer.sections import SweepConfig, WandbConfig
@@ -180,7 +180,8 @@ def _validate(
     if first["type"] == "extra_forbidden":
         reason = f"{owner} has no such option" if path else "there is no such key"
         beside = ("force", "sweep") if schema is RunConfig else ()
-        raise ConfigError(unknown(full, key, [*schema.model_fields, *beside], where, reason))
+        root = RunConfig.model_fields if path else ()
+        raise ConfigError(unknown(full, key, [*schema.model_fields, *beside], where, reason, root))
     field = schema.model_fields[key]
     accepted = describe(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation)
     if first["type"] == "missing" and len(first["loc"]) == 1:
@@ -191,20 +192,6 @@ def _validate(
 def _shown(value: Any) -> str:
     """The value as YAML writes it: null, true, 'ten', 2.5."""
     return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
-
-
-def unknown(what: str, name: str, accepted: Iterable[str], where: str, reason: str) -> str:
-    """The line for a name that does not exist: "optimizer=adm (command line): there is no such optimizer. …"."""
-    names = sorted(accepted)
-    hint = _nearest(name, names, "") or (
-        _nearest(name, RunConfig.model_fields, ", which stands at the root") if "." in what else ""
-    )
-    return f"{what} ({where}): {reason}.{hint} Accepted: {', '.join(names) or 'none'}"
-
-
-def _nearest(name: str, names: Iterable[str], remark: str) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.75 if remark else 0.5)
-    return f" Did you mean {near[0]}{remark}?" if near else ""
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

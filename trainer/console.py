@@ -14,7 +14,7 @@ from rich.status import Status
 from rich.text import Text
 
 from trainer.epoch import EpochReport
-from trainer.errors import printable
+from trainer.errors import fitted, printable
 
 Item = TypeVar("Item")
 
@@ -33,15 +33,21 @@ COLUMNS = (
     ("seconds", 7),
 )
 NARROW = 92
+BESIDE = 23  # where the values of a closing table begin
 REFRESH_SECONDS = 0.1
 
 
 def say(message: str, style: str | None = None) -> None:
-    out.print(Text(printable(message, keep="\n"), style=style or ""))
+    _tell(out, printable(message, keep="\n"), style or "")
 
 
 def fail(error: Exception) -> None:
-    err.print(Text(f"trainer: {printable(str(error))}", style="red"))
+    _tell(err, f"trainer: {printable(str(error))}", "red")
+
+
+def _tell(console: Console, line: str, style: str) -> None:
+    """In a file one line, whatever its length: it is searched and counted by lines."""
+    console.print(Text(fitted(line, console.width) if console.file.isatty() else line, style))
 
 
 @contextmanager
@@ -61,7 +67,7 @@ def waiting(description: str) -> Status:
 
 
 def warn(message: str) -> None:
-    err.print(Text(f"trainer: warning: {printable(message)}", style="yellow"))
+    _tell(err, f"trainer: warning: {printable(message)}", "yellow")
 
 
 def progress(items: Iterable[Item], description: str) -> Iterator[Item]:
@@ -132,9 +138,11 @@ class EpochDisplay:
 
 
 def closing_table(rows: Iterable[tuple[str, str]]) -> None:
-    """Name and value, a line each; no line is broken, so that a folder or a command can be copied."""
+    """Name and value, in a file a line each."""
     for name, value in rows:
-        out.print(Text.assemble((f"  {name:<20} ", "bold"), printable(value)))
+        told = printable(value)
+        told = fitted(told, out.width, BESIDE) if out.file.isatty() else told
+        out.print(Text.assemble((f"  {name:<{BESIDE - 3}} ", "bold"), told))
 
 
 def duration(seconds: float) -> str:

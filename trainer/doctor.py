@@ -8,13 +8,14 @@ counted on this machine (`--selftest`).
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
+from trainer.metrics import METRICS
 
 if TYPE_CHECKING:
     from trainer.diagnosis.case import Case, Finding
@@ -82,31 +83,43 @@ def main(arguments: Sequence[str]) -> int:
 
 def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     """The run in a folder, with its data. Raises RunError or ConfigError with one line where something is missing."""
-    import yaml
-
     from trainer import checkpoint
     from trainer.build import pick_device
     from trainer.config import check
     from trainer.data.resident import load
     from trainer.diagnosis.examine import Record
+    from trainer.strangers import read_config
+    from trainer.study.manifest import read_metrics
 
-    try:
-        tree = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        config = check(tree, (), [str(folder)])
-        path = folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        rows = [json.loads(line) for line in lines if line.endswith("}")]
-    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise RunError(f"{folder} is damaged: {str(error).splitlines()[0]}") from None
+    config = check(read_config(folder / "config.yaml"), (), [str(folder)])
+    rows = read_metrics(folder)
+    last = checkpoint.load(folder / "last.pt")["trainer"] if (folder / "last.pt").is_file() else None
+    best = checkpoint.load(folder / "best.pt")["model"] if (folder / "best.pt").is_file() else None
+    _refuse_gaps(folder, {row["epoch"] for row in rows}, last, best is not None)
     target = pick_device(where)
     images = load(config.dataset, Path(data_dir or config.data_dir).expanduser(), target)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
-    last = checkpoint.load(folder / "last.pt")["trainer"] if (folder / "last.pt").is_file() else None
-    best = checkpoint.load(folder / "best.pt")["model"] if (folder / "best.pt").is_file() else None
     rows = rows[: last["epoch"] if last else 0]  # a line may be written and its checkpoint not yet
     return Record(config, training, validation, target, rows, last, best)
+
+
+def _refuse_gaps(folder: Path, epochs: Collection[int], last: Mapping[str, Any] | None, best: bool) -> None:
+    """Raises RunError where a file that the run wrote is missing or has lost lines: without it rules would mislead."""
+    before = folder / "last.previous.pt"
+    # An epoch goes into metrics.jsonl, best.pt, last.pt, best.json: a kill in the first one may leave no last.pt.
+    if last is None and (len(epochs) > 1 or (folder / "best.json").is_file()):
+        kept = f"; the state before it is in {before}" if before.is_file() else ""
+        raise RunError(
+            f"{folder / 'last.pt'} is missing, though the run has trained {len(epochs)} or more epochs{kept}"
+        )
+    lost = [epoch for epoch in range(1, last["epoch"] + 1) if epoch not in epochs] if last else []
+    if last and lost:
+        which = f"{len(lost)} of the {last['epoch']} epochs that {folder / 'last.pt'} has, the first is epoch {lost[0]}"
+        raise RunError(f"{folder / METRICS} is damaged or missing: it lacks {which}")
+    if last and not best and (epoch := last["early_stopping"]["best_epoch"]):
+        raise RunError(
+            f"{folder / 'best.pt'} is missing, the network of epoch {epoch}, with the lowest validation loss"
+        )
 
 
 def _plain(folder: Path, case: "Case", found: "Sequence[Finding]") -> dict[str, Any]:

@@ -1,11 +1,43 @@
 """The mistakes and failures that are told to a person in one line, without a traceback."""
 
+import re
+import shutil
+import sys
+import textwrap
+
 LONGEST = 2000  # letters of a message
+COMMAND = re.compile(r"(?:python -m trainer|wandb sync |pip install ).*")  # to the end of the line: to be copied
 
 
 def printable(text: str, keep: str = "") -> str:
     """The text with "?" for whatever could command a terminal or fake a line; `keep`: what may stay nevertheless."""
     return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)
+
+
+def fitted(text: str, width: int, indent: int = 0) -> str:
+    """The text broken between words for a terminal of this width, behind `indent` letters that stand there already.
+
+    A folder and a command are never broken, so that they can be copied: a long command gets lines of its own.
+    """
+    lines = []
+    for line in text.split("\n"):
+        if indent + len(line) <= width:
+            lines.append(line)
+            continue
+        command = next(iter(COMMAND.findall(line)), "")
+        words = line.removesuffix(command)
+        margin = words[: len(words) - len(words.lstrip())]
+        lines += textwrap.wrap(
+            words, max(width - indent, 10), break_long_words=False, break_on_hyphens=False, subsequent_indent=margin
+        )
+        lines += [command] if command else []
+    return f"\n{' ' * indent}".join(lines)
+
+
+def complain(message: str) -> None:
+    """Tells it on standard error: one line, which a terminal shows broken between words. Imports nothing heavy."""
+    told = f"trainer: {printable(message)}"
+    print(fitted(told, shutil.get_terminal_size().columns) if sys.stderr.isatty() else told, file=sys.stderr)
 
 
 class _Told(Exception):

@@ -1,12 +1,11 @@
 """`python -m trainer.predict RUN PICTURE …`: class and probability from a checkpoint alone; or the network exported."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.commands import Parser, best_of, count, device, start
-from trainer.errors import ConfigError, printable
+from trainer.errors import ConfigError, complain, printable
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +128,7 @@ def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tup
                 content += decode(str(file), shape)
                 chunk.append(file)
             except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-                print(printable(f"trainer: {told(str(file), error)}"), file=sys.stderr)
+                complain(told(str(file), error))
                 failed += 1
         pixels = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
         yield chunk, pixels.view(len(chunk), height, width, channels).permute(0, 3, 1, 2), failed

@@ -4,6 +4,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from trainer.commands import Parser, start
 from trainer.console import out, say
@@ -31,25 +32,29 @@ examples:
 exit code 0: done. 1: a file is damaged, or the page cannot be written. 2: the folder or the arm's name is wrong."""
 
 
+NAME = 24  # letters of an arm's name that are shown unbroken, before a figure is left out for it
+
+
 def show(content: Content) -> None:
-    """Prints the table of arms, best first, and the sentences."""
+    """Prints the table of arms, best first, and the sentences. A narrow terminal gets the columns that fit whole."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=160)
+    titles = page.titles(content)
+    headings = [titles[0], *("\n".join(textwrap.wrap(title, 14)) for title in titles[1:])]
+    rows = page.texts(page.rows(content))
+    taken = [max(map(len, (*heading.split("\n"), *cells))) + 2 for heading, *cells in zip(headings, *rows, strict=True)]
+    taken[0] = min(taken[0], NAME + 2)
+    fitting = [number for number in range(len(headings)) if sum(taken[: number + 1]) <= console.width or number < 2]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for number, title in enumerate(page.titles(content)):
-        heading = "\n".join(textwrap.wrap(title, 14 if number == 1 else 10)) if number else title
-        table.add_column(
-            heading,
-            justify="right" if number else "left",
-            overflow="fold",
-            no_wrap=number > 0,
-            min_width=0 if number else 12,
-        )
-    for row in page.texts(page.rows(content)):
-        table.add_row(*map(Text, row))
-    (out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=160)).print(table)
+    for number in fitting:
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(headings[number], justify=justify, overflow="fold", no_wrap=number > 0)
+    for row in rows:
+        table.add_row(*map(Text, row[: len(fitting)]))
+    console.print(table)
     for line in (*content.verdict, *content.footnotes):
         say(line)
 

@@ -152,7 +152,8 @@ def _first_not_finite(config: RunConfig, data: Data, device: torch.device, folde
 
 
 def _announce(config: RunConfig, device: torch.device) -> None:
-    threads = f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else ""
+    count = torch.get_num_threads()
+    threads = f" ({count} thread{'s' if count > 1 else ''})" if device.type == "cpu" else ""
     say(f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, on {device}{threads}", "bold")
 
 

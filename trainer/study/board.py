@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainer.console import duration, say, warn
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, fitted
 from trainer.files import write_text
 from trainer.study.manifest import DONE, Entry, Outcome, arms_of, curve
 from trainer.study.plan import Plan
@@ -67,7 +67,9 @@ class Board:
         """A run has ended."""
         if not self.console.is_terminal or outcome.state == "failed":
             done = sum(self._outcome(each).state in (*DONE, "failed") for each in self.expected)
-            self.console.print(Text(f"[{done}/{self.total}] {_named(entry)}: {_told(outcome)}", STYLES[outcome.state]))
+            line = f"[{done}/{self.total}] {_named(entry)}: {_told(outcome)}"
+            width = self.console.width if self.console.is_terminal else len(line)
+            self.console.print(Text(fitted(line, width), STYLES[outcome.state]))
 
     @property
     def ended(self) -> int:

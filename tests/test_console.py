@@ -1,0 +1,66 @@
+"""What is said in a terminal is broken between words; in a file it is one line, and what is copied is never broken."""
+
+import io
+
+import pytest
+
+from trainer import console
+from trainer.errors import RunError, fitted
+
+LONG = "it began in 1.1 (Linear), whose weights step 2 changed by 7.5 times their own size. Try lr=0.03"
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """A terminal of 40 columns in place of both consoles' streams."""
+    shown = Screen()
+    for each in (console.out, console.err):
+        monkeypatch.setattr(each, "_file", shown)
+        monkeypatch.setattr(each, "_width", 40)
+    return shown
+
+
+def test_a_line_is_broken_between_words_and_a_command_stands_whole():
+    assert fitted("lr=0.1 is too high", 18) == "lr=0.1 is too high"
+    assert fitted("lr=0.1 is too high", 17) == "lr=0.1 is too\nhigh"
+    assert fitted("Folder: outputs/a-folder-with-a-name", 20) == "Folder:\noutputs/a-folder-with-a-name"
+    going_on = "Stopped. Saved: 1 of 2 epochs. To go on: python -m trainer resume=outputs/run epochs=4"
+    assert fitted(going_on, 40) == (
+        "Stopped. Saved: 1 of 2 epochs. To go on:\npython -m trainer resume=outputs/run epochs=4"
+    )
+    assert fitted("one\n" + "two " * 8, 20) == "one\ntwo two two two two\ntwo two two"
+
+
+def test_a_terminal_shows_it_broken(screen):
+    console.say(LONG)
+    console.fail(RunError(LONG))
+    console.warn(LONG)
+    console.closing_table([("Diagnosis", "too high: of epoch 1 of 4"), ("To try", "python -m trainer lr=0.03")])
+    assert screen.getvalue().splitlines() == [
+        "it began in 1.1 (Linear), whose weights",
+        "step 2 changed by 7.5 times their own",
+        "size. Try lr=0.03",
+        "trainer: it began in 1.1 (Linear), whose",
+        "weights step 2 changed by 7.5 times",
+        "their own size. Try lr=0.03",
+        "trainer: warning: it began in 1.1",
+        "(Linear), whose weights step 2 changed",
+        "by 7.5 times their own size. Try lr=0.03",
+        "  Diagnosis            too high: of",
+        "                       epoch 1 of 4",
+        "  To try               python -m trainer lr=0.03",
+    ]
+
+
+def test_a_file_gets_one_line(capsys):
+    console.say(LONG)
+    console.fail(RunError(LONG * 3))
+    console.closing_table([("Diagnosis", LONG * 3)])
+    printed = capsys.readouterr()
+    assert printed.out == f"{LONG}\n  Diagnosis            {LONG * 3}\n"
+    assert printed.err == f"trainer: {LONG * 3}\n"
