@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,14 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from trainer.complaints import one_line_of_usage, worded_anew
 from trainer.config import RunConfig, check
 from trainer.errors import ConfigError
-from trainer.hints import no_such_flag, unknown, unreadable
+from trainer.hints import no_such_flag
 from trainer.schema import CONF, GROUPS, PACKAGE
 from trainer.strangers import read_config, refuse_download
 
@@ -37,9 +34,6 @@ FLAGS = SHOWING | TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve"}
 FLAGS_SHOWN = "-m, --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion"
 # Of Hydra's own settings those that belong to a sweep; a run's folder and its log are the trainer's.
 HYDRA_KEYS = ("hydra/launcher", "hydra.launcher", "hydra.sweeper", "hydra.mode")
-
-# Launchers that this project offers, and the extra that installs each.
-LAUNCHERS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +73,7 @@ def interpret(arguments: Sequence[str]) -> RunConfig | Plan | None:
     if not isinstance(found, Job):
         from trainer.study.plan import Plan
 
-        with _complaints(arguments):
+        with worded_anew(arguments):
             return Plan.of(found, tuple(overrides))
     study = [key for key in found.overrides if key.partition(".")[0] in ("sweep", "force")]
     if study:
@@ -133,7 +127,7 @@ def _run_hydra(arguments: Sequence[str]) -> Any:
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
     try:
-        with _complaints(arguments), _one_line_of_usage(arguments):
+        with worded_anew(arguments), one_line_of_usage(arguments):
             task()
             if found and isinstance(found[0], Exception):
                 raise found[0]
@@ -194,7 +188,9 @@ def opened(argument: str) -> str:
     if value.startswith("~/"):
         value = f'"{value}"'  # Hydra reads no bare ~
     group = key.partition("@")[0]
-    if key.startswith("hydra") or "/" in key or (CONF / group).is_dir():
+    if key.startswith("hydra."):
+        return argument  # with the + that a new key of a dictionary needs, as in ray.init
+    if "/" in key or (CONF / group).is_dir():
         if value in ("", "null") and group in GROUPS:
             options = ", ".join(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
             raise ConfigError(f"{key}={value} (command line): must be one of {options}")
@@ -229,70 +225,3 @@ def _resumed(job: Job) -> Job:
     if "data_dir" not in job.overrides and isinstance(name := (tree.get("dataset") or {}).get("name"), str):
         refuse_download(name, str(tree.get("data_dir")), path, "data_dir=DIR")
     return replace(job, tree=tree, files=())
-
-
-@contextlib.contextmanager
-def _complaints(arguments: Sequence[str]) -> Iterator[None]:
-    try:
-        yield
-    except MissingConfigException as error:
-        raise ConfigError(_missing_option(error, arguments)) from None
-    except OverrideParseException as error:
-        raise ConfigError(unreadable(str(error.override).lstrip("+"))) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(_yaml_mistake(error)) from None
-    except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        raise ConfigError(_first_line(error)) from None
-    except Exception as error:  # Hydra meets some values, such as regularization=[1,2], with whatever comes to pass
-        kind = type(error).__name__
-        raise ConfigError(f"{' '.join(arguments)}: Hydra cannot compose this ({kind}: {_first_line(error)})") from None
-
-
-@contextlib.contextmanager
-def _one_line_of_usage(arguments: Sequence[str]) -> Iterator[None]:
-    """Hydra's own parser prints how it is used, and exits, where a flag lacks its value or has a wrong one."""
-    told = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(told):
-            yield
-    except SystemExit as leaving:
-        if leaving.code:
-            reason = told.getvalue().strip().rpartition("error: ")[2] or f"exit code {leaving.code}"
-            raise ConfigError(f"{' '.join(arguments)} (command line): {reason}") from None
-    else:
-        sys.stderr.write(told.getvalue())
-
-
-def _missing_option(error: MissingConfigException, arguments: Sequence[str]) -> str:
-    group, _, name = str(error.missing_cfg_file).rpartition("/")
-    typed = any(argument.lstrip("+").startswith(f"{group}=") and name in argument for argument in arguments)
-    where = "command line" if typed else _first_line(error).partition("'")[2].partition("'")[0]
-    if group == "hydra/launcher" and name in LAUNCHERS:
-        return f"hydra/launcher={name} is not installed: pip install 'ablation-trainer[{LAUNCHERS[name]}]'"
-    options = (
-        error.options or [] if group.startswith("hydra/") else [file.stem for file in (CONF / group).glob("*.yaml")]
-    )
-    return unknown(f"{group}={name}", name, options, where, f"there is no such {group}")
-
-
-def _yaml_mistake(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return f"a YAML file: {_first_line(error)}"
-    name = mark.name if Path(mark.name).is_file() else "a YAML file"
-    return f"{name}, line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', 'not YAML')}"
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines() or [type(error).__name__]
-    if text[0].startswith("Could not override '"):
-        key = text[0].split("'")[1]
-        groups = [folder.name for folder in CONF.iterdir() if folder.is_dir()]
-        return unknown(key, key, groups, "command line", "there is no such group")
-    if isinstance(error, InterpolationResolutionError):
-        reason = text[0].removeprefix("ConfigError raised while resolving interpolation: ")
-        return f"{error.full_key or 'a value'}: {reason}"
-    if text[0].startswith("Ambiguous value for argument"):
-        argument = text[0].split("'")[1].lstrip("+")
-        return f"{argument} (command line): several values need -m, as in: python -m trainer -m {argument}"
-    return text[0].replace("++", "")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from test_study import SHORT, TINY, study, table
 
-from trainer.commandline import LAUNCHERS, interpret
+from trainer.commandline import interpret
+from trainer.complaints import LAUNCHERS
 from trainer.errors import ConfigError
 
 
@@ -85,3 +86,19 @@ def test_a_launcher_that_is_not_there_is_one_line(monkeypatch):
     with pytest.raises(ConfigError) as caught:
         interpret(["-m", *TINY, "seed=0,1", "hydra/launcher=jobli"])
     assert str(caught.value) == "hydra/launcher=jobli is not installed: pip install 'ablation-trainer[joblib]'"
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("hydra.launcher.n_jbs=2", "hydra.launcher.n_jbs (command line): Key 'n_jbs' not in 'JobLibLauncherConf'"),
+        (
+            "hydra.launcher.n_jobs=two",
+            "hydra.launcher.n_jobs=two (command line): Value 'two' of type 'str' could not be converted to Integer",
+        ),
+    ],
+)
+def test_a_wrong_option_of_a_launcher_is_one_line(option, told):
+    with pytest.raises(ConfigError) as caught:
+        interpret(["-m", *TINY, "seed=0,1", "hydra/launcher=joblib", option])
+    assert str(caught.value) == told
