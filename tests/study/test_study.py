@@ -113,9 +113,9 @@ def test_settings_of_a_study_need_a_study():
 def test_every_run_has_a_readable_folder_a_log_and_a_row(capsys):
     code, folder = study(*SHORT, "optimizer=sgd,adam", "seed=0,1")
     assert code == 0
-    assert sorted(path.name.rpartition("-")[0] for path in folder.glob("*/")if path.name != "launcher") == [
-        "optimizer-adam_seed-0", "optimizer-adam_seed-1", "optimizer-sgd_seed-0", "optimizer-sgd_seed-1"
-    ]  # fmt: skip
+    runs = [path.name.rpartition("-")[0] for path in folder.iterdir() if path.is_dir() and path.name != "launcher"]
+    names = [f"optimizer-{optimizer}_seed-{seed}" for optimizer in ("adam", "sgd") for seed in (0, 1)]
+    assert sorted(runs) == names
     assert all("Validation accuracy" in path.read_text() for path in folder.glob("*/log.txt"))
     rows = table(folder)
     assert [(row["optimizer"], row["seed"], row["state"]) for row in rows] == [
