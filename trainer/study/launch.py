@@ -35,6 +35,8 @@ class Launch:
         self.launched: dict[Entry, int] = {}  # how often
         self.here = plan.launcher == "basic"
         self.parallel = 1 if self.here else self._parallel()
+        if plan.launcher == "ray":
+            _start_ray(plan.sweep.config.hydra.launcher.ray.init)
 
     def _parallel(self) -> int:
         cores = os.cpu_count() or 1
@@ -170,3 +172,12 @@ class Launch:
             config.hydra.sweep.dir, config.hydra.sweep.subdir = str(place), "."
             config.hydra.overrides.hydra += [f'hydra.sweep.dir="{place}"', "hydra.sweep.subdir=."]
         return config
+
+
+def _start_ray(options: Any) -> None:
+    """In the main thread: Ray's servers end with the thread that started them, and every launch has one of its own."""
+    import ray
+
+    if not ray.is_initialized():
+        given: dict[str, Any] = {"object_store_memory": 2**27} | dict(options)  # results are read from folders
+        ray.init(**given)
