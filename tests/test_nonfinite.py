@@ -61,9 +61,9 @@ class Overflow(nn.Module):
 def test_the_first_layer_and_step_are_found(place):
     model = layers()
     expected = {
-        "output": (5, "the output of 1.2 (Overflow)"),
-        "gradient": (4, "the gradient of 1.1.weight"),
-        "weight": (2, "the weight 1.3.weight after the update"),
+        "output": (5, "the output of Overflow 1 of 1"),
+        "gradient": (4, "the gradient of the weight of linear layer 1 of 2"),
+        "weight": (2, "the weight of linear layer 2 of 2 after the update"),
     }
     step, what = expected[place]
     seams = Seams()

@@ -95,6 +95,7 @@ def test_what_is_inside_the_network_is_told_by_layer_and_epoch(tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = figures(of_study(folder))["inside"]
     assert (found["run"], found["epochs"]) == ("run-0", [2, 4])
+    assert found["titles"] == {"1.0.0": "convolution 1 of 1", "1.0.3": "ReLU 1 of 1"}
     assert found["quantities"]["update_ratio"] == {"1.0.0": [0.002, 0.004]}
     assert found["quantities"]["dead"] == {"1.0.3": [0.25, 0.25]}
     assert found["histograms"]["gradient"]["1.0.0"]["counts"] == [2500, 7500]

@@ -168,7 +168,7 @@ function drawClasses() {
 function drawByEpoch(id, title, layers, more) {
   const named = Object.entries(layers);
   const traces = named.map(([name, values], number) => ({ type: "scatter", mode: "lines+markers", x: data.inside.epochs, y: values,
-    name: plain(`${name} ${data.inside.kinds[name]}`), connectgaps: true, line: { color: colour(number % COLOURS.length), width: 2 },
+    name: plain(data.inside.titles[name]), connectgaps: true, line: { color: colour(number % COLOURS.length), width: 2 },
     hovertemplate: "%{y:.3~g} after epoch %{x}<extra>%{fullData.name}</extra>" }));
   draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: { title: { text: "epoch" }, rangemode: "tozero" }, yaxis: more,
     showlegend: named.length > 0, legend: { orientation: "h", y: -0.25, font: { size: 11 } } });
@@ -184,7 +184,7 @@ function drawRidges(id, title, layers) {
       { ...base, y: counts.map((count) => number + 0.85 * count / most), fill: "tonexty", fillcolor: faint(COLOURS[0], 0.25) }];
   });
   draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: { tickformat: "~g" }, yaxis: { showgrid: false, zeroline: false,
-    tickvals: named.map((_, number) => number), ticktext: named.map(([name]) => plain(`${name} ${data.inside.kinds[name]}`)) } });
+    tickvals: named.map((_, number) => number), ticktext: named.map(([name]) => plain(data.inside.titles[name])) } });
 }
 
 function drawFilters(filters) {
