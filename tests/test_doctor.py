@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import clean_environment, compose, quick, tiny_images
+from made import made_study
 
 from trainer import doctor
 from trainer.build import build_trainer
 from trainer.commandline import interpret
 from trainer.config import RunConfig
 from trainer.diagnosis.advice import beside, without
+from trainer.diagnosis.again import command_with
 from trainer.diagnosis.case import Case, Divergence, HeldOut
 from trainer.diagnosis.examine import held_out
 from trainer.diagnosis.faults import FAULTS, HEALTHY, noisy_labels, rare_classes
@@ -192,6 +194,30 @@ def test_a_technique_is_put_beside_the_others_or_taken_from_them():
     (config,) = compose(["augmentation=[flip,crop]", "regularization=[l1,ema]"])
     assert beside(config, "augmentation", ("crop", "mixup")) == "augmentation=[flip,crop,mixup]"
     assert without(config, "regularization", "l1") == "regularization=[ema]"
+
+
+def test_what_to_try_is_a_whole_command(in_empty_folder):
+    """Of a run from its own starts, of a study's run from the study's; a stranger's record cannot command the shell."""
+    folder = in_empty_folder / "run"
+    folder.mkdir()
+    for starts, command in (
+        ([], "lr=0.03"),
+        (["python -m trainer.finalize study"], "lr=0.03"),
+        (["python -m trainer dataset=digits lr=0.3 output_dir=run"], "python -m trainer dataset=digits lr=0.03"),
+        (
+            ["python -m trainer epochs=2 'model.hidden=[9, 9]'", "python -m trainer resume=run epochs=9"],
+            "python -m trainer epochs=9 'model.hidden=[9, 9]' lr=0.03",
+        ),
+        (["python -m trainer a=1;rm b=$(rm) ; rm x"], "python -m trainer 'a=1;rm' 'b=$(rm)' lr=0.03"),
+    ):
+        (folder / "environment.json").write_text(json.dumps([{"command": start} for start in starts]))
+        assert command_with(folder, "lr=0.03") == command
+    study = made_study(in_empty_folder / "study", {"dropout": ["0.5", "0.1"]})
+    manifest = json.loads((study / "study.json").read_text())
+    manifest["runs"][1]["texts"] = {"dropout": "++dropout=0.1", "seed": "++seed=0"}
+    (study / "study.json").write_text(json.dumps(manifest))
+    again = "python -m trainer dataset=digits dropout=0.1 seed=0"
+    assert command_with(study / "run-1", "lr=0.03") == f"{again} lr=0.03"
 
 
 def test_the_figures_behind_the_rules():
