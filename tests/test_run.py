@@ -188,7 +188,8 @@ def test_a_run_that_fails_is_one_line_with_exit_code_1(in_empty_folder):
     assert done.stderr == (
         "trainer: the training loss is nan in epoch 1, step 2 of 19 (learning rate about 1e+30); first not finite: the"
         " output of convolution 2 of 2, in step 2. A smaller lr, regularization=gradient_clipping or on_nonfinite=skip"
-        " usually helps. Saved: 0 of 2 epochs, in run\n"
+        " usually helps. Saved: 0 of 2 epochs, in run."
+        " What may be wrong: python -m trainer.doctor run\n"
     )
 
 

@@ -113,7 +113,7 @@ def _told(
     until: int | None,
 ) -> Iterator[None]:
     """Words what ends the training before its time: what happened, what is saved, how to go on."""
-    goal = until or config.epochs
+    goal, closer = until or config.epochs, ""
     try:
         yield
         return
@@ -121,11 +121,13 @@ def _told(
         by = f" by {error}" if isinstance(error, Evicted) else ""
         further = "" if until else f". To go on: {_again(folder)}"
         say(f"Stopped{by}. Saved: {saved(folder, goal)}{further}", "yellow")
+        vars(error)["told"] = True
         raise
     except NonFiniteError as error:
         where = _first_not_finite(config, data, device, folder)
         hint = "A smaller lr, regularization=gradient_clipping or on_nonfinite=skip usually helps"
         reason = f"{error}{where}. {hint}"
+        closer = f". What may be wrong: {shlex.join(['python', '-m', 'trainer.doctor', str(folder)])}"
     except RunError as error:
         reason = str(error)
     except (RuntimeError, MemoryError) as error:
@@ -133,7 +135,7 @@ def _told(
             raise
         vars(trainer).clear()  # lets go of the network and the optimizer
         reason = memory.advice(config, *data, device)
-    raise RunError(f"{reason}. Saved: {saved(folder, goal)}, in {folder}")
+    raise RunError(f"{reason}. Saved: {saved(folder, goal)}, in {folder}{closer}")
 
 
 def _first_not_finite(config: RunConfig, data: Data, device: torch.device, folder: Path) -> str:

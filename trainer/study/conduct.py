@@ -38,8 +38,9 @@ def conduct(plan: Plan) -> int:
         try:
             with board:
                 _train(plan, study, fingerprints, Launch(plan, study, board.seen), board)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             say(f"Stopped: {board.ended} of {board.total} runs ended. The same command goes on from here", "yellow")
+            vars(error)["told"] = True
             raise
         exit_code = closing(plan, study)
         if board.ended > ended:
