@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 from loopback import wandb_server
 from made import made_run, made_study
@@ -154,7 +155,22 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     config = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
     made_run(tmp_path / "run", config, 1.0, random.Random(0), 2, ("a", "b"))
     (tmp_path / "run" / "result.json").unlink()
-    assert "It ended after 2 of 9 epochs: stopped, or stopped early." in of_run(tmp_path / "run").verdict
+    assert "It is still running: 2 of 9 epochs so far." in of_run(tmp_path / "run").verdict
+    for path in (tmp_path / "run").iterdir():
+        os.utime(path, (0, 0))
+    killed = (
+        f"It was interrupted after 2 of 9 epochs: killed from outside. python -m trainer resume={tmp_path}/run goes on."
+    )
+    assert killed in of_run(tmp_path / "run").verdict
+    ended = tmp_path / "run" / "result.json"
+    ended.write_text('{"state": "failed", "reason": "the training loss is nan in epoch 3. A smaller lr helps"}')
+    assert "It failed after 2 of 9 epochs: the training loss is nan in epoch 3." in of_run(tmp_path / "run").verdict
+    index.write(tmp_path)
+    assert 'class="text">failed</td>' in (tmp_path / "index.html").read_text()
+    ended.unlink()
+    stopped = {**config, "early_stop_patience": 1, "early_stop_min_delta": 10.0}  # nothing is progress: the first is
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(stopped))
+    assert "It stopped early, after 2 of 9 epochs." in of_run(tmp_path / "run").verdict
     path = tmp_path / "run" / "metrics.jsonl"
     rows = [{**json.loads(line), "validation_loss": None} for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

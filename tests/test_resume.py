@@ -1,5 +1,6 @@
 """A run that is stopped at any step, by whatever, goes on as if it had not been."""
 
+import json
 import os
 import signal
 import subprocess
@@ -128,8 +129,11 @@ def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
     line = f"Stopped{by}. Saved: 1 of 3 epochs and 11 steps. To go on: python -m trainer resume=parts"
     printed = capsys.readouterr()
     assert (printed.out.splitlines()[-1], printed.err) == (line, "")
+    ended = json.loads(Path("parts/result.json").read_text())
+    assert ended == {"state": "interrupted", "reason": f"stopped{by or ' by the user'}"}
     train(compose(["resume=parts"])[0])
     same_run(Path("whole"), Path("parts"))
+    assert not Path("parts/result.json").exists()  # it has come to its end
 
 
 def test_a_signal_after_the_last_epoch_stops_nothing():

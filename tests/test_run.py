@@ -191,6 +191,8 @@ def test_a_run_that_fails_is_one_line_with_exit_code_1(in_empty_folder):
         " usually helps. Saved: 0 of 2 epochs, in run."
         " What may be wrong: python -m trainer.doctor run\n"
     )
+    ended = json.loads((in_empty_folder / "run" / "result.json").read_text())
+    assert (ended["state"], ended["reason"].partition(" in ")[0]) == ("failed", "the training loss is nan")
 
 
 def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):

@@ -22,7 +22,7 @@ from trainer.epoch import EpochReport
 from trainer.errors import Evicted, NonFiniteError, RunError
 from trainer.insight import observed
 from trainer.nonfinite import Microscope
-from trainer.record import Record, create, planned_folder, restore, saved, write_setting
+from trainer.record import Record, create, note_end, planned_folder, restore, saved, write_setting
 from trainer.samples import samples
 from trainer.signals import noted
 from trainer.tracking import WandbMirror, wandb_mirror
@@ -122,6 +122,7 @@ def _told(
         further = "" if until else f". To go on: {_again(folder)}"
         say(f"Stopped{by}. Saved: {saved(folder, goal)}{further}", "yellow")
         vars(error)["told"] = True
+        note_end(folder, "interrupted", f"stopped{by or ' by the user'}")
         raise
     except NonFiniteError as error:
         where = _first_not_finite(config, data, device, folder)
@@ -135,6 +136,7 @@ def _told(
             raise
         vars(trainer).clear()  # lets go of the network and the optimizer
         reason = memory.advice(config, *data, device)
+    note_end(folder, "failed", reason)
     raise RunError(f"{reason}. Saved: {saved(folder, goal)}, in {folder}{closer}")
 
 
