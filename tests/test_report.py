@@ -133,6 +133,9 @@ def test_a_run_has_a_report_too(tmp_path, capsys):
     assert content.verdict[0].startswith("The lowest validation loss, ")
     assert main([str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / "report.html").is_file() and (tmp_path / "run" / "report.md").is_file()
+    with opened(tmp_path / "run" / "report.html") as view:
+        ticks = "[...document.querySelectorAll('#loss .xtick text')].map(tick => tick.textContent)"
+        assert view.evaluate(ticks) == ["0", "1", "2", "3", "4"]  # whole epochs
     assert "One run tells nothing of what another seed would give" in capsys.readouterr().out
 
 

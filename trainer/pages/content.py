@@ -144,7 +144,8 @@ def of_run(folder: Path) -> Content:
             f" {accuracy:.2%} of the validation images were right.",
             "One run tells nothing of what another seed would give: repeat it with -m seed=0,1,2.",
         ]
-    said += _ended(run, config["epochs"])
+    ended = _ended(run, config["epochs"])
+    said = [*ended, *said] if run.outcome.state == "failed" else [*said, *ended]
     said.append(f"What may be wrong with it: python -m trainer.doctor {folder}")
     facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {config['epochs']}")]
     facts.append(("Trained for", duration(run.seconds)))

@@ -36,7 +36,7 @@ function draw(id, traces, more, height) {
 }
 
 // Whole epochs only; of a single one plotly would label halves and less, and a line of one point is not seen.
-const epochAxis = (last) => ({ title: { text: "epoch" }, rangemode: "tozero", ...(last < 10 ? { dtick: 1, range: [0, last + 0.5] } : {}) });
+const epochAxis = (last) => ({ title: { text: "epoch", standoff: 5 }, rangemode: "tozero", ...(last < 10 ? { dtick: 1, range: [0, last + 0.5] } : {}) });
 
 function lines(quantity, chosen) {
   const traces = [];
@@ -72,7 +72,7 @@ function lines(quantity, chosen) {
           y: [...upper, ...lower.reverse()], fill: "toself", fillcolor: faint(colour(number), 0.18), line: { width: 0 },
           hoverinfo: "skip" });
       }
-      traces.push({ ...base, mode: x.length === 1 ? "markers" : "lines", x, y: mean, name, line: { color: colour(number), width: part === "train" ? 1.5 : 2.5, dash },
+      traces.push({ ...base, ...(x.length === 1 ? { mode: "markers", marker: { symbol: part === "train" ? "circle-open" : "circle", size: 9 } } : {}), x, y: mean, name, line: { color: colour(number), width: part === "train" ? 1.5 : 2.5, dash },
         hovertemplate: `%{y:${told}} at %{x:.4~g}<extra>%{fullData.name}</extra>` });
     });
     if (others.x.length) traces.unshift({ type: "scatter", mode: "lines", ...others, hoverinfo: "skip",
@@ -175,7 +175,7 @@ function drawByEpoch(id, title, layers, more) {
     name: plain(data.inside.titles[name]), connectgaps: true, line: { color: colour(number % COLOURS.length), width: 2 },
     hovertemplate: "%{y:.3~g} after epoch %{x}<extra>%{fullData.name}</extra>" }));
   draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: epochAxis(Math.max(...data.inside.epochs)), yaxis: more,
-    showlegend: named.length > 0, legend: { orientation: "h", y: -0.25, font: { size: 11 } } });
+    showlegend: named.length > 0, legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", font: { size: 11 } } });
 }
 
 function drawRidges(id, title, layers) {
