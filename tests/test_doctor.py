@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import clean_environment, compose, quick, tiny_images
+from made import made_study
 
 from trainer import doctor
 from trainer.build import build_trainer
 from trainer.commandline import interpret
 from trainer.config import RunConfig
 from trainer.diagnosis.advice import beside, without
+from trainer.diagnosis.again import command_with
 from trainer.diagnosis.case import Case, Divergence, HeldOut
 from trainer.diagnosis.examine import held_out
 from trainer.diagnosis.faults import FAULTS, HEALTHY, noisy_labels, rare_classes
@@ -85,7 +87,9 @@ STEEP = rows([1.9, 0.9, 0.45], [1.2, 0.6, 0.5], (0.85, 0.85))
 BY_HEART = rows([1.5, 0.6, 0.2, 0.05, 0.01], [1.6, 0.9, 0.6, 0.62, 0.7], (1.0, 0.85))
 
 SICK = {
-    "divergence": case(divergence=Divergence(2, 3, "3 (Linear)", True, "1 (Linear)", 2, 7.5), rows=STUCK[:1]),
+    "divergence": case(
+        divergence=Divergence(2, 3, "linear layer 2 of 2", True, "linear layer 1 of 2", 2, 7.5), rows=STUCK[:1]
+    ),
     "zero initialization": case(initial=layers(linear={"alike": 1.0, "weight_norm": 0.0}), rows=STUCK),
     "exploding gradients": case(
         initial=layers(500.0, {"gradient_norm": 90.0}), rows=rows([140.0, 30.0], None, (0.5, 0.5))
@@ -140,11 +144,11 @@ def test_what_comes_close_is_no_alarm(rule):
 def test_the_sentences_name_figures_layers_and_what_to_try():
     told = {rule: diagnose(each)[0] for rule, each in SICK.items()}
     assert told["divergence"].seen == (
-        "in step 3 of epoch 2 the first outputs that are not finite are those of 3 (Linear);"
-        " it began in 1 (Linear), whose weights step 2 changed by 7.5 times their own size"
+        "in step 3 of epoch 2 the first outputs that are not finite are those of linear layer 2 of"
+        " 2; it began in linear layer 1 of 2, whose weights step 2 changed by 7.5 times their own size"
     )
     assert told["vanishing gradients"].seen == (
-        "before training the gradient of 1 (Linear) is 5.0e-07 of its weights, of the last layer 5.0e-02"
+        "before training the gradient of linear layer 1 of 2 is 5.0e-07 of its weights, of the last layer 5.0e-02"
     )
     assert told["class imbalance"].seen == "120 training images of 0, 30 of 9; of the latter 97% are recognized"
     assert told["label noise"].seen == (
@@ -157,7 +161,7 @@ def test_the_sentences_name_figures_layers_and_what_to_try():
     )
     dead = told["dead ReLUs"]
     assert (dead.seen, dead.override) == (
-        "75% of the units of 2 (ReLU) are zero for every image",
+        "75% of the units of ReLU 1 of 1 are zero for every image",
         "activation=leaky_relu",
     )
     assert (told["learning rate too high"].override, told["learning rate too low"].override) == ("lr=0.0001", "lr=0.01")
@@ -192,6 +196,30 @@ def test_a_technique_is_put_beside_the_others_or_taken_from_them():
     assert without(config, "regularization", "l1") == "regularization=[ema]"
 
 
+def test_what_to_try_is_a_whole_command(in_empty_folder):
+    """Of a run from its own starts, of a study's run from the study's; a stranger's record cannot command the shell."""
+    folder = in_empty_folder / "run"
+    folder.mkdir()
+    for starts, command in (
+        ([], "lr=0.03"),
+        (["python -m trainer.finalize study"], "lr=0.03"),
+        (["python -m trainer dataset=digits lr=0.3 output_dir=run"], "python -m trainer dataset=digits lr=0.03"),
+        (
+            ["python -m trainer epochs=2 'model.hidden=[9, 9]'", "python -m trainer resume=run epochs=9"],
+            "python -m trainer epochs=9 'model.hidden=[9, 9]' lr=0.03",
+        ),
+        (["python -m trainer a=1;rm b=$(rm) ; rm x"], "python -m trainer 'a=1;rm' 'b=$(rm)' lr=0.03"),
+    ):
+        (folder / "environment.json").write_text(json.dumps([{"command": start} for start in starts]))
+        assert command_with(folder, "lr=0.03") == command
+    study = made_study(in_empty_folder / "study", {"dropout": ["0.5", "0.1"]})
+    manifest = json.loads((study / "study.json").read_text())
+    manifest["runs"][1]["texts"] = {"dropout": "++dropout=0.1", "seed": "++seed=0"}
+    (study / "study.json").write_text(json.dumps(manifest))
+    again = "python -m trainer dataset=digits dropout=0.1 seed=0"
+    assert command_with(study / "run-1", "lr=0.03") == f"{again} lr=0.03"
+
+
 def test_the_figures_behind_the_rules():
     assert chance(case()) == pytest.approx(LN10)
     assert fall(case(rows=rows([8.0, 4.0, 2.0, 1.0]))) == pytest.approx(0.5)
@@ -210,7 +238,7 @@ def test_units_that_a_large_first_step_killed_are_the_rates_fault():
     (finding,) = diagnose(killed)
     assert (finding.name, finding.seen) == (
         "learning rate too high",
-        "the first step changed 1 (Linear) by 90% of its weights, and 80% of the units of 2 (ReLU) died",
+        "the first step changed linear layer 1 of 2 by 90% of its weights, and 80% of the units of ReLU 1 of 1 died",
     )
 
 
@@ -218,12 +246,12 @@ def test_the_layer_where_it_began_is_named():
     """The gradient of one layer is made a million times as large: its weights are thrown out, not its neighbours'."""
     (config,) = compose(["dataset=digits", *TINY, "model.hidden=[16,16]", "optimizer=sgd", "lr=0.1"])
     images = tiny_images(200, (1, 16, 16))
-    for name in ("1.1", "1.3"):
+    for name, title in (("1.1", "linear layer 1 of 3"), ("1.3", "linear layer 2 of 3")):
         trainer = build_trainer(config, images, images, torch.device("cpu"))
         trainer.model.get_submodule(name).weight.register_hook(lambda gradient: gradient * 1e30)
         found = where_it_began(trainer)
         assert found is not None
-        assert (found.epoch, found.began, found.began_step) == (1, f"{name} (Linear)", 1)
+        assert (found.epoch, found.began, found.began_step) == (1, title, 1)
     assert where_it_began(build_trainer(config, images, images, torch.device("cpu"))) is None
 
 

@@ -149,8 +149,8 @@ def test_the_lecture_cnn_in_colour_takes_less_than_ten_kilobytes():
 def test_wandb_gets_histograms_filters_and_numbers():
     seen = inspected(quick(OFFLINE, "dataset.image_size=16", "insight_every=1", "output_dir=run").folder)["summary"]
     last = metrics(Path("run"))[-1]["insight"]["layers"]["1.0.7"]
-    assert seen["insight/1.0.7/update_ratio"] == last["update_ratio"]
-    histogram = seen["insight/1.0.7/gradient"]
+    assert seen["insight/linear layer 1 of 2/update_ratio"] == last["update_ratio"]
+    histogram = seen["insight/linear layer 1 of 2/gradient"]
     assert (histogram["_type"], histogram["values"]) == ("histogram", last["gradient"]["counts"])
     assert histogram["bins"][0] == last["gradient"]["low"]
     assert (seen["insight/filters"]["_type"], seen["insight/filters"]["height"]) == ("image-file", 40)

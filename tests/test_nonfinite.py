@@ -61,9 +61,9 @@ class Overflow(nn.Module):
 def test_the_first_layer_and_step_are_found(place):
     model = layers()
     expected = {
-        "output": (5, "the output of 1.2 (Overflow)"),
-        "gradient": (4, "the gradient of 1.1.weight"),
-        "weight": (2, "the weight 1.3.weight after the update"),
+        "output": (5, "the output of Overflow 1 of 1"),
+        "gradient": (4, "the gradient of the weight of linear layer 1 of 2"),
+        "weight": (2, "the weight of linear layer 2 of 2 after the update"),
     }
     step, what = expected[place]
     seams = Seams()
@@ -99,7 +99,9 @@ def test_a_state_that_is_not_finite_is_never_saved_within_an_epoch(monkeypatch):
     real = torch.optim.Adam.step
     bad = at_step(30, lambda optimizer: poison(optimizer.param_groups[0]["params"][0]))
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *rest: (real(self, *rest), bad(self))[0])
-    with pytest.raises(RunError, match=r"epoch 2, step 11 of 19 .*\. Saved: 1 of 2 epochs and 10 steps, in run$"):
+    with pytest.raises(
+        RunError, match=r"epoch 2, step 11 of 19 .*\. Saved: 1 of 2 epochs and 10 steps, in run\. What may"
+    ):
         quick(*TINY, "output_dir=run", "checkpoint_minutes=1e-9")
     state = checkpoint.load(Path("run/last.pt"))["trainer"]
     assert (state["epoch"], state["progress"]["step"]) == (1, 10)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 from loopback import wandb_server
 from made import made_run, made_study
@@ -95,6 +96,7 @@ def test_what_is_inside_the_network_is_told_by_layer_and_epoch(tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = figures(of_study(folder))["inside"]
     assert (found["run"], found["epochs"]) == ("run-0", [2, 4])
+    assert found["titles"] == {"1.0.0": "convolution 1 of 1", "1.0.3": "ReLU 1 of 1"}
     assert found["quantities"]["update_ratio"] == {"1.0.0": [0.002, 0.004]}
     assert found["quantities"]["dead"] == {"1.0.3": [0.25, 0.25]}
     assert found["histograms"]["gradient"]["1.0.0"]["counts"] == [2500, 7500]
@@ -131,6 +133,9 @@ def test_a_run_has_a_report_too(tmp_path, capsys):
     assert content.verdict[0].startswith("The lowest validation loss, ")
     assert main([str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / "report.html").is_file() and (tmp_path / "run" / "report.md").is_file()
+    with opened(tmp_path / "run" / "report.html") as view:
+        ticks = "[...document.querySelectorAll('#loss .xtick text')].map(tick => tick.textContent)"
+        assert view.evaluate(ticks) == ["0", "1", "2", "3", "4"]  # whole epochs
     assert "One run tells nothing of what another seed would give" in capsys.readouterr().out
 
 
@@ -153,7 +158,22 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     config = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
     made_run(tmp_path / "run", config, 1.0, random.Random(0), 2, ("a", "b"))
     (tmp_path / "run" / "result.json").unlink()
-    assert "It ended after 2 of 9 epochs: stopped, or stopped early." in of_run(tmp_path / "run").verdict
+    assert "It is still running: 2 of 9 epochs so far." in of_run(tmp_path / "run").verdict
+    for path in (tmp_path / "run").iterdir():
+        os.utime(path, (0, 0))
+    killed = (
+        f"It was interrupted after 2 of 9 epochs: killed from outside. python -m trainer resume={tmp_path}/run goes on."
+    )
+    assert killed in of_run(tmp_path / "run").verdict
+    ended = tmp_path / "run" / "result.json"
+    ended.write_text('{"state": "failed", "reason": "the training loss is nan in epoch 3. A smaller lr helps"}')
+    assert "It failed after 2 of 9 epochs: the training loss is nan in epoch 3." in of_run(tmp_path / "run").verdict
+    index.write(tmp_path)
+    assert 'class="text">failed</td>' in (tmp_path / "index.html").read_text()
+    ended.unlink()
+    stopped = {**config, "early_stop_patience": 1, "early_stop_min_delta": 10.0}  # nothing is progress: the first is
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(stopped))
+    assert "It stopped early, after 2 of 9 epochs." in of_run(tmp_path / "run").verdict
     path = tmp_path / "run" / "metrics.jsonl"
     rows = [{**json.loads(line), "validation_loss": None} for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

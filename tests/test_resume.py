@@ -127,9 +127,13 @@ def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
             signal.signal(each, handler)
     assert (caught.value.code, len(steps)) == (code, 30)
     line = f"Stopped{by}. Saved: 1 of 3 epochs and 11 steps. To go on: python -m trainer resume=parts"
-    assert capsys.readouterr().out.splitlines()[-1] == line
+    printed = capsys.readouterr()
+    assert (printed.out.splitlines()[-1], printed.err) == (line, "")
+    ended = json.loads(Path("parts/result.json").read_text())
+    assert ended == {"state": "interrupted", "reason": f"stopped{by or ' by the user'}"}
     train(compose(["resume=parts"])[0])
     same_run(Path("whole"), Path("parts"))
+    assert not Path("parts/result.json").exists()  # it has come to its end
 
 
 def test_a_signal_after_the_last_epoch_stops_nothing():
@@ -177,6 +181,21 @@ with noted() as stop:
 def test_a_second_ctrl_c_leaves_at_once():
     done = subprocess.run([sys.executable, "-c", SIGNALLED], check=False, capture_output=True, env=clean_environment())
     assert (done.returncode, done.stdout) == (130, b"goes on to the end of the step: True\n")
+    assert done.stderr == b"trainer: left at once, by a second Ctrl-C. What was saved before it is kept\n"
+
+
+def test_a_signal_before_the_first_step_is_told_too(monkeypatch, capsys):
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
+    monkeypatch.setattr("trainer.run.load", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(sys, "argv", ["trainer", *QUICK, *DRAWING, "output_dir=run"])
+    try:
+        with pytest.raises(SystemExit) as caught:
+            trainer.__main__.main()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert caught.value.code == 75
+    assert capsys.readouterr().err == "trainer: stopped by SIGTERM while nothing was being trained: nothing is lost\n"
 
 
 def test_a_signal_that_a_launcher_has_taken_is_left_to_it(monkeypatch):

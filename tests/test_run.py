@@ -187,9 +187,12 @@ def test_a_run_that_fails_is_one_line_with_exit_code_1(in_empty_folder):
     assert done.returncode == 1
     assert done.stderr == (
         "trainer: the training loss is nan in epoch 1, step 2 of 19 (learning rate about 1e+30); first not finite: the"
-        " output of 1.0.3 (Conv2d), in step 2. A smaller lr, regularization=gradient_clipping or on_nonfinite=skip"
-        " usually helps. Saved: 0 of 2 epochs, in run\n"
+        " output of convolution 2 of 2, in step 2. A smaller lr, regularization=gradient_clipping or on_nonfinite=skip"
+        " usually helps. Saved: 0 of 2 epochs, in run."
+        " What may be wrong: python -m trainer.doctor run\n"
     )
+    ended = json.loads((in_empty_folder / "run" / "result.json").read_text())
+    assert (ended["state"], ended["reason"].partition(" in ")[0]) == ("failed", "the training loss is nan")
 
 
 def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):

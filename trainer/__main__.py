@@ -52,7 +52,15 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not disturb the leaving
-        sys.exit(getattr(error, "exit_code", 130))
+        sys.exit(_leave(error))
+
+
+def _leave(error: KeyboardInterrupt) -> int:
+    """The exit code of an interrupt; a run or a study under way has said itself what is saved."""
+    if not vars(error).get("told"):
+        by = f" by {error}" if str(error) else ""
+        print(f"trainer: stopped{by} while nothing was being trained: nothing is lost", file=sys.stderr)
+    return getattr(error, "exit_code", 130)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def markdown(card: dict[str, Any]) -> str:
         f" ({sources}).",
         "",
         *_ensemble_lines(card),
-        f"- Configuration: {what or 'the only point'}",
+        f"- Configuration: {what or 'the only one'}",
         f"- Command of the validated training: `{card['command']}`",
         f"- Chosen by: {_chosen_by(card)}",
         f"- Trained on: training and validation images together, {card['epochs']} epochs (the validated runs were best"

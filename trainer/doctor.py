@@ -7,7 +7,6 @@ counted on this machine (`--selftest`).
 
 import json
 import os
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -123,19 +122,27 @@ def _refuse_gaps(folder: Path, epochs: Collection[int], last: Mapping[str, Any] 
 
 
 def _plain(folder: Path, case: "Case", found: "Sequence[Finding]") -> dict[str, Any]:
-    told = [{key: value for key, value in asdict(finding).items() if key != "explains"} for finding in found]
+    from trainer.diagnosis.again import command_with
+
+    told = [
+        {key: value for key, value in asdict(finding).items() if key != "explains"}
+        | {"command": command_with(folder, finding.override)}
+        for finding in found
+    ]
     divergence = asdict(case.divergence) if case.divergence else None
     return {"run": str(folder), "epochs": len(case.rows), "findings": told, "divergence": divergence}
 
 
 def _show(folder: Path, case: "Case", found: "Sequence[Finding]") -> None:
     from trainer.console import closing_table, say
+    from trainer.diagnosis.again import command_with
     from trainer.diagnosis.rules import RULES
 
     epochs = f"{len(case.rows)} of {case.config.epochs} epochs"
     for finding in found:
         say(finding.name[0].upper() + finding.name[1:], "bold")
-        closing_table([("Seen", finding.seen), ("Meaning", finding.meaning), ("To try", shlex.quote(finding.override))])
+        trying = command_with(folder, finding.override)
+        closing_table([("Seen", finding.seen), ("Meaning", finding.meaning), ("To try", trying)])
     if not found:
         layers = len(case.final["layers"]) if case.final else 0
         say(f"Nothing found: {len(RULES)} rules looked at {epochs} and {layers} layers of {folder}")

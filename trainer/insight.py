@@ -93,6 +93,7 @@ def insight(
         total = loss + seams.penalty(logits, labels) if seams.penalty else loss
         twin_optimizer.zero_grad()
         total.backward()
+    layers = {name: layers[name] for name in modules if name in layers}  # in the network's order, to be counted
     for name, weight in learning.items():
         if name in layers:
             layers[name] |= _of_gradient(weight) | _of_weight(weight)

@@ -28,6 +28,7 @@ from trainer.training import ClassificationTrainer
 
 OUTPUTS = Path("outputs")
 LAST, BEST = "last.pt", "best.pt"
+END = "result.json"
 
 
 class Record:
@@ -189,9 +190,18 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
         raise RunError(f"{path} is damaged. Remove it and start again: it holds what the run ran on") from None
     stamps.append(stamp(config, device, run_id))  # one for each time the run was started
     write_text(path, json.dumps(stamps, indent=2) + "\n")
+    if not (folder / "job.json").is_file():
+        (folder / END).unlink(missing_ok=True)
     tree = config.tree() | {"resume": None}
     write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     return run_id
+
+
+def note_end(folder: Path, state: str, reason: str) -> None:
+    """Leaves for the report how a run ended before its time: failed or interrupted. A study's worker does it itself."""
+    if not (folder / "job.json").is_file():
+        with contextlib.suppress(RunError):  # of a disk that is full the person has been told
+            write_text(folder / END, json.dumps({"state": state, "reason": reason}) + "\n")
 
 
 def saved(folder: Path, goal: int) -> str:

@@ -22,7 +22,7 @@ from trainer.epoch import EpochReport
 from trainer.errors import Evicted, NonFiniteError, RunError
 from trainer.insight import observed
 from trainer.nonfinite import Microscope
-from trainer.record import Record, create, planned_folder, restore, saved, write_setting
+from trainer.record import Record, create, note_end, planned_folder, restore, saved, write_setting
 from trainer.samples import samples
 from trainer.signals import noted
 from trainer.tracking import WandbMirror, wandb_mirror
@@ -113,7 +113,7 @@ def _told(
     until: int | None,
 ) -> Iterator[None]:
     """Words what ends the training before its time: what happened, what is saved, how to go on."""
-    goal = until or config.epochs
+    goal, closer = until or config.epochs, ""
     try:
         yield
         return
@@ -121,11 +121,14 @@ def _told(
         by = f" by {error}" if isinstance(error, Evicted) else ""
         further = "" if until else f". To go on: {_again(folder)}"
         say(f"Stopped{by}. Saved: {saved(folder, goal)}{further}", "yellow")
+        vars(error)["told"] = True
+        note_end(folder, "interrupted", f"stopped{by or ' by the user'}")
         raise
     except NonFiniteError as error:
         where = _first_not_finite(config, data, device, folder)
         hint = "A smaller lr, regularization=gradient_clipping or on_nonfinite=skip usually helps"
         reason = f"{error}{where}. {hint}"
+        closer = f". What may be wrong: {shlex.join(['python', '-m', 'trainer.doctor', str(folder)])}"
     except RunError as error:
         reason = str(error)
     except (RuntimeError, MemoryError) as error:
@@ -133,7 +136,8 @@ def _told(
             raise
         vars(trainer).clear()  # lets go of the network and the optimizer
         reason = memory.advice(config, *data, device)
-    raise RunError(f"{reason}. Saved: {saved(folder, goal)}, in {folder}")
+    note_end(folder, "failed", reason)
+    raise RunError(f"{reason}. Saved: {saved(folder, goal)}, in {folder}{closer}")
 
 
 def _first_not_finite(config: RunConfig, data: Data, device: torch.device, folder: Path) -> str:

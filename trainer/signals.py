@@ -28,6 +28,7 @@ class Stop:
         if number == signal.SIGINT and self.signal == signal.SIGINT:
             if sys.stdout.isatty():
                 os.write(1, b"\x1b[?25h\n")  # the progress bar has hidden the cursor
+            os.write(2, b"trainer: left at once, by a second Ctrl-C. What was saved before it is kept\n")
             os._exit(130)
         self.signal = signal.Signals(number)
 

@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 
 from trainer.console import warn
 from trainer.epoch import EpochReport
+from trainer.layers import titles
 from trainer.samples import Sample
 from trainer.sections import WandbConfig
 
@@ -111,13 +112,14 @@ def _inside(insight: dict[str, Any]) -> dict[str, Any]:
     import wandb
 
     shown: dict[str, Any] = {}
+    told = titles({layer: found["kind"] for layer, found in insight["layers"].items()})
     for layer, found in insight["layers"].items():
         for quantity, value in found.items():
             if isinstance(value, dict):
                 edges = np.linspace(value["low"], value["high"], len(value["counts"]) + 1)
                 value = wandb.Histogram(np_histogram=(value["counts"], edges))
             if value is not None and not isinstance(value, str):
-                shown[f"insight/{layer}/{quantity}"] = value
+                shown[f"insight/{told[layer]}/{quantity}"] = value
     if insight["filters"]:
         filters = np.array(insight["filters"]["values"], dtype=np.uint8)
         if filters.shape[1] not in (1, 3):

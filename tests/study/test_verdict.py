@@ -194,7 +194,11 @@ def test_what_too_few_runs_can_tell():
     assert sentences(("a", (0.6,)), ("b", (0.7, 0.71, 0.72))) == [
         "b against a: no conclusion, a has 1 finished run; at least 3 are needed"
     ]
-    assert sentences(("a", (0.6, 0.7, 0.8))) == ["Only one arm has finished runs, a: nothing to compare"]
+    assert sentences(("a", (0.6, 0.7, 0.8))) == [
+        "One configuration is nothing to compare: give a setting several values, as in optimizer=sgd,adam"
+    ]
+    one_left = sentences(("a", (0.6, 0.7, 0.8)), ("b", ()))
+    assert one_left == ["Only one arm has finished runs, a: nothing to compare"]
     assert sentences(("a", ()), ("b", ())) == ["No run has finished: there is nothing to compare"]
 
 
@@ -333,7 +337,7 @@ def test_an_arm_is_named_as_it_is_typed(tmp_path):
     ]  # fmt: skip
     assert names({"optimizer": "sgd", "lr": "0.1"}) == ["optimizer=sgd lr=0.1"]
     assert names({"arm": "optimizer=sgd lr=0.1", "dropout": "0.5"}) == ["optimizer=sgd lr=0.1 dropout=0.5"]
-    assert names({"seed": "0"}, {"seed": "1"}) == ["the only point"]
+    assert names({"seed": "0"}, {"seed": "1"}) == ["the one configuration"]
 
 
 def test_the_last_stage_and_the_replicates_of_a_study(tmp_path):

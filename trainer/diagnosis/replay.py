@@ -1,6 +1,7 @@
 """Trains the epoch that failed again, bit for bit, and looks at every layer in every step of it."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch.nn import functional as F
 
 from trainer.diagnosis.case import Divergence
 from trainer.errors import RunError
+from trainer.layers import titles
 from trainer.seams import Seams, join
 from trainer.training import ClassificationTrainer
 
@@ -40,7 +42,7 @@ class _Watch:
         leaves = {name: module for name, module in trainer.model.named_modules() if not list(module.children())}
         weights = {name: getattr(module, "weight", None) for name, module in leaves.items()}
         self.weights = {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter)}
-        self.kinds = {name: type(module).__name__ for name, module in leaves.items()}
+        self.titles = titles({name: type(module).__name__ for name, module in leaves.items()})
         self.before = self._copies()
         self.thrown: tuple[str, int, float] | None = None
         self.found: Divergence | None = None
@@ -69,7 +71,7 @@ class _Watch:
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Of outputs that are finite and far apart the loss may be infinite; adds nothing to it."""
         if not self.found and not F.cross_entropy(logits.detach(), labels).isfinite():
-            self._note(list(self.kinds)[-1], outputs=True)
+            self._note(list(self.titles)[-1], outputs=True)
         return logits.new_zeros(())
 
     def gradients(self) -> None:
@@ -92,13 +94,10 @@ class _Watch:
             self.before = self._copies()
 
     def _note(self, name: str, outputs: bool) -> None:
-        shown = f"{name} ({self.kinds[name]})"
-        self.found = Divergence(self.epoch, self.step, shown, outputs)
+        self.found = Divergence(self.epoch, self.step, self.titles[name], outputs)
         if self.thrown:
             began, step, ratio = self.thrown
-            self.found = Divergence(
-                self.epoch, self.step, shown, outputs, f"{began} ({self.kinds[began]})", step, ratio
-            )
+            self.found = replace(self.found, began=self.titles[began], began_step=step, ratio=ratio)
 
     def close(self) -> None:
         for hook in self.hooks:

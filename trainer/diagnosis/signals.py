@@ -7,6 +7,7 @@ Every threshold has its reason. Figures called measured are of small runs on dig
 import math
 
 from trainer.diagnosis.case import Case, Insight
+from trainer.layers import titles
 
 FITTED = 0.9  # of the training images: below it the lecture's first question, does it fit them, is answered no
 GROWN = 2.0  # a layer's weights beside what they began with; healthy runs end below 2.2, but not at chance level
@@ -19,13 +20,10 @@ SATURATED = 0.5  # of a layer's outputs before training, where nothing has been 
 
 
 def layer_values(insight: Insight | None, quantity: str) -> list[tuple[str, float]]:
-    """("1.0.3 (Conv2d)", value) of every layer that has the quantity."""
+    """("convolution 2 of 6", value) of every layer that has the quantity."""
     layers = insight["layers"] if insight else {}
-    return [
-        (f"{name} ({found['kind']})", found[quantity])
-        for name, found in layers.items()
-        if found.get(quantity) is not None
-    ]
+    told = titles({name: found["kind"] for name, found in layers.items()})
+    return [(told[name], found[quantity]) for name, found in layers.items() if found.get(quantity) is not None]
 
 
 def relative_gradients(insight: Insight | None) -> list[tuple[str, float]]:

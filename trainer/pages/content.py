@@ -131,7 +131,7 @@ def of_run(folder: Path) -> Content:
         what = f"{config['model']['name']} on {config['dataset']['name']} with {config['optimizer']['name']}"
     except (TypeError, LookupError):
         raise RunError(f"{path} is damaged, or of another version") from None
-    run = run_of(folder, "", config)
+    run = run_of(folder, "", config, alone=True)
     validated = [row for row in run.epochs if row["validation_loss"] is not None]
     best = min(validated, key=lambda row: row["validation_loss"], default=None)
     values = {"": best["validation_accuracy"]} if best else {}
@@ -142,11 +142,13 @@ def of_run(folder: Path) -> Content:
         said = [
             f"The lowest validation loss, {best['validation_loss']:.4f}, was in epoch {epoch} of {len(run.epochs)}:"
             f" {accuracy:.2%} of the validation images were right.",
-            *_stopped(len(run.epochs), config["epochs"]),
             "One run tells nothing of what another seed would give: repeat it with -m seed=0,1,2.",
         ]
+    ended = _ended(run, config["epochs"])
+    said = [*ended, *said] if run.outcome.state == "failed" else [*said, *ended]
     said.append(f"What may be wrong with it: python -m trainer.doctor {folder}")
-    facts = [("Epochs", f"{len(run.epochs)} of {config['epochs']}"), ("Trained for", duration(run.seconds))]
+    facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {config['epochs']}")]
+    facts.append(("Trained for", duration(run.seconds)))
     return Content(
         "run", what, folder, facts, said, [], "validation_accuracy", 1, "run", [arm], {}, None, _environment([arm])
     )
@@ -156,8 +158,17 @@ def _replicate(entry: Entry) -> str:
     return " ".join(f"{key}={value}" for key, value in entry.point.items() if key in REPLICATES)
 
 
-def _stopped(epochs: int, planned: Any) -> list[str]:
-    return [f"It ended after {epochs} of {planned} epochs: stopped, or stopped early."] if epochs != planned else []
+def _ended(run: Run, planned: Any) -> list[str]:
+    """Of a run that has not come to its last epoch, why."""
+    state, epochs = run.outcome.state, f"{len(run.epochs)} of {planned} epochs"
+    reason = (run.outcome.reason or "not said").partition(". ")[0]  # the advice is the doctor's
+    told = {
+        "failed": f"It failed after {epochs}: {reason}.",
+        "interrupted": f"It was interrupted after {epochs}: {reason}. python -m trainer resume={run.folder} goes on.",
+        "running": f"It is still running: {epochs} so far.",
+        "finished": f"It stopped early, after {epochs}." if len(run.epochs) < planned else "",
+    }
+    return [line for line in [told.get(state, "")] if line]
 
 
 def _title(study: Manifest) -> str:

@@ -14,7 +14,7 @@ from trainer.pages.page import own, template
 from trainer.study.manifest import MANIFEST
 
 STUDIES = ("study", "started", "runs", "best arm", "value", "what the runs can tell")
-RUNS = ("run", "what", "epochs", "best validation accuracy", "seconds")
+RUNS = ("run", "state", "what", "epochs", "best validation accuracy", "seconds")
 
 
 def write(folder: Path) -> tuple[Path, int, int]:
@@ -78,6 +78,7 @@ def _run(content: Content, folder: Path) -> list[dict[str, Any]]:
     arm = content.arms[0]
     return [
         _name(content, folder),
+        _cell(arm.runs[0].outcome.state),
         _cell(content.title, wide=True),
         _cell(dict(content.facts)["Epochs"], len(arm.runs[0].epochs)),
         _cell(content.told(arm.mean), arm.mean),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from trainer.errors import RunError
+from trainer.layers import titles
 from trainer.pages.content import Arm
 from trainer.pages.recorded import Run
 from trainer.strangers import typed
@@ -68,7 +69,7 @@ def inside(arms: Sequence[Arm]) -> dict[str, Any] | None:
     return {
         "run": run.folder.name,
         "epochs": epochs,
-        "kinds": {name: layer.kind for name, layer in last.layers.items()},
+        "titles": titles({name: layer.kind for name, layer in last.layers.items()}),
         "quantities": {
             quantity: {name: values for name, values in layers.items() if any(value is not None for value in values)}
             for quantity, layers in quantities.items()

@@ -35,6 +35,9 @@ function draw(id, traces, more, height) {
   Plotly.react(place, traces, layout(more), { responsive: true, displayModeBar: false });
 }
 
+// Whole epochs only; of a single one plotly would label halves and less, and a line of one point is not seen.
+const epochAxis = (last) => ({ title: { text: "epoch", standoff: 5 }, rangemode: "tozero", ...(last < 10 ? { dtick: 1, range: [0, last + 0.5] } : {}) });
+
 function lines(quantity, chosen) {
   const traces = [];
   const over = chosen.over.value;
@@ -69,7 +72,7 @@ function lines(quantity, chosen) {
           y: [...upper, ...lower.reverse()], fill: "toself", fillcolor: faint(colour(number), 0.18), line: { width: 0 },
           hoverinfo: "skip" });
       }
-      traces.push({ ...base, x, y: mean, name, line: { color: colour(number), width: part === "train" ? 1.5 : 2.5, dash },
+      traces.push({ ...base, ...(x.length === 1 ? { mode: "markers", marker: { symbol: part === "train" ? "circle-open" : "circle", size: 9 } } : {}), x, y: mean, name, line: { color: colour(number), width: part === "train" ? 1.5 : 2.5, dash },
         hovertemplate: `%{y:${told}} at %{x:.4~g}<extra>%{fullData.name}</extra>` });
     });
     if (others.x.length) traces.unshift({ type: "scatter", mode: "lines", ...others, hoverinfo: "skip",
@@ -80,7 +83,8 @@ function lines(quantity, chosen) {
 
 function drawCurves() {
   const chosen = document.getElementById("toggles").elements;
-  const xaxis = { title: { text: chosen.over.value === "epoch" ? "epoch" : "seconds of training" }, rangemode: "tozero" };
+  const epochs = Math.max(...data.curves.flatMap((arm) => arm.runs.flatMap((run) => run.epoch)));
+  const xaxis = chosen.over.value === "epoch" ? epochAxis(epochs) : { title: { text: "seconds of training" }, rangemode: "tozero" };
   draw("accuracy", lines("accuracy", chosen), { xaxis, yaxis: { tickformat: ".0%" }, title: { text: "accuracy", font: { size: 14 } } });
   draw("loss", lines("loss", chosen), { xaxis, yaxis: { type: chosen.log.checked ? "log" : "linear", dtick: chosen.log.checked ? "D2" : undefined },
     title: { text: "loss", font: { size: 14 } } });
@@ -168,10 +172,10 @@ function drawClasses() {
 function drawByEpoch(id, title, layers, more) {
   const named = Object.entries(layers);
   const traces = named.map(([name, values], number) => ({ type: "scatter", mode: "lines+markers", x: data.inside.epochs, y: values,
-    name: plain(`${name} ${data.inside.kinds[name]}`), connectgaps: true, line: { color: colour(number % COLOURS.length), width: 2 },
+    name: plain(data.inside.titles[name]), connectgaps: true, line: { color: colour(number % COLOURS.length), width: 2 },
     hovertemplate: "%{y:.3~g} after epoch %{x}<extra>%{fullData.name}</extra>" }));
-  draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: { title: { text: "epoch" }, rangemode: "tozero" }, yaxis: more,
-    showlegend: named.length > 0, legend: { orientation: "h", y: -0.25, font: { size: 11 } } });
+  draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: epochAxis(Math.max(...data.inside.epochs)), yaxis: more,
+    showlegend: named.length > 0, legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", font: { size: 11 } } });
 }
 
 function drawRidges(id, title, layers) {
@@ -184,7 +188,7 @@ function drawRidges(id, title, layers) {
       { ...base, y: counts.map((count) => number + 0.85 * count / most), fill: "tonexty", fillcolor: faint(COLOURS[0], 0.25) }];
   });
   draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: { tickformat: "~g" }, yaxis: { showgrid: false, zeroline: false,
-    tickvals: named.map((_, number) => number), ticktext: named.map(([name]) => plain(`${name} ${data.inside.kinds[name]}`)) } });
+    tickvals: named.map((_, number) => number), ticktext: named.map(([name]) => plain(data.inside.titles[name])) } });
 }
 
 function drawFilters(filters) {

@@ -1,6 +1,7 @@
 """What a run left of itself, read for a report: its epochs, its best network, what it ran on. Imports no torch."""
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any
 
 from trainer.errors import RunError
 from trainer.strangers import Kind, read_text, typed
-from trainer.study.manifest import Outcome, read_metrics, read_outcome
+from trainer.study.manifest import DONE, Outcome, read_metrics, read_outcome
 
+STILL_SECONDS = 600  # without a word, beyond three epochs: a run is taken for killed
 NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
 
 
@@ -63,16 +65,42 @@ class Run:
         return next((epoch for epoch, accuracy in reached if accuracy >= goal), None)
 
 
-def run_of(folder: Path, replicate: str, config: Mapping[str, Any]) -> Run:
+def run_of(folder: Path, replicate: str, config: Mapping[str, Any], alone: bool = False) -> Run:
+    """`alone`: of no study, which would know what became of it."""
     rows = read_metrics(folder)
     outcome = read_outcome(folder)
-    if outcome.state == "queued" and rows:  # a run by itself has no outcome but its metrics
-        validated = [row for row in rows if row["validation_loss"] is not None]
-        lowest = min(validated, key=lambda row: row["validation_loss"], default=rows[-1])
-        outcome = Outcome("finished", epochs=len(rows), best_epoch=lowest["epoch"])
+    if alone and not (folder / "job.json").is_file() and outcome.state not in DONE:
+        outcome = _by_itself(folder, outcome, rows, config)
     best = _recorded(Best, folder / "best.json")
     stamps = _recorded(list[Stamp], folder / "environment.json")
     return Run(folder, replicate, outcome, rows, config, best, stamps[-1] if stamps else None)
+
+
+def _by_itself(folder: Path, noted: Outcome, rows: list[dict[str, Any]], config: Mapping[str, Any]) -> Outcome:
+    """A run of no study notes how it ended where it failed or was stopped; the rest its metrics tell."""
+    validated = [row for row in rows if row["validation_loss"] is not None]
+    best = min(validated, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
+    state, reason = noted.state, noted.reason
+    if state == "queued" and (len(rows) >= config["epochs"] or _exhausted(validated, config)):
+        state = "finished"
+    elif state == "queued":
+        # What runs writes after every epoch; where nothing came for far longer it was killed.
+        longest = max((row["epoch_seconds"] or 0.0 for row in rows), default=0.0)
+        silent = time.time() - max(path.stat().st_mtime for path in folder.iterdir() if path.is_file())
+        killed = silent > STILL_SECONDS + 3 * longest
+        state, reason = ("interrupted", "killed from outside") if killed else ("running", None)
+    return Outcome(state, reason, epochs=len(rows), best_epoch=best or len(rows))
+
+
+def _exhausted(validated: list[dict[str, Any]], config: Mapping[str, Any]) -> bool:
+    """Whether early stopping ended the run: its rule, on what was recorded."""
+    waited, reference = 0, math.inf
+    for row in validated:
+        waited += 1
+        if row["validation_loss"] < reference - config.get("early_stop_min_delta", 0.0):
+            waited, reference = 0, row["validation_loss"]
+    patience = config.get("early_stop_patience")
+    return patience is not None and waited >= patience
 
 
 def _recorded(kind: type[Kind], path: Path) -> Kind | None:

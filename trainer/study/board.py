@@ -132,7 +132,7 @@ def closing(plan: Plan, study: Study, left: int = 0) -> int:
     winner = next((arm for arm in arms if arm.mean is not None and arm.stage == plan.settings.stages), None)
     if winner:
         what = ", ".join(f"{key}={value}" if key != "arm" else value for key, value in winner.point.items())
-        say(f"Best: {what or 'the only point'}", "bold")
+        say(f"Best: {what}" if what else "One run of it by itself:", "bold")
         print(f"  {plan.command(winner.texts)}")
     if any(study.outcome(entry).state == "finished" for entry in study.entries):
         _tell_verdict(study)

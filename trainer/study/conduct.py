@@ -41,8 +41,9 @@ def conduct(plan: Plan) -> int:
         try:
             with board:
                 whole = _train(plan, study, fingerprints, Launch(plan, study, board.seen), board)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             say(f"Stopped: {board.ended} of {board.total} runs ended. The same command goes on from here", "yellow")
+            vars(error)["told"] = True
             raise
         exit_code = closing(plan, study, 0 if whole else board.total - board.ended)
         if board.ended > ended:

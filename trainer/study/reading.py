@@ -13,6 +13,7 @@ from trainer.study.manifest import Entry, Manifest
 from trainer.study.space import ARM, REPLICATES, arm_of
 from trainer.study.verdict import Arm, Setting, Verdict, judge
 
+LONE = "the one configuration"  # the name of an arm where nothing but what repeats it is varied
 UNITS = {"seed": "seed", "split_seed": "split", "dataset.fold": "fold"}
 
 
@@ -61,7 +62,7 @@ def arm_names(entries: Sequence[Entry]) -> list[str]:
     points = [arm_of(entry.point) for entry in entries]
     words = all(len(point) == 1 and re.match(r"(?!(true|false|null)$)[a-z]", *point.values()) for point in points)
     return [
-        " ".join(value if words or key == ARM else f"{key}={value}" for key, value in point.items()) or "the only point"
+        " ".join(value if words or key == ARM else f"{key}={value}" for key, value in point.items()) or LONE
         for point in points
     ]
 

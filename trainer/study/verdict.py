@@ -120,9 +120,10 @@ def judge(arms: Sequence[Arm], setting: Setting, baseline: str | None = None) ->
         return Verdict(setting, (), ("No run has finished: there is nothing to compare",))
     floor = _floor_sentence(ranked[0].mean, setting)
     if len(ranked) == 1:
-        return Verdict(
-            setting, (), (f"Only one arm has finished runs, {ranked[0].name}: nothing to compare",), "", floor
-        )
+        alone = f"Only one arm has finished runs, {ranked[0].name}: nothing to compare"
+        if len(arms) == 1:
+            alone = "One configuration is nothing to compare: give a setting several values, as in optimizer=sgd,adam"
+        return Verdict(setting, (), (alone,), "", floor)
     reference = ranked[0] if baseline is None else next(arm for arm in ranked if arm.name == baseline)
     others = [arm for arm in ranked if arm is not reference]
     most = max(len(arm.values) for arm in ranked)
