@@ -110,6 +110,7 @@ CONTRADICTIONS = {
     "model=ensemble regularization=label_smoothing": "model=ensemble trains its members apart: leave out"
     " regularization=label_smoothing",
     "augmentation=scale augmentation.scale.low=2.0": "augmentation.scale.low=2.0 is above augmentation.scale.high=1.1",
+    "scheduler=listed scheduler.factors=[]": "scheduler.factors=[] lists no rate: at least one",
     "dataset.folds=1 dataset.fold=0": "dataset.folds=1 leaves nothing to train on: at least 2",
     "scheduler=cosine scheduler.minimum=0.1": "scheduler.minimum=0.1 is above lr=0.001",
     "dataset.fold=3 dataset.folds=3": "dataset.fold=3 needs dataset.folds=N with N above 3",

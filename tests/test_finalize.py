@@ -90,6 +90,22 @@ def test_it_trains_on_all_images_with_the_schedule_that_was_validated():
     assert (run / "config.yaml").read_text().count("validation_size: 0\n") == 1
 
 
+def test_a_plateau_is_repeated_as_the_run_of_the_median_took_it():
+    """No validation improves enough (min_delta), so the rate falls with each of them but the first."""
+    falling = ("scheduler=plateau", "scheduler.patience=0", "scheduler.min_delta=0.9", "scheduler.warmup_epochs=1")
+    folder = study(*TINY, "epochs=6", *falling, "lr=0.03", "seed=0,1,2")
+    for path, epoch in zip(sorted(folder.glob("seed-*/result.json")), (2, 6, 5), strict=True):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "best_epoch": epoch}))
+    finalize.main([str(folder), "--seeds", "1"])
+    (run,), validated = folder.glob("final/seed-0-*"), next(folder.glob("seed-2-*"))
+    rates = [row["lr"] for row in metrics(validated)]
+    assert rates[1:5] == [0.03, 0.015, 0.0075, 0.00375]
+    assert [row["lr"] for row in metrics(run)][1:] == pytest.approx(rates[1:5])  # behind a warm-up of more steps
+    assert (
+        "scheduler=plateau needs a validation loss: the rates of the validated run" in (folder / "card.md").read_text()
+    )
+
+
 def test_without_validation_every_image_is_trained_on_in_the_order_of_the_data():
     images = sources.digits(Path(), "train", image_size=8)
     training, validation = split(images, 5, validation_size=0)
@@ -181,20 +197,20 @@ def test_the_interval_holds_both_sources_of_noise():
 def test_what_cannot_be_finalized_is_one_line(in_empty_folder):
     with pytest.raises(ConfigError, match=r"^nowhere: is not the folder of a study, nowhere/study.json does not exist"):
         finalize.main(["nowhere"])
-    folder = study(*TINY, "epochs=2", "scheduler=plateau", "lr=0.03,0.05")
+    folder = study(*TINY, "epochs=2", "scheduler=plateau", "scheduler.warmup_steps=3", "lr=0.03,0.05")
     with pytest.raises(RunError) as caught:
         finalize.main([str(folder)])
     assert str(caught.value) == (
-        f"{folder}: its winner cannot be trained on all images: scheduler=plateau follows the validation loss: it needs"
-        " a dataset.validation_size above 0"
+        f"{folder}: its winner cannot be trained on all images: scheduler=plateau can be repeated after a warm-up of"
+        " whole epochs only"
     )
     result = next(folder.glob("*/result.json"))
     result.write_text(json.dumps({**json.loads(result.read_text()), "state": "interrupted"}))
     with pytest.raises(RunError) as caught:
         finalize.main([str(folder)])
-    words = " ".join(["-m", *TINY, "epochs=2", "scheduler=plateau", "lr=0.03,0.05"]).replace(
-        "model.hidden=[8]", "'model.hidden=[8]'"
-    )
+    words = " ".join(
+        ["-m", *TINY, "epochs=2", "scheduler=plateau", "scheduler.warmup_steps=3", "lr=0.03,0.05"]
+    ).replace("model.hidden=[8]", "'model.hidden=[8]'")
     assert str(caught.value) == (
         f"{folder} is not finished: 1 of its 2 runs have not ended. Go on with: python -m trainer {words}"
     )

@@ -84,7 +84,7 @@ def markdown(card: dict[str, Any]) -> str:
         f"- Command of the validated training: `{card['command']}`",
         f"- Chosen by: {_chosen_by(card)}",
         f"- Trained on: training and validation images together, {card['epochs']} epochs (the validated runs were best"
-        f" in epoch {', '.join(map(str, card['best_epochs']))}; the schedule stays that of {card['config']['epochs']})",
+        f" in epoch {', '.join(map(str, card['best_epochs']))}; {_schedule(card)})",
         f"- Readings of the test set for this study: {card['test_readings']}" + _all_readings(card),
         f"- Ledger: reading {card['ledger']['number']} of {card['ledger']['when']} in `{LEDGER}`,"
         f" hash `{card['ledger']['digest']}`",
@@ -103,6 +103,12 @@ def markdown(card: dict[str, Any]) -> str:
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _schedule(card: dict[str, Any]) -> str:
+    if card["schedule"] == "plateau":
+        return "scheduler=plateau needs a validation loss: the rates of the validated run of that length are repeated"
+    return f"the schedule stays that of {card['config']['epochs']}"
 
 
 def _ensemble_lines(card: dict[str, Any]) -> list[str]:

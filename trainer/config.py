@@ -221,6 +221,7 @@ def _refuse_contradictions(run: RunConfig) -> None:
         "scheduler=cyclic starts at its minimum: with a warm-up set scheduler.minimum above 0": (
             run.scheduler.name == "cyclic" and bool(warmup or steps) and minimum == 0
         ),
+        "scheduler.factors=[] lists no rate: at least one": run.scheduler.options.get("factors") == (),
         f"scheduler.minimum={minimum} is above lr={run.lr}": minimum > run.lr,
         f"normalization.groups={groups} must divide the layers of model={run.model.name}: {flat}": (
             any(width * pieces % groups for width in flat)

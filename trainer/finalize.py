@@ -91,13 +91,28 @@ def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None)
         tree["dataset"] = {**tree["dataset"], "validation_size": 0, "folds": None, "fold": None}
         tree["wandb"] = {**tree["wandb"], "name": f"{study_name(winner.folder)}-final-seed-{seed}"}
         tree |= {"seed": seed, "early_stop_patience": None, "output_dir": None, "resume": None}
+        if tree["scheduler"]["name"] == "plateau":
+            tree["scheduler"] = _replayed(winner)
         tree |= {"device": where or tree["device"], "data_dir": data_dir or tree["data_dir"]}
         config = check(tree)
         if data_dir is None:
             refuse_download(config.dataset.name, config.data_dir, winner.folder / "study.json", "--data-dir DIR")
         return config
-    except (ConfigError, LookupError, TypeError, ValueError) as error:
+    except (ConfigError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise RunError(f"{winner.folder}: its winner cannot be trained on all images: {error}") from None
+
+
+def _replayed(winner: "Winner") -> Mapping[str, Any]:
+    """A plateau follows the validation loss, which is no more: the rates that it took in the run of the median."""
+    from trainer.study.manifest import read_metrics
+
+    warmup, rates = winner.config["scheduler"]["warmup_epochs"], [row["lr"] for row in read_metrics(winner.median)]
+    if winner.config["scheduler"]["warmup_steps"] or warmup != int(warmup):
+        raise ConfigError("scheduler=plateau can be repeated after a warm-up of whole epochs only")
+    if len(rates) < winner.epochs:
+        raise ConfigError(f"{winner.median} has recorded {len(rates)} epochs, its best one is {winner.epochs}")
+    factors = [rate / winner.config["lr"] for rate in rates[int(warmup) : winner.epochs]]
+    return {"name": "listed", "factors": factors or [1.0], "warmup_epochs": warmup, "warmup_steps": 0}
 
 
 def _refuse_other_data(winner: "Winner", config: "RunConfig") -> None:
@@ -175,6 +190,7 @@ def _write_card(
         warn("the code or the libraries were changed since the study was run: the card says so")
     command = ["python", "-m", "trainer.finalize", str(winner.folder), "--seeds", str(len(seeds))]
     more = {
+        "schedule": winner.config["scheduler"]["name"],
         "test_readings": sum(each.number <= reading.number for each in readings(winner.folder)),
         "code": same,
         **_environment(Path(winner.folder, "final"), reading),

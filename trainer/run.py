@@ -40,6 +40,7 @@ class Result:
     best_epoch: int
     best_validation_loss: float
     best_validation_accuracy: float
+    training_images: int
     validation_images: int
     stopped: bool = False  # by `stop`
 
@@ -203,7 +204,13 @@ def _conclude(trainer: ClassificationTrainer, folder: Path, seconds: float, furt
 
 
 def _result(trainer: ClassificationTrainer, folder: Path) -> Result:
-    return Result(folder, trainer.epoch, **_summary(trainer), validation_images=_validation_images(trainer))
+    return Result(
+        folder,
+        trainer.epoch,
+        **_summary(trainer),
+        training_images=len(trainer.train.labels),
+        validation_images=_validation_images(trainer),
+    )
 
 
 def _validation_images(trainer: ClassificationTrainer) -> int:

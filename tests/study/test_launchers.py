@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from test_study import SHORT, TINY, study, table
 from trainer.commandline import interpret
 from trainer.complaints import LAUNCHERS
 from trainer.errors import ConfigError
+from trainer.study import launch
 
 
 @contextlib.contextmanager
@@ -70,11 +72,13 @@ def test_submitit_carries_a_study_with_a_failing_run():
     assert [path.name for path in Path.cwd().iterdir()] == ["outputs"]
 
 
-def test_the_workers_share_the_cores():
+def test_the_workers_share_the_cores_and_each_run_is_counted_once(monkeypatch, capsys):
+    monkeypatch.setattr(launch, "POLL_SECONDS", 60.0)  # both have ended when the study looks
     arguments = (*TINY, "epochs=2", "lr=0.1,0.2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert study(*arguments)[0] == 0
     stamps = [json.loads(path.read_text())[-1] for path in Path("outputs/sweeps").glob("*/*/environment.json")]
     assert {stamp["threads"] for stamp in stamps} == {max(1, (os.cpu_count() or 1) // 2)}
+    assert re.findall(r"^\[(.*?)\] lr=", capsys.readouterr().out, re.MULTILINE) == ["1/2", "2/2"]
 
 
 def test_a_launcher_that_is_not_there_is_one_line(monkeypatch):

@@ -47,6 +47,11 @@ LISTED = {
         [math.sqrt(0.36 / epoch) for epoch in range(1, 31)],
         partial(lr_scheduler.LambdaLR, lr_lambda=lambda epoch: (epoch + 1) ** -0.5),
     ),
+    "listed": (
+        {"factors": [1.0, 2.0, 0.5]},
+        [0.6, 1.2] + [0.3] * 28,
+        partial(lr_scheduler.LambdaLR, lr_lambda=lambda epoch: (1.0, 2.0, 0.5)[min(epoch, 2)]),
+    ),
     "cyclic": (
         {"minimum": 0.1, "period": 10.0},
         [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.5, 0.4, 0.3, 0.2] * 3,

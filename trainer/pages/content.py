@@ -113,7 +113,7 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
         footnotes,
         study.sweep.metric,
         study.sweep.sign,
-        reading.setting.unit,
+        "run" if len(study.replicates) > 1 else reading.setting.unit,  # its table counts runs, not folds
         ranked,
         _differences(ranked),
         _search(study, ranked, entries) if search else None,

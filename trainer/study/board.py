@@ -36,7 +36,9 @@ class Board:
         self.console = Console(highlight=False, soft_wrap=True)
         self.expected: list[Entry] = []
         self.final: dict[str, Outcome] = {}
-        self.started, self.before = time.monotonic(), 0  # `before`: epochs that were trained when this began
+        self.told: set[Entry] = set()  # that have ended, as far as it was said
+        self.clock: tuple[float, int] | None = None  # when the first epoch was seen, and how many there were
+        self.before = 0  # epochs that were trained when this began
         self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Board":
@@ -61,13 +63,14 @@ class Board:
         """These belong to the study now."""
         fresh = [entry for entry in entries if entry not in self.expected]
         self.before += sum(self._epochs(entry) for entry in fresh)
+        self.told |= {entry for entry in fresh if self._outcome(entry).state in DONE}
         self.expected += fresh
 
     def seen(self, entry: Entry, outcome: Outcome) -> None:
-        """A run has ended."""
+        """A run has ended. Of several that a launcher lets end at once each is counted when it is told."""
+        self.told.add(entry)
         if not self.console.is_terminal or outcome.state == "failed":
-            done = sum(self._outcome(each).state in (*DONE, "failed") for each in self.expected)
-            line = f"[{done}/{self.total}] {_named(entry)}: {_told(outcome)}"
+            line = f"[{len(self.told)}/{self.total}] {_named(entry)}: {_told(outcome)}"
             width = self.console.width if self.console.is_terminal else len(line)
             self.console.print(Text(fitted(line, width), STYLES[outcome.state]))
 
@@ -87,13 +90,21 @@ class Board:
         outcome = self._outcome(entry)
         return outcome.epochs if outcome.state in DONE else len(curve(self.study.path(entry), "train_loss"))
 
+    def _rate(self, epochs: int) -> float | None:
+        """Seconds an epoch, however many runs train at once. Until the first one workers start: that is no rate."""
+        if self.clock is None and epochs > self.before:
+            self.clock = (time.monotonic(), epochs)
+        if self.clock is None or epochs <= self.clock[1]:
+            return None
+        return (time.monotonic() - self.clock[0]) / (epochs - self.clock[1])
+
     def _table(self) -> Any:
         outcomes = {entry.id: self._outcome(entry) for entry in self.expected}
         epochs = {entry.id: self._epochs(entry) for entry in self.expected}
         wanted = {entry.id: int(entry.config["epochs"]) for entry in self.expected}
         left = sum(wanted[e.id] - epochs[e.id] for e in self.expected if outcomes[e.id].state not in (*DONE, "failed"))
-        trained = sum(epochs.values()) - self.before
-        rate = (time.monotonic() - self.started) / trained if trained > 0 else None
+        rate = self._rate(sum(epochs.values()))
+        running = sum(outcome.state == "running" for outcome in outcomes.values())
         rows = sorted(self.expected, key=lambda entry: ORDER.index(outcomes[entry.id].state))
         shown = rows[: max(3, self.console.height - 7)]
         table = Table(box=None, padding=(0, 2, 0, 0))
@@ -108,7 +119,7 @@ class Board:
         for entry in shown:
             outcome, done, whole = outcomes[entry.id], epochs[entry.id], wanted[entry.id]
             best = _best(self.study, entry, self.plan)
-            remaining = duration((whole - done) * rate) if outcome.state == "running" and rate else ""
+            remaining = duration((whole - done) * rate * running) if outcome.state == "running" and rate else ""
             cells = (_named(entry), outcome.state, f"{done}/{whole}" if done else "", best, remaining)
             table.add_row(*map(Text, cells), style=STYLES.get(outcome.state, "dim"))
         failed = sum(outcome.state == "failed" for outcome in outcomes.values())

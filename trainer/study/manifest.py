@@ -48,6 +48,7 @@ class Outcome:
     best_epoch: int = 0
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    training_images: int | None = None  # not in what was recorded before the verdict asked for it
     validation_images: int | None = None
 
     def value(self, metric: str) -> float | None:

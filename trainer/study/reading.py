@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import ConfigError
-from trainer.study.manifest import Entry, Manifest
+from trainer.study.manifest import Entry, Manifest, Outcome
 from trainer.study.space import ARM, REPLICATES, arm_of
 from trainer.study.verdict import Arm, Setting, Verdict, judge
 
 LONE = "the one configuration"  # the name of an arm where nothing but what repeats it is varied
-UNITS = {"seed": "seed", "split_seed": "split", "dataset.fold": "fold"}
 
 
 @dataclass(frozen=True)
@@ -35,21 +34,29 @@ def reading_of(study: Manifest) -> Reading:
     """Of several stages the last one counts: its runs are equally long."""
     sweep, entries = study.sweep, last_stage(study)
     names, outcomes = arm_names(entries), [study.outcome(entry) for entry in entries]
-    replicates = [key for key in study.varied if key in REPLICATES]
+    splits = [key for key in study.varied if key in REPLICATES and key != "seed"]
+    seeds = [key for key in study.varied if key == "seed"]
     values: dict[str, dict[str, float]] = {name: {} for name in names}
     for name, entry, outcome in zip(names, entries, outcomes, strict=True):
         value = outcome.value(sweep.metric)
         if value is not None and math.isfinite(value):
-            values[name][" ".join(entry.point[key] for key in replicates)] = value
+            images, seed = (" ".join(entry.point[key] for key in keys) for keys in (splits, seeds))
+            values[name][f"{images}/{seed}" if splits else seed] = value
     setting = Setting(
         metric=sweep.metric,
         sign=sweep.sign,
-        unit="seed" if not replicates else UNITS[replicates[0]] if len(replicates) == 1 else "run",
-        paired=bool({*replicates} - {"seed"}),  # another split, another fold: other images to be scored on
+        unit="fold" if "dataset.fold" in splits else "split" if splits else "seed",
+        split_ratio=_split_ratio(outcomes) if splits else 0.0,
         images=min((each.validation_images for each in outcomes if each.validation_images), default=0),
     )
     states = Counter((name, outcome.state) for name, outcome in zip(names, outcomes, strict=True))
     return Reading(setting, tuple(Arm(name, each) for name, each in values.items()), states)
+
+
+def _split_ratio(outcomes: Sequence[Outcome]) -> float:
+    """Validation by training images, 1/(k - 1) of k folds; 1 where it was not recorded, which concludes less."""
+    known = [(each.validation_images, each.training_images) for each in outcomes]
+    return max((validation / training for validation, training in known if validation and training), default=1.0)
 
 
 def last_stage(study: Manifest) -> list[Entry]:

@@ -16,6 +16,7 @@ from trainer.study.space import arm_of
 class Winner:
     """The best point by the mean of its runs. `epochs`: the median of `best_epochs`; `config`: of its first run.
 
+    `median`: the folder of the first run whose best epoch is the median.
     `tried`: how many points and runs the study has. `code`, `data`: the fingerprints it was run with.
     """
 
@@ -24,6 +25,7 @@ class Winner:
     command: str
     config: Mapping[str, Any]
     epochs: int
+    median: Path
     best_epochs: tuple[int, ...]
     metric: str
     values: tuple[float, ...]
@@ -52,14 +54,16 @@ def winner_of(folder: Path) -> Winner:
     if not scored:
         raise RunError(f"{folder}: no run came to its end, so there is no best one")
     values, best = max(scored, key=lambda pair: sweep.sign * statistics.mean(pair[0]))
-    finished = [outcomes[entry.id] for entry in best if outcomes[entry.id].state == "finished"]
-    best_epochs = tuple(outcome.best_epoch for outcome in finished)
+    finished = [entry for entry in best if outcomes[entry.id].state == "finished"]
+    best_epochs = tuple(outcomes[entry.id].best_epoch for entry in finished)
+    epochs = statistics.median_high(best_epochs)
     return Winner(
         folder,
         arm_of(best[0].point),
         command_at(study.command, study.varied, arm_of(best[0].texts)),
         best[0].config,
-        statistics.median_high(best_epochs),
+        epochs,
+        study.path(finished[best_epochs.index(epochs)]),
         best_epochs,
         sweep.metric,
         tuple(values),

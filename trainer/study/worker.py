@@ -98,6 +98,7 @@ def _train(folder: Path, outcome: Outcome) -> Outcome:
         best_epoch=result.best_epoch,
         validation_loss=result.best_validation_loss,
         validation_accuracy=result.best_validation_accuracy,
+        training_images=result.training_images,
         validation_images=result.validation_images,
     )
 

@@ -44,6 +44,10 @@ def cyclic(lr: float, epochs: float, *, minimum: NonNegative = 0.0, period: Posi
     return rule
 
 
+def listed(lr: float, epochs: float, *, factors: tuple[NonNegative, ...]) -> Rule:
+    return lambda epoch: lr * factors[min(int(epoch), len(factors) - 1)]
+
+
 def plateau(
     lr: float,
     epochs: float,
