@@ -88,7 +88,7 @@ BY_HEART = rows([1.5, 0.6, 0.2, 0.05, 0.01], [1.6, 0.9, 0.6, 0.62, 0.7], (1.0, 0
 
 SICK = {
     "divergence": case(
-        divergence=Divergence(2, 3, "linear layer 2 of 2", True, "linear layer 1 of 2", 2, 7.5), rows=STUCK[:1]
+        divergence=Divergence(2, 3, "the output of linear layer 2 of 2", "linear layer 1 of 2", 2, 7.5), rows=STUCK[:1]
     ),
     "zero initialization": case(initial=layers(linear={"alike": 1.0, "weight_norm": 0.0}), rows=STUCK),
     "exploding gradients": case(
@@ -144,7 +144,7 @@ def test_what_comes_close_is_no_alarm(rule):
 def test_the_sentences_name_figures_layers_and_what_to_try():
     told = {rule: diagnose(each)[0] for rule, each in SICK.items()}
     assert told["divergence"].seen == (
-        "in step 3 of epoch 2 the first outputs that are not finite are those of linear layer 2 of"
+        "the first value that is not finite, in step 3 of epoch 2, is in the output of linear layer 2 of"
         " 2; it began in linear layer 1 of 2, whose weights step 2 changed by 7.5 times their own size"
     )
     assert told["vanishing gradients"].seen == (

@@ -1,4 +1,4 @@
-"""Losses, gradients and weights that are NaN or infinite: found, left out where that was chosen, traced to a layer."""
+"""Losses, gradients and weights that are NaN or infinite: found, or left out where that was chosen."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import NonFiniteError
-from trainer.layers import titles
 from trainer.schedule import Schedule
 
 OnNonFinite = Literal["stop", "skip", "halve_lr"]
@@ -44,40 +43,6 @@ class Guard:
         if self.halve:
             self.schedule.halve()
         return True
-
-
-class Microscope:
-    """Looks at every layer's output and gradient in every step; `found` says where the first one is not finite."""
-
-    def __init__(self, model: nn.Module, gradients: bool) -> None:
-        self.model, self.found = model, ""
-        leaves = {name: layer for name, layer in model.named_modules() if not list(layer.children())}
-        self.titles = titles({name: type(layer).__name__ for name, layer in leaves.items()})
-        for name, layer in leaves.items():
-            layer.register_forward_hook(lambda layer, _, output, name=name: self._look(name, output))
-        for name, parameter in model.named_parameters() if gradients else ():
-            parameter.register_post_accumulate_grad_hook(
-                lambda parameter, name=name: self._note(f"the gradient of {self._title(name)}", parameter.grad)
-            )
-
-    def pause(self) -> bool:
-        """After a step: whether there is something to tell."""
-        for name, parameter in self.model.named_parameters():
-            self._note(f"{self._title(name)} after the update", parameter)
-        return bool(self.found)
-
-    def _look(self, name: str, output: object) -> None:
-        if isinstance(output, Tensor):
-            self._note(f"the output of {self.titles[name]}", output)
-
-    def _title(self, parameter: str) -> str:
-        """ "the weight of convolution 2 of 6"."""
-        layer, _, name = parameter.rpartition(".")
-        return f"the {name} of {self.titles.get(layer, layer)}"
-
-    def _note(self, what: str, values: Tensor | None) -> None:
-        if not self.found and values is not None and not values.detach().isfinite().all():
-            self.found = what
 
 
 def refuse(losses: Tensor, weights: Sequence[Tensor], epoch: int, steps: int, lr: float) -> None:

@@ -18,10 +18,10 @@ from trainer.console import EpochDisplay, closing_table, duration, say, warn
 from trainer.data.images import Images
 from trainer.data.resident import load
 from trainer.diagnosis.glance import glance
+from trainer.diagnosis.replay import where_it_began
 from trainer.epoch import EpochReport
 from trainer.errors import Evicted, NonFiniteError, RunError
 from trainer.insight import observed
-from trainer.nonfinite import Microscope
 from trainer.record import Record, create, note_end, planned_folder, restore, saved, write_setting
 from trainer.samples import samples
 from trainer.signals import noted
@@ -148,12 +148,8 @@ def _first_not_finite(config: RunConfig, data: Data, device: torch.device, folde
     """
     trainer = build_trainer(config.model_copy(update={"compile": False}), *data, device)
     restore(trainer, folder, config)
-    microscope = Microscope(trainer.model, gradients=config.precision != "fp16")
-    with contextlib.suppress(NonFiniteError):
-        next(trainer.train_loop(microscope.pause), None)
-    if not microscope.found or trainer.progress is None:
-        return ""
-    return f"; first not finite: {microscope.found}, in step {trainer.progress.step}"
+    found = where_it_began(trainer)
+    return f"; first not finite: {found.what}, in step {found.step}" if found else ""
 
 
 def _announce(config: RunConfig, device: torch.device) -> None:

@@ -28,14 +28,13 @@ class HeldOut:
 class Divergence:
     """Where an epoch, trained again, stopped being finite; steps count from 1.
 
-    `began`: the layer whose weights one step changed by `ratio` times their own size, None where none did; `layer`:
-    where the first value that is not finite came up, in the forward pass (`outputs`) or as a gradient.
+    `what`: the first value that is not finite, such as "the output of convolution 2 of 6"; `began`: the layer whose
+    weights step `began_step` changed by `ratio` times their own size, None where none did.
     """
 
     epoch: int
     step: int
-    layer: str
-    outputs: bool
+    what: str
     began: str | None = None
     began_step: int = 0
     ratio: float = 0.0

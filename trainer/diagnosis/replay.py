@@ -1,104 +1,95 @@
 """Trains the epoch that failed again, bit for bit, and looks at every layer in every step of it."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Any
+import contextlib
+from collections.abc import Callable
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from trainer.diagnosis.case import Divergence
 from trainer.errors import RunError
 from trainer.layers import titles
-from trainer.seams import Seams, join
 from trainer.training import ClassificationTrainer
 
 LARGEST = 3.4e38  # in fp32; strict JSON has no infinity
 
 
 def where_it_began(trainer: ClassificationTrainer) -> Divergence | None:
-    """None if the next epoch of this trainer stays finite. The trainer is of no further use.
+    """None if what is left of this trainer's epoch stays finite. The trainer is of no further use.
 
-    Unlike torch's anomaly mode, which names the operation that produced a NaN in the backward pass, this names the
-    step before it in which a layer's weights were thrown out of their range.
+    Unlike torch's anomaly mode, which names the operation that produced a NaN in the backward pass, this also names
+    the step before it in which a layer's weights were thrown out of their range.
     """
-    watch = _Watch(trainer)
-    trainer.watch = watch.until_found
-    trainer.seams = join([trainer.seams, watch.seams()])
+    epoch, microscope = trainer.epoch + 1, _Microscope(trainer)
     try:
-        trainer.do_train()
-    except RunError:
-        pass  # the loss is not finite: that is what is looked for
+        with contextlib.suppress(RunError):  # the loss is not finite: that is what is looked for
+            trainer.do_train(microscope.pause)
     finally:
-        watch.close()
-    return watch.found
+        microscope.close()
+    if microscope.found is None or trainer.progress is None:
+        return None
+    return Divergence(epoch, trainer.progress.step, microscope.found, *(microscope.thrown or ()))
 
 
-class _Watch:
-    """Hooks and seams that only look."""
+class _Microscope:
+    """Hooks that only look. `found`: the first value that is not finite; `thrown`: (layer, step, ratio) of the first
+    weights that a step changed by more than their own size."""
 
     def __init__(self, trainer: ClassificationTrainer) -> None:
-        self.epoch, self.step = trainer.epoch + 1, 0
-        leaves = {name: module for name, module in trainer.model.named_modules() if not list(module.children())}
-        weights = {name: getattr(module, "weight", None) for name, module in leaves.items()}
-        self.weights = {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter)}
-        self.titles = titles({name: type(module).__name__ for name, module in leaves.items()})
-        self.before = self._copies()
+        self.trainer = trainer
+        self.found: str | None = None
         self.thrown: tuple[str, int, float] | None = None
-        self.found: Divergence | None = None
+        leaves = {name: layer for name, layer in trainer.model.named_modules() if not list(layer.children())}
+        self.titles = titles({name: type(layer).__name__ for name, layer in leaves.items()})
+        self.weights = dict(trainer.model.named_parameters())
+        self.before = self._copies()
         self.hooks = [
-            module.register_forward_hook(lambda _module, _inputs, output, name=name: self.output(name, output))
-            for name, module in leaves.items()
+            layer.register_forward_hook(
+                lambda _layer, _inputs, output, name=name: self._note(f"the output of {self.titles[name]}", output)
+            )
+            for name, layer in leaves.items()
+        ]
+        # In fp16 gradients may overflow: the scaler leaves such a step out.
+        self.hooks += [
+            weight.register_post_accumulate_grad_hook(self._gradient(name))
+            for name, weight in self.weights.items()
+            if not trainer.scaler.is_enabled()
         ]
 
-    def seams(self) -> Seams:
-        return Seams(penalty=self.loss, limit_gradients=self.gradients, after_step=self.update)
-
-    def _copies(self) -> dict[str, Tensor]:
-        return {name: weight.detach().clone() for name, weight in self.weights.items()}
-
-    def until_found(self, batches: Iterable[Any], epoch: int, steps: int, done: int) -> Iterator[Any]:
-        for batch in batches:
-            self.step += 1
-            yield batch
-            if self.found:
-                return
-
-    def output(self, name: str, output: Tensor) -> None:
-        if not self.found and not output.isfinite().all():
-            self._note(name, outputs=True)
-
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Of outputs that are finite and far apart the loss may be infinite; adds nothing to it."""
-        if not self.found and not F.cross_entropy(logits.detach(), labels).isfinite():
-            self._note(list(self.titles)[-1], outputs=True)
-        return logits.new_zeros(())
-
-    def gradients(self) -> None:
-        """Called after the backward pass, which comes to the last layer first."""
-        for name, weight in reversed(self.weights.items()):
-            if not self.found and weight.grad is not None and not weight.grad.isfinite().all():
-                self._note(name, outputs=False)
-
-    def update(self) -> None:
-        """Called after the optimizer's step: whose weights it changed by more than their own size."""
+    def pause(self) -> bool:
+        """After a step: whether there is something to tell."""
+        progress = self.trainer.progress
+        assert progress is not None
+        self._note("the loss", progress.losses[progress.step - 1])
+        for name, weight in self.weights.items():
+            self._note(f"{self._title(name)} after the update", weight)
         if self.thrown is None and not self.found:
             ratios = {
                 name: float((weight.detach() - self.before[name]).norm() / size)
                 for name, weight in self.weights.items()
-                if (size := self.before[name].norm()) > 0
+                if name.endswith("weight") and (size := self.before[name].norm()) > 0
             }
             worst = max(ratios, key=lambda name: ratios[name], default=None)
             if worst is not None and ratios[worst] > 1:
-                self.thrown = (worst, self.step, min(ratios[worst], LARGEST))
+                layer = worst.rpartition(".")[0]
+                self.thrown = (self.titles.get(layer, layer), progress.step, min(ratios[worst], LARGEST))
             self.before = self._copies()
-
-    def _note(self, name: str, outputs: bool) -> None:
-        self.found = Divergence(self.epoch, self.step, self.titles[name], outputs)
-        if self.thrown:
-            began, step, ratio = self.thrown
-            self.found = replace(self.found, began=self.titles[began], began_step=step, ratio=ratio)
+        return self.found is not None
 
     def close(self) -> None:
         for hook in self.hooks:
             hook.remove()
+
+    def _copies(self) -> dict[str, Tensor]:
+        return {name: weight.detach().clone() for name, weight in self.weights.items()}
+
+    def _gradient(self, name: str) -> Callable[[Tensor], None]:
+        return lambda weight: self._note(f"the gradient of {self._title(name)}", weight.grad)
+
+    def _title(self, parameter: str) -> str:
+        """ "the weight of convolution 2 of 6"."""
+        layer, _, name = parameter.rpartition(".")
+        return f"the {name} of {self.titles.get(layer, layer)}"
+
+    def _note(self, what: str, values: object) -> None:
+        if self.found is None and isinstance(values, Tensor) and not values.detach().isfinite().all():
+            self.found = what

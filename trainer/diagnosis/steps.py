@@ -13,8 +13,7 @@ def divergence(case: Case) -> Finding | None:
     found = case.divergence
     if found is None:
         return None
-    where = f"the first {'outputs' if found.outputs else 'gradients'} that are not finite are those of {found.layer}"
-    seen = f"in step {found.step} of epoch {found.epoch} {where}"
+    seen = f"the first value that is not finite, in step {found.step} of epoch {found.epoch}, is in {found.what}"
     if found.began:
         size = f"{found.ratio:.3g} times their own size"
         seen += f"; it began in {found.began}, whose weights step {found.began_step} changed by {size}"
