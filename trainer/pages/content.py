@@ -164,7 +164,7 @@ def _ended(run: Run, planned: Any) -> list[str]:
     reason = (run.outcome.reason or "not said").partition(". ")[0]  # the advice is the doctor's
     told = {
         "failed": f"It failed after {epochs}: {reason}.",
-        "interrupted": f"It was interrupted after {epochs}: {reason}. python -m trainer resume={run.folder} goes on.",
+        "interrupted": f"It was interrupted after {epochs}: {reason}. To go on: python -m trainer resume={run.folder}",
         "running": f"It is still running: {epochs} so far.",
         "finished": f"It stopped early, after {epochs}." if len(run.epochs) < planned else "",
     }
