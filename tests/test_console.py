@@ -1,6 +1,7 @@
 """What is said in a terminal is broken between words; in a file it is one line, and what is copied is never broken."""
 
 import io
+import subprocess
 
 import pytest
 
@@ -25,14 +26,20 @@ def screen(monkeypatch):
     return shown
 
 
-def test_a_line_is_broken_between_words_and_a_command_stands_whole():
+def test_a_line_is_broken_between_words_and_a_command_can_be_pasted():
     assert fitted("lr=0.1 is too high", 18) == "lr=0.1 is too high"
     assert fitted("lr=0.1 is too high", 17) == "lr=0.1 is too\nhigh"
     assert fitted("Folder: outputs/a-folder-with-a-name", 20) == "Folder:\noutputs/a-folder-with-a-name"
-    going_on = "Stopped. Saved: 1 of 2 epochs. To go on: python -m trainer resume=outputs/run epochs=4"
-    assert fitted(going_on, 40) == (
-        "Stopped. Saved: 1 of 2 epochs. To go on:\npython -m trainer resume=outputs/run epochs=4"
+    command = "python -m trainer resume=outputs/run 'model.hidden=[9, 9]' epochs=4"
+    told = fitted(f"Stopped. Saved: 1 of 2 epochs. To go on: {command}", 41)
+    assert told == (
+        "Stopped. Saved: 1 of 2 epochs. To go on:\npython -m trainer resume=outputs/run \\\n"
+        "  'model.hidden=[9, 9]' epochs=4"
     )
+    pasted = subprocess.run(
+        ["bash"], input=f"echo {told.partition(chr(10))[2]}", check=True, capture_output=True, text=True
+    )
+    assert pasted.stdout == "python -m trainer resume=outputs/run model.hidden=[9, 9] epochs=4\n"
     assert fitted("one\n" + "two " * 8, 20) == "one\ntwo two two two two\ntwo two two"
 
 
@@ -53,7 +60,9 @@ def test_a_terminal_shows_it_broken(screen):
         "by 7.5 times their own size. Try lr=0.03",
         "  Diagnosis            too high: of",
         "                       epoch 1 of 4",
-        "  To try               python -m trainer lr=0.03",
+        "  To try               python -m \\",
+        "                         trainer \\",
+        "                         lr=0.03",
     ]
 
 

@@ -161,13 +161,12 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     assert "It is still running: 2 of 9 epochs so far." in of_run(tmp_path / "run").verdict
     for path in (tmp_path / "run").iterdir():
         os.utime(path, (0, 0))
-    killed = (
-        f"It was interrupted after 2 of 9 epochs: killed from outside. python -m trainer resume={tmp_path}/run goes on."
-    )
+    again = f"To go on: python -m trainer resume={tmp_path / 'run'}"
+    killed = f"It was interrupted after 2 of 9 epochs: killed from outside. {again}"
     assert killed in of_run(tmp_path / "run").verdict
     ended = tmp_path / "run" / "result.json"
-    ended.write_text('{"state": "failed", "reason": "the training loss is nan in epoch 3. A smaller lr helps"}')
-    assert "It failed after 2 of 9 epochs: the training loss is nan in epoch 3." in of_run(tmp_path / "run").verdict
+    ended.write_text('{"state": "failed", "reason": "the training loss\\nis nan in epoch 3. A smaller lr helps"}')
+    assert "It failed after 2 of 9 epochs: the training loss?is nan in epoch 3." in of_run(tmp_path / "run").verdict
     index.write(tmp_path)
     assert 'class="text">failed</td>' in (tmp_path / "index.html").read_text()
     ended.unlink()

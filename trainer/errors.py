@@ -17,7 +17,8 @@ def printable(text: str, keep: str = "") -> str:
 def fitted(text: str, width: int, indent: int = 0) -> str:
     """The text broken between words for a terminal of this width, behind `indent` letters that stand there already.
 
-    A folder and a command are never broken, so that they can be copied: a long command gets lines of its own.
+    A folder is never broken, so that it can be copied. A command gets lines of its own, each but the last of them with
+    the shell's mark that it goes on.
     """
     lines = []
     for line in text.split("\n"):
@@ -30,8 +31,19 @@ def fitted(text: str, width: int, indent: int = 0) -> str:
         lines += textwrap.wrap(
             words, max(width - indent, 10), break_long_words=False, break_on_hyphens=False, subsequent_indent=margin
         )
-        lines += [command] if command else []
+        lines += _command_lines(command, max(width - indent, 10))
     return f"\n{' ' * indent}".join(lines)
+
+
+def _command_lines(command: str, width: int) -> list[str]:
+    lines = [""]
+    for word in re.findall(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""", command):
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width - 2:
+            lines[-1] += " \\"
+            lines.append(f"  {word}")
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return [line for line in lines if line]
 
 
 def complain(message: str) -> None:

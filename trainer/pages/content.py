@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.console import duration
-from trainer.errors import ConfigError, RunError
+from trainer.errors import ConfigError, RunError, printable
 from trainer.pages.recorded import Run, run_of
 from trainer.strangers import read_config
 from trainer.study.manifest import DONE, Entry, Manifest
@@ -161,10 +161,10 @@ def _replicate(entry: Entry) -> str:
 def _ended(run: Run, planned: Any) -> list[str]:
     """Of a run that has not come to its last epoch, why."""
     state, epochs = run.outcome.state, f"{len(run.epochs)} of {planned} epochs"
-    reason = (run.outcome.reason or "not said").partition(". ")[0]  # the advice is the doctor's
+    reason = printable(run.outcome.reason or "not said").partition(". ")[0]  # the advice is the doctor's
     told = {
         "failed": f"It failed after {epochs}: {reason}.",
-        "interrupted": f"It was interrupted after {epochs}: {reason}. python -m trainer resume={run.folder} goes on.",
+        "interrupted": f"It was interrupted after {epochs}: {reason}. To go on: python -m trainer resume={run.folder}",
         "running": f"It is still running: {epochs} so far.",
         "finished": f"It stopped early, after {epochs}." if len(run.epochs) < planned else "",
     }

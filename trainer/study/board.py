@@ -144,7 +144,7 @@ def closing(plan: Plan, study: Study, left: int = 0) -> int:
     if winner:
         what = ", ".join(f"{key}={value}" if key != "arm" else value for key, value in winner.point.items())
         say(f"Best: {what}" if what else "One run of it by itself:", "bold")
-        print(f"  {plan.command(winner.texts)}")
+        say(f"  {plan.command(winner.texts)}")
     if any(study.outcome(entry).state == "finished" for entry in study.entries):
         _tell_verdict(study)
     failed = [entry for entry in study.entries if study.outcome(entry).state == "failed"]
