@@ -59,7 +59,7 @@ def test_it_ends_where_the_loss_flies_apart():
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "low", "high"), [("adam", 5e-4, 1e-2), ("sgd", 0.01, 0.3), ("momentum", 1e-3, 0.05)]
+    ("optimizer", "low", "high"), [("adam", 5e-4, 2e-2), ("sgd", 0.01, 0.3), ("momentum", 1e-3, 0.05)]
 )
 def test_what_it_suggests_is_of_the_right_size(optimizer, low, high):
     (run,) = compose([*TINY, f"optimizer={optimizer}"])
