@@ -1,7 +1,9 @@
 """What the tests share: tiny images, quick runs in this process, the program as a process of its own."""
 
+import functools
 import json
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -64,17 +66,41 @@ def timeless(folder: Path) -> list[dict]:
     ]
 
 
-def program(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
-    """`python -m trainer …` as a person starts it."""
-    return subprocess.run(
-        [sys.executable, "-m", "trainer", *arguments],
-        check=False,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=clean_environment(**environment),
-    )
+def program(*arguments: str, cwd: Path, module: str = "trainer", **environment: str) -> subprocess.CompletedProcess:
+    """`python -m trainer …` as a person starts it, without the seconds that torch takes to load."""
+    place = cwd.parent / f"{cwd.name}-program"
+    place.mkdir(exist_ok=True)
+    files = {name: str(place / f"{len(list(place.iterdir()))}.{name}") for name in ("stdout", "stderr")}
+    job = {
+        "module": module,
+        "arguments": arguments,
+        "folder": str(cwd),
+        "environment": clean_environment(**environment),
+    }
+    server = nursery()
+    server.stdin.write(json.dumps(job | files) + "\n")
+    server.stdin.flush()
+    ready, _, _ = select.select([server.stdout], [], [], 120)
+    if not ready:
+        nursery.cache_clear()
+        server.kill()
+        raise TimeoutError(f"{module} {arguments} takes more than two minutes")
+    told = [Path(path).read_text() for path in files.values()]
+    return subprocess.CompletedProcess([module, *arguments], int(server.stdout.readline()), *told)
+
+
+@functools.cache
+def nursery() -> subprocess.Popen:
+    """One for all tests of this worker; it ends with the worker, which holds the other end of its pipe."""
+    command = [sys.executable, Path(__file__).with_name("nursery.py")]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=clean_environment(), cwd="/")
+
+
+def fresh(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    """`python -m trainer …` in a process of its own, where it matters what is imported and from where."""
+    command, environment = [sys.executable, "-m", "trainer", *arguments], clean_environment(**environment)
+    return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, timeout=120, env=environment)
 
 
 def clean_environment(**more: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import shutil
 import sys
 
 import pytest
-from conftest import ROOT, clean_environment, compose, program, subprocess
+from conftest import ROOT, clean_environment, compose, fresh, program, subprocess
 
 from trainer.errors import ConfigError
 from trainer.hints import ALIASES
@@ -205,7 +205,7 @@ def test_a_typo_in_a_yaml_file_names_the_file(change, sentence, in_empty_folder)
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    done = program("dataset=digits", "regularization=l1", cwd=in_empty_folder, PYTHONPATH=str(in_empty_folder / "copy"))
+    done = fresh("dataset=digits", "regularization=l1", cwd=in_empty_folder, PYTHONPATH=str(in_empty_folder / "copy"))
     assert (done.returncode, done.stderr) == (2, f"trainer: {sentence}\n")
 
 
@@ -214,7 +214,7 @@ def test_broken_yaml_is_named_with_its_line(in_empty_folder):
         shutil.copytree(ROOT / part, in_empty_folder / "copy" / part)
     path = in_empty_folder / "copy" / "conf" / "optimizer" / "adam.yaml"
     path.write_text("name: adam\nbetas: {[0.9, 0.999]\neps: 1e-8\n")
-    done = program("dataset=digits", cwd=in_empty_folder, PYTHONPATH=str(in_empty_folder / "copy"))
+    done = fresh("dataset=digits", cwd=in_empty_folder, PYTHONPATH=str(in_empty_folder / "copy"))
     assert done.returncode == 2
     assert done.stderr.startswith(f"trainer: {path}, line 3, column ")
     assert done.stderr.count("\n") == 1

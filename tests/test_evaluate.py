@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, clean_environment, compose, quick, tiny_images
+from conftest import ROOT, clean_environment, compose, program, quick, tiny_images
 from PIL import Image
 
 from trainer import checkpoint, evaluate, files, ledger
@@ -26,19 +26,6 @@ from trainer.study.conduct import conduct
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
 SHORT = (*TINY, "epochs=2")
-
-
-def command(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    """`python -m trainer.MODULE …` as a person starts it."""
-    return subprocess.run(
-        [sys.executable, "-m", f"trainer.{module}", *arguments],
-        check=False,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=clean_environment(),
-    )
 
 
 def small_study() -> Path:
@@ -461,16 +448,18 @@ def test_a_mistake_is_one_line_before_torch_is_loaded(typed, monkeypatch):
 
 
 def test_exit_codes(in_empty_folder):
-    done = command("evaluate", "nowhere", cwd=in_empty_folder)
+    done = program("nowhere", cwd=in_empty_folder, module="trainer.evaluate")
     assert (done.returncode, done.stdout, done.stderr) == (
         2, "", "trainer: nowhere: there is no such run or checkpoint\n"
     )  # fmt: skip
     written(2)
     LEDGER.write_text(LEDGER.read_text().replace("run0", "run9"))
-    done = command("evaluate", "--ledger", cwd=in_empty_folder)
+    done = program("--ledger", cwd=in_empty_folder, module="trainer.evaluate")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("trainer: outputs/test_readings.jsonl, line 1 is not as it was written")
-    assert command("evaluate", "--help", cwd=in_empty_folder).stdout.startswith("usage: python -m trainer.evaluate")
+    assert program("--help", cwd=in_empty_folder, module="trainer.evaluate").stdout.startswith(
+        "usage: python -m trainer.evaluate"
+    )
 
 
 def test_each_line_holds_the_hash_of_the_line_before():

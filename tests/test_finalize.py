@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose, metrics
+from conftest import compose, metrics, program
 from PIL import Image
-from test_evaluate import TINY, command
+from test_evaluate import TINY
 from test_run import same_state
 
 import trainer.record
@@ -217,7 +217,7 @@ def test_what_cannot_be_finalized_is_one_line(in_empty_folder):
     (folder / "study.json").write_text("{")
     with pytest.raises(RunError, match=r"study.json is damaged"):
         finalize.main([str(folder)])
-    done = command("finalize", str(folder), "ensemble=1", cwd=in_empty_folder)
+    done = program(str(folder), "ensemble=1", cwd=in_empty_folder, module="trainer.finalize")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "trainer: --ensemble 1: an ensemble has at least two members\n"
 

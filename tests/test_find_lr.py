@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose
+from conftest import compose, program
 from playwright.sync_api import sync_playwright
-from test_evaluate import command
 from torch.nn import functional as F
 
 from trainer import find_lr
@@ -67,7 +66,7 @@ def test_what_it_suggests_is_of_the_right_size(optimizer, low, high):
 
 
 def test_the_command_prints_a_command_that_runs_and_leaves_only_a_figure(in_empty_folder):
-    done = command("find_lr", *TINY, "lr=3", "steps=40", "from=1e-3", "to=0.4", cwd=in_empty_folder)
+    done = program(*TINY, "lr=3", "steps=40", "from=1e-3", "to=0.4", cwd=in_empty_folder, module="trainer.find_lr")
     assert (done.returncode, done.stderr) == (0, "")
     (suggested,) = re.findall(r"Suggestion +lr=(\S+), between", done.stdout)
     again = f"python -m trainer {' '.join(TINY)} lr={suggested}".replace("model.hidden=[32]", "'model.hidden=[32]'")

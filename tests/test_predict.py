@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import quick
+from conftest import program, quick
 from PIL import Image
-from test_evaluate import TINY, command
+from test_evaluate import TINY
 
 from trainer import export, predict
 from trainer.data import folder
@@ -64,7 +64,7 @@ def test_a_picture_is_prepared_as_a_folder_of_pictures_is():
 def test_a_broken_picture_is_told_and_the_others_are_classified(capsys, in_empty_folder):
     run, paths = trained(), pictures(Path("album"))
     paths[1].write_bytes(b"no picture")
-    done = command("predict", str(run), "album", cwd=in_empty_folder)
+    done = program(str(run), "album", cwd=in_empty_folder, module="trainer.predict")
     assert done.returncode == 1
     assert done.stderr == (
         "trainer: album/1.png cannot be decoded (it is no picture of a known kind:"

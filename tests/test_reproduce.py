@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose, quick
-from test_evaluate import TINY, command
+from conftest import compose, program, quick
+from test_evaluate import TINY
 
 from trainer import checkpoint, reproduce
 from trainer.errors import ConfigError, RunError
@@ -91,7 +91,7 @@ def test_what_cannot_be_reproduced_is_one_line(in_empty_folder):
         reproduce.main(["nowhere"])
     run = quick(*SHORT, "output_dir=run").folder
     (run / "environment.json").write_text('[{"threads": "many"}]')
-    done = command("reproduce", "run", cwd=in_empty_folder)
+    done = program("run", cwd=in_empty_folder, module="trainer.reproduce")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "trainer: run/environment.json is damaged: it says what the run ran on\n"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, program, quick, timeless
+from conftest import ROOT, fresh, program, quick, timeless
 from loopback import wandb_server
 
 from trainer import checkpoint
@@ -55,7 +55,7 @@ def test_without_the_package_the_run_is_trained(in_empty_folder, undisturbed):
     (in_empty_folder / "hidden").mkdir()
     (in_empty_folder / "hidden" / "wandb.py").write_text("raise ImportError('No module named wandb')")
     path = f"{in_empty_folder / 'hidden'}:{ROOT}"
-    done = program(*SHORT, "output_dir=run", cwd=in_empty_folder, PYTHONPATH=path)
+    done = fresh(*SHORT, "output_dir=run", cwd=in_empty_folder, PYTHONPATH=path)
     assert done.returncode == 0
     told = "W&B records nothing of this run: No module named wandb. The run's own folder has everything"
     assert done.stderr == f"trainer: warning: {told}\n"
