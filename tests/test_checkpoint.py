@@ -89,18 +89,36 @@ def test_what_cannot_be_read_back_replaces_nothing(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_resume_goes_on_from_the_previous_one_and_comes_to_the_same_bits(capsys):
+@pytest.mark.parametrize("loss", ["torn", "gone"])
+def test_resume_goes_on_from_the_previous_one_and_comes_to_the_same_bits(loss, capsys):
     whole, parts = quick(*TINY, "epochs=4", "output_dir=whole"), quick(*TINY, "epochs=3", "output_dir=parts")
     path, leftover = parts.folder / "last.pt", parts.folder / ".best.pt.1.writing"
-    path.write_bytes(path.read_bytes()[:2000])
     leftover.write_bytes(b"half")  # of a kill in mid-write
+    told = ("parts/last.pt is gone", " Going on from the one before it, parts/last.previous.pt\n")
+    if loss == "torn":
+        path.write_bytes(path.read_bytes()[:2000])
+        told = (
+            "parts/last.pt cannot be read as a checkpoint: ",
+            " The one before it is whole: parts/last.previous.pt. Going on from there\n",
+        )
+    else:
+        path.unlink()
     train(compose(["resume=parts", "epochs=4"])[0])
     printed = capsys.readouterr()
-    assert printed.err.startswith("trainer: warning: parts/last.pt cannot be read as a checkpoint: ")
-    assert printed.err.endswith(" The one before it is whole: parts/last.previous.pt. Going on from there\n")
+    assert printed.err.startswith(f"trainer: warning: {told[0]}") and printed.err.endswith(told[1])
     assert "Folder: parts, going on after epoch 2\n" in printed.out
     same_run(whole.folder, parts.folder)
     assert not leftover.exists()
+
+
+def test_a_run_of_which_no_checkpoint_is_left_says_that_it_begins_again(capsys):
+    whole, parts = quick(*TINY, "epochs=2", "output_dir=whole"), quick(*TINY, "epochs=2", "output_dir=parts")
+    for path in parts.folder.glob("last*.pt"):
+        path.unlink()
+    train(compose(["resume=parts"])[0])
+    told = "parts/last.pt is gone, or was never written: the run begins again, and its metrics with it"
+    assert capsys.readouterr().err == f"trainer: warning: {told}\n"
+    same_run(whole.folder, parts.folder)
 
 
 @dataclass

@@ -222,6 +222,7 @@ def _resumed(job: Job) -> Job:
             raise ConfigError(
                 f"{key}: a run that goes on keeps its settings. Accepted beside resume=: {', '.join(RESUMABLE)}"
             )
-    if "data_dir" not in job.overrides and isinstance(name := (tree.get("dataset") or {}).get("name"), str):
-        refuse_download(name, str(tree.get("data_dir")), path, "data_dir=DIR")
+    dataset = tree.get("dataset")
+    if "data_dir" not in job.overrides and isinstance(dataset, dict) and isinstance(dataset.get("name"), str):
+        refuse_download(dataset["name"], str(tree.get("data_dir")), path, "data_dir=DIR")
     return replace(job, tree=tree, files=())

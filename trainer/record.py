@@ -23,7 +23,7 @@ from trainer.environment import stamp
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
 from trainer.files import WRITING, write_text
-from trainer.metrics import MetricsFile
+from trainer.metrics import METRICS, MetricsFile
 from trainer.training import ClassificationTrainer
 
 OUTPUTS = Path("outputs")
@@ -134,14 +134,19 @@ def create(folder: Path, config: RunConfig) -> Path:
 def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> Path:
     """Puts the state of `last.pt` back; a run that was stopped before its first save begins again.
 
-    Where that file is damaged, the one before it takes its place: from there the run comes to the same bits, and a
-    job that was requeued has nobody to ask.
+    Where that file is damaged or gone, the one before it takes its place: from there the run comes to the same bits,
+    and a job that was requeued has nobody to ask.
     """
     strangers.refuse_links(folder)
     for torn in folder.glob(f".*.{WRITING}"):  # left by a kill
         torn.unlink()
     path = folder / LAST
+    if not path.is_file() and checkpoint.previous(path).is_file():
+        warn(f"{path} is gone. Going on from the one before it, {checkpoint.previous(path)}")
+        checkpoint.previous(path).replace(path)
     if not path.is_file():
+        if (folder / METRICS).is_file() and (folder / METRICS).stat().st_size:
+            warn(f"{path} is gone, or was never written: the run begins again, and its metrics with it")
         return folder
     try:
         state = checkpoint.load(path)
