@@ -18,7 +18,7 @@ import torch
 from conftest import SHARED_DATA, compose, tiny_images
 from PIL import Image
 
-from trainer.data import cifar, idx, resident, sources
+from trainer.data import cifar, folder, idx, resident, sources
 from trainer.data.download import fetch
 from trainer.data.images import Images
 from trainer.data.resident import Resident, statistics
@@ -394,3 +394,14 @@ def test_pictures_that_no_disk_holds_are_refused_before_any_is_decoded(pictures)
         str(caught.value),
     )
     assert not list((Path(os.environ["XDG_CACHE_HOME"])).rglob("*.writing"))
+
+
+def test_a_file_larger_than_the_memory_is_mapped(tmp_path):
+    """A sparse file of twice the memory takes no room on the disk."""
+    size = 2 * resident.physical_memory()
+    with (tmp_path / "pixels").open("wb") as file:
+        file.truncate(size)
+        file.seek(size - 3)
+        file.write(bytes([1, 2, 3]))
+    pixels = folder._mapping(tmp_path / "pixels")
+    assert (pixels.numel(), pixels[-3:].tolist(), pixels[size // 2].item()) == (size, [1, 2, 3], 0)

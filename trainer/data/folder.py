@@ -8,10 +8,12 @@ The pixels are a plain file that is mapped, not read: several processes share it
 import contextlib
 import hashlib
 import math
+import mmap
 import os
 import re
 import shutil
 import stat
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -96,13 +98,28 @@ def _mapped(folder: Path, shape: Shape, classes: tuple[str, ...]) -> Images | No
         warn(f"{folder} is not as it was written: the pictures are decoded anew")
         shutil.rmtree(folder)
         return None
-    pixels = torch.from_file(str(folder / "pixels"), size=math.prod(size), dtype=torch.uint8)
+    pixels = _mapping(folder / "pixels")
     if pixels.numel() > (memory := physical_memory()):
         warn(
             f"the pictures take {gigabytes(pixels.numel())}, the memory is {gigabytes(memory)}: every epoch reads them"
             " from the disk, which is slow. A smaller dataset.image_size avoids that"
         )
     return Images(pixels.view(size).permute(0, 3, 1, 2), labels, classes)
+
+
+def _mapping(path: Path) -> torch.Tensor:
+    """uint8 [bytes of the file], which may be larger than the memory: read-only, so that none is set aside for it.
+
+    A batch is images from all over the file: what the system reads ahead around each would be thousands of times as
+    much. A file that fits was read as a whole just before.
+    """
+    with path.open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if hasattr(mmap, "MADV_RANDOM"):
+        mapping.madvise(mmap.MADV_RANDOM)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it cannot be written to
+        return torch.frombuffer(mapping, dtype=torch.uint8)
 
 
 def _file_sha256(file: IO[bytes]) -> str:

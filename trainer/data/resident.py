@@ -1,5 +1,6 @@
 """The whole data set as uint8 on the device; a batch is one gather. No worker processes, no pictures in the loop."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,8 +41,12 @@ def _refuse_too_large(images: Images, device: torch.device) -> None:
 
 
 def physical_memory() -> int:
-    """Bytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes: of the machine, or of the container where that has less."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of cgroups 2 and 1
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+    return min(found)
 
 
 def gigabytes(count: int) -> str:
