@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,10 @@ def timeless(folder: Path) -> list[dict]:
 
 
 def program(*arguments: str, cwd: Path, module: str = "trainer", **environment: str) -> subprocess.CompletedProcess:
-    """`python -m trainer …` as a person starts it, without the seconds that torch takes to load."""
+    """`python -m trainer …` as a person starts it, without the seconds that torch takes to load.
+
+    What torch and rich read when they are imported, such as OMP_NUM_THREADS and COLUMNS, is that of the nursery.
+    """
     place = cwd.parent / f"{cwd.name}-program"
     place.mkdir(exist_ok=True)
     files = {name: str(place / f"{len(list(place.iterdir()))}.{name}") for name in ("stdout", "stderr")}
@@ -81,20 +85,22 @@ def program(*arguments: str, cwd: Path, module: str = "trainer", **environment: 
     server.stdin.write(json.dumps(job | files) + "\n")
     server.stdin.flush()
     ready, _, _ = select.select([server.stdout], [], [], 120)
-    if not ready:
+    code = server.stdout.readline() if ready else ""
+    if not code:
         nursery.cache_clear()
-        server.kill()
-        raise TimeoutError(f"{module} {arguments} takes more than two minutes")
+        os.killpg(server.pid, signal.SIGKILL)  # and what it has started
+        raise TimeoutError(f"{module} {arguments} takes more than two minutes, or was killed")
     told = [Path(path).read_text() for path in files.values()]
-    return subprocess.CompletedProcess([module, *arguments], int(server.stdout.readline()), *told)
+    return subprocess.CompletedProcess([module, *arguments], int(code), *told)
 
 
 @functools.cache
 def nursery() -> subprocess.Popen:
     """One for all tests of this worker; it ends with the worker, which holds the other end of its pipe."""
-    command = [sys.executable, Path(__file__).with_name("nursery.py")]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=clean_environment(), cwd="/")
+    command, pipe = [sys.executable, Path(__file__).with_name("nursery.py")], subprocess.PIPE
+    return subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, text=True, env=clean_environment(), cwd="/", start_new_session=True
+    )
 
 
 def fresh(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:

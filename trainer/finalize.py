@@ -93,6 +93,8 @@ def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None)
         tree |= {"seed": seed, "early_stop_patience": None, "output_dir": None, "resume": None}
         if tree["scheduler"]["name"] == "plateau":
             tree["scheduler"] = _replayed(winner)
+            if tree["on_nonfinite"] == "halve_lr":  # the recorded rates are halved already
+                tree["on_nonfinite"] = "skip"
         tree |= {"device": where or tree["device"], "data_dir": data_dir or tree["data_dir"]}
         config = check(tree)
         if data_dir is None:

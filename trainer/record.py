@@ -145,8 +145,12 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
         warn(f"{path} is gone. Going on from the one before it, {checkpoint.previous(path)}")
         checkpoint.previous(path).replace(path)
     if not path.is_file():
-        if (folder / METRICS).is_file() and (folder / METRICS).stat().st_size:
-            warn(f"{path} is gone, or was never written: the run begins again, and its metrics with it")
+        # Of a run that was killed in its first save there is one.
+        if (folder / METRICS).is_file() and (epochs := (folder / METRICS).read_bytes().count(b"\n")) > 1:
+            raise RunError(
+                f"{path} is gone: of the {epochs} epochs in {METRICS} nothing is left to go on from. Begin anew in"
+                f" another folder, or here without {METRICS}"
+            )
         return folder
     try:
         state = checkpoint.load(path)

@@ -1,6 +1,8 @@
 """Axes, points, ranges that narrow, borders, and what Optuna is asked."""
 
+import json
 import math
+import shutil
 
 import pytest
 from test_study import SHORT, TINY, study, table
@@ -171,3 +173,13 @@ def test_one_number_three_times_has_no_border():
 def test_stages_that_come_to_the_same_runs_come_to_an_end():
     stages = ("sweep.method=random", "sweep.trials=4", "sweep.stages=2", "batch_size=int(interval(64,65))")
     assert study(*TINY, "epochs=1", "sweep.seed=1", *stages)[0] == 0
+
+
+def test_a_search_that_goes_on_counts_what_was_trained_before(capsys):
+    search = (*SHORT, "sweep.method=random", "sweep.trials=4", "lr=interval(0.01,0.1)")
+    _, folder = study(*search)
+    last = json.loads((folder / "study.json").read_text())["runs"][-1]["folder"]
+    shutil.rmtree(folder / last)
+    capsys.readouterr()
+    assert study(*search)[0] == 0
+    assert [line[:6] for line in capsys.readouterr().out.splitlines() if line.startswith("[")] == ["[4/4] "]

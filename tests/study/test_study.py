@@ -91,7 +91,7 @@ def test_two_arms_that_are_the_same_are_trained_once(capsys):
     _, folder = study(*SHORT, "lr=0.1,1e-1,0.2")
     assert [row["lr"] for row in table(folder)] == ["0.1", "0.2"]
     told = capsys.readouterr()
-    assert told.err == "trainer: warning: lr=0.1 and lr=0.1 are the same run: it is trained once\n"
+    assert told.err == "trainer: warning: lr=0.1 is asked for twice: it is trained once\n"
     assert "[2/2] lr=0.2" in told.out
     _, folder = study(*SHORT, "data_dir=here,there", "seed=0,1")
     assert [row["data_dir"] for row in table(folder)] == ["here", "here"]

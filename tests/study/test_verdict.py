@@ -243,6 +243,16 @@ def test_what_too_few_runs_can_tell():
     assert sentences(("a", ()), ("b", ())) == ["No run has finished: there is nothing to compare"]
 
 
+def test_folds_without_spread():
+    low, high = (0.5, 0.7, 0.6), (0.75, 0.95, 0.85)
+    told = sentences(("low", low), ("high", high), unit="fold", split_ratio=0.5)
+    assert told == [
+        "high against low: no conclusion, they differ by the same in every fold, so what that varies by is not known"
+    ]
+    told = sentences(("a", low), ("b", low), unit="fold", split_ratio=0.5)
+    assert told == ["a against b: no conclusion, they gave the same value in every fold"]
+
+
 def test_arms_without_spread():
     flat, higher = (0.1, 0.1, 0.1), (0.7, 0.7, 0.7)
     assert sentences(("a", flat), ("b", flat)) == ["a against b: no conclusion, every run gave the same value"]
@@ -265,10 +275,10 @@ def test_folds_are_compared_each_with_itself():
     paired = sentences(("low", lows), ("high", highs), unit="fold", split_ratio=1 / 3)
     assert paired[0] == "high is better than low by 2.0 ± 0.2 points (4 paired folds, p < 0.001)"
     assert paired[1] == (
-        "Test: the paired t test on the spread of each pair's differences fold by fold, of each the mean over its"
-        " seeds; the variance is corrected for the training images that folds share (Nadeau and Bengio: 1/n + 0.33"
-        " instead of 1/n); ± is the 95 % interval; with two arms there is no more to correct for. On simulated"
-        " identical arms it reports a difference in at most 5 % of studies, from 3 folds on"
+        "Test: the paired t test on the spread of each pair's differences fold by fold (the mean over its seeds where"
+        " there are several); the variance is corrected for the training images that folds share (Nadeau and Bengio:"
+        " 1/n + 0.33 instead of 1/n); ± is the 95 % interval; with two arms there is no more to correct for. On"
+        " simulated identical arms it reports a difference in about 5 % of studies at most, from 3 folds on"
     )
     assert "no conclusion at 4 seeds" in sentences(("low", lows), ("high", highs))[0]
     short = [Arm("low", {"0": 0.5, "1": 0.6, "2": 0.7}), Arm("high", {"3": 0.5})]

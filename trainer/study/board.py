@@ -99,13 +99,14 @@ class Board:
         return (time.monotonic() - self.clock[0]) / (epochs - self.clock[1])
 
     def _table(self) -> Any:
-        outcomes = {entry.id: self._outcome(entry) for entry in self.expected}
-        epochs = {entry.id: self._epochs(entry) for entry in self.expected}
-        wanted = {entry.id: int(entry.config["epochs"]) for entry in self.expected}
-        left = sum(wanted[e.id] - epochs[e.id] for e in self.expected if outcomes[e.id].state not in (*DONE, "failed"))
+        expected = list(self.expected)  # this is asked in a thread of its own, while a search adds to them
+        outcomes = {entry.id: self._outcome(entry) for entry in expected}
+        epochs = {entry.id: self._epochs(entry) for entry in expected}
+        wanted = {entry.id: int(entry.config["epochs"]) for entry in expected}
+        left = sum(wanted[e.id] - epochs[e.id] for e in expected if outcomes[e.id].state not in (*DONE, "failed"))
         rate = self._rate(sum(epochs.values()))
         running = sum(outcome.state == "running" for outcome in outcomes.values())
-        rows = sorted(self.expected, key=lambda entry: ORDER.index(outcomes[entry.id].state))
+        rows = sorted(expected, key=lambda entry: ORDER.index(outcomes[entry.id].state))
         shown = rows[: max(3, self.console.height - 7)]
         table = Table(box=None, padding=(0, 2, 0, 0))
         for title, justify in (
@@ -143,7 +144,7 @@ def closing(plan: Plan, study: Study, left: int = 0) -> int:
     winner = next((arm for arm in arms if arm.mean is not None and arm.stage == plan.settings.stages), None)
     if winner:
         what = ", ".join(f"{key}={value}" if key != "arm" else value for key, value in winner.point.items())
-        say(f"Best: {what}" if what else "One run of it by itself:", "bold")
+        say(f"Best: {what}" if what else "To train one run of this configuration alone:", "bold")
         say(f"  {plan.command(winner.texts)}")
     if any(study.outcome(entry).state == "finished" for entry in study.entries):
         _tell_verdict(study)

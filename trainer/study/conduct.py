@@ -36,8 +36,8 @@ def conduct(plan: Plan) -> int:
         return rehearse(plan, study)
     with held(study.folder):
         _begin(plan, study, fingerprints)
-        board = Board(study, plan)
-        ended = sum(study.outcome(entry).state in DONE for entry in study.entries)
+        board, before = Board(study, plan), _done(study)
+        board.expect(study.entries)
         try:
             with board:
                 whole = _train(plan, study, fingerprints, Launch(plan, study, board.seen), board)
@@ -46,7 +46,7 @@ def conduct(plan: Plan) -> int:
             vars(error)["told"] = True
             raise
         exit_code = closing(plan, study, 0 if whole else board.total - board.ended)
-        if board.ended > ended:
+        if _done(study) > before:
             _tell_wandb(study)
         return exit_code
 
@@ -58,8 +58,9 @@ def _without_twins(runs: Sequence[Planned], identities: Sequence[str]) -> tuple[
     twins = [pair for pair in pairs if pair[0] is not pair[1]]
     if twins:
         first, second = (" ".join(map(shown, run.point.values())) for run in twins[0])
+        what = f"{first} is asked for twice" if first == second else f"{first} and {second} are the same run"
         more = f" (one of {len(twins)} such pairs): each is" if len(twins) > 1 else ": it is"
-        warn(f"{first} and {second} are the same run{more} trained once")
+        warn(f"{what}{more} trained once")
     return tuple(known.values())
 
 
@@ -83,12 +84,16 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     if plan.force:
         study.set_aside()
     study.save()
-    done = sum(study.outcome(entry).state in DONE for entry in study.entries)
+    done = _done(study)
     what = f"{len(plan.runs)} runs" if plan.runs else f"{plan.settings.trials} points by {plan.settings.method}"
     each = math.prod(len(axis.texts) for axis in plan.replicates)
     times = f", each {each} times" if each > 1 and not plan.runs else ""
     before = f"; {done} are finished already" if done else ""
     say(f"{'Going on with' if known else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
+
+
+def _done(study: Study) -> int:
+    return sum(study.outcome(entry).state in DONE for entry in study.entries)
 
 
 def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, board: Board) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.console import warn
+from trainer.errors import ConfigError
 from trainer.study.manifest import DONE, Entry, Outcome, read_outcome
 from trainer.study.plan import Plan
 from trainer.study.record import Study, holder_here, write_outcome
@@ -35,8 +36,6 @@ class Launch:
         self.launched: dict[Entry, int] = {}  # how often
         self.here = plan.launcher == "basic"
         self.parallel = 1 if self.here else self._parallel()
-        if plan.launcher == "ray":
-            _start_ray(plan.sweep.config.hydra.launcher.ray.init)
 
     def _parallel(self) -> int:
         cores = os.cpu_count() or 1
@@ -95,6 +94,8 @@ class Launch:
 
     def _launch(self, entries: Sequence[Entry]) -> None:
         """Returns when each run has ended or lost its worker, whether or not the launcher has noticed."""
+        if self.plan.launcher == "ray":
+            _start_ray(self.plan.sweep.config.hydra.launcher.ray.init)
         folders = {entry: self.study.path(entry).absolute() for entry in entries}
         for entry, folder in folders.items():
             self.launched[entry] += 1
@@ -177,7 +178,15 @@ class Launch:
 def _start_ray(options: Any) -> None:
     """In the main thread: Ray's servers end with the thread that started them, and every launch has one of its own."""
     import ray
+    from omegaconf import OmegaConf
 
-    if not ray.is_initialized():
-        given: dict[str, Any] = {"object_store_memory": 2**27} | dict(options)  # results are read from folders
+    if ray.is_initialized():
+        return
+    given: Any = OmegaConf.to_container(options, resolve=True)
+    if not given.get("address") and "RAY_ADDRESS" not in os.environ:
+        given.setdefault("object_store_memory", 2**27)  # results are read from folders
+    try:
         ray.init(**given)
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"hydra.launcher.ray.init: Ray does not start with it: {first}") from None

@@ -41,7 +41,7 @@ def reading_of(study: Manifest) -> Reading:
         value = outcome.value(sweep.metric)
         if value is not None and math.isfinite(value):
             images, seed = (" ".join(entry.point[key] for key in keys) for keys in (splits, seeds))
-            values[name][f"{images}/{seed}" if splits else seed] = value
+            values[name]["/".join(part for part in (images, seed) if part)] = value
     setting = Setting(
         metric=sweep.metric,
         sign=sweep.sign,

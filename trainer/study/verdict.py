@@ -98,11 +98,11 @@ class Comparison:
         if self.concluded:
             better = "better" if self.difference * setting.sign > 0 else "worse"
             return f"{names[0]} is {better} than {names[1]} by {amount} ({counts}, {p})"
+        told = f"{names[0]} against {names[1]}: no conclusion at {counts} ({amount}, {p})"
+        if setting.unit == "fold":
+            return told  # more folds are other folds: smaller ones, whose training images are more alike
         needs = f"at least {self.needed} are" if self.needed else f"more than {MOST} are"
-        return (
-            f"{names[0]} against {names[1]}: no conclusion at {counts} ({amount}, {p}); {needs} needed to tell a"
-            " difference of this size"
-        )
+        return f"{told}; {needs} needed to tell a difference of this size"
 
 
 @dataclass(frozen=True)
@@ -232,6 +232,10 @@ def _untestable(comparison: Comparison, setting: Setting) -> str:
         count = len(short.values)
         what = setting.unit if setting.paired else "run"
         return f"{short.name} has {count} finished {what}{'s' if count > 1 else ''}; at least {FEWEST} are needed"
+    if setting.paired and comparison.difference == 0:
+        return f"they gave the same value in every {setting.unit}"
+    if setting.paired:
+        return f"they differ by the same in every {setting.unit}, so what that varies by is not known"
     if comparison.difference == 0:
         return "every run gave the same value"
     return f"every {setting.unit} of an arm gave the same value, so what runs differ by is not known"
@@ -250,10 +254,11 @@ def _test_sentence(setting: Setting, arms: int, baseline: str | None) -> str:
         corrected = f"p and ± are corrected for the {arms - 1} comparisons with {baseline}"
     if setting.paired:
         return (
-            f"Test: {name} on the spread of each pair's differences {setting.unit} by {setting.unit}, of each the mean"
-            f" over its seeds; the variance is corrected for the training images that {setting.unit}s share (Nadeau and"
-            f" Bengio: 1/n + {setting.split_ratio:.2g} instead of 1/n); ± is the 95 % interval; {corrected}. On"
-            f" simulated identical arms it reports a difference in at most 5 % of studies, from 3 {setting.unit}s on"
+            f"Test: {name} on the spread of each pair's differences {setting.unit} by {setting.unit} (the mean over its"
+            f" seeds where there are several); the variance is corrected for the training images that {setting.unit}s"
+            f" share (Nadeau and Bengio: 1/n + {setting.split_ratio:.2g} instead of 1/n); ± is the 95 % interval;"
+            f" {corrected}. On simulated identical arms it reports a difference in about 5 % of studies at most, from 3"
+            f" {setting.unit}s on"
         )
     return (
         f"Test: {name} on each pair's own spread between {setting.unit}s, as arms differ in noise; ± is the 95 %"
