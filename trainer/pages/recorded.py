@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer.errors import RunError
 from trainer.strangers import Kind, read_text, typed
-from trainer.study.manifest import DONE, Outcome, read_metrics, read_outcome
+from trainer.study.manifest import DONE, JOB, Outcome, read_metrics, read_outcome
 
 STILL_SECONDS = 600  # without a word, beyond three epochs: a run is taken for killed
 NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
@@ -69,7 +69,7 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], alone: bool 
     """`alone`: of no study, which would know what became of it."""
     rows = read_metrics(folder)
     outcome = read_outcome(folder)
-    if alone and not (folder / "job.json").is_file() and outcome.state not in DONE:
+    if alone and not (folder / JOB).is_file() and outcome.state not in DONE:
         outcome = _by_itself(folder, outcome, rows, config)
     best = _recorded(Best, folder / "best.json")
     stamps = _recorded(list[Stamp], folder / "environment.json")

@@ -17,6 +17,7 @@ from trainer.study.space import ARM, arm_of, shown
 
 MANIFEST = "study.json"
 RESULT = "result.json"
+JOB = "job.json"  # in the folder of a study's run: how its worker trains it
 DONE = ("finished", "pruned")
 STATES = ("queued", "running", *DONE, "failed", "interrupted")
 FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch_seconds")
