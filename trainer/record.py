@@ -202,8 +202,8 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
     return run_id
 
 
-def note_end(folder: Path, state: str, reason: str) -> None:
-    """Leaves for the report how a run ended before its time: failed or interrupted. A study's worker does it itself."""
+def note_end(folder: Path, state: str, reason: str | None = None) -> None:
+    """Leaves for the report how a run ended: finished, failed or interrupted. A study's worker does it itself."""
     if not (folder / JOB).is_file():
         with contextlib.suppress(RunError):  # of a disk that is full the person has been told
             write_text(folder / RESULT, json.dumps({"state": state, "reason": reason}) + "\n")
