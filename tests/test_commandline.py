@@ -1,11 +1,13 @@
 """Every mistake is one exact line, exit code 2, and nothing is left behind."""
 
+import shlex
 import shutil
 import sys
 
 import pytest
 from conftest import ROOT, clean_environment, compose, fresh, program, subprocess
 
+from trainer.commandline import interpret
 from trainer.errors import ConfigError
 from trainer.hints import ALIASES
 
@@ -144,6 +146,7 @@ def test_the_program_tells_it_with_exit_code_2(arguments, in_empty_folder):
 def test_mistakes_help_and_completion_need_no_heavy_import():
     script = """
 import contextlib, sys
+from trainer.commandline import interpret
 from trainer.commandline import interpret
 from trainer.errors import ConfigError
 from trainer.help import show
@@ -286,6 +289,14 @@ def test_an_experiment_brings_its_axes_or_arms(experiment, seen):
     runs = compose(["-m", f"experiment={experiment}"])
     assert [f"{run.optimizer.name} {run.lr}" for run in runs] == seen
     assert {run.wandb.project.startswith("cnn_cifar10_with_") for run in runs} == {True}
+
+
+@pytest.mark.parametrize("experiment", ["regularizers", "learning_rate_decay"])
+def test_the_command_of_an_arm_alone_is_taken(experiment):
+    plan = interpret(["-m", f"experiment={experiment}"])
+    for run in plan.runs:
+        command = plan.command(run.point)
+        assert compose(shlex.split(command)[3:]) == [run.config], command
 
 
 def test_what_is_typed_replaces_an_axis_and_a_setting_in_every_arm():

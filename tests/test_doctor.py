@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -202,6 +203,7 @@ def test_what_to_try_is_a_whole_command(in_empty_folder):
     folder.mkdir()
     for starts, command in (
         ([], "lr=0.03"),
+        (["python -m trainer"], "python -m trainer lr=0.03"),
         (["python -m trainer.finalize study"], "lr=0.03"),
         (["python -m trainer dataset=digits lr=0.3 output_dir=run"], "python -m trainer dataset=digits lr=0.03"),
         (
@@ -218,6 +220,29 @@ def test_what_to_try_is_a_whole_command(in_empty_folder):
     (study / "study.json").write_text(json.dumps(manifest))
     again = "python -m trainer dataset=digits dropout=0.1 seed=0"
     assert command_with(study / "run-1", "lr=0.03") == f"{again} lr=0.03"
+
+
+def test_what_to_try_leaves_out_the_options_of_what_it_replaces(in_empty_folder):
+    """They would be refused beside the new technique, or bring the old one back."""
+    folder, told = in_empty_folder / "run", {}
+    folder.mkdir()
+    optioned = {fault.settings[-1]: fault.name for fault in FAULTS if "init.std" in str(fault.settings[-1])}
+    optioned |= {FAULTS[-2].settings[-1]: "underfitting"}
+    for settings, fault in optioned.items():
+        finding = RULES[fault](replace(SICK[fault], config=config_of(*settings)))
+        assert finding
+        words = ("dataset=digits", *settings)
+        (folder / "environment.json").write_text(json.dumps([{"command": f"python -m trainer {' '.join(words)}"}]))
+        told[settings] = command_with(folder, finding.override)
+        tried = interpret(shlex.split(told[settings])[3:])
+        assert isinstance(tried, RunConfig) and tried.tree() != config_of(*settings).tree()
+    assert told["init=normal", "init.std=0.5", "epochs=5"].endswith(" dataset=digits init=kaiming_normal epochs=5")
+    l1 = next(command for settings, command in told.items() if "regularization=l1" in settings)
+    assert l1.endswith(" regularization=none epochs=10")
+    start = "python -m trainer regularization=[l1,ema] regularization.ema.decay=0.9 regularization.l1.strength=0.1"
+    (folder / "environment.json").write_text(json.dumps([{"command": start}]))
+    left = "python -m trainer 'regularization=[ema]' regularization.ema.decay=0.9"
+    assert command_with(folder, "regularization=[ema]") == left
 
 
 def test_the_figures_behind_the_rules():

@@ -21,6 +21,7 @@ from trainer.data import sources
 from trainer.data.splits import split
 from trainer.errors import ConfigError, RunError
 from trainer.ledger import LEDGER, readings, verified
+from trainer.pages.content import of_run
 from trainer.scores import wilson
 from trainer.snapshot import restore
 from trainer.study.conduct import conduct
@@ -88,6 +89,10 @@ def test_it_trains_on_all_images_with_the_schedule_that_was_validated():
     assert same_state(checkpoint.load(run / "best.pt")["model"], trained["model"])
     assert trained["early_stopping"]["best_epoch"] == 0
     assert (run / "config.yaml").read_text().count("validation_size: 0\n") == 1
+    assert of_run(run).verdict[:-1] == [
+        "It was trained on all images: none is left to validate on.",
+        "It ended after 2 of 4 epochs: no more were asked for.",
+    ]
 
 
 def test_a_plateau_is_repeated_as_the_run_of_the_median_took_it():

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -163,7 +164,12 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
         os.utime(path, (0, 0))
     again = f"To go on: python -m trainer resume={tmp_path / 'run'}"
     killed = f"It was interrupted after 2 of 9 epochs: killed from outside. {again}"
+    (tmp_path / "run" / "report.html").write_text("")  # by a report, not by the run
     assert killed in of_run(tmp_path / "run").verdict
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump({**config, "checkpoint_minutes": 10}))
+    for minutes, state in ((19, "running"), (21, "interrupted")):
+        os.utime(tmp_path / "run" / "metrics.jsonl", (0, time.time() - 60 * minutes))
+        assert dict(of_run(tmp_path / "run").facts)["State"] == state
     ended = tmp_path / "run" / "result.json"
     ended.write_text('{"state": "failed", "reason": "the training loss\\nis nan in epoch 3. A smaller lr helps"}')
     assert "It failed after 2 of 9 epochs: the training loss?is nan in epoch 3." in of_run(tmp_path / "run").verdict
@@ -176,7 +182,10 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     path = tmp_path / "run" / "metrics.jsonl"
     rows = [{**json.loads(line), "validation_loss": None} for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert of_run(tmp_path / "run").verdict[0] == "No validation of this run has come to a finite loss."
+    assert of_run(tmp_path / "run").verdict[:2] == [
+        "No validation of this run has come to a finite loss.",
+        "It stopped early, after 2 of 9 epochs.",  # a loss that is not finite is no progress
+    ]
     path.write_text("")
     text = page.render(of_run(tmp_path / "run"))
     assert 'id="curves"' not in text and 'id="arms"' in text

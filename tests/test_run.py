@@ -14,6 +14,7 @@ import torch
 import yaml
 from conftest import QUICK, ROOT, clean_environment, compose, metrics, program, quick, timeless
 
+import trainer.run
 from trainer import checkpoint
 from trainer.errors import ConfigError, RunError
 from trainer.run import train
@@ -45,7 +46,7 @@ def test_a_run_leaves_its_record(in_empty_folder):
         "last.previous.pt",
         "last.pt",
     ]
-    assert sorted(p.name for p in folder.iterdir()) == [*kept, "metrics.jsonl"]
+    assert sorted(p.name for p in folder.iterdir()) == [*kept, "metrics.jsonl", "result.json"]
     rows = metrics(folder)
     assert all(set(KEYS) <= set(row) for row in rows)
     assert [row["validation_loss"] is None for row in rows] == [True, False, False]
@@ -227,6 +228,17 @@ def test_ctrl_c_keeps_the_last_step_and_says_how_to_go_on(in_empty_folder):
     saved = f"{state['epoch']} of 10000 epochs{within}"
     assert state["epoch"] >= 3
     assert out.splitlines()[-1] == f"Stopped. Saved: {saved}. To go on: python -m trainer resume=run"
+
+
+def test_ctrl_c_while_wandb_finishes_leaves_a_run_that_is_complete(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.run, "_portray", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quick("output_dir=run")
+    assert capsys.readouterr().out.endswith("\nStopped. Saved: 2 of 2 epochs\n")
+    assert json.loads(Path("run/result.json").read_text()) == {"state": "finished", "reason": None}
 
 
 def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeypatch, in_empty_folder):

@@ -14,7 +14,8 @@ from trainer.errors import RunError
 from trainer.randomness import derive, generator
 from trainer.schedule import Schedule
 from trainer.seams import Seams
-from trainer.training import ClassificationTrainer, EarlyStopping
+from trainer.stopping import EarlyStopping
+from trainer.training import ClassificationTrainer
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,8 @@ from trainer.networks import AuxiliaryLoss, InputScaling, Slots
 from trainer.parameters import weights
 from trainer.randomness import derive
 from trainer.seams import Augment, Seams, join
-from trainer.training import ClassificationTrainer, EarlyStopping, Watch, unwatched
+from trainer.stopping import EarlyStopping
+from trainer.training import ClassificationTrainer, Watch, unwatched
 
 
 def pick_device(name: str) -> torch.device:

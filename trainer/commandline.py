@@ -150,8 +150,9 @@ def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
     """The job for a composed tree; Hydra's state is still that of its composition."""
     state = HydraConfig.get()
     keys = tuple(text.lstrip("+~").partition("=")[0] for text in overrides)
-    arms = [word.partition("=")[0] for arm in state.sweeper.get("arms") or [] for word in arm.split()]
-    if state.mode == RunMode.RUN and not {*(state.sweeper.get("params") or {}), *arms} <= set(keys):
+    arms = [{word.partition("=")[0] for word in arm.split()} for arm in state.sweeper.get("arms") or [""]]
+    chosen = {*(state.sweeper.get("params") or {})} <= set(keys) and any(arm <= set(keys) for arm in arms)
+    if state.mode == RunMode.RUN and not chosen:
         name = state.runtime.choices.get("experiment")
         raise ConfigError(f"experiment={name} compares several runs: python -m trainer -m experiment={name}")
     files = [

@@ -24,11 +24,11 @@ from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
 from trainer.files import WRITING, write_text
 from trainer.metrics import METRICS, MetricsFile
+from trainer.study.manifest import JOB, RESULT
 from trainer.training import ClassificationTrainer
 
 OUTPUTS = Path("outputs")
 LAST, BEST = "last.pt", "best.pt"
-END = "result.json"
 
 
 class Record:
@@ -99,10 +99,10 @@ def _described(trainer: ClassificationTrainer, classes: list[str]) -> str:
 def planned_folder(config: RunConfig) -> Path:
     """Where the run is or will be, looked at before any data is read. Raises ConfigError if it cannot go there."""
     if config.resume:
-        if (Path(config.resume) / "job.json").is_file():
+        if (Path(config.resume) / JOB).is_file():
             raise ConfigError(
                 f"resume={config.resume}: is a run of a study, which goes on by the study's own command. To train it on"
-                " by itself, resume a copy of the folder without job.json"
+                f" by itself, resume a copy of the folder without {JOB}"
             )
         return Path(config.resume)
     folder = Path(config.output_dir).expanduser() if config.output_dir else OUTPUTS
@@ -199,18 +199,18 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
         raise RunError(f"{path} is damaged. Remove it and start again: it holds what the run ran on") from None
     stamps.append(stamp(config, device, run_id))  # one for each time the run was started
     write_text(path, json.dumps(stamps, indent=2) + "\n")
-    if not (folder / "job.json").is_file():
-        (folder / END).unlink(missing_ok=True)
+    if not (folder / JOB).is_file():
+        (folder / RESULT).unlink(missing_ok=True)
     tree = config.tree() | {"resume": None}
     write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     return run_id
 
 
-def note_end(folder: Path, state: str, reason: str) -> None:
-    """Leaves for the report how a run ended before its time: failed or interrupted. A study's worker does it itself."""
-    if not (folder / "job.json").is_file():
+def note_end(folder: Path, state: str, reason: str | None = None) -> None:
+    """Leaves for the report how a run ended: finished, failed or interrupted. A study's worker does it itself."""
+    if not (folder / JOB).is_file():
         with contextlib.suppress(RunError):  # of a disk that is full the person has been told
-            write_text(folder / END, json.dumps({"state": state, "reason": reason}) + "\n")
+            write_text(folder / RESULT, json.dumps({"state": state, "reason": reason}) + "\n")
 
 
 def saved(folder: Path, goal: int) -> str:

@@ -25,6 +25,7 @@ from trainer.insight import observed
 from trainer.record import Record, create, note_end, planned_folder, restore, saved, write_setting
 from trainer.samples import samples
 from trainer.signals import noted
+from trainer.study.manifest import DONE, JOB, read_outcome
 from trainer.tracking import WandbMirror, wandb_mirror
 from trainer.training import ClassificationTrainer
 
@@ -66,19 +67,21 @@ def train(
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     trainer = build_trainer(config, training, validation, device, display.watch)
     folder = restore(trainer, folder, config) if config.resume or given else create(folder, config)
+    further = until is None and not (folder / JOB).is_file()  # whether it may go on by itself
     if trainer.finished or trainer.epoch >= goal:
-        further = "" if until else f". To train on: {_longer(trainer, folder)}"
+        again = f". To train on: {_longer(trainer, folder)}" if further else ""
         done = (
             f"{trainer.epoch} of {goal} epochs" if trainer.epoch <= goal else f"it has {trainer.epoch} epochs already"
         )
-        say(f"{folder} is complete: {done}{further}")
+        say(f"{folder} is complete: {done}{again}")
+        note_end(folder, "finished", _asked_for(until))
         return _result(trainer, folder)
     run_id = write_setting(config, device, folder)
     portrait = {"config": config.tree(), "classes": list(training.classes), "shape": list(training.shape)}
     record, started = Record(folder, portrait, trainer.epoch, config.checkpoint_minutes), time.perf_counter()
     _introduce(config, trainer, training, folder)
     with (
-        _told(trainer, config, (training, validation), device, folder, until),
+        _told(trainer, config, (training, validation), device, folder, goal, further),
         wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror,
         display,
         noted() as interrupt,
@@ -97,10 +100,11 @@ def train(
                 raise interrupt.error()
         mirror.summarize(_summary(trainer))
         record.close()
+        note_end(folder, "finished", _asked_for(until))
         _portray(mirror, trainer, folder, config.wandb.artifact)
     if not given:  # a study tells of its runs together
         glance(trainer, config, folder)
-    _conclude(trainer, folder, time.perf_counter() - started, further=until is None)
+    _conclude(trainer, folder, time.perf_counter() - started, further)
     return replace(_result(trainer, folder), stopped=stopped)
 
 
@@ -111,19 +115,22 @@ def _told(
     data: Data,
     device: torch.device,
     folder: Path,
-    until: int | None,
+    goal: int,
+    further: bool,
 ) -> Iterator[None]:
     """Words what ends the training before its time: what happened, what is saved, how to go on."""
-    goal, closer = until or config.epochs, ""
+    closer = ""
     try:
         yield
         return
     except KeyboardInterrupt as error:
         by = f" by {error}" if isinstance(error, Evicted) else ""
-        further = "" if until else f". To go on: {_again(folder)}"
-        say(f"Stopped{by}. Saved: {saved(folder, goal)}{further}", "yellow")
+        complete = read_outcome(folder).state in DONE  # it was stopped while W&B finished
+        again = f". To go on: {_again(folder)}" if further and not complete else ""
+        say(f"Stopped{by}. Saved: {saved(folder, goal)}{again}", "yellow")
         vars(error)["told"] = True
-        note_end(folder, "interrupted", f"stopped{by or ' by the user'}")
+        if not complete:
+            note_end(folder, "interrupted", f"stopped{by or ' by the user'}")
         raise
     except NonFiniteError as error:
         where = _first_not_finite(config, data, device, folder)
@@ -139,6 +146,11 @@ def _told(
         reason = memory.advice(config, *data, device)
     note_end(folder, "failed", reason)
     raise RunError(f"{reason}. Saved: {saved(folder, goal)}, in {folder}{closer}")
+
+
+def _asked_for(until: int | None) -> str | None:
+    """Why a run that is complete has fewer epochs than its configuration."""
+    return "no more were asked for" if until else None
 
 
 def _first_not_finite(config: RunConfig, data: Data, device: torch.device, folder: Path) -> str:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import clean_environment, metrics, program
+from conftest import clean_environment, compose, metrics, program
 
 from trainer.commandline import interpret
 from trainer.errors import ConfigError, RunError
@@ -308,7 +309,10 @@ def test_a_dry_run_trains_a_step_of_each_and_leaves_nothing(capsys):
 def test_folds_are_an_axis_and_are_averaged():
     arguments = (*SHORT, "dataset.folds=5", "dataset.fold=range(5)", "lr=0.05,0.1")
     _, folder = study(*arguments)
-    assert "fold" not in interpret(["-m", *arguments]).command({"lr": "++lr=0.1"})
+    plan = interpret(["-m", *arguments])
+    assert "fold" not in plan.command({"lr": "++lr=0.1"})
+    (alone,) = compose(shlex.split(plan.command({"lr": "++lr=0.1", "dataset.fold": "++dataset.fold=3"}))[3:])
+    assert alone == plan.runs[8].config
     rows = table(folder)
     assert len(rows) == 10 and {row["dataset.fold"] for row in rows} == set("01234")
     manifest = json.loads((folder / "study.json").read_text())

@@ -137,6 +137,8 @@ def of_run(folder: Path) -> Content:
     values = {"": best["validation_accuracy"]} if best else {}
     arm = Arm(folder.name, (run,), values)
     said = ["No validation of this run has come to a finite loss."]
+    if config["dataset"].get("validation_size") == 0 and not config["dataset"].get("folds"):
+        said = ["It was trained on all images: none is left to validate on."]
     if best:
         accuracy, epoch = best["validation_accuracy"], best["epoch"]
         said = [
@@ -162,11 +164,12 @@ def _ended(run: Run, planned: Any) -> list[str]:
     """Of a run that has not come to its last epoch, why."""
     state, epochs = run.outcome.state, f"{len(run.epochs)} of {planned} epochs"
     reason = printable(run.outcome.reason or "not said").partition(". ")[0]  # the advice is the doctor's
+    ended = f"It ended after {epochs}: {reason}." if run.outcome.reason else f"It stopped early, after {epochs}."
     told = {
         "failed": f"It failed after {epochs}: {reason}.",
         "interrupted": f"It was interrupted after {epochs}: {reason}. To go on: python -m trainer resume={run.folder}",
         "running": f"It is still running: {epochs} so far.",
-        "finished": f"It stopped early, after {epochs}." if len(run.epochs) < planned else "",
+        "finished": "" if len(run.epochs) >= planned else ended,
     }
     return [line for line in [told.get(state, "")] if line]
 

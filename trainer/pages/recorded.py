@@ -1,5 +1,6 @@
 """What a run left of itself, read for a report: its epochs, its best network, what it ran on. Imports no torch."""
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import RunError
+from trainer.metrics import METRICS
+from trainer.stopping import EarlyStopping
 from trainer.strangers import Kind, read_text, typed
-from trainer.study.manifest import DONE, Outcome, read_metrics, read_outcome
+from trainer.study.manifest import JOB, Outcome, read_metrics, read_outcome
 
-STILL_SECONDS = 600  # without a word, beyond three epochs: a run is taken for killed
+STILL_SECONDS = 600  # without a word, beyond three epochs: at least so long before a run is taken for killed
 NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
 
 
@@ -69,7 +72,7 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], alone: bool 
     """`alone`: of no study, which would know what became of it."""
     rows = read_metrics(folder)
     outcome = read_outcome(folder)
-    if alone and not (folder / "job.json").is_file() and outcome.state not in DONE:
+    if alone and not (folder / JOB).is_file():
         outcome = _by_itself(folder, outcome, rows, config)
     best = _recorded(Best, folder / "best.json")
     stamps = _recorded(list[Stamp], folder / "environment.json")
@@ -77,30 +80,43 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], alone: bool 
 
 
 def _by_itself(folder: Path, noted: Outcome, rows: list[dict[str, Any]], config: Mapping[str, Any]) -> Outcome:
-    """A run of no study notes how it ended where it failed or was stopped; the rest its metrics tell."""
-    validated = [row for row in rows if row["validation_loss"] is not None]
-    best = min(validated, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
+    """A run of no study notes how it ended; of one that is running, was killed or is of an older version the metrics
+    tell."""
+    compared = [row for row in rows if row["validation_loss"] is not None]
+    best = min(compared, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
     state, reason = noted.state, noted.reason
-    if state == "queued" and (len(rows) >= config["epochs"] or _exhausted(validated, config)):
+    if state == "queued" and (len(rows) >= config["epochs"] or _exhausted(rows, config)):
         state = "finished"
     elif state == "queued":
-        # What runs writes after every epoch; where nothing came for far longer it was killed.
-        longest = max((row["epoch_seconds"] or 0.0 for row in rows), default=0.0)
-        silent = time.time() - max(path.stat().st_mtime for path in folder.iterdir() if path.is_file())
-        killed = silent > STILL_SECONDS + 3 * longest
+        killed = _silent(folder) > _patience(rows, config)
         state, reason = ("interrupted", "killed from outside") if killed else ("running", None)
     return Outcome(state, reason, epochs=len(rows), best_epoch=best or len(rows))
 
 
-def _exhausted(validated: list[dict[str, Any]], config: Mapping[str, Any]) -> bool:
-    """Whether early stopping ended the run: its rule, on what was recorded."""
-    waited, reference = 0, math.inf
-    for row in validated:
-        waited += 1
-        if row["validation_loss"] < reference - config.get("early_stop_min_delta", 0.0):
-            waited, reference = 0, row["validation_loss"]
-    patience = config.get("early_stop_patience")
-    return patience is not None and waited >= patience
+def _exhausted(rows: list[dict[str, Any]], config: Mapping[str, Any]) -> bool:
+    """Whether early stopping ended the run: a loss that was not finite is null in the file."""
+    stopping = EarlyStopping(config.get("early_stop_patience"), config.get("early_stop_min_delta", 0.0))
+    for row in rows:
+        if row["validation_accuracy"] is not None:
+            loss = math.nan if row["validation_loss"] is None else row["validation_loss"]
+            stopping.observe(row["epoch"], loss, row["validation_accuracy"])
+    return stopping.exhausted
+
+
+def _silent(folder: Path) -> float:
+    """Seconds since the run last wrote what only training writes."""
+    written = [0.0]
+    for name in (METRICS, "last.pt", "environment.json"):
+        with contextlib.suppress(OSError):
+            written.append((folder / name).stat().st_mtime)
+    return time.time() - max(written)
+
+
+def _patience(rows: list[dict[str, Any]], config: Mapping[str, Any]) -> float:
+    """Seconds without a word after which a run is taken for killed: it writes after every epoch and, in a long one,
+    every `checkpoint_minutes`."""
+    longest = max((row["epoch_seconds"] or 0.0 for row in rows), default=0.0)
+    return max(STILL_SECONDS, 2 * 60 * (config.get("checkpoint_minutes") or 0.0)) + 3 * longest
 
 
 def _recorded(kind: type[Kind], path: Path) -> Kind | None:

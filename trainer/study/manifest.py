@@ -17,6 +17,7 @@ from trainer.study.space import ARM, arm_of, shown
 
 MANIFEST = "study.json"
 RESULT = "result.json"
+JOB = "job.json"  # in the folder of a study's run: how its worker trains it
 DONE = ("finished", "pruned")
 STATES = ("queued", "running", *DONE, "failed", "interrupted")
 FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch_seconds")
@@ -175,8 +176,8 @@ def command_at(arguments: Sequence[str], varied: Collection[str], texts: Mapping
 
     `arguments` are the study's, `texts` the point's overrides, in place of what they say of the keys `varied`.
     """
-    # Alone `dataset.folds` asks for a fold: the point is trained on the usual split.
-    left_out = {*varied, *(["dataset.folds"] if "dataset.fold" in varied else [])}
+    # Alone `dataset.folds` asks for a fold: a point without one is trained on the usual split.
+    left_out = {*varied, *(["dataset.folds"] if "dataset.fold" in varied and "dataset.fold" not in texts else [])}
     own = [text for text in arguments if not text.startswith("-") and _key(text) not in left_out]
     own = [text for text in own if _key(text).split(".")[0] not in ("sweep", "force", "hydra", "hydra/launcher")]
     words = [word for key, text in texts.items() for word in (shown(text).split(" ") if key == ARM else [shown(text)])]

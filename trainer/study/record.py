@@ -18,7 +18,7 @@ from trainer.errors import RunError
 from trainer.files import write_text
 from trainer.record import OUTPUTS
 from trainer.study.identity import digest, run_id, significant
-from trainer.study.manifest import MANIFEST, RESULT, Entry, Manifest, Outcome, read_outcome
+from trainer.study.manifest import JOB, MANIFEST, RESULT, Entry, Manifest, Outcome, read_outcome
 from trainer.study.plan import Plan, Planned, plain
 
 SWEEPS = OUTPUTS / "sweeps"
@@ -127,7 +127,7 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.yaml").is_file():
             write_text(folder / "config.yaml", yaml.safe_dump(entry.config, sort_keys=False, allow_unicode=True))
-        write_text(folder / "job.json", json.dumps(dict(job)) + "\n")
+        write_text(folder / JOB, json.dumps(dict(job)) + "\n")
         return folder
 
     def set_aside(self) -> None:

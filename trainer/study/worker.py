@@ -17,7 +17,7 @@ from trainer import console
 from trainer.config import check
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, Evicted, RunError
-from trainer.study.manifest import DONE, Outcome, curve, read_metrics, read_outcome
+from trainer.study.manifest import DONE, JOB, Outcome, curve, read_metrics, read_outcome
 from trainer.study.record import held, write_outcome
 from trainer.study.search import Pruning
 
@@ -83,7 +83,7 @@ def _train(folder: Path, outcome: Outcome) -> Outcome:
     from trainer.run import train
 
     config = check(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), (), [str(folder)])
-    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     if job["threads"]:
         import torch
 
