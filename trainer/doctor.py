@@ -87,10 +87,12 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     from trainer.config import check
     from trainer.data.resident import load
     from trainer.diagnosis.examine import Record
-    from trainer.strangers import read_config
+    from trainer.strangers import read_config, refuse_download
     from trainer.study.manifest import read_metrics
 
     config = check(read_config(folder / "config.yaml"), (), [str(folder)])
+    if data_dir is None:
+        refuse_download(config.dataset.name, config.data_dir, folder / "config.yaml", "--data-dir DIR")
     rows = read_metrics(folder)
     last = checkpoint.load(folder / "last.pt")["trainer"] if (folder / "last.pt").is_file() else None
     best = checkpoint.load(folder / "best.pt")["model"] if (folder / "best.pt").is_file() else None
