@@ -29,7 +29,7 @@ def command_with(folder: Path, override: str) -> str:
 
 def _of_run(folder: Path) -> list[str]:
     """The settings of each time that it was started: what a resumed run was given anew comes behind, and holds."""
-    commands = [shlex.split(stamp["command"]) for stamp in read_json(folder / "environment.json")]
+    commands = [shlex.split(str(stamp["command"])) for stamp in read_json(folder / "environment.json")]
     if any(words[:3] != START or any(word.startswith("-") for word in words[3:]) for words in commands):
         return []  # another command's, such as trainer.finalize, or with flags
     return [word for words in commands for word in words[3:]]
