@@ -81,6 +81,10 @@ MISTAKES = {
     " Did you mean lr, which stands at the root? Accepted: amsgrad, betas, eps",
     "--learning-rate=0.1": "--learning-rate=0.1 (command line): there is no such flag. Did you mean lr=0.1? Accepted:"
     " -m, --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion",
+    "weight_decay": "weight_decay (command line): must be key=value."
+    " Did you mean weight_decay=VALUE, without blanks?",  # an experiment is called so too
+    "grad-clip=1": "grad-clip (command line): there is no such key."
+    f" Did you mean regularization=gradient_clipping? Accepted: {ROOT_KEYS}",
     "foo/bar=1": "foo/bar (command line): there is no such group. Accepted: activation, augmentation, dataset,"
     " experiment, init, model, normalization, optimizer, regularization, scheduler",
     "optimizer.name=[a,b]": f"optimizer=['a', 'b'] (command line): there is no such optimizer. Accepted: {OPTIMIZERS}",
@@ -100,7 +104,7 @@ CONTRADICTIONS = {
     "-m experiment=optimizers,weight_decay": "each experiment brings runs of its own: start one after the other, not as"
     " an axis",
     "-m seed=1 --cfg job": "--cfg shows one run: leave -m out",
-    "dataset=digits --foo=1": "--foo=1 (command line): there is no such flag. Did you mean foo=1? Accepted: -m,"
+    "dataset=digits --foo=1": "--foo=1 (command line): there is no such flag. Accepted: -m,"
     " --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion",
     "scheduler.warmup_epochs=1 scheduler.warmup_steps=1": "scheduler.warmup_epochs and scheduler.warmup_steps: give one"
     " of them",
@@ -131,6 +135,28 @@ def test_a_mistake_is_one_exact_line(arguments, sentence, in_empty_folder):
         compose(arguments.split(" "))
     assert str(caught.value) == sentence
     assert list(in_empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    {
+        "--batch-size 32": "batch_size=VALUE, without blanks",
+        "--batch-size=32": "batch_size=32",
+        "--bs 64": "batch_size=VALUE, without blanks",
+        "--wd 0.01": "weight_decay=VALUE, without blanks",
+        "--dropout 0.5": "dropout=VALUE, without blanks",
+        "--clip=1.0": "regularization=gradient_clipping",
+        "--warmup=3": "scheduler.warmup_epochs=3",
+        "--wandb.mode=online": "wandb.mode=online",
+        "--optimizers-tuned": "-m experiment=optimizers_tuned",
+    }.items(),
+)
+def test_a_flag_of_other_tools_is_told_as_a_setting(typed, meant):
+    flag = typed.partition(" ")[0]
+    with pytest.raises(ConfigError) as caught:
+        compose(typed.split(" "))
+    start = f"{flag} (command line): there is no such flag. Did you mean {meant}? Accepted: -m,"
+    assert str(caught.value).startswith(start)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,16 @@ def test_a_line_is_broken_between_words_and_a_command_can_be_pasted():
         ["bash"], input=f"echo {told.partition(chr(10))[2]}", check=True, capture_output=True, text=True
     )
     assert pasted.stdout == "python -m trainer resume=outputs/run model.hidden=[9, 9] epochs=4\n"
+    # What the shell could not read is text, and loses no letter; of two commands only the last one ends the line.
+    assert fitted("See python -m trainer.doctor outputs/student's run", 40) == (
+        "See python -m trainer.doctor\noutputs/student's run"
+    )
+    assert fitted("It needs pip install 'a[b]'. From a checkout: pip install -e '.[b]'", 30) == (
+        "It needs pip install 'a[b]'.\nFrom a checkout:\npip install -e '.[b]'"
+    )
+    assert fitted(r"as in: python -m trainer output_dir=a\ run\'s", 36) == (
+        "as in:\npython -m trainer \\\n  output_dir=a\\ run\\'s"
+    )
     assert fitted("one\n" + "two " * 8, 20) == "one\ntwo two two two two\ntwo two two"
 
 

@@ -113,6 +113,11 @@ def test_nothing_is_found_in_a_healthy_run():
     assert diagnose(case()) == []
 
 
+def test_a_training_loss_that_overflew_and_stands_as_null_is_too_high():
+    (finding,) = diagnose(case(rows=rows([1.5, 0.5, 0.2, 0.1, None], [1.6, 0.9, 0.6, 0.7, 0.8], (1.0, 0.85))))
+    assert finding.seen == "the training loss of epoch 5 is inf, more than guessing (2.3)"
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_each_fault_is_found_and_its_consequences_are_left_to_it(rule):
     assert [finding.name for finding in diagnose(SICK[rule])] == [rule]
@@ -205,6 +210,8 @@ def test_what_to_try_is_a_whole_command(in_empty_folder):
         ([], "lr=0.03"),
         (["python -m trainer"], "python -m trainer lr=0.03"),
         (["python -m trainer.finalize study"], "lr=0.03"),
+        ([5], "lr=0.03"),
+        ([None], "lr=0.03"),
         (["python -m trainer dataset=digits lr=0.3 output_dir=run"], "python -m trainer dataset=digits lr=0.03"),
         (
             ["python -m trainer epochs=2 'model.hidden=[9, 9]'", "python -m trainer resume=run epochs=9"],
@@ -322,12 +329,40 @@ def damages_are_named():
         path.write_bytes(whole)
 
 
+def misfits_are_named():
+    """Files of the run that do not go together: one line each, where there was a traceback."""
+    rows, config = Path("run/metrics.jsonl").read_text(), Path("run/config.yaml").read_text()
+    for name, content, sentence in (
+        ("last.pt", Path("run/best.pt").read_bytes(), "run/last.pt is not the run's: it must hold trainer"),
+        ("best.pt", Path("run/last.pt").read_bytes(), "run/best.pt is not the run's: it must hold model"),
+        (
+            "config.yaml",
+            config.replace("- 16", "- 17").encode(),
+            "run/last.pt does not fit run/config.yaml: size mismatch for model.1.1.weight: torch.float32 [16, 256]"
+            " where torch.float32 [17, 256] is expected",
+        ),
+        (
+            "metrics.jsonl",
+            re.sub(r'"train_accuracy": [0-9.]+', '"train_accuracy": null', rows, count=1).encode(),
+            "run/metrics.jsonl is damaged: epoch 1 has no train_accuracy",
+        ),
+    ):
+        whole = (path := Path("run", name)).read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+        with pytest.raises(RunError) as caught:
+            doctor.main(["run"])
+        assert str(caught.value) == sentence
+        path.write_bytes(whole)
+
+
 def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
     quick(*TINY, "epochs=6", "lr=0.005", "output_dir=run")
     assert "\n  Diagnosis            nothing found at a glance\n" in capsys.readouterr().out
     assert doctor.main(["run"]) == 0
     assert capsys.readouterr().out == "Nothing found: 14 rules looked at 6 of 6 epochs and 3 layers of run\n"
     damages_are_named()
+    misfits_are_named()
     config = Path("run/config.yaml")
     config.write_text(config.read_text().replace("epochs: 6", "epochs: 9"))
     assert doctor.main(["run"]) == 0

@@ -75,6 +75,9 @@ def test_the_command_prints_a_command_that_runs_and_leaves_only_a_figure(in_empt
     assert figure.parent == in_empty_folder / "outputs" / "figures"
     page = figure.read_text()
     assert f"lr={suggested}" in page
+    markup = re.sub(r"<script>.*?</script>", "", page, count=1, flags=re.DOTALL)  # plotly's own
+    assert len(page) - len(markup) > 3e6
+    assert not re.findall(r"""https?:|\bsrc=|<link|@import|url\(|fetch\(""", markup)  # it needs no network
     if shutil.which("chromium"):
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -85,7 +88,7 @@ def test_the_command_prints_a_command_that_runs_and_leaves_only_a_figure(in_empt
             view.wait_for_function("document.getElementById('range').data")
             assert view.evaluate("document.documentElement.scrollWidth") == 390
             assert view.evaluate("document.getElementById('range')._fullLayout.font.color") == "#e8eaed"  # the dark ink
-            assert fetched == [figure.as_uri()]  # it needs no network
+            assert fetched == [figure.as_uri()]
             browser.close()
 
 
@@ -95,7 +98,8 @@ def test_mistakes_are_one_line():
         (["from=1", "to=0.1"], "from=1: must be below to=0.1"),
         (["from=none"], "from=none: must be a number above 0"),
         (["steps=60"], "steps=60: from 1e-07 to 10 at least 120 are needed, 15 each time that the rate grows tenfold;"),
-        (["steps=19", "from=0.1", "to=1"], "steps=19: from 0.1 to 1 at least 20 are needed"),
+        (["steps=19", "from=0.1", "to=1"], "steps=19: must be at least 20, as the loss is averaged over ten steps"),
+        (["from=1e-308"], "steps=150: from 1e-308 to 10 at least 4635 are needed, 15 each time that the rate grows"),
         (["-m", "lr=1,2"], "-m: there is no such option."),
         (["lr=1,2"], "lr=1,2 (command line): several values need -m"),
     ):
@@ -105,3 +109,10 @@ def test_mistakes_are_one_line():
     with pytest.raises(RunError, match=r"^the loss falls at no rate from 1e-07 to 10: the initial weights or the data"):
         find_lr.main([*TINY, "init=zeros"])
     assert not Path("outputs").exists()
+
+
+def test_the_suggestion_is_told_where_no_figure_can_be_written(capsys):
+    Path("outputs").write_text("")
+    with pytest.raises(OSError, match="outputs"):
+        find_lr.main([*TINY, "steps=40", "from=1e-3", "to=0.4"])
+    assert "\n  To try it            python -m trainer dataset=digits " in capsys.readouterr().out

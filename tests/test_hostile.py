@@ -15,7 +15,7 @@ import yaml
 from conftest import compose, program
 from PIL import Image
 
-from trainer import checkpoint, evaluate, finalize, predict, report, reproduce
+from trainer import checkpoint, doctor, evaluate, finalize, predict, report, reproduce
 from trainer.commandline import interpret
 from trainer.config import RunConfig
 from trainer.errors import ConfigError, RunError
@@ -418,13 +418,16 @@ def test_predict_follows_no_link_out_of_a_folder_and_prints_no_control_character
     assert printed.startswith("album/a??[2J.png\t") and printed.count("\n") == 1
 
 
-def test_a_download_goes_only_where_the_person_says(stranger):
+@pytest.mark.parametrize(("command", "file"), [(evaluate, "best.pt"), (doctor, "config.yaml")])
+def test_a_download_goes_only_where_the_person_says(command, file, stranger):
     state = checkpoint.load(stranger / "best.pt")
-    other = {**state["config"], "dataset": {"name": "mnist", "validation_size": 0.1, "folds": None, "fold": None}}
-    checkpoint.save(stranger / "best.pt", {**state, "config": {**other, "data_dir": "../planted"}})
-    text = told(ConfigError, evaluate.main, ["run"])
+    dataset = {"name": "mnist", "validation_size": 0.1, "folds": None, "fold": None}
+    other = {**state["config"], "dataset": dataset, "data_dir": "../planted"}
+    checkpoint.save(stranger / "best.pt", {**state, "config": other})
+    (stranger / "config.yaml").write_text(yaml.safe_dump(other))
+    text = told(ConfigError, command.main, ["run"])
     assert text == (
-        "run/best.pt: mnist does not lie in the data_dir that is recorded there, ../planted. Say where it lies, or may"
+        f"run/{file}: mnist does not lie in the data_dir that is recorded there, ../planted. Say where it lies, or may"
         " be downloaded to: --data-dir DIR"
     )
     assert not Path("../planted").exists()

@@ -113,20 +113,21 @@ def refuse_misfit(trainer: "ClassificationTrainer", given: Any) -> None:
         if name == "optimizer":
             _refuse_other_optimizer(trainer.optimizer, own[name], given[name])
         elif name != "scaler" or given[name] != {}:  # without half precision there is nothing to scale
-            _refuse_unlike(own[name], given[name], name)
+            refuse_unlike(own[name], given[name], name)
 
 
-def _refuse_unlike(own: Any, given: Any, where: str) -> None:
+def refuse_unlike(own: Any, given: Any, where: str) -> None:
+    """The same names, kinds and shapes all the way down. Raises ValueError."""
     if isinstance(own, Mapping):
         if not isinstance(given, Mapping) or own.keys() != given.keys():
             raise ValueError(f"{where} must hold {', '.join(map(str, own))}")
         for key in own:
-            _refuse_unlike(own[key], given[key], f"{where}.{key}")
+            refuse_unlike(own[key], given[key], f"{where}.{key}")
     elif isinstance(own, list | tuple):
         if not isinstance(given, list | tuple) or len(own) != len(given):
             raise ValueError(f"{where} must be a list of {len(own)}")
         for number, (each, other) in enumerate(zip(own, given, strict=True)):
-            _refuse_unlike(each, other, f"{where}[{number}]")
+            refuse_unlike(each, other, f"{where}[{number}]")
     elif isinstance(own, Tensor):
         if not isinstance(given, Tensor) or (own.shape, own.dtype) != (given.shape, given.dtype):
             raise ValueError(f"size mismatch for {where}: {_described(given)} where {_described(own)} is expected")
@@ -152,7 +153,7 @@ def _refuse_other_optimizer(optimizer: Optimizer, own: Mapping[str, Any], given:
         if not isinstance(other, Mapping) or not needed <= other.keys():
             raise ValueError(f"optimizer.param_groups[{number}] must hold {', '.join(sorted(needed))}")
         for key in needed:
-            _refuse_unlike(group[key], other[key], f"optimizer.param_groups[{number}].{key}")
+            refuse_unlike(group[key], other[key], f"optimizer.param_groups[{number}].{key}")
     shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
     for index, memory in given["state"].items():
         if type(index) is not int or not 0 <= index < len(shapes) or not isinstance(memory, Mapping):
@@ -160,7 +161,7 @@ def _refuse_other_optimizer(optimizer: Optimizer, own: Mapping[str, Any], given:
         for name, value in memory.items():
             where = f"optimizer.state.{index}.{name}"
             if not isinstance(value, Tensor):
-                _refuse_unlike(1.0 if value is not None else None, value, where)
+                refuse_unlike(1.0 if value is not None else None, value, where)
             elif value.shape not in (shapes[index], torch.Size([])) or not value.is_floating_point():
                 wanted = f"{list(shapes[index])} of floating point"
                 raise ValueError(f"size mismatch for {where}: {_described(value)} where {wanted} is expected")

@@ -82,24 +82,44 @@ def main(arguments: Sequence[str]) -> int:
 
 def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     """The run in a folder, with its data. Raises RunError or ConfigError with one line where something is missing."""
-    from trainer import checkpoint
     from trainer.build import pick_device
     from trainer.config import check
     from trainer.data.resident import load
     from trainer.diagnosis.examine import Record
-    from trainer.strangers import read_config
+    from trainer.strangers import read_config, refuse_download
     from trainer.study.manifest import read_metrics
 
     config = check(read_config(folder / "config.yaml"), (), [str(folder)])
+    if data_dir is None:
+        refuse_download(config.dataset.name, config.data_dir, folder / "config.yaml", "--data-dir DIR")
     rows = read_metrics(folder)
-    last = checkpoint.load(folder / "last.pt")["trainer"] if (folder / "last.pt").is_file() else None
-    best = checkpoint.load(folder / "best.pt")["model"] if (folder / "best.pt").is_file() else None
-    _refuse_gaps(folder, {row["epoch"] for row in rows}, last, best is not None)
+    last, best = _part(folder / "last.pt", "trainer"), _part(folder / "best.pt", "model")
+    try:
+        _refuse_gaps(folder, {row["epoch"] for row in rows}, last, best is not None)
+    except (LookupError, TypeError):
+        raise RunError(f"{folder / 'last.pt'} is not a run's last checkpoint: its epoch is missing") from None
     target = pick_device(where)
     images = load(config.dataset, Path(data_dir or config.data_dir).expanduser(), target)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     rows = rows[: last["epoch"] if last else 0]  # a line may be written and its checkpoint not yet
-    return Record(config, training, validation, target, rows, last, best)
+    for row in rows:
+        validated = row["validation_loss"] is not None
+        for name in ("train_accuracy", *(["validation_accuracy"] if validated else [])):
+            if row[name] is None:
+                raise RunError(f"{folder / METRICS} is damaged: epoch {row['epoch']} has no {name}")
+    return Record(config, training, validation, target, rows, last, best, folder)
+
+
+def _part(path: Path, name: str) -> Mapping[str, Any] | None:
+    """Of a checkpoint, None where there is none. Raises RunError if it holds no such part."""
+    from trainer import checkpoint
+
+    if not path.is_file():
+        return None
+    part = checkpoint.load(path).get(name)
+    if not isinstance(part, Mapping):
+        raise RunError(f"{path} is not the run's: it must hold {name}")
+    return part
 
 
 def _refuse_gaps(folder: Path, epochs: Collection[int], last: Mapping[str, Any] | None, best: bool) -> None:

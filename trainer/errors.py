@@ -1,12 +1,15 @@
 """The mistakes and failures that are told to a person in one line, without a traceback."""
 
+import contextlib
 import re
+import shlex
 import shutil
 import sys
 import textwrap
 
 LONGEST = 2000  # letters of a message
-COMMAND = re.compile(r"(?:python -m trainer|wandb sync |pip install ).*")  # to the end of the line: to be copied
+# To the end of the line, to be copied; a sentence that follows makes it part of the text.
+COMMAND = re.compile(r"(?:python -m trainer|wandb sync |pip install )(?:(?!\. [A-Z]).)*$")
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -25,7 +28,7 @@ def fitted(text: str, width: int, indent: int = 0) -> str:
         if indent + len(line) <= width:
             lines.append(line)
             continue
-        command = next(iter(COMMAND.findall(line)), "")
+        command = _command_in(line)
         words = line.removesuffix(command)
         margin = words[: len(words) - len(words.lstrip())]
         lines += textwrap.wrap(
@@ -35,9 +38,17 @@ def fitted(text: str, width: int, indent: int = 0) -> str:
     return f"\n{' ' * indent}".join(lines)
 
 
+def _command_in(line: str) -> str:
+    """What stands at its end for the shell, if the shell could read it: a folder may be named with a lone quote."""
+    found = COMMAND.search(line)
+    with contextlib.suppress(ValueError):
+        return found[0] if found and shlex.split(found[0]) else ""
+    return ""
+
+
 def _command_lines(command: str, width: int) -> list[str]:
     lines = [""]
-    for word in re.findall(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""", command):
+    for word in re.findall(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"])+""", command):
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width - 2:
             lines[-1] += " \\"
             lines.append(f"  {word}")

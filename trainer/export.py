@@ -28,7 +28,7 @@ def require(path: Path) -> None:
     absent = [name for name in NEEDED[path.suffix] if importlib.util.find_spec(name) is None]
     if absent:
         raise ConfigError(
-            f"--export {path} needs {', '.join(absent)}: pip install 'ablation-trainer[export]', or from a checkout"
+            f"--export {path} needs {', '.join(absent)}: pip install 'ablation-trainer[export]'. From a checkout:"
             " pip install -e '.[export]'"
         )
 

@@ -105,8 +105,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def _refuse_few(steps: int, low: float, high: float) -> None:
     """Raises ConfigError where the rate climbs so fast that the network has not learned yet at those that suit it."""
-    decades = math.log10(high / low)
-    least = max(FEWEST, math.ceil(round(STEPS_A_DECADE * decades, 6)))
+    if steps < FEWEST:
+        raise ConfigError(f"steps={steps}: must be at least {FEWEST}, as the loss is averaged over ten steps")
+    decades = math.log10(high) - math.log10(low)  # of the quotient it would be infinite for from=1e-308
+    least = math.ceil(round(STEPS_A_DECADE * decades, 6))
     if steps < least:
         raise ConfigError(
             f"steps={steps}: from {low:g} to {high:g} at least {least} are needed, {STEPS_A_DECADE} each time that the"
@@ -139,7 +141,7 @@ def measure(config: "RunConfig", steps: int, low: float, high: float) -> Range:
     training, _ = config.dataset.shared_function()(images, config.split_seed)
     test = _Test(steps)
     trainer = build_trainer(config, training, None, device, test.until_over)
-    trainer.schedule = Schedule(trainer.optimizer, lambda done: low * (high / low) ** done, max(steps - 1, 1))
+    trainer.schedule = Schedule(trainer.optimizer, lambda done: low ** (1 - done) * high**done, max(steps - 1, 1))
     trainer.seams = join([trainer.seams, test.watch(trainer.schedule)])
     while not test.over:
         try:
@@ -215,7 +217,8 @@ def _show(config: "RunConfig", found: Range, settings: Sequence[str]) -> None:
     ]
     trying = ("To try it", command)
     say("")
-    closing_table([*told, ("Figure", str(_figure(config, found, [*told, trying]))), trying])
+    closing_table([*told, trying])  # before the figure: a folder that cannot be written costs nothing else
+    closing_table([("Figure", str(_figure(config, found, [*told, trying])))])
 
 
 def _figure(config: "RunConfig", found: Range, facts: Sequence[tuple[str, str]]) -> Path:

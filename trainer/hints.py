@@ -55,23 +55,27 @@ def unreadable(argument: str) -> str:
 
 def no_such_flag(argument: str, accepted: str) -> str:
     """The line for --lr=0.1 or --epochs, as other tools have it."""
-    key, equals, value = argument.lstrip("-").partition("=")
-    meant = ALIASES.get(key.replace("-", "_"), key)
-    hint = f" Did you mean {meant}={value}?" if equals else _meant(meant)
+    key, _, value = argument.lstrip("-").partition("=")
+    hint = _meant(key, value) if value else _meant(key)
     return f"{argument} (command line): there is no such flag.{hint} Accepted: {accepted}"
 
 
-def _meant(word: str) -> str:
-    """For a bare word: an option of a group, a setting without its value, or what is spelt nearly so."""
+def _meant(word: str, value: str = "VALUE, without blanks") -> str:
+    """For a word without =: a setting, an option of a group, or what is spelt nearly so; `value`: what came with it.
+
+    Some experiments are called like the setting that they vary: of the two the setting is meant.
+    """
+    word = word.lower().replace("-", "_")
     settings = {path.name for path in CONF.iterdir() if path.is_dir()} | _scalars()
     options = _options()
-    near = difflib.get_close_matches(word.lower(), [*options, *settings], n=1, cutoff=0.75)
-    found = ALIASES.get(word, word if word in {*options, *settings} else near[0] if near else None)
+    near = difflib.get_close_matches(word, {*options, *settings}, n=1, cutoff=0.75)
+    known = word in {*options, *settings} or word.partition(".")[0] in settings
+    found = ALIASES.get(word, word if known else near[0] if near else None)
     if found is None:
         return ""
-    if found in options:
+    if found in options and found not in settings:
         return f" Did you mean {' or '.join(f'{group}={found}' for group in options[found][:3])}?"
-    return f" Did you mean {found}{'' if '=' in found else '=VALUE, without blanks'}?"
+    return f" Did you mean {found if '=' in found else f'{found}={value}'}?"
 
 
 def _options() -> dict[str, list[str]]:
@@ -89,7 +93,7 @@ def _scalars() -> set[str]:
 
 
 def _alias(name: str, remark: str = "") -> str:
-    options = _options() if not remark else {}
+    name, options = name.replace("-", "_"), _options() if not remark else {}
     found = ALIASES.get(name) or (f"{options[name][0]}={name}" if name in options else None)
     return f" Did you mean {found}{remark if found and found.isidentifier() else ''}?" if found else ""
 

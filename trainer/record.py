@@ -8,6 +8,7 @@ import math
 import os
 import time
 import uuid
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -163,13 +164,20 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
     changed = _changed(state.get("config"), config)
     if changed:
         raise RunError(f"{folder / 'config.yaml'} was changed since {path}: {', '.join(changed)}")
-    try:
+    with fitting(path):
         archive.refuse_misfit(trainer, state.get("trainer"))
         trainer.load_state_dict(state["trainer"])
+    return folder
+
+
+@contextlib.contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Around what takes a checkpoint up. Raises RunError with one line if it is of another network or optimizer."""
+    try:
+        yield
     except (KeyError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise RunError(f"{path} does not fit {folder / 'config.yaml'}: {reason}") from None
-    return folder
+        raise RunError(f"{path} does not fit {path.with_name('config.yaml')}: {reason}") from None
 
 
 def _changed(saved: Any, config: RunConfig) -> list[str]:

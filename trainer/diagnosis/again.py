@@ -43,7 +43,7 @@ def _of_replaced(key: str, override: str) -> bool:
 
 def _of_run(folder: Path) -> list[str] | None:
     """The settings of each time that it was started: what a resumed run was given anew comes behind, and holds."""
-    commands = [shlex.split(stamp["command"]) for stamp in read_json(folder / "environment.json")]
+    commands = [shlex.split(str(stamp["command"])) for stamp in read_json(folder / "environment.json")]
     if not commands or any(words[:3] != START or any(word[:1] == "-" for word in words[3:]) for words in commands):
         return None  # another command's, such as trainer.finalize, or with flags
     return [word for words in commands for word in words[3:]]

@@ -2,24 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trainer.archive import refuse_misfit, refuse_unlike
 from trainer.build import build_trainer
 from trainer.config import RunConfig
 from trainer.data.images import Images
 from trainer.diagnosis.case import Case, HeldOut, Row
 from trainer.diagnosis.replay import where_it_began
 from trainer.insight import insight_of
+from trainer.record import BEST, LAST, fitting
 from trainer.training import ClassificationTrainer
 
 
 @dataclass(frozen=True)
 class Record:
     """A run with its data. `last`: the trainer's state after the last whole epoch, None before the first; `best`: the
-    weights that were kept."""
+    weights that were kept; `folder`: where both were read, to be named if they do not fit."""
 
     config: RunConfig
     training: Images
@@ -28,21 +31,26 @@ class Record:
     rows: Sequence[Row]
     last: Mapping[str, Any] | None
     best: Mapping[str, Tensor] | None
+    folder: Path = Path()
 
 
 def examine(record: Record) -> Case:
     """Looks into the network before training and after the last epoch; of a run that did not come to its end the next
-    epoch is trained again."""
+    epoch is trained again. Raises RunError if a checkpoint is of another network."""
     config = record.config
     trainer = build_trainer(config, record.training, record.validation, record.device)
     initial, final, answered, divergence = insight_of(trainer, config), None, None, None
     if record.last is not None:
-        trainer.load_state_dict(dict(record.last))
+        with fitting(record.folder / LAST):
+            refuse_misfit(trainer, record.last)
+            trainer.load_state_dict(dict(record.last))
         final = insight_of(trainer, config)
     stopped_early = trainer.early_stopping.exhausted and trainer.epoch < trainer.epochs
     if not trainer.finished:
         divergence = where_it_began(trainer)
     if record.best is not None and trainer.validation is not None:
+        with fitting(record.folder / BEST):
+            refuse_unlike(trainer.evaluated.state_dict(), record.best, "model")
         answered = answers(trainer, record.best)
     counts = class_counts(record.training)
     images = 0 if record.validation is None else len(record.validation)

@@ -185,7 +185,7 @@ def underfitting(case: Case) -> Finding | None:
 def overfitting(case: Case) -> Finding | None:
     """Gap and trend: the gap's lower bound is over 5 points, and the validation loss rises or falls behind."""
     rows = case.validated
-    if len(rows) < 3:
+    if len(rows) < 3 or any(row["train_loss"] is None for row in rows):
         return None
     last = rows[-3:]
     trained, validated = mean(row["train_accuracy"] for row in last), mean(row["validation_accuracy"] for row in last)
