@@ -103,6 +103,14 @@ def nursery() -> subprocess.Popen:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nursery_ends():
+    yield
+    if nursery.cache_info().currsize:
+        with nursery():  # closes its pipes and waits
+            pass
+
+
 def fresh(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
     """`python -m trainer …` in a process of its own, where it matters what is imported and from where."""
     command, environment = [sys.executable, "-m", "trainer", *arguments], clean_environment(**environment)

@@ -305,3 +305,14 @@ def test_the_command_to_go_on_works_for_any_folder(capsys):
     command = capsys.readouterr().out.partition("To train on")[2].splitlines()[0]
     (run,) = compose(shlex.split(command)[3:])
     assert (run.resume, run.epochs) == (str(result.folder), 2)
+
+
+def test_a_techniques_own_mistake_is_noted(monkeypatch):
+    def step(self, *rest):
+        raise ValueError("odd weights\nand more")
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    with pytest.raises(ValueError, match="odd weights"):
+        quick("model=mlp", "model.hidden=[8]", "output_dir=run")
+    noted = json.loads(Path("run/result.json").read_text())
+    assert (noted["state"], noted["reason"]) == ("failed", "ValueError: odd weights")

@@ -133,14 +133,16 @@ def _told(
             note_end(folder, "interrupted", f"stopped{by or ' by the user'}")
         raise
     except NonFiniteError as error:
+        vars(trainer).clear()  # lets go of the network and the optimizer: a second one is built
         where = _first_not_finite(config, data, device, folder)
         hint = "A smaller lr, regularization=gradient_clipping or on_nonfinite=skip usually helps"
         reason = f"{error}{where}. {hint}"
         closer = f". What may be wrong: {shlex.join(['python', '-m', 'trainer.doctor', str(folder)])}"
     except RunError as error:
         reason = str(error)
-    except (RuntimeError, MemoryError) as error:
-        if not memory.ran_out(error):
+    except Exception as error:
+        if not memory.ran_out(error):  # a technique's own mistake: its traceback is told
+            note_end(folder, "failed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
             raise
         vars(trainer).clear()  # lets go of the network and the optimizer
         reason = memory.advice(config, *data, device)
@@ -158,9 +160,11 @@ def _first_not_finite(config: RunConfig, data: Data, device: torch.device, folde
 
     So that a run in which all goes well pays nothing for it.
     """
-    trainer = build_trainer(config.model_copy(update={"compile": False}), *data, device)
-    restore(trainer, folder, config)
-    found = where_it_began(trainer)
+    found = None
+    with contextlib.suppress(RuntimeError, MemoryError):  # what was found before is told in any case
+        trainer = build_trainer(config.model_copy(update={"compile": False}), *data, device)
+        restore(trainer, folder, config)
+        found = where_it_began(trainer)
     return f"; first not finite: {found.what}, in step {found.step}" if found else ""
 
 
