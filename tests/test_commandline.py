@@ -93,6 +93,8 @@ MISTAKES = {
     "--foo": "--foo (command line): there is no such flag. Accepted: -m, --multirun, --cfg job, --config-dir DIR,"
     " --help, --version, --hydra-help, --info, --shell-completion",
     "-m lr=glob(*)": "lr (command line): this list of values is empty",
+    "wandb.name=it's": "wandb.name=it's (command line): cannot be read as key=value; if it is a text, quote it twice:"
+    """ 'wandb.name="it'"'"'s"'""",
     "resume=nowhere": "resume=nowhere: there is no run, nowhere/config.yaml does not exist",
 }
 CONTRADICTIONS = {
@@ -367,6 +369,11 @@ echo "${{COMPREPLY[@]}}"
 def test_what_hydra_itself_trips_over_is_one_line_too():
     with pytest.raises(ConfigError, match=r"^regularization=\[1,2\]: Hydra cannot compose this \(TypeError: .*\)$"):
         compose(["regularization=[1,2]"])
+
+
+def test_a_command_in_a_complaint_is_quoted():
+    with pytest.raises(ConfigError, match=r": python -m trainer -m 'lr=0\.1, 0\.2'$"):
+        compose(["lr=0.1, 0.2"])
 
 
 def test_a_reader_that_leaves_early_sees_no_traceback(in_empty_folder):

@@ -187,8 +187,29 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
         "It stopped early, after 2 of 9 epochs.",  # a loss that is not finite is no progress
     ]
     path.write_text("")
+    (tmp_path / "run").rename(tmp_path / "my run")
+    told = of_run(tmp_path / "my run").verdict
+    assert told[-1].endswith(f": python -m trainer.doctor '{tmp_path}/my run'")
+    (tmp_path / "my run").rename(tmp_path / "run")
     text = page.render(of_run(tmp_path / "run"))
     assert 'id="curves"' not in text and 'id="arms"' in text
+
+
+def test_a_run_goes_on_by_the_command_that_is_accepted(tmp_path):
+    config = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
+    study = made_study(tmp_path / "my study", {"model.hidden": ["[8]", "[9]"]})
+    command = "python -m trainer -m dataset=digits 'model.hidden=[8],[9]'"
+    assert dict(of_study(study).facts)["Command"] == command
+    for folder, again in (
+        (study / "mine", command),
+        (study / "final" / "seed-0", f"python -m trainer.finalize '{study}'"),
+        (tmp_path / "my run", f"python -m trainer 'resume=\"{tmp_path}/my run\"'"),
+    ):
+        made_run(folder, config, 1.0, random.Random(0), 2, ("a", "b"))
+        (folder / "result.json").write_text('{"state": "interrupted", "reason": "stopped"}')
+        if folder.name == "mine":
+            (folder / "job.json").write_text("{}")
+        assert f"It was interrupted after 2 of 9 epochs: stopped. To go on: {again}" in of_run(folder).verdict
 
 
 def test_mistakes_are_one_line(tmp_path, study):

@@ -12,6 +12,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from trainer.errors import ConfigError
 from trainer.hints import unknown, unreadable
+from trainer.invocation import command
 from trainer.schema import CONF
 
 # Launchers that this project offers, and the extra that installs each.
@@ -85,5 +86,5 @@ def _first_line(error: Exception) -> str:
         return f"{error.full_key or 'a value'}: {reason}"
     if text[0].startswith("Ambiguous value for argument"):
         argument = text[0].split("'")[1].lstrip("+")
-        return f"{argument} (command line): several values need -m, as in: python -m trainer -m {argument}"
+        return f"{argument} (command line): several values need -m, as in: {command('-m', argument)}"
     return text[0].replace("++", "")

@@ -1,6 +1,7 @@
 """ "Did you mean …?": for what was typed and does not exist, what it was probably meant to be. Imports no torch."""
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 from trainer.schema import CONF, GROUPS
@@ -49,7 +50,8 @@ def unreadable(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if not equals:
         return f"{argument} (command line): must be key=value.{_meant(argument) or ' See --help'}"
-    quoted = f"; if it is a text, quote it twice: '{key}=\"{value}\"'" if value[:1] not in ("", "[", "{") else ""
+    twice = shlex.quote(f'{key}="{value}"')
+    quoted = f"; if it is a text, quote it twice: {twice}" if value[:1] not in ("", "[", "{") else ""
     return f"{argument} (command line): cannot be read as key=value{quoted}"
 
 

@@ -1,8 +1,6 @@
 """The story of one run: data, network, techniques, training, record."""
 
 import contextlib
-import re
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ from trainer.diagnosis.replay import where_it_began
 from trainer.epoch import EpochReport
 from trainer.errors import Evicted, NonFiniteError, RunError
 from trainer.insight import observed
+from trainer.invocation import command, resumed
 from trainer.record import Record, create, note_end, planned_folder, restore, saved, write_setting
 from trainer.samples import samples
 from trainer.signals import noted
@@ -126,7 +125,7 @@ def _told(
     except KeyboardInterrupt as error:
         by = f" by {error}" if isinstance(error, Evicted) else ""
         complete = read_outcome(folder).state in DONE  # it was stopped while W&B finished
-        again = f". To go on: {_again(folder)}" if further and not complete else ""
+        again = f". To go on: {resumed(folder)}" if further and not complete else ""
         say(f"Stopped{by}. Saved: {saved(folder, goal)}{again}", "yellow")
         vars(error)["told"] = True
         if not complete:
@@ -137,7 +136,7 @@ def _told(
         where = _first_not_finite(config, data, device, folder)
         hint = "A smaller lr, regularization=gradient_clipping or on_nonfinite=skip usually helps"
         reason = f"{error}{where}. {hint}"
-        closer = f". What may be wrong: {shlex.join(['python', '-m', 'trainer.doctor', str(folder)])}"
+        closer = f". What may be wrong: {command(folder, module='trainer.doctor')}"
     except RunError as error:
         reason = str(error)
     except Exception as error:
@@ -240,10 +239,6 @@ def _summary(trainer: ClassificationTrainer) -> dict[str, Any]:
 
 def _longer(trainer: ClassificationTrainer, folder: Path) -> str:
     stopped = trainer.early_stopping.exhausted
-    return _again(folder, "early_stop_patience=null" if stopped else f"epochs={2 * max(trainer.epochs, trainer.epoch)}")
-
-
-def _again(folder: Path, *overrides: str) -> str:
-    plain = re.fullmatch(r"[\w./+-]+", str(folder), re.ASCII)
-    resume = f"resume={folder}" if plain else f'resume="{folder}"'  # quoted for Hydra, then for the shell
-    return shlex.join(["python", "-m", "trainer", resume, *overrides])
+    return resumed(
+        folder, "early_stop_patience=null" if stopped else f"epochs={2 * max(trainer.epochs, trainer.epoch)}"
+    )

@@ -1,5 +1,6 @@
 """What a report tells, read from the folder of a study or of one run: plain values, whatever shows them. No torch."""
 
+import contextlib
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +9,10 @@ from typing import Any
 
 from trainer.console import duration
 from trainer.errors import ConfigError, RunError, printable
+from trainer.invocation import command, resumed
 from trainer.pages.recorded import Run, run_of
 from trainer.strangers import read_config
-from trainer.study.manifest import DONE, Entry, Manifest
+from trainer.study.manifest import DONE, JOB, MANIFEST, Entry, Manifest
 from trainer.study.reading import arm_names, last_stage, lines, reading_of, verdict
 from trainer.study.space import REPLICATES
 
@@ -148,7 +150,7 @@ def of_run(folder: Path) -> Content:
         ]
     ended = _ended(run, config["epochs"])
     said = [*ended, *said] if run.outcome.state == "failed" else [*said, *ended]
-    said.append(f"What may be wrong with it: python -m trainer.doctor {folder}")
+    said.append(f"What may be wrong with it: {command(folder, module='trainer.doctor')}")
     facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {config['epochs']}")]
     facts.append(("Trained for", duration(run.seconds)))
     return Content(
@@ -167,11 +169,23 @@ def _ended(run: Run, planned: Any) -> list[str]:
     ended = f"It ended after {epochs}: {reason}." if run.outcome.reason else f"It stopped early, after {epochs}."
     told = {
         "failed": f"It failed after {epochs}: {reason}.",
-        "interrupted": f"It was interrupted after {epochs}: {reason}. To go on: python -m trainer resume={run.folder}",
+        "interrupted": f"It was interrupted after {epochs}: {reason}. {_to_go_on(run.folder)}",
         "running": f"It is still running: {epochs} so far.",
         "finished": "" if len(run.epochs) >= planned else ended,
     }
     return [line for line in [told.get(state, "")] if line]
+
+
+def _to_go_on(folder: Path) -> str:
+    """A run of a study and a final training are refused by resume=."""
+    study = folder.resolve().parent
+    if (folder / JOB).is_file():
+        with contextlib.suppress(ConfigError, RunError):
+            return f"To go on: {Manifest.read(study).again}"
+        return "It goes on by its study's command"
+    if study.name == "final" and (study.parent / MANIFEST).is_file():
+        return f"To go on: {command(study.parent, module='trainer.finalize')}"
+    return f"To go on: {resumed(folder)}"
 
 
 def _title(study: Manifest) -> str:
@@ -194,7 +208,7 @@ def _facts(study: Manifest, arms: Sequence[Arm]) -> list[tuple[str, str]]:
         ("Data", f"{dataset}, {images} validation images" if images else dataset),
         ("Started", study.started.replace("T", " ")[:16] + " UTC"),
         ("Training", duration(sum(run.seconds for arm in arms for run in arm.runs)) + " in all"),
-        ("Command", " ".join(["python -m trainer -m", *study.command])),
+        ("Command", study.again),
         *([("Stages", "; ".join(str(stage["text"]) for stage in study.stages))] if study.stages else []),
     ]
 

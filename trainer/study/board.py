@@ -16,6 +16,7 @@ from rich.text import Text
 from trainer.console import duration, say, warn
 from trainer.errors import ConfigError, fitted
 from trainer.files import write_text
+from trainer.invocation import command
 from trainer.study.manifest import DONE, Entry, Outcome, arms_of, curve
 from trainer.study.plan import Plan
 from trainer.study.record import Study
@@ -160,7 +161,7 @@ def closing(plan: Plan, study: Study, left: int = 0) -> int:
             "yellow",
         )
     say(f"Study: {study.folder}")
-    say(f"Curves and more: python -m trainer.report {study.folder} --open")
+    say(f"Curves and more: {command(study.folder, '--open', module='trainer.report')}")
     return 1 if failed else 0
 
 

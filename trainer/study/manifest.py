@@ -1,7 +1,6 @@
 """What a study's folder holds: the manifest, what became of each run, the arms they make up. Imports no torch."""
 
 import json
-import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from trainer.config import check_sweep
 from trainer.errors import ConfigError, RunError
+from trainer.invocation import command
 from trainer.metrics import METRICS
 from trainer.sections import SweepConfig
 from trainer.strangers import file_name, finite, harmless, parse_json, read_json, read_text, run_folder, typed
@@ -110,6 +110,11 @@ class Manifest:
         """The keys of axes and replicates."""
         return [text.partition("=")[0] for text in (*self.axes, *self.replicates)]
 
+    @property
+    def again(self) -> str:
+        """The command that the study was started with, and goes on by."""
+        return command("-m", *self.command)
+
     def path(self, entry: Entry) -> Path:
         return self.folder / entry.folder
 
@@ -181,7 +186,7 @@ def command_at(arguments: Sequence[str], varied: Collection[str], texts: Mapping
     own = [text for text in arguments if not text.startswith("-") and _key(text) not in left_out]
     own = [text for text in own if _key(text).split(".")[0] not in ("sweep", "force", "hydra", "hydra/launcher")]
     words = [word for key, text in texts.items() for word in (shown(text).split(" ") if key == ARM else [shown(text)])]
-    return shlex.join(["python", "-m", "trainer", *map(shown, own), *words])
+    return command(*map(shown, own), *words)
 
 
 def _key(text: str) -> str:

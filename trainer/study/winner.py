@@ -1,6 +1,5 @@
 """What a finished study says about its best configuration, read from its folder."""
 
-import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,5 +93,4 @@ def _refuse_unfinished(
         what = (
             f"{waiting} of its {len(outcomes)} runs have not ended" if waiting else f"{missing} points were not tried"
         )
-        again = shlex.join(["python", "-m", "trainer", "-m", *study.command])
-        raise RunError(f"{study.folder} is not finished: {what}. Go on with: {again}")
+        raise RunError(f"{study.folder} is not finished: {what}. Go on with: {study.again}")

@@ -1,0 +1,15 @@
+"""Commands that are printed to be pasted: quoted for the shell, and for Hydra where it reads them. Imports no torch."""
+
+import re
+import shlex
+from pathlib import Path
+
+
+def command(*words: object, module: str = "trainer") -> str:
+    return shlex.join(["python", "-m", module, *map(str, words)])
+
+
+def resumed(folder: Path, *overrides: str) -> str:
+    """The command with which a run by itself goes on."""
+    plain = re.fullmatch(r"[\w./+-]+", str(folder), re.ASCII)
+    return command(f"resume={folder}" if plain else f'resume="{folder}"', *overrides)
