@@ -291,7 +291,7 @@ def damages_are_named():
             "last.pt",
             None,
             "run/last.pt is missing, though the run has trained 6 or more epochs;"
-            " the state before it is in run/last.previous.pt",
+            " resume=run goes on from the one before it, run/last.previous.pt",
         ),
         ("best.pt", None, f"run/best.pt is missing, the network of epoch {best}, with the lowest validation loss"),
     ):

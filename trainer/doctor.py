@@ -30,8 +30,8 @@ rate, the initial weights, the batch, the labels or the stopping are at fault, a
 taken up where it was last whole and trained again, to say in which layer and step it began."""
 
 EPILOG = """\
---selftest gives small runs on digits each of the faults, and counts what is found, missed and wrongly said (about five
-minutes on two cores).
+--selftest gives small runs on digits each of the faults, and counts what is found, missed and wrongly said (about a
+minute on two cores).
 
 examples:
   python -m trainer.doctor outputs/RUN
@@ -128,7 +128,7 @@ def _refuse_gaps(folder: Path, epochs: Collection[int], last: Mapping[str, Any] 
     before = folder / "last.previous.pt"
     # An epoch goes into metrics.jsonl, best.pt, last.pt, best.json: a kill in the first one may leave no last.pt.
     if last is None and (len(epochs) > 1 or (folder / "best.json").is_file()):
-        kept = f"; the state before it is in {before}" if before.is_file() else ""
+        kept = f"; resume={folder} goes on from the one before it, {before}" if before.is_file() else ""
         raise RunError(
             f"{folder / 'last.pt'} is missing, though the run has trained {len(epochs)} or more epochs{kept}"
         )
