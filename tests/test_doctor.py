@@ -29,6 +29,7 @@ from trainer.diagnosis.rules import RULES, diagnose
 from trainer.diagnosis.selftest import Trial, found_in, scores, trials
 from trainer.diagnosis.signals import chance, fall, lower_bound
 from trainer.errors import ConfigError, RunError
+from trainer.study.manifest import Outcome
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=16")
 LN10 = math.log(10)
@@ -315,7 +316,7 @@ def damages_are_named():
             "last.pt",
             None,
             "run/last.pt is missing, though the run has trained 6 or more epochs;"
-            " the state before it is in run/last.previous.pt",
+            " resume=run goes on from the one before it, run/last.previous.pt",
         ),
         ("best.pt", None, f"run/best.pt is missing, the network of epoch {best}, with the lowest validation loss"),
     ):
@@ -365,9 +366,21 @@ def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
     misfits_are_named()
     config = Path("run/config.yaml")
     config.write_text(config.read_text().replace("epochs: 6", "epochs: 9"))
-    assert doctor.main(["run"]) == 0
-    said = capsys.readouterr().out.splitlines()[1]
-    assert said.startswith("It ended after 6 of 9 epochs; the next one, trained again, stays finite")
+    for noted, why in (
+        (None, "It was stopped from outside, or is still training"),
+        ({"state": "failed", "reason": "the disk is full"}, "run/result.json says: failed: the disk is full"),
+        ({"state": "running"}, "run/result.json says: running"),
+    ):
+        if noted:
+            Path("run/result.json").write_text(json.dumps(noted))
+        assert doctor.main(["run"]) == 0
+        said = capsys.readouterr().out.splitlines()[1]
+        assert said == f"It ended after 6 of 9 epochs; the next one, trained again, stays finite. {why}"
+
+
+def test_a_run_on_all_images_ends_where_finalize_said():
+    said = doctor._why(Path("run"), case(validation_images=0), Outcome())
+    assert said == "On all images trainer.finalize trains for as many epochs as the study's runs chose"
 
 
 def test_the_end_of_a_run_says_what_to_try_but_not_in_a_study(capsys):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trainer.diagnosis.case import Case, Finding
     from trainer.diagnosis.examine import Record
     from trainer.diagnosis.selftest import Score, Trial
+    from trainer.study.manifest import Outcome
 
 FIRST_SEED = 500  # of the self-test; thresholds and faults were set on seeds below 400
 
@@ -29,8 +30,8 @@ rate, the initial weights, the batch, the labels or the stopping are at fault, a
 taken up where it was last whole and trained again, to say in which layer and step it began."""
 
 EPILOG = """\
---selftest gives small runs on digits each of the faults, and counts what is found, missed and wrongly said (about five
-minutes on two cores).
+--selftest gives small runs on digits each of the faults, and counts what is found, missed and wrongly said (about a
+minute on two cores).
 
 examples:
   python -m trainer.doctor outputs/RUN
@@ -127,7 +128,7 @@ def _refuse_gaps(folder: Path, epochs: Collection[int], last: Mapping[str, Any] 
     before = folder / "last.previous.pt"
     # An epoch goes into metrics.jsonl, best.pt, last.pt, best.json: a kill in the first one may leave no last.pt.
     if last is None and (len(epochs) > 1 or (folder / "best.json").is_file()):
-        kept = f"; the state before it is in {before}" if before.is_file() else ""
+        kept = f"; resume={folder} goes on from the one before it, {before}" if before.is_file() else ""
         raise RunError(
             f"{folder / 'last.pt'} is missing, though the run has trained {len(epochs)} or more epochs{kept}"
         )
@@ -157,7 +158,9 @@ def _show(folder: Path, case: "Case", found: "Sequence[Finding]") -> None:
     from trainer.console import closing_table, say
     from trainer.diagnosis.again import command_with
     from trainer.diagnosis.rules import RULES
+    from trainer.study.manifest import read_outcome
 
+    ended = read_outcome(folder)  # before anything is said: it may be damaged
     epochs = f"{len(case.rows)} of {case.config.epochs} epochs"
     for finding in found:
         say(finding.name[0].upper() + finding.name[1:], "bold")
@@ -167,7 +170,16 @@ def _show(folder: Path, case: "Case", found: "Sequence[Finding]") -> None:
         layers = len(case.final["layers"]) if case.final else 0
         say(f"Nothing found: {len(RULES)} rules looked at {epochs} and {layers} layers of {folder}")
     if len(case.rows) < case.config.epochs and not case.stopped_early and case.divergence is None:
-        say(f"It ended after {epochs}; the next one, trained again, stays finite: it was stopped from outside")
+        say(f"It ended after {epochs}; the next one, trained again, stays finite. {_why(folder, case, ended)}")
+
+
+def _why(folder: Path, case: "Case", ended: "Outcome") -> str:
+    """Why a run with a next epoch that is sound has not trained it, as its record says."""
+    if ended.state != "queued":
+        return f"{folder / 'result.json'} says: {': '.join(filter(None, (ended.state, ended.reason)))}"
+    if not case.validation_images:
+        return "On all images trainer.finalize trains for as many epochs as the study's runs chose"
+    return "It was stopped from outside, or is still training"
 
 
 def _selftest(first_seed: int, data_dir: str | None, processes: int) -> int:

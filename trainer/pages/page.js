@@ -83,7 +83,7 @@ function lines(quantity, chosen) {
 
 function drawCurves() {
   const chosen = document.getElementById("toggles").elements;
-  const epochs = Math.max(...data.curves.flatMap((arm) => arm.runs.flatMap((run) => run.epoch)));
+  const epochs = Math.max(...data.curves.flatMap((arm) => arm.runs.map((run) => run.epoch.at(-1) ?? 0)));
   const xaxis = chosen.over.value === "epoch" ? epochAxis(epochs) : { title: { text: "seconds of training" }, rangemode: "tozero" };
   draw("accuracy", lines("accuracy", chosen), { xaxis, yaxis: { tickformat: ".0%" }, title: { text: "accuracy", font: { size: 14 } } });
   draw("loss", lines("loss", chosen), { xaxis, yaxis: { type: chosen.log.checked ? "log" : "linear", dtick: chosen.log.checked ? "D2" : undefined },
