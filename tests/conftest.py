@@ -126,6 +126,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 def in_empty_folder(tmp_path, monkeypatch):
     """Every test starts in an empty folder, with a cache of its own."""
     monkeypatch.chdir(tmp_path)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the program that is left by Ctrl-C ignores the next one
     torch.set_num_threads(1)  # a test of `reproduce` may have left another number: the last bits depend on it
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / f"{tmp_path.name}-cache"))
     return tmp_path

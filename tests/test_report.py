@@ -24,6 +24,7 @@ from trainer.pages.content import of_run, of_study
 from trainer.pages.figures import curves, figures
 from trainer.report import main
 
+ALONE = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
 LRS = {"lr": ["0.001", "0.01", "0.1"]}
 
 
@@ -148,15 +149,30 @@ def test_the_index_lists_what_is_there_and_names_what_is_not_readable(tmp_path, 
     path, studies, runs = index.write(tmp_path)
     text = path.read_text()
     assert (studies, runs) == (2, 0)
-    assert '<a href="sweeps/two/report.html">two</a>' in text and 'href="sweeps/one' not in text
     assert f"{tmp_path / 'lone' / 'config.yaml'} is damaged, or of another version" in text
+    for changed, said in (
+        ({"epochs": None}, "epochs: Input should be a valid integer"),
+        ({"epochs": "ten"}, "epochs: Input should be a valid integer"),
+        ({"early_stop_min_delta": None}, "early_stop_min_delta: Input should be a valid number"),
+    ):
+        tree = {**ALONE, **changed}
+        (tmp_path / "lone" / "config.yaml").write_text(yaml.safe_dump(tree))
+        assert index.write(tmp_path)[1:] == (2, 0)
+        assert f"lone/config.yaml is damaged, or of another version: {said}" in path.read_text()
+    (tmp_path / "lone" / "config.yaml").write_text(yaml.safe_dump(ALONE))
+    lines = (study / "run-0" / "metrics.jsonl").read_text().splitlines()
+    rows = [{**json.loads(line), "validation_accuracy": None} for line in lines]
+    (tmp_path / "lone" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert index.write(tmp_path)[1:] == (2, 0)
+    assert "lone/metrics.jsonl is damaged: epoch 10 has no validation_accuracy" in path.read_text()
+    assert '<a href="sweeps/two/report.html">two</a>' in text and 'href="sweeps/one' not in text
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"empty: holds neither a study nor a run$"):
         index.write(tmp_path / "empty")
 
 
 def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
-    config = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
+    config = ALONE
     made_run(tmp_path / "run", config, 1.0, random.Random(0), 2, ("a", "b"))
     (tmp_path / "run" / "result.json").unlink()
     assert "It is still running: 2 of 9 epochs so far." in of_run(tmp_path / "run").verdict
@@ -196,7 +212,7 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
 
 
 def test_a_run_goes_on_by_the_command_that_is_accepted(tmp_path):
-    config = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
+    config = ALONE
     study = made_study(tmp_path / "my study", {"model.hidden": ["[8]", "[9]"]})
     command = "python -m trainer -m dataset=digits 'model.hidden=[8],[9]'"
     assert dict(of_study(study).facts)["Command"] == command

@@ -1,6 +1,7 @@
 """What a report tells, read from the folder of a study or of one run: plain values, whatever shows them. No torch."""
 
 import contextlib
+import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from typing import Any
 from trainer.console import duration
 from trainer.errors import ConfigError, RunError, printable
 from trainer.invocation import command, resumed
-from trainer.pages.recorded import Run, run_of
-from trainer.strangers import read_config
+from trainer.metrics import METRICS
+from trainer.pages.recorded import Planned, Run, run_of
+from trainer.strangers import read_config, typed
 from trainer.study.manifest import DONE, JOB, MANIFEST, Entry, Manifest
 from trainer.study.reading import arm_names, last_stage, lines, reading_of, verdict
 from trainer.study.space import REPLICATES
@@ -131,11 +133,16 @@ def of_run(folder: Path) -> Content:
     config = read_config(path)
     try:
         what = f"{config['model']['name']} on {config['dataset']['name']} with {config['optimizer']['name']}"
+        planned = typed(Planned, json.dumps(config))
     except (TypeError, LookupError):
         raise RunError(f"{path} is damaged, or of another version") from None
-    run = run_of(folder, "", config, alone=True)
+    except ValueError as error:
+        raise RunError(f"{path} is damaged, or of another version: {error}") from None
+    run = run_of(folder, "", config, planned)
     validated = [row for row in run.epochs if row["validation_loss"] is not None]
     best = min(validated, key=lambda row: row["validation_loss"], default=None)
+    if best and best["validation_accuracy"] is None:
+        raise RunError(f"{folder / METRICS} is damaged: epoch {best['epoch']} has no validation_accuracy")
     values = {"": best["validation_accuracy"]} if best else {}
     arm = Arm(folder.name, (run,), values)
     said = ["No validation of this run has come to a finite loss."]
@@ -148,10 +155,10 @@ def of_run(folder: Path) -> Content:
             f" {accuracy:.2%} of the validation images were right.",
             "One run tells nothing of what another seed would give: repeat it with -m seed=0,1,2.",
         ]
-    ended = _ended(run, config["epochs"])
+    ended = _ended(run, planned.epochs)
     said = [*ended, *said] if run.outcome.state == "failed" else [*said, *ended]
     said.append(f"What may be wrong with it: {command(folder, module='trainer.doctor')}")
-    facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {config['epochs']}")]
+    facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {planned.epochs}")]
     facts.append(("Trained for", duration(run.seconds)))
     return Content(
         "run", what, folder, facts, said, [], "validation_accuracy", 1, "run", [arm], {}, None, _environment([arm])
@@ -162,7 +169,7 @@ def _replicate(entry: Entry) -> str:
     return " ".join(f"{key}={value}" for key, value in entry.point.items() if key in REPLICATES)
 
 
-def _ended(run: Run, planned: Any) -> list[str]:
+def _ended(run: Run, planned: int) -> list[str]:
     """Of a run that has not come to its last epoch, why."""
     state, epochs = run.outcome.state, f"{len(run.epochs)} of {planned} epochs"
     reason = printable(run.outcome.reason or "not said").partition(". ")[0]  # the advice is the doctor's
@@ -200,7 +207,7 @@ def _facts(study: Manifest, arms: Sequence[Arm]) -> list[tuple[str, str]]:
     runs = [run for arm in arms for run in arm.runs]
     images = next((run.outcome.validation_images for run in runs if run.outcome.validation_images), 0)
     first = runs[0].config if runs else {}
-    dataset = first.get("dataset", {}).get("name", "?")
+    dataset = str(dict(_flat(first)).get("dataset.name", "?"))
     varied = "; ".join((*study.axes, *study.replicates)) or "nothing"
     return [
         ("Compared", varied),

@@ -68,34 +68,44 @@ class Run:
         return next((epoch for epoch, accuracy in reached if accuracy >= goal), None)
 
 
-def run_of(folder: Path, replicate: str, config: Mapping[str, Any], alone: bool = False) -> Run:
-    """`alone`: of no study, which would know what became of it."""
+@dataclass(frozen=True)
+class Planned:
+    """What of a configuration tells how far the run was to go, and how often it writes."""
+
+    epochs: int
+    early_stop_patience: int | None = None
+    early_stop_min_delta: float = 0.0
+    checkpoint_minutes: float | None = None
+
+
+def run_of(folder: Path, replicate: str, config: Mapping[str, Any], planned: Planned | None = None) -> Run:
+    """`planned`: of a run of no study, which would know what became of it."""
     rows = read_metrics(folder)
     outcome = read_outcome(folder)
-    if alone and not (folder / JOB).is_file():
-        outcome = _by_itself(folder, outcome, rows, config)
+    if planned and not (folder / JOB).is_file():
+        outcome = _by_itself(folder, outcome, rows, planned)
     best = _recorded(Best, folder / "best.json")
     stamps = _recorded(list[Stamp], folder / "environment.json")
     return Run(folder, replicate, outcome, rows, config, best, stamps[-1] if stamps else None)
 
 
-def _by_itself(folder: Path, noted: Outcome, rows: list[dict[str, Any]], config: Mapping[str, Any]) -> Outcome:
+def _by_itself(folder: Path, noted: Outcome, rows: list[dict[str, Any]], planned: Planned) -> Outcome:
     """A run of no study notes how it ended; of one that is running, was killed or is of an older version the metrics
     tell."""
     compared = [row for row in rows if row["validation_loss"] is not None]
     best = min(compared, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
     state, reason = noted.state, noted.reason
-    if state == "queued" and (len(rows) >= config["epochs"] or _exhausted(rows, config)):
+    if state == "queued" and (len(rows) >= planned.epochs or _exhausted(rows, planned)):
         state = "finished"
     elif state == "queued":
-        killed = _silent(folder) > _patience(rows, config)
+        killed = _silent(folder) > _patience(rows, planned)
         state, reason = ("interrupted", "killed from outside") if killed else ("running", None)
     return Outcome(state, reason, epochs=len(rows), best_epoch=best or len(rows))
 
 
-def _exhausted(rows: list[dict[str, Any]], config: Mapping[str, Any]) -> bool:
+def _exhausted(rows: list[dict[str, Any]], planned: Planned) -> bool:
     """Whether early stopping ended the run: a loss that was not finite is null in the file."""
-    stopping = EarlyStopping(config.get("early_stop_patience"), config.get("early_stop_min_delta", 0.0))
+    stopping = EarlyStopping(planned.early_stop_patience, planned.early_stop_min_delta)
     for row in rows:
         if row["validation_accuracy"] is not None:
             loss = math.nan if row["validation_loss"] is None else row["validation_loss"]
@@ -112,11 +122,11 @@ def _silent(folder: Path) -> float:
     return time.time() - max(written)
 
 
-def _patience(rows: list[dict[str, Any]], config: Mapping[str, Any]) -> float:
+def _patience(rows: list[dict[str, Any]], planned: Planned) -> float:
     """Seconds without a word after which a run is taken for killed: it writes after every epoch and, in a long one,
     every `checkpoint_minutes`."""
     longest = max((row["epoch_seconds"] or 0.0 for row in rows), default=0.0)
-    return max(STILL_SECONDS, 2 * 60 * (config.get("checkpoint_minutes") or 0.0)) + 3 * longest
+    return max(STILL_SECONDS, 2 * 60 * (planned.checkpoint_minutes or 0.0)) + 3 * longest
 
 
 def _recorded(kind: type[Kind], path: Path) -> Kind | None:
