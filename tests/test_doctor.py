@@ -366,6 +366,7 @@ def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
     misfits_are_named()
     config = Path("run/config.yaml")
     config.write_text(config.read_text().replace("epochs: 6", "epochs: 9"))
+    Path("run/result.json").unlink()  # it was killed
     for noted, why in (
         (None, "It was stopped from outside, or is still training"),
         ({"state": "failed", "reason": "the disk is full"}, "run/result.json says: failed: the disk is full"),
