@@ -200,10 +200,12 @@ def _print_table(names: list[str], rounds: list[dict[str, dict[str, float]]], ba
 def growth() -> None:
     """Prints seconds an epoch against the number of images and of batches, and the slope in log-log: 1 is linear."""
     from trainer.build import build_trainer
-    from trainer.commandline import compose
+    from trainer.commandline import interpret
+    from trainer.config import RunConfig
     from trainer.data.images import Images
 
-    (config,) = compose(["dataset=cifar10", "device=cpu" if not torch.cuda.is_available() else "device=cuda"])
+    config = interpret(["dataset=cifar10", "device=cpu" if not torch.cuda.is_available() else "device=cuda"])
+    assert isinstance(config, RunConfig)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labels = tuple(map(str, range(10)))
     for batch_size in (128, 2048):

@@ -90,12 +90,15 @@ def trainer(task: Task) -> None:
 
     loop = ClassificationTrainer.train_loop
 
-    def stamped(self: ClassificationTrainer) -> Any:
+    def stamped(self: ClassificationTrainer, pause: Any) -> Any:
         task.stamp()
-        for report in loop(self):
-            task.accuracy = report.validation_accuracy or task.accuracy
-            yield report
-            task.stamp()  # after it has been shown, logged and saved
+        for report in loop(self, pause):
+            task.accuracy = report.validation_accuracy if report else task.accuracy
+            try:
+                yield report
+            finally:  # after it has been shown, logged and saved; the last one ends the loop
+                if report:  # else it is a pause within the epoch
+                    task.stamp()
 
     ClassificationTrainer.train_loop = stamped  # type: ignore[method-assign]
     augmentation = {"none": "none", "flip_crop": "[flip,crop]", "lecture": "lecture"}[task.augment]
