@@ -22,6 +22,7 @@ DECIDING = (
     "run.py",
     "schedule.py",
     "seams.py",
+    "stopping.py",
     "techniques",
     "training.py",
 )
