@@ -110,22 +110,27 @@ def sending(monkeypatch, number, step):
     return steps
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "by"),
-    [(signal.SIGTERM, 75, " by SIGTERM"), (signal.SIGUSR1, 75, " by SIGUSR1"), (signal.SIGINT, 130, "")],
-)
-def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
+def left_with(monkeypatch, *arguments):
+    """The exit code of the program in this process, whose handlers are put back."""
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
-    quick(*DRAWING, "epochs=3", "output_dir=whole")
-    steps = sending(monkeypatch, number, 30)
-    monkeypatch.setattr(sys, "argv", ["trainer", *QUICK, *DRAWING, "epochs=3", "output_dir=parts"])
+    monkeypatch.setattr(sys, "argv", ["trainer", *QUICK, *DRAWING, *arguments])
     try:
         with pytest.raises(SystemExit) as caught:
             trainer.__main__.main()
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    assert (caught.value.code, len(steps)) == (code, 30)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "by"),
+    [(signal.SIGTERM, 75, " by SIGTERM"), (signal.SIGUSR1, 75, " by SIGUSR1"), (signal.SIGINT, 130, "")],
+)
+def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
+    quick(*DRAWING, "epochs=3", "output_dir=whole")
+    steps = sending(monkeypatch, number, 30)
+    assert (left_with(monkeypatch, "epochs=3", "output_dir=parts"), len(steps)) == (code, 30)
     line = f"Stopped{by}. Saved: 1 of 3 epochs and 11 steps. To go on: python -m trainer resume=parts"
     printed = capsys.readouterr()
     assert (printed.out.splitlines()[-1], printed.err) == (line, "")
@@ -185,16 +190,8 @@ def test_a_second_ctrl_c_leaves_at_once():
 
 
 def test_a_signal_before_the_first_step_is_told_too(monkeypatch, capsys):
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
     monkeypatch.setattr("trainer.run.load", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    monkeypatch.setattr(sys, "argv", ["trainer", *QUICK, *DRAWING, "output_dir=run"])
-    try:
-        with pytest.raises(SystemExit) as caught:
-            trainer.__main__.main()
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-    assert caught.value.code == 75
+    assert left_with(monkeypatch, "output_dir=run") == 75
     assert capsys.readouterr().err == "trainer: stopped by SIGTERM while nothing was being trained: nothing is lost\n"
 
 

@@ -1,5 +1,6 @@
 """A multirun as a study: checked whole, frozen, continued, never trained twice, every run accounted for."""
 
+import ast
 import csv
 import json
 import os
@@ -18,6 +19,8 @@ from conftest import clean_environment, compose, metrics, program
 from trainer.commandline import interpret
 from trainer.errors import ConfigError, RunError
 from trainer.run import train
+from trainer.schema import PACKAGE
+from trainer.study import identity
 from trainer.study.conduct import conduct
 from trainer.study.record import held
 
@@ -369,3 +372,14 @@ def test_another_studys_runs_may_be_damaged_or_gone():
     code, again = study(*SHORT, "lr=0.2,0.3", "sweep.name=second")
     assert (code, again) == (0, second) and not first.exists()
     assert len(list(second.glob("*/result.json"))) == 2
+
+
+def test_what_the_deciding_code_imports_decides_too():
+    """Or it only checks, tells or stores: a module that is moved out of a deciding one must not be forgotten."""
+    beside = {"checkpoint", "config", "console", "epoch", "errors", "files", "kinds", "schema"}
+    deciding = {name.removesuffix(".py") for name in identity.DECIDING}
+    paths = [PACKAGE / name for name in identity.DECIDING if name != "run.py"]  # which also tells and records
+    files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    assert {name.split(".")[1] for name in modules if name.startswith("trainer.")} <= deciding | beside
