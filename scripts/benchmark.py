@@ -4,6 +4,7 @@ python scripts/benchmark.py --data-dir FOLDER      FOLDER holds train/<class>/* 
                                                    CIFAR-10's; without it pictures are made up
 python scripts/benchmark.py --help                 which contenders, batch sizes, augmentations, rounds
 python scripts/benchmark.py --growth               seconds an epoch for 5 000 to 500 000 made-up images
+python scripts/benchmark.py --start-up             seconds of --help, --cfg job, a mistake, and of reading the pictures
 
 The contenders take turns, round after round, each as a process of its own on a pseudo-terminal, so that its progress
 display is really drawn. Machines are noisy: what counts is the median of the ratios to the floor of the same round.
@@ -42,6 +43,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         data_dir = Path(arguments.data_dir) if arguments.data_dir else _made_up_pictures(scratch / "pictures")
+        if arguments.start_up:
+            start_up(data_dir.absolute(), scratch, arguments.rounds)
+            return
         data = _export(data_dir, scratch / "data.npz")
         _print_machine(arguments)
         for augment in arguments.augmentations:
@@ -71,6 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--overrides", nargs="*", default=[], help="for the trainer, such as precision=bf16")
     parser.add_argument("--growth", action="store_true", help="only: seconds an epoch against the number of images")
+    parser.add_argument("--start-up", action="store_true", help="only: what comes before the first step")
     return parser.parse_args()
 
 
@@ -103,9 +108,9 @@ def _run(
 
 def _on_a_terminal(command: list[str], folder: str) -> tuple[str, int]:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env={**os.environ, "COLUMNS": "120"}
-    )
+    # The trainer's own setting of torch's threads (trainer/__main__.py), for everyone: loaders' workers gain from it.
+    environment = {**os.environ, "COLUMNS": "120", "GOMP_SPINCOUNT": "10000"}
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment)
     os.close(theirs)
     kept: list[bytes] = []
 
@@ -168,6 +173,7 @@ def _print_table(names: list[str], rounds: list[dict[str, dict[str, float]]], ba
         "× floor",
         "whole process",
         "× floor",
+        "beyond it",
         "start-up",
         "peak memory",
         "× floor",
@@ -183,18 +189,40 @@ def _print_table(names: list[str], rounds: list[dict[str, dict[str, float]]], ba
             ratios = [turn[name][key] / turn["floor"][key] for turn in rounds if "floor" in turn] or [float("nan")]
             return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]"
 
+        beyond = [turn[name]["whole"] - turn["floor"]["whole"] for turn in rounds if "floor" in turn] or [float("nan")]
         table.add_row(
             name,
             f"{of('epoch'):.2f} s",
             ratio("epoch"),
             f"{of('whole'):.1f} s",
             ratio("whole"),
+            f"{statistics.median(beyond):+.1f} s",
             f"{of('start'):.1f} s",
             f"{of('peak') / 1e6:.0f} MB",
             ratio("peak"),
             f"{of('accuracy'):.1%}",
         )
-    Console(width=120).print(table)
+    Console(width=140).print(table)
+
+
+def start_up(data_dir: Path, scratch: Path, rounds: int) -> None:
+    """Prints whole seconds of commands that train nothing, and those of a new process from pictures to tensors."""
+    trainer = [sys.executable, "-m", "trainer"]
+    reads = "import sys, time, torch; from pathlib import Path; from trainer.data import sources; began = time.time();"
+    reads += "images = sources.image_folder(Path(sys.argv[1]), 'train'); int(images.pixels.sum(dtype=torch.int64));"
+    reads += "print(f'{len(images.labels)} images: {time.time() - began:.3f} s to tensors, each byte read')"
+    for words in (["--help"], ["--cfg", "job"], ["optimizer=adm"]):
+        seconds = []
+        for _ in range(rounds):
+            started = time.perf_counter()
+            subprocess.run([*trainer, *words], check=False, capture_output=True, cwd=scratch)
+            seconds.append(time.perf_counter() - started)
+        spread = f"[{min(seconds):.2f}–{max(seconds):.2f}]"
+        print(f"python -m trainer {' '.join(words)}: {statistics.median(seconds):.2f} s {spread}", flush=True)
+    cache = {**os.environ, "XDG_CACHE_HOME": str(scratch / "cache")}
+    for number in range(1 + rounds):
+        print("decoded: " if not number else "cached:  ", end="", flush=True)
+        subprocess.run([sys.executable, "-c", reads, str(data_dir)], check=True, env=cache)
 
 
 def growth() -> None:

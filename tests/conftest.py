@@ -30,6 +30,7 @@ def pytest_xdist_auto_num_workers(config):
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
+TINY = ("model=mlp", "model.hidden=[8]", "dataset.image_size=8")  # where it does not matter what is trained
 QUICK = ("dataset=digits", "wandb.mode=disabled", "device=cpu", "epochs=2")
 
 

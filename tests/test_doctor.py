@@ -29,6 +29,7 @@ from trainer.diagnosis.rules import RULES, diagnose
 from trainer.diagnosis.selftest import Trial, found_in, scores, trials
 from trainer.diagnosis.signals import chance, fall, lower_bound
 from trainer.errors import ConfigError, RunError
+from trainer.lock import held
 from trainer.study.manifest import Outcome
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=16")
@@ -368,15 +369,25 @@ def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
     config.write_text(config.read_text().replace("epochs: 6", "epochs: 9"))
     Path("run/result.json").unlink()  # it was killed
     for noted, why in (
-        (None, "It was stopped from outside, or is still training"),
+        (None, "It was killed"),
         ({"state": "failed", "reason": "the disk is full"}, "run/result.json says: failed: the disk is full"),
-        ({"state": "running"}, "run/result.json says: running"),
+        ({"state": "running"}, "It was killed"),
     ):
         if noted:
             Path("run/result.json").write_text(json.dumps(noted))
         assert doctor.main(["run"]) == 0
         said = capsys.readouterr().out.splitlines()[1]
-        assert said == f"It ended after 6 of 9 epochs; the next one, trained again, stays finite. {why}"
+        assert said == f"It has trained 6 of 9 epochs; the next one, trained again, stays finite. {why}"
+    with held(Path("run")):
+        assert doctor.main(["run"]) == 0
+    assert capsys.readouterr().out.endswith(" stays finite. It is still training\n")
+
+
+def test_a_checkpoint_with_a_huge_epoch_is_refused_at_once():
+    with pytest.raises(RunError) as caught:
+        doctor._refuse_gaps(Path("run"), {1, 2, 4}, {"epoch": 10**15}, True)
+    lacks = f"it lacks {10**15 - 3} of the {10**15} epochs that run/last.pt has, the first is epoch 3"
+    assert str(caught.value) == f"run/metrics.jsonl is damaged or missing: {lacks}"
 
 
 def test_a_run_on_all_images_ends_where_finalize_said():

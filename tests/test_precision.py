@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import compose, metrics, quick, timeless
+from conftest import TINY, compose, metrics, quick, timeless
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -51,7 +51,7 @@ def test_clipping_sees_gradients_as_they_are_and_not_as_fp16_scales_them():
 
 
 def test_a_resumed_fp16_run_keeps_the_scale_and_equals_an_undisturbed_one():
-    small = ("precision=fp16", "model=mlp", "model.hidden=[16]", "dropout=0.2", "normalization=batch")
+    small = ("precision=fp16", *TINY, "dropout=0.2", "normalization=batch")
     whole, half = quick(*small, "epochs=4"), quick(*small, "epochs=2")
     state = checkpoint.load(half.folder / "last.pt")
     assert state["trainer"]["scaler"]["scale"] == 65536.0 and state["trainer"]["scaler"]["_growth_tracker"] > 0
@@ -63,8 +63,7 @@ def test_a_resumed_fp16_run_keeps_the_scale_and_equals_an_undisturbed_one():
 
 
 def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names():
-    small = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
-    plain, compiled = quick(*small), quick(*small, "compile=true")
+    plain, compiled = quick(*TINY, "epochs=1"), quick(*TINY, "epochs=1", "compile=true")
     for one, other in zip(metrics(plain.folder), metrics(compiled.folder), strict=True):
         assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
         assert other["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-5)

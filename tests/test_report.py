@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from made import made_run, made_study
 from playwright.sync_api import sync_playwright
 
 from trainer.errors import ConfigError, RunError
+from trainer.lock import held
 from trainer.pages import index, markdown, page
 from trainer.pages.content import of_run, of_study
 from trainer.pages.figures import curves, figures
@@ -175,17 +175,12 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     config = ALONE
     made_run(tmp_path / "run", config, 1.0, random.Random(0), 2, ("a", "b"))
     (tmp_path / "run" / "result.json").unlink()
-    assert "It is still running: 2 of 9 epochs so far." in of_run(tmp_path / "run").verdict
-    for path in (tmp_path / "run").iterdir():
-        os.utime(path, (0, 0))
+    with held(tmp_path / "run"):
+        assert "It is still running: 2 of 9 epochs so far." in of_run(tmp_path / "run").verdict
     again = f"To go on: python -m trainer resume={tmp_path / 'run'}"
     killed = f"It was interrupted after 2 of 9 epochs: killed from outside. {again}"
     (tmp_path / "run" / "report.html").write_text("")  # by a report, not by the run
     assert killed in of_run(tmp_path / "run").verdict
-    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump({**config, "checkpoint_minutes": 10}))
-    for minutes, state in ((19, "running"), (21, "interrupted")):
-        os.utime(tmp_path / "run" / "metrics.jsonl", (0, time.time() - 60 * minutes))
-        assert dict(of_run(tmp_path / "run").facts)["State"] == state
     ended = tmp_path / "run" / "result.json"
     ended.write_text('{"state": "failed", "reason": "the training loss\\nis nan in epoch 3. A smaller lr helps"}')
     assert "It failed after 2 of 9 epochs: the training loss?is nan in epoch 3." in of_run(tmp_path / "run").verdict

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import metrics, program, quick
+from conftest import TINY, metrics, program, quick
 from loopback import wandb_server
 
 OFFLINE = "wandb.mode=offline"
@@ -22,7 +22,7 @@ def inspected(folder: Path) -> dict:
 
 def test_the_offline_run_holds_names_config_and_metrics():
     names = ["wandb.project=p", "wandb.group=g", "wandb.name=n", "wandb.tags=[one,two]", "wandb.notes='some notes'"]
-    result = quick(OFFLINE, "output_dir=run", "optimizer=rmsprop", *names)
+    result = quick(OFFLINE, *TINY, "output_dir=run", "optimizer=rmsprop", *names)
     seen = inspected(result.folder)
     assert (seen["project"], seen["name"], seen["notes"], seen["tags"]) == ("p", "n", "some notes", ["one", "two"])
     assert (seen["exit_code"], seen["state"], seen["step"]) == (0, "finished", 2)
@@ -38,12 +38,12 @@ def test_a_failed_run_has_exit_code_1(in_empty_folder):
     from trainer.errors import RunError
 
     with pytest.raises(RunError):
-        quick(OFFLINE, "output_dir=run", "lr=1e30")
+        quick(OFFLINE, *TINY, "output_dir=run", "lr=1e30")
     assert inspected(Path("run"))["exit_code"] == 1
 
 
 def test_wandb_changes_no_result():
-    with_it, without = quick(OFFLINE, "output_dir=a"), quick("output_dir=b")
+    with_it, without = quick(OFFLINE, *TINY, "output_dir=a"), quick(*TINY, "output_dir=b")
     assert with_it.best_validation_loss == without.best_validation_loss
     assert not (without.folder / "wandb").exists()
 
@@ -51,6 +51,7 @@ def test_wandb_changes_no_result():
 def test_online_without_a_key_goes_offline_with_one_warning(in_empty_folder):
     done = program(
         "dataset=digits",
+        *TINY,
         "epochs=1",
         "output_dir=run",
         "wandb.mode=online",
@@ -69,6 +70,7 @@ def test_online_without_a_server_goes_offline_with_one_warning(in_empty_folder):
     started = time.monotonic()
     done = program(
         "dataset=digits",
+        *TINY,
         "epochs=1",
         "output_dir=run",
         "wandb.mode=online",
@@ -90,6 +92,7 @@ def test_online_everything_arrives_at_the_server(in_empty_folder):
     with wandb_server() as (address, server):
         done = program(
             "dataset=digits",
+            *TINY,
             "epochs=3",
             "output_dir=run",
             "wandb.mode=online",
@@ -114,7 +117,7 @@ def test_online_everything_arrives_at_the_server(in_empty_folder):
 
 
 def test_samples_confusion_and_the_best_checkpoint_are_in_the_offline_run():
-    result = quick(OFFLINE, "output_dir=run", "wandb.artifact=true")
+    result = quick(OFFLINE, *TINY, "output_dir=run", "wandb.artifact=true")
     (folder,) = (result.folder / "wandb").glob("offline-run-*/files/media/table")
     tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in folder.glob("*.json")}
     counts = {(true, predicted): count for true, predicted, count in tables["confusion"]["data"]}

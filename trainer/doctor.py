@@ -5,6 +5,7 @@ figures are named, a failed epoch is trained again to the layer where it began, 
 counted on this machine (`--selftest`).
 """
 
+import itertools
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
+from trainer.lock import is_held
 from trainer.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -132,9 +134,9 @@ def _refuse_gaps(folder: Path, epochs: Collection[int], last: Mapping[str, Any] 
         raise RunError(
             f"{folder / 'last.pt'} is missing, though the run has trained {len(epochs)} or more epochs{kept}"
         )
-    lost = [epoch for epoch in range(1, last["epoch"] + 1) if epoch not in epochs] if last else []
-    if last and lost:
-        which = f"{len(lost)} of the {last['epoch']} epochs that {folder / 'last.pt'} has, the first is epoch {lost[0]}"
+    if last and (lost := last["epoch"] - sum(epoch <= last["epoch"] for epoch in epochs)) > 0:
+        first = next(epoch for epoch in itertools.count(1) if epoch not in epochs)
+        which = f"{lost} of the {last['epoch']} epochs that {folder / 'last.pt'} has, the first is epoch {first}"
         raise RunError(f"{folder / METRICS} is damaged or missing: it lacks {which}")
     if last and not best and (epoch := last["early_stopping"]["best_epoch"]):
         raise RunError(
@@ -170,16 +172,18 @@ def _show(folder: Path, case: "Case", found: "Sequence[Finding]") -> None:
         layers = len(case.final["layers"]) if case.final else 0
         say(f"Nothing found: {len(RULES)} rules looked at {epochs} and {layers} layers of {folder}")
     if len(case.rows) < case.config.epochs and not case.stopped_early and case.divergence is None:
-        say(f"It ended after {epochs}; the next one, trained again, stays finite. {_why(folder, case, ended)}")
+        say(f"It has trained {epochs}; the next one, trained again, stays finite. {_why(folder, case, ended)}")
 
 
 def _why(folder: Path, case: "Case", ended: "Outcome") -> str:
     """Why a run with a next epoch that is sound has not trained it, as its record says."""
-    if ended.state != "queued":
+    if is_held(folder):
+        return "It is still training"
+    if ended.state not in ("queued", "running"):
         return f"{folder / 'result.json'} says: {': '.join(filter(None, (ended.state, ended.reason)))}"
     if not case.validation_images:
         return "On all images trainer.finalize trains for as many epochs as the study's runs chose"
-    return "It was stopped from outside, or is still training"
+    return "It was killed"
 
 
 def _selftest(first_seed: int, data_dir: str | None, processes: int) -> int:

@@ -3,11 +3,13 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
+from trainer.lock import held
 from trainer.strangers import read_json, refuse_download, refuse_links
 
 if TYPE_CHECKING:
@@ -50,10 +52,6 @@ def main(arguments: Sequence[str]) -> int:
     averaged = 0 if asked.ensemble is None else asked.ensemble or asked.seeds
     if averaged == 1:
         raise ConfigError("--ensemble 1: an ensemble has at least two members")
-    from trainer.console import waiting
-
-    with waiting("Loading torch"):
-        from trainer.study.record import held
     refuse_links(folder)
     with held(folder / "final"):
         return _finalize(folder, max(asked.seeds, averaged), averaged, asked.device, asked.data_dir, asked.why)
@@ -61,9 +59,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_dir: str | None, why: str | None) -> int:
     """Trains what is not trained, reads the test set if that was not done for these networks, writes the card."""
-    from trainer.console import say
+    from trainer.console import say, waiting
     from trainer.study.identity import code_fingerprint
     from trainer.study.winner import winner_of
+
+    with waiting("Loading torch"):
+        import_module("trainer.run")
 
     winner, code = winner_of(folder), code_fingerprint()
     what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.point.items())
@@ -152,9 +153,9 @@ def _train(config: "RunConfig", folder: Path, epochs: int, title: str) -> None:
     from trainer.run import train
 
     say(title, "bold")
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        train(config, folder, until=epochs)
+        with held(folder):
+            train(config, folder, until=epochs)
     except KeyboardInterrupt:
         say("The same command goes on from here", "yellow")
         raise

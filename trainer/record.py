@@ -24,6 +24,7 @@ from trainer.environment import stamp
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
 from trainer.files import WRITING, write_text
+from trainer.lock import held
 from trainer.metrics import METRICS, MetricsFile
 from trainer.study.manifest import JOB, RESULT
 from trainer.training import ClassificationTrainer
@@ -111,17 +112,22 @@ def planned_folder(config: RunConfig) -> Path:
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise ConfigError(f"{folder} cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}")
     if config.output_dir:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or go on with resume={folder}")
+        _refuse_used(folder)
         return folder
     moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return OUTPUTS / f"{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}"
+
+
+def _refuse_used(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or go on with resume={folder}")
 
 
 def create(folder: Path, config: RunConfig) -> Path:
     """A folder that no other run has, also when several start in the same second."""
     if config.output_dir:
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_used(folder)  # once more: another run may have been given it while the data were read
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
@@ -132,7 +138,20 @@ def create(folder: Path, config: RunConfig) -> Path:
     raise AssertionError("unreachable")
 
 
-def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> Path:
+@contextlib.contextmanager
+def settled(trainer: ClassificationTrainer, folder: Path, config: RunConfig, given: bool) -> Iterator[Path]:
+    """The run's folder, for this process alone, with the state that lies there put back.
+
+    `given`: by a caller who holds it already. Raises RunError if another process trains there.
+    """
+    folder = folder if config.resume or given else create(folder, config)
+    with contextlib.nullcontext() if given else held(folder):
+        if config.resume or given:
+            restore(trainer, folder, config)
+        yield folder
+
+
+def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> None:
     """Puts the state of `last.pt` back; a run that was stopped before its first save begins again.
 
     Where that file is damaged or gone, the one before it takes its place: from there the run comes to the same bits,
@@ -152,7 +171,7 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
                 f"{path} is gone: of the {epochs} epochs in {METRICS} nothing is left to go on from. Begin anew in"
                 f" another folder, or here without {METRICS}"
             )
-        return folder
+        return
     try:
         state = checkpoint.load(path)
     except DamagedError as error:
@@ -167,7 +186,6 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
     with fitting(path):
         archive.refuse_misfit(trainer, state.get("trainer"))
         trainer.load_state_dict(state["trainer"])
-    return folder
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
+from trainer.lock import held
 from trainer.strangers import finite, harmless, parse_json, read_json, read_text, refuse_download, threads
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
     changed: RunConfig = config.model_copy(
         update={**changes, "wandb": config.wandb.model_copy(update={"mode": "disabled"})}
     )
-    train(changed, again, until=epochs)
+    with held(again):
+        train(changed, again, until=epochs)
     return again
 
 

@@ -21,7 +21,7 @@ from trainer.epoch import EpochReport
 from trainer.errors import Evicted, NonFiniteError, RunError
 from trainer.insight import observed
 from trainer.invocation import command, resumed
-from trainer.record import Record, create, note_end, planned_folder, restore, saved, write_setting
+from trainer.record import Record, note_end, planned_folder, restore, saved, settled, write_setting
 from trainer.samples import samples
 from trainer.signals import noted
 from trainer.study.manifest import DONE, JOB, read_outcome
@@ -65,46 +65,42 @@ def train(
     images = load(config.dataset, Path(config.data_dir).expanduser(), device)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     trainer = build_trainer(config, training, validation, device, display.watch)
-    folder = restore(trainer, folder, config) if config.resume or given else create(folder, config)
-    further = until is None and not (folder / JOB).is_file()  # whether it may go on by itself
-    if trainer.finished or trainer.epoch >= goal:
-        again = f". To train on: {_longer(trainer, folder)}" if further else ""
-        done = (
-            f"{trainer.epoch} of {goal} epochs" if trainer.epoch <= goal else f"it has {trainer.epoch} epochs already"
-        )
-        say(f"{folder} is complete: {done}{again}")
-        note_end(folder, "finished", _asked_for(until))
-        return _result(trainer, folder)
-    run_id = write_setting(config, device, folder)
-    portrait = {"config": config.tree(), "classes": list(training.classes), "shape": list(training.shape)}
-    record, started = Record(folder, portrait, trainer.epoch, config.checkpoint_minutes), time.perf_counter()
-    _introduce(config, trainer, training, folder)
-    with (
-        _told(trainer, config, (training, validation), device, folder, goal, further),
-        wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror,
-        display,
-        noted() as interrupt,
-    ):
-        for report in trainer.train_loop(pause=lambda: bool(interrupt) or record.is_due()):
-            report = observed(trainer, config, report)
-            record.save(trainer, report)
-            if report:
-                display.line(report)
-                _tell_skipped(report, len(trainer.train))
-                mirror.log(report)
-                stopped = bool(stop and stop(report))
-                if stopped or report.epoch == goal:
-                    break
-            if interrupt and not trainer.finished:
-                raise interrupt.error()
-        mirror.summarize(_summary(trainer))
-        record.close()
-        note_end(folder, "finished", _asked_for(until))
-        _portray(mirror, trainer, folder, config.wandb.artifact)
-    if not given:  # a study tells of its runs together
-        glance(trainer, config, folder)
-    _conclude(trainer, folder, time.perf_counter() - started, further)
-    return replace(_result(trainer, folder), stopped=stopped)
+    with settled(trainer, folder, config, given) as folder:
+        further = until is None and not (folder / JOB).is_file()  # whether it may go on by itself
+        if trainer.finished or trainer.epoch >= goal:
+            _tell_complete(trainer, folder, goal, further)
+            note_end(folder, "finished", _asked_for(until))
+            return _result(trainer, folder)
+        run_id = write_setting(config, device, folder)
+        portrait = {"config": config.tree(), "classes": list(training.classes), "shape": list(training.shape)}
+        record, started = Record(folder, portrait, trainer.epoch, config.checkpoint_minutes), time.perf_counter()
+        _introduce(config, trainer, training, folder)
+        with (
+            _told(trainer, config, (training, validation), device, folder, goal, further),
+            wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror,
+            display,
+            noted() as interrupt,
+        ):
+            for report in trainer.train_loop(pause=lambda: bool(interrupt) or record.is_due()):
+                report = observed(trainer, config, report)
+                record.save(trainer, report)
+                if report:
+                    display.line(report)
+                    _tell_skipped(report, len(trainer.train))
+                    mirror.log(report)
+                    stopped = bool(stop and stop(report))
+                    if stopped or report.epoch == goal:
+                        break
+                if interrupt and not trainer.finished:
+                    raise interrupt.error()
+            mirror.summarize(_summary(trainer))
+            record.close()
+            note_end(folder, "finished", _asked_for(until))
+            _portray(mirror, trainer, folder, config.wandb.artifact)
+        if not given:  # a study tells of its runs together
+            glance(trainer, config, folder)
+        _conclude(trainer, folder, time.perf_counter() - started, further)
+        return replace(_result(trainer, folder), stopped=stopped)
 
 
 @contextlib.contextmanager
@@ -165,6 +161,12 @@ def _first_not_finite(config: RunConfig, data: Data, device: torch.device, folde
         restore(trainer, folder, config)
         found = where_it_began(trainer)
     return f"; first not finite: {found.what}, in step {found.step}" if found else ""
+
+
+def _tell_complete(trainer: ClassificationTrainer, folder: Path, goal: int, further: bool) -> None:
+    again = f". To train on: {_longer(trainer, folder)}" if further else ""
+    done = f"{trainer.epoch} of {goal} epochs" if trainer.epoch <= goal else f"it has {trainer.epoch} epochs already"
+    say(f"{folder} is complete: {done}{again}")
 
 
 def _announce(config: RunConfig, device: torch.device) -> None:

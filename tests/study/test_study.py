@@ -18,11 +18,11 @@ from conftest import clean_environment, compose, metrics, program
 
 from trainer.commandline import interpret
 from trainer.errors import ConfigError, RunError
+from trainer.lock import held
 from trainer.run import train
 from trainer.schema import PACKAGE
 from trainer.study import identity
 from trainer.study.conduct import conduct
-from trainer.study.record import held
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
 SHORT = (*TINY, "epochs=2")

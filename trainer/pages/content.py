@@ -184,7 +184,7 @@ def _ended(run: Run, planned: int) -> list[str]:
 
 
 def _to_go_on(folder: Path) -> str:
-    """A run of a study and a final training are refused by resume=."""
+    """A run of a study and a final training are refused by resume=, a repetition would train past its end."""
     study = folder.resolve().parent
     if (folder / JOB).is_file():
         with contextlib.suppress(ConfigError, RunError):
@@ -192,6 +192,8 @@ def _to_go_on(folder: Path) -> str:
         return "It goes on by its study's command"
     if study.name == "final" and (study.parent / MANIFEST).is_file():
         return f"To go on: {command(study.parent, module='trainer.finalize')}"
+    if study.name == "reproduced":
+        return "The same trainer.reproduce begins it again"
     return f"To go on: {resumed(folder)}"
 
 

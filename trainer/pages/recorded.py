@@ -1,20 +1,17 @@
 """What a run left of itself, read for a report: its epochs, its best network, what it ran on. Imports no torch."""
 
-import contextlib
 import math
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import RunError
-from trainer.metrics import METRICS
+from trainer.lock import is_held
 from trainer.stopping import EarlyStopping
 from trainer.strangers import Kind, read_text, typed
 from trainer.study.manifest import JOB, Outcome, read_metrics, read_outcome
 
-STILL_SECONDS = 600  # without a word, beyond three epochs: at least so long before a run is taken for killed
 NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
 
 
@@ -70,12 +67,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Planned:
-    """What of a configuration tells how far the run was to go, and how often it writes."""
+    """What of a configuration tells how far the run was to go."""
 
     epochs: int
     early_stop_patience: int | None = None
     early_stop_min_delta: float = 0.0
-    checkpoint_minutes: float | None = None
 
 
 def run_of(folder: Path, replicate: str, config: Mapping[str, Any], planned: Planned | None = None) -> Run:
@@ -83,24 +79,22 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], planned: Pla
     rows = read_metrics(folder)
     outcome = read_outcome(folder)
     if planned and not (folder / JOB).is_file():
-        outcome = _by_itself(folder, outcome, rows, planned)
+        outcome = _by_itself(outcome, rows, planned)
+    if outcome.state == "running" and not is_held(folder):
+        outcome = replace(outcome, state="interrupted", reason="killed from outside")
     best = _recorded(Best, folder / "best.json")
     stamps = _recorded(list[Stamp], folder / "environment.json")
     return Run(folder, replicate, outcome, rows, config, best, stamps[-1] if stamps else None)
 
 
-def _by_itself(folder: Path, noted: Outcome, rows: list[dict[str, Any]], planned: Planned) -> Outcome:
-    """A run of no study notes how it ended; of one that is running, was killed or is of an older version the metrics
-    tell."""
+def _by_itself(noted: Outcome, rows: list[dict[str, Any]], planned: Planned) -> Outcome:
+    """A run of no study notes how it ended; of one of an older version the metrics tell."""
     compared = [row for row in rows if row["validation_loss"] is not None]
     best = min(compared, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
-    state, reason = noted.state, noted.reason
-    if state == "queued" and (len(rows) >= planned.epochs or _exhausted(rows, planned)):
-        state = "finished"
-    elif state == "queued":
-        killed = _silent(folder) > _patience(rows, planned)
-        state, reason = ("interrupted", "killed from outside") if killed else ("running", None)
-    return Outcome(state, reason, epochs=len(rows), best_epoch=best or len(rows))
+    state = noted.state
+    if state == "queued":
+        state = "finished" if len(rows) >= planned.epochs or _exhausted(rows, planned) else "running"
+    return Outcome(state, noted.reason, epochs=len(rows), best_epoch=best or len(rows))
 
 
 def _exhausted(rows: list[dict[str, Any]], planned: Planned) -> bool:
@@ -111,22 +105,6 @@ def _exhausted(rows: list[dict[str, Any]], planned: Planned) -> bool:
             loss = math.nan if row["validation_loss"] is None else row["validation_loss"]
             stopping.observe(row["epoch"], loss, row["validation_accuracy"])
     return stopping.exhausted
-
-
-def _silent(folder: Path) -> float:
-    """Seconds since the run last wrote what only training writes."""
-    written = [0.0]
-    for name in (METRICS, "last.pt", "environment.json"):
-        with contextlib.suppress(OSError):
-            written.append((folder / name).stat().st_mtime)
-    return time.time() - max(written)
-
-
-def _patience(rows: list[dict[str, Any]], planned: Planned) -> float:
-    """Seconds without a word after which a run is taken for killed: it writes after every epoch and, in a long one,
-    every `checkpoint_minutes`."""
-    longest = max((row["epoch_seconds"] or 0.0 for row in rows), default=0.0)
-    return max(STILL_SECONDS, 2 * 60 * (planned.checkpoint_minutes or 0.0)) + 3 * longest
 
 
 def _recorded(kind: type[Kind], path: Path) -> Kind | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from trainer.console import say, waiting, warn
 from trainer.errors import ConfigError
+from trainer.lock import held
 from trainer.sections import WandbConfig
 from trainer.study.board import Board, closing
 from trainer.study.fairness import examine
@@ -14,7 +15,7 @@ from trainer.study.identity import DataFingerprints, code_fingerprint, run_id
 from trainer.study.launch import Launch
 from trainer.study.manifest import DONE, Entry, curve
 from trainer.study.plan import Plan, Planned
-from trainer.study.record import Study, held
+from trainer.study.record import Study
 from trainer.study.search import Tried, ask
 from trainer.study.space import Axis, arm_of, corners, narrowed, shown
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from trainer.console import warn
 from trainer.errors import ConfigError
+from trainer.lock import holder_here
 from trainer.study.manifest import DONE, Entry, Outcome, read_outcome
 from trainer.study.plan import Plan
-from trainer.study.record import Study, holder_here, write_outcome
+from trainer.study.record import Study, write_outcome
 from trainer.study.worker import BEAT_SECONDS, HEARTBEAT, STOPPING, task, work
 
 SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat for so long a worker is taken for dead

@@ -1,16 +1,12 @@
 """A study on disk: its manifest, frozen at the start, and what each run's own folder says of it."""
 
-import contextlib
-import fcntl
 import json
-import os
-import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import yaml
 
@@ -138,36 +134,6 @@ class Study:
             if folder.is_dir() and ((folder / RESULT).is_file()):
                 moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
                 folder.rename(folder.with_name(f"before_{moment}_{folder.name}"))
-
-
-@contextlib.contextmanager
-def held(folder: Path, wait: bool = False) -> Iterator[None]:
-    """The folder for this process alone. Raises RunError saying who holds it; with `wait`, waits for them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            raise RunError(f"{folder} is being worked on by {_holder(file)}. Wait for it, or stop it") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}")
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
-
-
-def holder_here(folder: Path) -> int | None:
-    """The process on this machine that holds the folder."""
-    path = folder / ".lock"
-    found = re.match(r"process (\d+) on (.*) since", path.read_text(encoding="utf-8")) if path.is_file() else None
-    return int(found[1]) if found and found[2] == platform.node() else None
-
-
-def _holder(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read() or "another process"
 
 
 def _finished(folder: Path) -> bool:

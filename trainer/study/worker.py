@@ -17,8 +17,9 @@ from trainer import console
 from trainer.config import check
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, Evicted, RunError
+from trainer.lock import held
 from trainer.study.manifest import DONE, JOB, Outcome, curve, read_metrics, read_outcome
-from trainer.study.record import held, write_outcome
+from trainer.study.record import write_outcome
 from trainer.study.search import Pruning
 
 HEARTBEAT = ".heartbeat"

@@ -1,0 +1,92 @@
+"""One process at a time works in a run's folder."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import TINY, clean_environment, compose, metrics, program, quick
+
+from trainer.errors import ConfigError, RunError
+from trainer.lock import held, holder_here, is_held
+from trainer.run import train
+
+
+def test_a_run_that_is_being_trained_is_not_trained_by_a_second_process(in_empty_folder):
+    folder = quick(*TINY, "output_dir=run").folder
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+    with held(folder):
+        ran = program("resume=run", "epochs=9", cwd=in_empty_folder)
+        assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+        assert f"trainer: run is being worked on by process {os.getpid()} on " in ran.stderr
+        assert "Wait for it, or stop it" in ran.stderr
+        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"} == before
+    train(compose(["resume=run", "epochs=3"])[0])
+    assert len(metrics(folder)) == 3
+
+
+def test_a_run_holds_its_folder_while_it_trains(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "trainer.run.observed", lambda trainer, config, report: seen.append(is_held(Path("run"))) or report
+    )
+    quick(*TINY, "output_dir=run")
+    assert seen == [True, True] and not is_held(Path("run")) and not (Path("run") / ".lock").read_text()
+
+
+def test_a_folder_that_was_given_to_another_run_meanwhile_is_left_to_it(monkeypatch):
+    from trainer.data.resident import load
+
+    def slow(*arguments):
+        Path("run").mkdir()
+        (Path("run") / "config.yaml").write_text("the other's")
+        return load(*arguments)
+
+    monkeypatch.setattr("trainer.run.load", slow)
+    with pytest.raises(ConfigError, match=r"^output_dir=run: is not empty\. Name another folder, or go on with"):
+        quick(*TINY, "output_dir=run")
+    assert [path.name for path in Path("run").iterdir()] == ["config.yaml"]
+
+
+def test_the_lock_goes_with_a_process_that_is_killed(in_empty_folder):
+    waiting = (
+        "import sys, time; from pathlib import Path; from trainer.lock import held\n"
+        "with held(Path('run')): print('held', flush=True); time.sleep(99)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", waiting], stdout=subprocess.PIPE, cwd=in_empty_folder, env=clean_environment()
+    ) as process:
+        assert process.stdout.readline() == b"held\n"
+        assert is_held(Path("run")) and holder_here(Path("run")) == process.pid
+        with pytest.raises(RunError, match=f"^run is being worked on by process {process.pid} on "), held(Path("run")):
+            pass
+        assert holder_here(Path("run")) == process.pid  # who was refused did not wipe it out
+        process.send_signal(signal.SIGKILL)
+    assert not is_held(Path("run"))
+    with held(Path("run")):
+        assert holder_here(Path("run")) == os.getpid()
+
+
+def test_a_report_that_looks_at_the_moment_of_the_start_keeps_nobody_out():
+    Path("run").mkdir()
+    with (Path("run") / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        threading.Timer(0.05, fcntl.flock, (lock.fileno(), fcntl.LOCK_UN)).start()
+        with held(Path("run")):
+            assert holder_here(Path("run")) == os.getpid()
+
+
+def test_a_link_for_a_lock_is_not_followed():
+    Path("run").mkdir()
+    Path("mine").write_text("mine")
+    (Path("run") / ".lock").symlink_to(Path("mine").absolute())
+    with (
+        pytest.raises(RunError, match=r"^run/\.lock could not be written: Too many levels of symbolic links$"),
+        held(Path("run")),
+    ):
+        pass
+    assert Path("mine").read_text() == "mine" and not is_held(Path("run"))

@@ -1,0 +1,90 @@
+"""A folder that one process works in at a time; the lock goes with the process, however it ends. Imports no torch."""
+
+import contextlib
+import fcntl
+import os
+import platform
+import re
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from trainer.errors import RunError
+
+LOCK = ".lock"
+PATIENCE_SECONDS = 0.2  # `is_held` takes the lock for a moment: that is nobody's work
+
+
+@contextlib.contextmanager
+def held(folder: Path, wait: bool = False) -> Iterator[None]:
+    """The folder for this process alone. Raises RunError saying who holds it; with `wait`, waits for them."""
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise RunError(f"{path} could not be written: {error.strerror}") from None
+    try:
+        if not _take(lock, wait):
+            raise RunError(
+                f"{folder} is being worked on by {_note(path) or 'another process'}. Wait for it, or stop it"
+            )
+        _write(lock, f"process {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}")
+        try:
+            yield
+        finally:
+            _write(lock, "")
+    finally:
+        os.close(lock)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process is at work in the folder."""
+    path = folder / LOCK
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return bool(_note(path))
+    finally:
+        os.close(lock)
+    return False
+
+
+def holder_here(folder: Path) -> int | None:
+    """The process on this machine that holds the folder."""
+    found = re.match(r"process (\d+) on (.*) since", _note(folder / LOCK))
+    return int(found[1]) if found and found[2] == platform.node() else None
+
+
+def _take(lock: int, wait: bool) -> bool:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(PATIENCE_SECONDS / 20)
+        except OSError:  # a file system without locks: nobody can be kept out there
+            return True
+
+
+def _write(lock: int, note: str) -> None:
+    """Who holds it, for those who ask: on a full disk nobody is told."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, note.encode(), 0)
+
+
+def _note(path: Path) -> str:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8")
+    return ""
