@@ -30,6 +30,7 @@ from trainer.diagnosis.selftest import Trial, found_in, scores, trials
 from trainer.diagnosis.signals import chance, fall, lower_bound
 from trainer.errors import ConfigError, RunError
 from trainer.lock import held
+from trainer.run import train
 from trainer.study.manifest import Outcome
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=16")
@@ -369,9 +370,9 @@ def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
     config.write_text(config.read_text().replace("epochs: 6", "epochs: 9"))
     Path("run/result.json").unlink()  # it was killed
     for noted, why in (
-        (None, "It was killed"),
+        (None, "It was killed. To go on: python -m trainer resume=run"),
         ({"state": "failed", "reason": "the disk is full"}, "run/result.json says: failed: the disk is full"),
-        ({"state": "running"}, "It was killed"),
+        ({"state": "running"}, "It was killed. To go on: python -m trainer resume=run"),
     ):
         if noted:
             Path("run/result.json").write_text(json.dumps(noted))
@@ -390,9 +391,23 @@ def test_a_checkpoint_with_a_huge_epoch_is_refused_at_once():
     assert str(caught.value) == f"run/metrics.jsonl is damaged or missing: {lacks}"
 
 
-def test_a_run_on_all_images_ends_where_finalize_said():
-    said = doctor._why(Path("run"), case(validation_images=0), Outcome())
-    assert said == "On all images trainer.finalize trains for as many epochs as the study's runs chose"
+def test_a_run_that_goes_on_meanwhile_is_not_taken_for_damaged(monkeypatch, capsys):
+    folder, real = quick(*TINY, "output_dir=run").folder, doctor._part
+
+    def later(path, name):
+        if path.name == "last.pt":
+            train(compose(["resume=run", "epochs=3"])[0])
+        return real(path, name)
+
+    monkeypatch.setattr(doctor, "_part", later)
+    assert doctor.main([str(folder)]) == 0
+    assert "3 of " in capsys.readouterr().out
+
+
+def test_a_run_that_its_study_has_not_started_is_not_said_to_be_killed():
+    Path("run").mkdir()
+    Path("run/job.json").write_text("{}")
+    assert doctor._why(Path("run"), Outcome(), False) == "Its study has not started it"
 
 
 def test_the_end_of_a_run_says_what_to_try_but_not_in_a_study(capsys):

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -175,6 +176,10 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     config = ALONE
     made_run(tmp_path / "run", config, 1.0, random.Random(0), 2, ("a", "b"))
     (tmp_path / "run" / "result.json").unlink()
+    (tmp_path / "run" / ".heartbeat").touch()  # of a worker elsewhere
+    assert dict(of_run(tmp_path / "run").facts)["State"] == "running"
+    os.utime(tmp_path / "run" / ".heartbeat", (0, time.time() - 31))
+    assert dict(of_run(tmp_path / "run").facts)["State"] == "interrupted"
     with held(tmp_path / "run"):
         assert "It is still running: 2 of 9 epochs so far." in of_run(tmp_path / "run").verdict
     again = f"To go on: python -m trainer resume={tmp_path / 'run'}"
@@ -212,15 +217,16 @@ def test_a_run_goes_on_by_the_command_that_is_accepted(tmp_path):
     command = "python -m trainer -m dataset=digits 'model.hidden=[8],[9]'"
     assert dict(of_study(study).facts)["Command"] == command
     for folder, again in (
-        (study / "mine", command),
-        (study / "final" / "seed-0", f"python -m trainer.finalize '{study}'"),
-        (tmp_path / "my run", f"python -m trainer 'resume=\"{tmp_path}/my run\"'"),
+        (study / "mine", f"To go on: {command}"),
+        (study / "final" / "seed-0", "It goes on by the same trainer.finalize"),
+        (tmp_path / "reproduced" / "run", "The same trainer.reproduce begins it again"),
+        (tmp_path / "my run", f"To go on: python -m trainer 'resume=\"{tmp_path}/my run\"'"),
     ):
         made_run(folder, config, 1.0, random.Random(0), 2, ("a", "b"))
         (folder / "result.json").write_text('{"state": "interrupted", "reason": "stopped"}')
         if folder.name == "mine":
             (folder / "job.json").write_text("{}")
-        assert f"It was interrupted after 2 of 9 epochs: stopped. To go on: {again}" in of_run(folder).verdict
+        assert f"It was interrupted after 2 of 9 epochs: stopped. {again}" in of_run(folder).verdict
 
 
 def test_mistakes_are_one_line(tmp_path, study):

@@ -172,6 +172,19 @@ def test_a_study_that_is_evicted_says_so_and_the_same_command_goes_on(monkeypatc
     same_run(calm.folder, folders[1])
 
 
+def test_a_signal_after_the_last_step_of_a_run_stops_the_study_behind_it(monkeypatch, capsys):
+    def struck(trainer, config, report):
+        os.kill(os.getpid(), signal.SIGINT)
+        return report
+
+    monkeypatch.setattr("trainer.run.observed", struck)
+    with pytest.raises(KeyboardInterrupt):
+        conduct(interpret(["-m", *QUICK, *TINY, "epochs=1", "lr=0.01,0.02"]))
+    assert "Stopped: 1 of 2 runs ended. The same command goes on from here" in capsys.readouterr().out
+    outcomes = [read_outcome(folder) for folder in sorted(Path("outputs/sweeps").glob("*/lr-*"))]
+    assert [(each.state, each.epochs) for each in outcomes] == [("finished", 1), ("queued", 0)]
+
+
 SIGNALLED = """
 import os, signal, sys
 from trainer.signals import noted

@@ -170,6 +170,47 @@ def test_a_folder_that_holds_something_is_refused_before_data_is_read():
     assert [p.name for p in Path("mine").iterdir()] == ["thesis.txt"]
 
 
+def test_what_a_kill_before_the_first_file_leaves_is_no_run():
+    Path("run").mkdir()
+    Path("run/.lock").write_text("")
+    Path("run/.config.yaml.17.writing").write_text("epo")
+    assert quick(*TINY, "output_dir=run").epochs == 2
+
+
+def test_a_kill_before_the_first_save_leaves_a_run_that_goes_on(monkeypatch):
+    def killed(*_):
+        raise SystemError("killed here")
+
+    with monkeypatch.context() as patched, pytest.raises(SystemError):
+        patched.setattr("trainer.record.stamp", killed)
+        quick(*TINY, "output_dir=run")
+    assert train(compose(["resume=run"])[0]).epochs == 2
+
+
+def test_ctrl_c_while_the_cause_is_looked_for_keeps_what_is_known(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.run, "where_it_began", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        quick(*TINY, "lr=1e30", "output_dir=run")
+    assert vars(caught.value)["told"]
+    assert "warning: the training loss is nan in epoch 1, step 2 of 19" in capsys.readouterr().err
+    noted = json.loads(Path("run/result.json").read_text())
+    assert (noted["state"], noted["reason"].partition(" in ")[0]) == ("failed", "the training loss is nan")
+
+
+def test_what_is_told_of_a_complete_run_leads_on(capsys):
+    """Early stopping is exhausted in the very last epoch: both settings must change."""
+    stopping = ("early_stop_patience=1", "early_stop_min_delta=10.0")
+    quick(*TINY, *stopping, "output_dir=run")
+    command = capsys.readouterr().out.partition("To train on")[2].split(maxsplit=3)[3].split()
+    assert command == ["resume=run", "early_stop_patience=null", "epochs=4"]
+    assert train(compose(command)[0]).epochs == 4
+    assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 4  # fewer than it has
+    assert json.loads(Path("run/result.json").read_text())["reason"] == "no more were asked for"
+
+
 def test_runs_of_the_same_second_get_folders_of_their_own(monkeypatch):
     import trainer.record
 

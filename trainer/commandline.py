@@ -74,7 +74,7 @@ def interpret(arguments: Sequence[str]) -> RunConfig | Plan | None:
         from trainer.study.plan import Plan
 
         with worded_anew(arguments):
-            return Plan.of(found, tuple(overrides))
+            return Plan.of(found, (*_own_yaml(flags), *overrides))
     study = [key for key in found.overrides if key.partition(".")[0] in ("sweep", "force")]
     if study:
         raise ConfigError(f"{study[0]} (command line): belongs to a study of several runs: add -m")
@@ -109,6 +109,16 @@ def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             if name in TAKES_VALUE and argument == name:
                 flags += [value for value in [next(rest, None)] if value is not None]
     return flags, settings
+
+
+def _own_yaml(flags: Sequence[str]) -> list[str]:
+    """`--config-dir`, by whose files a study goes on, in one word."""
+    words = list(flags)
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name in ("--config-dir", "-cd"):
+            return [f"--config-dir={value if equals else words[index + 1]}"]
+    return []
 
 
 def _run_hydra(arguments: Sequence[str]) -> Any:

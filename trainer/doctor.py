@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
-from trainer.lock import is_held
 from trainer.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -95,8 +94,9 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     config = check(read_config(folder / "config.yaml"), (), [str(folder)])
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, folder / "config.yaml", "--data-dir DIR")
-    rows = read_metrics(folder)
+    # A run that goes on writes the metrics of an epoch before its checkpoints: read in the other order they are whole.
     last, best = _part(folder / "last.pt", "trainer"), _part(folder / "best.pt", "model")
+    rows = read_metrics(folder)
     try:
         _refuse_gaps(folder, {row["epoch"] for row in rows}, last, best is not None)
     except (LookupError, TypeError):
@@ -127,14 +127,16 @@ def _part(path: Path, name: str) -> Mapping[str, Any] | None:
 
 def _refuse_gaps(folder: Path, epochs: Collection[int], last: Mapping[str, Any] | None, best: bool) -> None:
     """Raises RunError where a file that the run wrote is missing or has lost lines: without it rules would mislead."""
+    from trainer.study.manifest import to_go_on
+
     before = folder / "last.previous.pt"
     # An epoch goes into metrics.jsonl, best.pt, last.pt, best.json: a kill in the first one may leave no last.pt.
     if last is None and (len(epochs) > 1 or (folder / "best.json").is_file()):
-        kept = f"; resume={folder} goes on from the one before it, {before}" if before.is_file() else ""
+        kept = f". There is the one before it, {before}. {to_go_on(folder)}" if before.is_file() else ""
         raise RunError(
             f"{folder / 'last.pt'} is missing, though the run has trained {len(epochs)} or more epochs{kept}"
         )
-    if last and (lost := last["epoch"] - sum(epoch <= last["epoch"] for epoch in epochs)) > 0:
+    if last and (lost := last["epoch"] - sum(1 <= epoch <= last["epoch"] for epoch in epochs)) > 0:
         first = next(epoch for epoch in itertools.count(1) if epoch not in epochs)
         which = f"{lost} of the {last['epoch']} epochs that {folder / 'last.pt'} has, the first is epoch {first}"
         raise RunError(f"{folder / METRICS} is damaged or missing: it lacks {which}")
@@ -160,9 +162,9 @@ def _show(folder: Path, case: "Case", found: "Sequence[Finding]") -> None:
     from trainer.console import closing_table, say
     from trainer.diagnosis.again import command_with
     from trainer.diagnosis.rules import RULES
-    from trainer.study.manifest import read_outcome
+    from trainer.study.manifest import is_alive, read_outcome
 
-    ended = read_outcome(folder)  # before anything is said: it may be damaged
+    alive, ended = is_alive(folder), read_outcome(folder)  # before anything is said: it may be damaged
     epochs = f"{len(case.rows)} of {case.config.epochs} epochs"
     for finding in found:
         say(finding.name[0].upper() + finding.name[1:], "bold")
@@ -172,18 +174,20 @@ def _show(folder: Path, case: "Case", found: "Sequence[Finding]") -> None:
         layers = len(case.final["layers"]) if case.final else 0
         say(f"Nothing found: {len(RULES)} rules looked at {epochs} and {layers} layers of {folder}")
     if len(case.rows) < case.config.epochs and not case.stopped_early and case.divergence is None:
-        say(f"It has trained {epochs}; the next one, trained again, stays finite. {_why(folder, case, ended)}")
+        say(f"It has trained {epochs}; the next one, trained again, stays finite. {_why(folder, ended, alive)}")
 
 
-def _why(folder: Path, case: "Case", ended: "Outcome") -> str:
+def _why(folder: Path, ended: "Outcome", alive: bool) -> str:
     """Why a run with a next epoch that is sound has not trained it, as its record says."""
-    if is_held(folder):
+    from trainer.study.manifest import JOB, to_go_on
+
+    if alive:
         return "It is still training"
     if ended.state not in ("queued", "running"):
         return f"{folder / 'result.json'} says: {': '.join(filter(None, (ended.state, ended.reason)))}"
-    if not case.validation_images:
-        return "On all images trainer.finalize trains for as many epochs as the study's runs chose"
-    return "It was killed"
+    if ended.state == "queued" and (folder / JOB).is_file():
+        return "Its study has not started it"
+    return f"It was killed. {to_go_on(folder)}"
 
 
 def _selftest(first_seed: int, data_dir: str | None, processes: int) -> int:

@@ -155,7 +155,9 @@ def _train(config: "RunConfig", folder: Path, epochs: int, title: str) -> None:
     say(title, "bold")
     try:
         with held(folder):
-            train(config, folder, until=epochs)
+            result = train(config, folder, until=epochs)
+        if result.interrupt:
+            raise result.interrupt
     except KeyboardInterrupt:
         say("The same command goes on from here", "yellow")
         raise

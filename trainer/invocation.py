@@ -9,6 +9,11 @@ def command(*words: object, module: str = "trainer") -> str:
     return shlex.join(["python", "-m", module, *map(str, words)])
 
 
+def synced(folder: Path, runs: str = "") -> str:
+    """The command that uploads a run that W&B has recorded, or those in the folder that the shell finds for `runs`."""
+    return f"wandb sync {shlex.quote(str(folder))}" + (f"/{runs}" if runs else "")
+
+
 def resumed(folder: Path, *overrides: str) -> str:
     """The command with which a run by itself goes on."""
     plain = re.fullmatch(r"[\w./+-]+", str(folder), re.ASCII)

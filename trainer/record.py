@@ -24,7 +24,7 @@ from trainer.environment import stamp
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
 from trainer.files import WRITING, write_text
-from trainer.lock import held
+from trainer.lock import LOCK, held
 from trainer.metrics import METRICS, MetricsFile
 from trainer.study.manifest import JOB, RESULT
 from trainer.training import ClassificationTrainer
@@ -44,6 +44,8 @@ class Record:
         self.folder, self.portrait = folder, portrait
         self.seconds, self.tried = 60 * (checkpoint_minutes or math.inf), time.monotonic()
         self.metrics = MetricsFile(folder, epoch)
+        if not (folder / JOB).is_file():
+            (folder / RESULT).unlink(missing_ok=True)  # how it ended before
         self.unsaved: dict[str, dict[str, Any]] = {}
         self.description = ""  # of the best network, for those who read no checkpoints; "" once it is written
         self.trouble: RunError | None = None
@@ -119,7 +121,8 @@ def planned_folder(config: RunConfig) -> Path:
 
 
 def _refuse_used(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()):
+    """What a kill before the first file leaves is nothing."""
+    if folder.is_dir() and any(path.name != LOCK and path.suffix != f".{WRITING}" for path in folder.iterdir()):
         raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or go on with resume={folder}")
 
 
@@ -223,12 +226,11 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
         run_id = strangers.run_identity(stamps[0]["run_id"]) if stamps else uuid.uuid4().hex[:8]
     except (ValueError, LookupError, TypeError, AttributeError):
         raise RunError(f"{path} is damaged. Remove it and start again: it holds what the run ran on") from None
+    tree = config.tree() | {"resume": None}
+    # First: with it the run can go on, wherever it is killed.
+    write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     stamps.append(stamp(config, device, run_id))  # one for each time the run was started
     write_text(path, json.dumps(stamps, indent=2) + "\n")
-    if not (folder / JOB).is_file():
-        (folder / RESULT).unlink(missing_ok=True)
-    tree = config.tree() | {"resume": None}
-    write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     return run_id
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from trainer.commands import Parser, start
 from trainer.console import out, say
 from trainer.errors import ConfigError
+from trainer.invocation import synced
 from trainer.pages import index, markdown, page
 from trainer.pages.content import Content, of_run, of_study
 from trainer.study.manifest import MANIFEST
@@ -69,8 +70,8 @@ def _tell_of_wandb(content: Content, publish: bool) -> None:
 
         say(f"W&B report: {create(content)}")
     elif any((run.folder / "wandb").is_dir() for arm in content.arms for run in arm.runs):
-        runs = "wandb" if content.kind == "run" else "{.,*}/wandb"
-        say(f"To upload what W&B has offline: wandb sync {content.folder}/{runs}/offline-run-*")
+        runs = "wandb/offline-run-*" if content.kind == "run" else "{.,*}/wandb/offline-run-*"
+        say(f"To upload what W&B has offline: {synced(content.folder, runs)}")
 
 
 def main(arguments: Sequence[str]) -> int:

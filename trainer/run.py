@@ -12,7 +12,7 @@ import torch
 from trainer import memory, strangers
 from trainer.build import build_trainer, pick_device
 from trainer.config import RunConfig
-from trainer.console import EpochDisplay, closing_table, duration, say, warn
+from trainer.console import EpochDisplay, closing_table, duration, say, waiting, warn
 from trainer.data.images import Images
 from trainer.data.resident import load
 from trainer.diagnosis.glance import glance
@@ -28,6 +28,7 @@ from trainer.study.manifest import DONE, JOB, read_outcome
 from trainer.tracking import WandbMirror, wandb_mirror
 from trainer.training import ClassificationTrainer
 
+ASKED = "no more were asked for"  # why a run that is complete has fewer epochs than its configuration
 Data = tuple[Images, Images | None]  # to train and to validate on
 
 
@@ -43,6 +44,7 @@ class Result:
     training_images: int
     validation_images: int
     stopped: bool = False  # by `stop`
+    interrupt: KeyboardInterrupt | None = None  # came too late to stop the run: what is around it is to stop
 
 
 def train(
@@ -51,7 +53,7 @@ def train(
     stop: Callable[[EpochReport], bool] | None = None,
     until: int | None = None,
 ) -> Result:
-    """Trains one checked run and leaves its record in a folder of its own, or in `folder`, going on with what is there.
+    """Trains one checked run and leaves its record in a folder of its own, or goes on in `folder`, which is held.
 
     `stop` is asked after each epoch. After epoch `until` it ends, though the schedule is made for all of
     `config.epochs`. Raises ConfigError before anything is written and RunError after that; Ctrl-C and a cluster's
@@ -69,7 +71,7 @@ def train(
         further = until is None and not (folder / JOB).is_file()  # whether it may go on by itself
         if trainer.finished or trainer.epoch >= goal:
             _tell_complete(trainer, folder, goal, further)
-            note_end(folder, "finished", _asked_for(until))
+            note_end(folder, "finished", None if trainer.early_stopping.exhausted else ASKED)
             return _result(trainer, folder)
         run_id = write_setting(config, device, folder)
         portrait = {"config": config.tree(), "classes": list(training.classes), "shape": list(training.shape)}
@@ -95,12 +97,13 @@ def train(
                     raise interrupt.error()
             mirror.summarize(_summary(trainer))
             record.close()
-            note_end(folder, "finished", _asked_for(until))
+            note_end(folder, "finished", ASKED if until else None)
             _portray(mirror, trainer, folder, config.wandb.artifact)
         if not given:  # a study tells of its runs together
             glance(trainer, config, folder)
         _conclude(trainer, folder, time.perf_counter() - started, further)
-        return replace(_result(trainer, folder), stopped=stopped)
+        late = interrupt.error() if interrupt else None
+        return replace(_result(trainer, folder), stopped=stopped, interrupt=late)
 
 
 @contextlib.contextmanager
@@ -129,7 +132,8 @@ def _told(
         raise
     except NonFiniteError as error:
         vars(trainer).clear()  # lets go of the network and the optimizer: a second one is built
-        where = _first_not_finite(config, data, device, folder)
+        note_end(folder, "failed", str(error))  # the search for where it began may be interrupted
+        where = _first_not_finite(config, data, device, folder, str(error))
         hint = "A smaller lr, regularization=gradient_clipping or on_nonfinite=skip usually helps"
         reason = f"{error}{where}. {hint}"
         closer = f". What may be wrong: {command(folder, module='trainer.doctor')}"
@@ -145,21 +149,21 @@ def _told(
     raise RunError(f"{reason}. Saved: {saved(folder, goal)}, in {folder}{closer}")
 
 
-def _asked_for(until: int | None) -> str | None:
-    """Why a run that is complete has fewer epochs than its configuration."""
-    return "no more were asked for" if until else None
-
-
-def _first_not_finite(config: RunConfig, data: Data, device: torch.device, folder: Path) -> str:
+def _first_not_finite(config: RunConfig, data: Data, device: torch.device, folder: Path, known: str) -> str:
     """Trains from the last checkpoint once more, to the same bits, and looks at every layer. Empty if nothing is found.
 
-    So that a run in which all goes well pays nothing for it.
+    So that a run in which all goes well pays nothing for it. What is `known` is told when it is interrupted.
     """
     found = None
-    with contextlib.suppress(RuntimeError, MemoryError):  # what was found before is told in any case
-        trainer = build_trainer(config.model_copy(update={"compile": False}), *data, device)
-        restore(trainer, folder, config)
-        found = where_it_began(trainer)
+    try:
+        with contextlib.suppress(RuntimeError, MemoryError), waiting("Looking for where it began"):
+            trainer = build_trainer(config.model_copy(update={"compile": False}), *data, device)
+            restore(trainer, folder, config)
+            found = where_it_began(trainer)
+    except KeyboardInterrupt as error:
+        warn(known)
+        vars(error)["told"] = True
+        raise
     return f"; first not finite: {found.what}, in step {found.step}" if found else ""
 
 
@@ -240,7 +244,5 @@ def _summary(trainer: ClassificationTrainer) -> dict[str, Any]:
 
 
 def _longer(trainer: ClassificationTrainer, folder: Path) -> str:
-    stopped = trainer.early_stopping.exhausted
-    return resumed(
-        folder, "early_stop_patience=null" if stopped else f"epochs={2 * max(trainer.epochs, trainer.epoch)}"
-    )
+    whole = [f"epochs={2 * trainer.epoch}"] if trainer.epoch >= trainer.epochs else []
+    return resumed(folder, *["early_stop_patience=null"] * trainer.early_stopping.exhausted, *whole)

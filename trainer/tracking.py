@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 
 from trainer.console import warn
 from trainer.epoch import EpochReport
+from trainer.invocation import synced
 from trainer.layers import titles
 from trainer.samples import Sample
 from trainer.sections import WandbConfig
@@ -148,7 +149,7 @@ def _finish(run: Any, exit_code: int) -> None:
     try:
         run.finish(exit_code=exit_code)
     except Exception as error:  # its service may have died: the run is recorded all the same
-        warn(f"W&B did not finish: {_first_line(error)}. Upload the run later: wandb sync {Path(run.dir).parent}")
+        warn(f"W&B did not finish: {_first_line(error)}. Upload the run later: {synced(Path(run.dir).parent)}")
         _tear_down()  # or it would be tried at exit, with a traceback
 
 
@@ -221,7 +222,7 @@ def _begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
             except wandb.errors.Error as error:  # CommError, UsageError, AuthenticationError
                 reason = _first_line(error)
                 _tear_down()  # its service holds on to the run's id
-        warn(f"W&B is recorded offline instead: {reason}. Upload it later: wandb sync {folder}/wandb/offline-run-*")
+        warn(f"W&B is recorded offline instead: {reason}. Upload it later: {synced(folder / 'wandb', 'offline-run-*')}")
     return wandb.init(mode="offline", **arguments)
 
 

@@ -23,6 +23,7 @@ from trainer.run import train
 from trainer.schema import PACKAGE
 from trainer.study import identity
 from trainer.study.conduct import conduct
+from trainer.study.manifest import Manifest
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
 SHORT = (*TINY, "epochs=2")
@@ -153,6 +154,7 @@ def test_finished_runs_are_not_trained_again_unless_forced():
     assert len([path for path in other.glob("*/last.pt") if path.parent.name.startswith("lr-")]) == 2
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")} == stamps
     study(*arguments, "force=true")
+    assert "force" not in Manifest.read(folder).again  # it would begin anew
     kept = [path for path in folder.glob("*/last.pt") if path.parent.name.startswith("before_")]
     assert len(kept) == 2 and len(list(folder.glob("*/last.pt"))) == 4
 
@@ -169,7 +171,7 @@ def test_what_decides_a_result_decides_the_id(monkeypatch):
     assert not ids("sweep.name=new") & first
 
 
-def test_editing_a_yaml_while_a_study_runs_changes_nothing(tmp_path):
+def test_editing_a_yaml_while_a_study_runs_changes_nothing(tmp_path, capsys):
     conf = tmp_path / "own" / "optimizer"
     conf.mkdir(parents=True)
     file = conf / "mine.yaml"
@@ -181,6 +183,12 @@ def test_editing_a_yaml_while_a_study_runs_changes_nothing(tmp_path):
     file.write_text("name: momentum\nmomentum: 0.9\ndampening: 0.0\n")
     conduct(search)
     (folder,) = Path("outputs/sweeps").glob("*")
+    assert Manifest.read(folder).again.startswith(
+        f"python -m trainer -m --config-dir={tmp_path / 'own'} dataset=digits "
+    )
+    (best,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  python -m trainer ")]
+    (alone,) = compose(shlex.split(best)[3:])
+    assert alone.optimizer.name in ("momentum", "sgd") and f"--config-dir={tmp_path / 'own'}" in best
     used = [yaml.safe_load(path.read_text())["optimizer"] for path in folder.glob("*/config.yaml")]
     assert {each["momentum"] for each in used if each["name"] == "momentum"} == {0.5}
 

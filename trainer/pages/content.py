@@ -1,6 +1,5 @@
 """What a report tells, read from the folder of a study or of one run: plain values, whatever shows them. No torch."""
 
-import contextlib
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,11 +9,11 @@ from typing import Any
 
 from trainer.console import duration
 from trainer.errors import ConfigError, RunError, printable
-from trainer.invocation import command, resumed
+from trainer.invocation import command
 from trainer.metrics import METRICS
 from trainer.pages.recorded import Planned, Run, run_of
 from trainer.strangers import read_config, typed
-from trainer.study.manifest import DONE, JOB, MANIFEST, Entry, Manifest
+from trainer.study.manifest import DONE, Entry, Manifest, to_go_on
 from trainer.study.reading import arm_names, last_stage, lines, reading_of, verdict
 from trainer.study.space import REPLICATES
 
@@ -176,25 +175,11 @@ def _ended(run: Run, planned: int) -> list[str]:
     ended = f"It ended after {epochs}: {reason}." if run.outcome.reason else f"It stopped early, after {epochs}."
     told = {
         "failed": f"It failed after {epochs}: {reason}.",
-        "interrupted": f"It was interrupted after {epochs}: {reason}. {_to_go_on(run.folder)}",
+        "interrupted": f"It was interrupted after {epochs}: {reason}. {to_go_on(run.folder)}",
         "running": f"It is still running: {epochs} so far.",
         "finished": "" if len(run.epochs) >= planned else ended,
     }
     return [line for line in [told.get(state, "")] if line]
-
-
-def _to_go_on(folder: Path) -> str:
-    """A run of a study and a final training are refused by resume=, a repetition would train past its end."""
-    study = folder.resolve().parent
-    if (folder / JOB).is_file():
-        with contextlib.suppress(ConfigError, RunError):
-            return f"To go on: {Manifest.read(study).again}"
-        return "It goes on by its study's command"
-    if study.name == "final" and (study.parent / MANIFEST).is_file():
-        return f"To go on: {command(study.parent, module='trainer.finalize')}"
-    if study.name == "reproduced":
-        return "The same trainer.reproduce begins it again"
-    return f"To go on: {resumed(folder)}"
 
 
 def _title(study: Manifest) -> str:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import RunError
-from trainer.lock import is_held
 from trainer.stopping import EarlyStopping
 from trainer.strangers import Kind, read_text, typed
-from trainer.study.manifest import JOB, Outcome, read_metrics, read_outcome
+from trainer.study.manifest import JOB, Outcome, is_alive, read_metrics, read_outcome
 
 NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
 
@@ -76,11 +75,11 @@ class Planned:
 
 def run_of(folder: Path, replicate: str, config: Mapping[str, Any], planned: Planned | None = None) -> Run:
     """`planned`: of a run of no study, which would know what became of it."""
-    rows = read_metrics(folder)
-    outcome = read_outcome(folder)
+    alive = is_alive(folder)  # asked first: a run that ends meanwhile has noted how
+    rows, outcome = read_metrics(folder), read_outcome(folder)
     if planned and not (folder / JOB).is_file():
         outcome = _by_itself(outcome, rows, planned)
-    if outcome.state == "running" and not is_held(folder):
+    if outcome.state == "running" and not alive:
         outcome = replace(outcome, state="interrupted", reason="killed from outside")
     best = _recorded(Best, folder / "best.json")
     stamps = _recorded(list[Stamp], folder / "environment.json")
@@ -88,7 +87,7 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], planned: Pla
 
 
 def _by_itself(noted: Outcome, rows: list[dict[str, Any]], planned: Planned) -> Outcome:
-    """A run of no study notes how it ended; of one of an older version the metrics tell."""
+    """A run of no study notes how it ended; of one that has noted nothing the metrics tell whether it is whole."""
     compared = [row for row in rows if row["validation_loss"] is not None]
     best = min(compared, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
     state = noted.state

@@ -157,7 +157,7 @@ def closing(plan: Plan, study: Study, left: int = 0) -> int:
         runs = f"{left} runs were" if left > 1 else "1 run was"
         say(
             f"Stopped at the first failure (sweep.on_error=stop): {runs} not started. With sweep.on_error=continue the"
-            " same command trains the rest",
+            f" same command{' without force=true' if plan.force else ''} trains the rest",
             "yellow",
         )
     say(f"Study: {study.folder}")

@@ -43,7 +43,8 @@ def conduct(plan: Plan) -> int:
             with board:
                 whole = _train(plan, study, fingerprints, Launch(plan, study, board.seen), board)
         except KeyboardInterrupt as error:
-            say(f"Stopped: {board.ended} of {board.total} runs ended. The same command goes on from here", "yellow")
+            same = "The same command without force=true" if plan.force else "The same command"
+            say(f"Stopped: {board.ended} of {board.total} runs ended. {same} goes on from here", "yellow")
             vars(error)["told"] = True
             raise
         exit_code = closing(plan, study, 0 if whole else board.total - board.ended)

@@ -16,13 +16,12 @@ from typing import Any
 
 from trainer.console import warn
 from trainer.errors import ConfigError
-from trainer.lock import holder_here
-from trainer.study.manifest import DONE, Entry, Outcome, read_outcome
+from trainer.lock import holder_here, is_held
+from trainer.study.manifest import BEAT_SECONDS, DONE, HEARTBEAT, SILENT_SECONDS, Entry, Outcome, read_outcome
 from trainer.study.plan import Plan
 from trainer.study.record import Study, write_outcome
-from trainer.study.worker import BEAT_SECONDS, HEARTBEAT, STOPPING, task, work
+from trainer.study.worker import STOPPING, task, work
 
-SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat for so long a worker is taken for dead
 POLL_SECONDS = 0.3
 STARTS = 2  # a run whose worker was killed is started once more, alone: its sibling may have been the cause
 
@@ -115,7 +114,7 @@ class Launch:
         (self.study.folder / STOPPING).touch()
         for folder in folders:
             process = holder_here(folder)
-            if process and read_outcome(folder).state == "running":
+            if process and is_held(folder) and read_outcome(folder).state == "running":
                 with contextlib.suppress(OSError):
                     os.kill(process, signal.SIGTERM)
 

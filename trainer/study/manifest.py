@@ -1,6 +1,8 @@
 """What a study's folder holds: the manifest, what became of each run, the arms they make up. Imports no torch."""
 
+import contextlib
 import json
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +10,8 @@ from typing import Any
 
 from trainer.config import check_sweep
 from trainer.errors import ConfigError, RunError
-from trainer.invocation import command
+from trainer.invocation import command, resumed
+from trainer.lock import is_held
 from trainer.metrics import METRICS
 from trainer.sections import SweepConfig
 from trainer.strangers import file_name, finite, harmless, parse_json, read_json, read_text, run_folder, typed
@@ -18,6 +21,9 @@ from trainer.study.space import ARM, arm_of, shown
 MANIFEST = "study.json"
 RESULT = "result.json"
 JOB = "job.json"  # in the folder of a study's run: how its worker trains it
+HEARTBEAT = ".heartbeat"  # touched by a launcher's worker
+BEAT_SECONDS = 2.0
+SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat for so long a worker is taken for dead
 DONE = ("finished", "pruned")
 STATES = ("queued", "running", *DONE, "failed", "interrupted")
 FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch_seconds")
@@ -112,8 +118,8 @@ class Manifest:
 
     @property
     def again(self) -> str:
-        """The command that the study was started with, and goes on by."""
-        return command("-m", *self.command)
+        """The command that the study was started with, and goes on by: with force it would begin anew."""
+        return command("-m", *(word for word in self.command if _key(word) != "force"))
 
     def path(self, entry: Entry) -> Path:
         return self.folder / entry.folder
@@ -144,6 +150,28 @@ def read_outcome(folder: Path) -> Outcome:
         return outcome
     except ValueError:
         raise RunError(f"{path} is damaged. Remove it: the run is then taken up from its last epoch") from None
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether the run is being trained, here or by a worker elsewhere that shows a heartbeat."""
+    with contextlib.suppress(OSError):
+        if time.time() - (folder / HEARTBEAT).stat().st_mtime < SILENT_SECONDS:
+            return True
+    return is_held(folder)
+
+
+def to_go_on(folder: Path) -> str:
+    """How a run that was stopped goes on: resume= refuses those of a study, and those that a command repeats."""
+    place = folder.resolve().parent
+    if (folder / JOB).is_file():
+        with contextlib.suppress(ConfigError, RunError):
+            return f"To go on: {Manifest.read(place).again}"
+        return "It goes on by its study's command"
+    if place.name == "final" and (place.parent / MANIFEST).is_file():
+        return "It goes on by the same trainer.finalize"
+    if place.name == "reproduced":
+        return "The same trainer.reproduce begins it again"
+    return f"To go on: {resumed(folder)}"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -183,7 +211,7 @@ def command_at(arguments: Sequence[str], varied: Collection[str], texts: Mapping
     """
     # Alone `dataset.folds` asks for a fold: a point without one is trained on the usual split.
     left_out = {*varied, *(["dataset.folds"] if "dataset.fold" in varied and "dataset.fold" not in texts else [])}
-    own = [text for text in arguments if not text.startswith("-") and _key(text) not in left_out]
+    own = [text for text in arguments if _key(text) not in left_out]
     own = [text for text in own if _key(text).split(".")[0] not in ("sweep", "force", "hydra", "hydra/launcher")]
     words = [word for key, text in texts.items() for word in (shown(text).split(" ") if key == ARM else [shown(text)])]
     return command(*map(shown, own), *words)

@@ -18,13 +18,11 @@ from trainer.config import check
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, Evicted, RunError
 from trainer.lock import held
-from trainer.study.manifest import DONE, JOB, Outcome, curve, read_metrics, read_outcome
+from trainer.study.manifest import BEAT_SECONDS, DONE, HEARTBEAT, JOB, Outcome, curve, read_metrics, read_outcome
 from trainer.study.record import write_outcome
 from trainer.study.search import Pruning
 
-HEARTBEAT = ".heartbeat"
 STOPPING = ".stopping"  # in the study's folder: its conductor was stopped, no further run begins
-BEAT_SECONDS = 2.0
 
 
 def task(config: Any) -> None:
@@ -50,9 +48,10 @@ def work(folder: Path, launched: bool = False) -> None:
         outcome = replace(before, state="running", reason=None, starts=before.starts + 1)
         write_outcome(folder, outcome)
         earlier, started = _trained_seconds(folder, before), time.perf_counter()
+        interrupt = None
         with console.logged_to(folder / "log.txt"):
             try:
-                outcome = _train(folder, outcome)
+                outcome, interrupt = _train(folder, outcome)
             except (KeyboardInterrupt, SystemExit) as error:
                 by = str(error) if isinstance(error, Evicted) else "the user"
                 seconds = earlier + time.perf_counter() - started
@@ -70,6 +69,8 @@ def work(folder: Path, launched: bool = False) -> None:
 
                 release()
         write_outcome(folder, replace(outcome, seconds=earlier + time.perf_counter() - started))
+        if interrupt:  # it came too late for this run, and not for the next one
+            raise interrupt
 
 
 def _trained_seconds(folder: Path, before: Outcome) -> float:
@@ -80,7 +81,7 @@ def _trained_seconds(folder: Path, before: Outcome) -> float:
     return max(before.seconds, epochs)
 
 
-def _train(folder: Path, outcome: Outcome) -> Outcome:
+def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt | None]:
     from trainer.run import train
 
     config = check(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), (), [str(folder)])
@@ -91,7 +92,7 @@ def _train(folder: Path, outcome: Outcome) -> Outcome:
         torch.set_num_threads(job["threads"])
     pruning = Pruning(**job["pruning"]) if job["pruning"] else None
     result = train(config, folder, stop=_stopper(folder, pruning) if pruning else None)
-    return replace(
+    ended = replace(
         outcome,
         state="pruned" if result.stopped else "finished",
         reason="fell behind the other points" if result.stopped else None,
@@ -102,6 +103,7 @@ def _train(folder: Path, outcome: Outcome) -> Outcome:
         training_images=result.training_images,
         validation_images=result.validation_images,
     )
+    return ended, result.interrupt
 
 
 def _stopper(folder: Path, pruning: Pruning) -> Callable[[EpochReport], bool]:
