@@ -7,6 +7,7 @@ python scripts/study_cost.py 1000 --tiny       many of a tiny network, one epoch
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ from trainer.study.record import SWEEPS
 from trainer.training import ClassificationTrainer
 
 TINY = ("dataset.image_size=8", "model=mlp", "model.hidden=[8]", "epochs=1")
+SETTLED = 50  # runs after which nothing may grow any more but
+MOST_GROWTH = 50.0  # MB of memory
 
 
 def main() -> None:
@@ -61,18 +64,29 @@ def main() -> None:
         report = page.write(of_study(study))
         opened = f"report: {time.perf_counter() - started:.1f} s to write, {report.stat().st_size / 1e6:.1f} MB"
         os.chdir("/")
-    later = costs[1:]
-    print(f"\n{asked.runs} runs: beyond training the first cost {costs[0]:.2f} s, the others", end=" ")
+    _tell(costs, ended, sizes, handles)
+    print(opened)
+
+
+def _tell(costs: list[float], ended: list[float], sizes: list[int], handles: list[int]) -> None:
+    """What was measured of each run, in its order; ends the program if memory or open files grow."""
+    runs = len(costs)
+    later = costs[1:] or costs
+    print(f"\n{runs} runs: beyond training the first cost {costs[0]:.2f} s, the others", end=" ")
     print(f"{statistics.median(later):.2f} s (median; {min(later):.2f}–{max(later):.2f})")
-    each = max(1, asked.runs // 10)
-    for first in range(0, asked.runs, each):
-        last = min(first + each, asked.runs) - 1
+    each = max(1, runs // 10)
+    for first in range(0, runs, each):
+        last = min(first + each, runs) - 1
         whole = (ended[last] - ended[first]) / max(1, last - first)
         print(
             f"runs {first + 1:>4}–{last + 1:<4}: {whole:.2f} s from one to the next, {sizes[last] / 1e6:.0f} MB,"
             f" {handles[last]} open files"
         )
-    print(opened)
+    if runs > SETTLED:
+        growth, more = (sizes[-1] - sizes[SETTLED - 1]) / 1e6, handles[-1] - handles[SETTLED - 1]
+        print(f"after run {SETTLED}: {growth:+.0f} MB, {more:+d} open files")
+        if growth > MOST_GROWTH or more > 0:
+            sys.exit("that is more than a study may grow")
 
 
 if __name__ == "__main__":

@@ -416,8 +416,6 @@ def test_the_end_of_a_run_says_what_to_try_but_not_in_a_study(capsys):
     assert said.startswith("  Diagnosis            learning rate too high: the training loss of epoch 1 is ")
     assert said.endswith("Try lr=0.03")
     (run,) = compose([*TINY, "dataset=digits", "wandb.mode=disabled", "epochs=1"])
-    from trainer.run import train
-
     Path("job").mkdir()
     train(run, Path("job"))
     assert "Diagnosis" not in capsys.readouterr().out

@@ -14,7 +14,7 @@ from scipy import stats
 
 from trainer.errors import ConfigError
 from trainer.report import main
-from trainer.study.reading import read, verdict_lines
+from trainer.study.reading import lines, read
 from trainer.study.space import REPLICATES
 from trainer.study.statistics import Bound, noise_floor
 from trainer.study.verdict import Arm, Setting, judge
@@ -344,8 +344,8 @@ def normalizations(folder, **more):
 
 def test_the_report_of_a_study(tmp_path, capsys):
     study = normalizations(tmp_path / "study")
-    assert verdict_lines(study) == sentences(*THREE, images=5000)
-    assert verdict_lines(study, "none") == sentences(*THREE, images=5000, baseline="none")
+    assert lines(read(study)) == sentences(*THREE, images=5000)
+    assert lines(read(study), "none") == sentences(*THREE, images=5000, baseline="none")
     assert main([str(study)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [" ".join(line.split()[:6]) for line in printed[2:5]] == [
@@ -360,17 +360,17 @@ def test_the_report_of_a_study(tmp_path, capsys):
 def test_the_report_judges_by_the_studys_own_metric(tmp_path):
     study = normalizations(tmp_path / "study", metric="validation_loss")
     assert (
-        verdict_lines(study)[0] == "batch is better than layer by 0.013 ± 0.012 in validation loss (6 seeds, p = 0.028)"
+        lines(read(study))[0] == "batch is better than layer by 0.013 ± 0.012 in validation loss (6 seeds, p = 0.028)"
     )
     higher = normalizations(tmp_path / "other", metric="validation_loss", direction="maximize")
-    assert verdict_lines(higher)[0].startswith("none ")
+    assert lines(read(higher))[0].startswith("none ")
 
 
 def test_runs_that_are_left_out_are_told(tmp_path):
     runs = [({"lr": "0.1", "seed": str(seed)}, finished(0.6 + seed / 100)) for seed in range(3)]
     runs += [({"lr": "0.2", "seed": "0"}, finished(0.5)), ({"lr": "0.2", "seed": "1"}, {"state": "failed"})]
     runs += [({"lr": "0.3", "seed": "0"}, {**finished(0.7), "state": "pruned"}), ({"lr": "0.3", "seed": "1"}, None)]
-    assert verdict_lines(on_disk(tmp_path / "study", runs)) == [
+    assert lines(read(on_disk(tmp_path / "study", runs))) == [
         "lr=0.1 against lr=0.2: no conclusion, lr=0.2 has 1 finished run; at least 3 are needed",
         "lr=0.2: 1 of 2 runs failed; its mean is of those that went well",
         "lr=0.3: 1 of 2 runs were stopped by sweep.pruner and are not compared",
@@ -413,17 +413,17 @@ def test_a_baseline_is_found_in_any_order_and_a_wrong_one_is_one_line(tmp_path):
     ]  # fmt: skip
     runs.append(({"optimizer": "adam", "lr": "0.2", "seed": "0"}, {"state": "failed"}))
     study = on_disk(tmp_path / "study", runs)
-    assert verdict_lines(study, "lr=0.1 optimizer=sgd")[0].startswith(
+    assert lines(read(study), "lr=0.1 optimizer=sgd")[0].startswith(
         "optimizer=adam lr=0.1 is better than optimizer=sgd"
     )
     with pytest.raises(ConfigError) as caught:
-        verdict_lines(study, "optimizer=sdg lr=0.1")
+        lines(read(study), "optimizer=sdg lr=0.1")
     assert str(caught.value) == (
         "--baseline=optimizer=sdg lr=0.1: the study has no such arm. Did you mean optimizer=sgd lr=0.1? Accepted:"
         " optimizer=sgd lr=0.1, optimizer=adam lr=0.1, optimizer=adam lr=0.2"
     )
     with pytest.raises(ConfigError, match=r"^--baseline=optimizer=adam lr=0.2: none of its runs has finished$"):
-        verdict_lines(study, "optimizer=adam lr=0.2")
+        lines(read(study), "optimizer=adam lr=0.2")
 
 
 def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path):

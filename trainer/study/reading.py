@@ -74,12 +74,8 @@ def arm_names(entries: Sequence[Entry]) -> list[str]:
     ]
 
 
-def verdict_lines(folder: Path, baseline: str | None = None) -> list[str]:
-    """What a study's runs can tell, a sentence each. Raises ConfigError as `read` does, and for an unknown arm."""
-    return lines(read(folder), baseline)
-
-
-def lines(reading: Reading, baseline: str | None) -> list[str]:
+def lines(reading: Reading, baseline: str | None = None) -> list[str]:
+    """What a study's runs can tell, a sentence each. Raises ConfigError for an unknown arm."""
     return [*verdict(reading, baseline).lines(), *_missing(reading)]
 
 
