@@ -10,7 +10,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,6 @@ def device() -> Any:
 def floor(task: Task) -> None:
     """A plain loop over normalized float tensors in memory: nothing augmented, logged or saved."""
     import torch
-    from torch.nn import functional as F
 
     stored = task.arrays()
     mean, std = (torch.from_numpy(stored[key]).view(-1, 1, 1) for key in ("mean", "std"))
@@ -69,19 +68,35 @@ def floor(task: Task) -> None:
         for part in ("train", "validation")
     }
     del stored
+    images, labels = parts["train"]
+
+    def training() -> Iterator[Any]:
+        for chosen in torch.randperm(len(labels), device=device()).split(task.batch_size):
+            yield images[chosen], labels[chosen]
+
+    _plain_loop(
+        task, training, lambda: zip(*(part.split(task.batch_size) for part in parts["validation"]), strict=True)
+    )
+
+
+def _plain_loop(task: Task, training: Callable[[], Any], validation: Callable[[], Any]) -> None:
+    """Each call gives the batches of an epoch, (images, labels) on the device."""
+    import torch
+    from torch.nn import functional as F
+
     model = lecture_cnn().to(device())
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    images, labels = parts["train"]
     task.stamp()
     for _ in range(task.epochs):
         model.train()
-        for chosen in torch.randperm(len(labels), device=device()).split(task.batch_size):
+        for images, labels in training():
             optimizer.zero_grad()
-            F.cross_entropy(model(images[chosen]), labels[chosen]).backward()
+            F.cross_entropy(model(images), labels).backward()
             optimizer.step()
-        task.accuracy = _accuracy(
-            model, zip(*(part.split(task.batch_size) for part in parts["validation"]), strict=True)
-        )
+        model.eval()
+        with torch.inference_mode():
+            right = [(model(images).argmax(1) == labels) for images, labels in validation()]
+        task.accuracy = float(torch.cat(right).float().mean())
         task.stamp()
 
 
@@ -115,22 +130,11 @@ def trainer(task: Task) -> None:
 
 def loader(task: Task) -> None:
     """The usual loop: DataLoader with two workers, torchvision's transforms on PIL images."""
-    import torch
-    from torch.nn import functional as F
-
-    training, validation = _loaders(task)
-    model = lecture_cnn().to(device())
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    task.stamp()
-    for _ in range(task.epochs):
-        model.train()
-        for images, labels in training:
-            images, labels = images.to(device(), non_blocking=True), labels.to(device(), non_blocking=True)
-            optimizer.zero_grad()
-            F.cross_entropy(model(images), labels).backward()
-            optimizer.step()
-        task.accuracy = _accuracy(model, ((x.to(device()), y.to(device())) for x, y in validation))
-        task.stamp()
+    training, validation = (
+        lambda loader=each: (tuple(part.to(device(), non_blocking=True) for part in batch) for batch in loader)
+        for each in _loaders(task)
+    )
+    _plain_loop(task, training, validation)
 
 
 def lightning(task: Task) -> None:
@@ -227,15 +231,6 @@ def fastai(task: Task) -> None:
     adam = partial(Adam, sqr_mom=0.999, eps=1e-8)  # torch's defaults
     learner = Learner(dls, lecture_cnn(), nn.CrossEntropyLoss(), opt_func=adam, metrics=accuracy, cbs=[Stamp()])
     learner.fit(task.epochs, 1e-3, wd=0.0)
-
-
-def _accuracy(model: Any, batches: Any) -> float:
-    import torch
-
-    model.eval()
-    with torch.inference_mode():
-        right = [(model(images).argmax(1) == labels) for images, labels in batches]
-    return float(torch.cat(right).float().mean())
 
 
 def _loaders(task: Task) -> tuple[Any, Any]:
