@@ -191,8 +191,7 @@ def keras(task: Task) -> None:
     def convolution(filters: int) -> list[Any]:
         return [K.layers.Conv2D(filters, 5, kernel_initializer=uniform), K.layers.MaxPooling2D(2), K.layers.ReLU()]
 
-    sizes = {128: "relu", 10: None}
-    head = [K.layers.Dense(size, kind, kernel_initializer=uniform) for size, kind in sizes.items()]
+    head = [K.layers.Dense(size, kind, kernel_initializer=uniform) for size, kind in ((128, "relu"), (10, None))]
     begin = [K.Input((32, 32, 3)), *(change if task.augment == "flip_crop" else [])]
     model = K.Sequential([*begin, *convolution(6), *convolution(16), K.layers.Flatten(), *head])
     loss = K.losses.SparseCategoricalCrossentropy(from_logits=True)
