@@ -4,8 +4,9 @@ import platform
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def stamp(config: RunConfig, device: torch.device, run_id: str) -> dict[str, Any
         "trainer": trainer.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": _versions(),
         "git": git_state(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
@@ -34,6 +35,15 @@ def stamp(config: RunConfig, device: torch.device, run_id: str) -> dict[str, Any
         "seed": config.seed,
         "split_seed": config.split_seed,
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that are there: without wandb a run is trained as well."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _module() -> str:
