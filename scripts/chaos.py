@@ -5,8 +5,9 @@ python scripts/chaos.py --kills 20 dataset=digits epochs=60 augmentation=lecture
 python scripts/chaos.py --kills 2 -m experiment=weight_decay dataset=mnist data_dir=/data seed=0,1,2 epochs=3
 
 Every kill is a SIGKILL, in turn at any moment, while a checkpoint is being written, and while a line of metrics is.
-Compared are the hashes of all state in `last.pt` and `best.pt`, the metrics but for their times, and of a study the
-table; after each kill every file must be readable. Exit code 1 if anything differs. `--seed` repeats the draws.
+Compared are the hashes of all state in `last.pt` and `best.pt`, `best.json`, what `result.json` says of the end, the
+metrics but for their times, and of a study the table; after each kill every file must be readable. Exit code 1 if
+anything differs. `--seed` repeats the draws.
 """
 
 import argparse
@@ -168,7 +169,7 @@ def compare(calm: Path, wild: Path) -> int:
     differences = 0
     for path in sorted(calm.rglob("last.pt")):
         other = (wild / path.relative_to(calm)).parent
-        for name, read in (("last.pt", _hash), ("best.pt", _hash), ("metrics.jsonl", _metrics)):
+        for name, read in READERS.items():
             if read(path.with_name(name)) != read(other / name):
                 differences += 1
                 print(f"{path.parent.relative_to(calm)}: {name} differs", flush=True)
@@ -210,6 +211,24 @@ def _hash(path: Path) -> str:
 def _metrics(path: Path) -> list[dict[str, object]]:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+BESIDE = (*TIMES, "starts", "reason")  # what a kill may change of a JSON file
+
+
+def _plain(path: Path) -> dict[str, object] | None:
+    """None where there is no file."""
+    content = json.loads(path.read_text()) if path.is_file() else None
+    return content and {key: value for key, value in content.items() if key not in BESIDE}
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "last.pt": _hash,
+    "best.pt": _hash,
+    "best.json": _plain,
+    "metrics.jsonl": _metrics,
+    "result.json": _plain,
+}
 
 
 if __name__ == "__main__":

@@ -384,6 +384,15 @@ def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
     assert capsys.readouterr().out.endswith(" stays finite. It is still training\n")
 
 
+def test_a_run_of_one_epoch_may_have_been_killed_in_its_first_save(capsys):
+    quick(*TINY, "epochs=1", "output_dir=run")
+    Path("run/last.pt").unlink()
+    with pytest.raises(RunError, match=r"^run/last\.pt is missing, though the run has trained 1 or more epochs$"):
+        doctor.main(["run"])
+    Path("run/result.json").unlink()
+    assert doctor.main(["run"]) == 0
+
+
 def test_a_checkpoint_with_a_huge_epoch_is_refused_at_once():
     with pytest.raises(RunError) as caught:
         doctor._refuse_gaps(Path("run"), {1, 2, 4}, {"epoch": 10**15}, True)

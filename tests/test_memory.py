@@ -1,22 +1,28 @@
 """Memory that runs out is one line with a batch size that fits."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from conftest import quick
+from conftest import metrics, quick, tiny_images
 
 from trainer import build
-from trainer.errors import RunError
-from trainer.memory import ran_out
+from trainer.commands import start
+from trainer.data.images import Images
+from trainer.data.resident import at_once
+from trainer.errors import RunError, ran_out
+from trainer.snapshot import in_batches
+from trainer.study.manifest import read_outcome
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
 
 
-def short_of(monkeypatch, limit, failures=10**9):
-    """Networks that, in training, find no room for more than so many images."""
+def short_of(monkeypatch, limit, failures=10**9, validating=10**9):
+    """Networks that, in training or in validating, find no room for more than so many images."""
     real, failed = build.build_network, []
 
     def refuse(module, inputs):
-        if module.training and len(inputs[0]) > limit and len(failed) < failures:
+        if len(inputs[0]) > (limit if module.training else validating) and len(failed) < failures:
             failed.append(len(inputs[0]))
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.\nGPU 0 has 1 GiB free.")
 
@@ -79,3 +85,64 @@ def test_what_the_failed_step_held_is_let_go_of():
     except MemoryError as error:
         kept = error.__traceback__
         assert ran_out(error) and kept and held[0]() is None
+
+
+def test_a_validation_that_does_not_fit_is_not_laid_to_the_batch_size(monkeypatch):
+    with monkeypatch.context() as patch:
+        tried = short_of(patch, 10**9, validating=100)
+        with pytest.raises(RunError) as caught:
+            quick(*TINY, "batch_size=50", "output_dir=run")
+    count = tried[0]
+    assert str(caught.value) == (
+        f"validating {count} images at once does not fit into the memory of cpu, though a step of batch_size=50 does."
+        " Use a smaller network or smaller images, or another device. Saved: 0 of 2 epochs, in run"
+    )
+    assert tried == [count, count] and count > 100
+    short_of(monkeypatch, 20, validating=100)
+    with pytest.raises(RunError, match=f"^validating {count} images at once .* though a step of batch_size=12 does"):
+        quick(*TINY, "batch_size=50", "output_dir=smaller")
+
+
+def test_large_images_are_evaluated_in_smaller_batches():
+    """Of images up to 3×32×32 as many as ever, so that no result of theirs changes by a bit."""
+    sizes = {(1, 28, 28): 2048, (3, 32, 32): 2048, (3, 33, 33): 1925, (3, 224, 224): 41, (3, 2048, 2048): 1}
+    for shape, count in sizes.items():
+        whole = torch.empty(1, *shape, dtype=torch.uint8, device="meta")
+        assert at_once(Images(whole, torch.zeros(1), ("a",))) == count
+    images = tiny_images(50, (3, 224, 224))
+    batches = list(in_batches(images, "Testing"))
+    assert [len(batch) for batch in batches] == [41, 9] and torch.equal(torch.cat(batches), images.pixels)
+
+
+def test_what_a_run_can_do_without_is_left_out(monkeypatch, capsys):
+    """The look into every layer, and the one at the end: both train a step on more images, with a second network."""
+    short_of(monkeypatch, 64)
+    quick(*TINY, "batch_size=64", "epochs=1", "insight_every=1", "output_dir=run")
+    printed = capsys.readouterr()
+    assert printed.err == (
+        "trainer: warning: epoch 1 is recorded without a look inside: there is no memory for a copy of the network\n"
+    )
+    assert "Diagnosis" not in printed.out and ["Folder", "run"] in map(str.split, printed.out.splitlines())
+    assert read_outcome(Path("run")).state == "finished" and "insight" not in metrics(Path("run"))[0]
+
+
+def larger_than_any_memory(*_):
+    torch.empty(10**16, dtype=torch.uint8)
+
+
+def test_before_the_first_step_and_in_other_commands_it_is_one_line_too(monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.run.load", larger_than_any_memory)
+        with pytest.raises(RunError, match=r"^the memory ran out: .* Use fewer or smaller images, a smaller network"):
+            quick(*TINY, "output_dir=run")
+    assert not Path("run").exists()
+    monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
+    for fails, told in (
+        (larger_than_any_memory, ": [enforce fail"),
+        (lambda _: bytearray(10**17), ". End what else uses it, or try another device, such as device=cpu\n"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            start(fails)
+        said = capsys.readouterr().err
+        assert said.startswith(f"trainer: the memory ran out{told}") and said.count("\n") == 1
+        assert caught.value.code == 1

@@ -127,11 +127,11 @@ def _part(path: Path, name: str) -> Mapping[str, Any] | None:
 
 def _refuse_gaps(folder: Path, epochs: Collection[int], last: Mapping[str, Any] | None, best: bool) -> None:
     """Raises RunError where a file that the run wrote is missing or has lost lines: without it rules would mislead."""
-    from trainer.study.manifest import to_go_on
+    from trainer.study.manifest import DONE, read_outcome, to_go_on
 
     before = folder / "last.previous.pt"
-    # An epoch goes into metrics.jsonl, best.pt, last.pt, best.json: a kill in the first one may leave no last.pt.
-    if last is None and (len(epochs) > 1 or (folder / "best.json").is_file()):
+    # An epoch goes into metrics.jsonl, best.pt, best.json, last.pt: a kill in the first one may leave no last.pt.
+    if last is None and (len(epochs) > 1 or read_outcome(folder).state in DONE):
         kept = f". There is the one before it, {before}. {to_go_on(folder)}" if before.is_file() else ""
         raise RunError(
             f"{folder / 'last.pt'} is missing, though the run has trained {len(epochs)} or more epochs{kept}"

@@ -6,10 +6,19 @@ import shlex
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator
 
 LONGEST = 2000  # letters of a message
 # To the end of the line, to be copied; a sentence that follows makes it part of the text.
 COMMAND = re.compile(r"(?:python -m trainer|wandb sync |pip install )(?:(?!\. [A-Z]).)*$")
+# torch has a type of its own for memory that ran out on a GPU alone; the last is oneDNN's, which computes on CPUs.
+NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "ALLOC_FAILED",
+    "could not create a primitive",
+)
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -89,3 +98,29 @@ class Evicted(KeyboardInterrupt):
     """
 
     exit_code = 75
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether this error means that memory ran out. What the failed step holds is let go of then.
+
+    The step's tensors hang on its frames, and those on the traceback, which others hold as well: it is cut.
+    """
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's; it is not imported
+    short = named or any(words in str(error) for words in NO_MEMORY)
+    trace = error.__traceback__ if short else None
+    while trace:
+        trace.tb_next, trace = None, trace.tb_next
+    return short
+
+
+@contextlib.contextmanager
+def within_memory(advice: str = "End what else uses it, or try another device, such as device=cpu") -> Iterator[None]:
+    """Around what may need more memory than there is. Raises RunError then: one line in place of torch's page."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, _Told) or not ran_out(error):
+            raise
+        first = str(error).partition("\n")[0].split(". ")[:2]  # torch goes on with how it is divided up
+        reason = "".join([": ", ". ".join(first).rstrip(".")] if any(first) else [])
+        raise RunError(f"the memory ran out{reason}. {advice}") from None

@@ -13,7 +13,9 @@ from torch.optim import Optimizer
 
 from trainer.build import acting_on
 from trainer.config import RunConfig
+from trainer.console import warn
 from trainer.epoch import EpochReport
+from trainer.memory import spared
 from trainer.seams import Seams, join
 from trainer.techniques.activation import Maxout
 from trainer.training import ClassificationTrainer
@@ -38,7 +40,10 @@ def observed(trainer: ClassificationTrainer, config: RunConfig, report: EpochRep
     every = config.insight_every
     if report is None or every is None or (report.epoch % every and not trainer.finished):
         return report
-    return replace(report, insight=insight_of(trainer, config))
+    with spared():
+        return replace(report, insight=insight_of(trainer, config))
+    warn(f"epoch {report.epoch} is recorded without a look inside: there is no memory for a copy of the network")
+    return report
 
 
 def insight_of(

@@ -1,28 +1,16 @@
 """A device that runs out of memory: told in one line, with a batch size that fits."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import torch
 
 from trainer.build import build_trainer
 from trainer.config import RunConfig
 from trainer.data.images import Images
-from trainer.errors import RunError
-
-# torch has a type of its own for this on a GPU alone; the last is oneDNN's, which computes on CPUs.
-WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED", "could not create a primitive")
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether this error means that memory ran out. What the failed step holds is let go of then.
-
-    The step's tensors hang on its frames, and those on the traceback, which others hold as well: it is cut.
-    """
-    short = isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in WORDS)
-    trace = error.__traceback__ if short else None
-    while trace:
-        trace.tb_next, trace = None, trace.tb_next
-    return short
+from trainer.data.resident import at_once
+from trainer.errors import RunError, ran_out
 
 
 def release() -> None:
@@ -32,11 +20,30 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
+@contextmanager
+def spared() -> Iterator[None]:
+    """Around what a run can do without: where the memory does not suffice for it, it is left out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        release()
+
+
 def advice(config: RunConfig, training: Images, validation: Images | None, device: torch.device) -> str:
-    """The batch size that failed and the largest half of it that fits: a step of each is tried."""
+    """The batch size that failed and the largest half of it that fits: a step of each is tried, then a validation."""
     asked = size = min(config.batch_size, len(training))
-    while size and not _fits(config.model_copy(update={"batch_size": size}), training, validation, device):
+    checked = None if validation is None else validation.select(torch.arange(min(at_once(validation), len(validation))))
+    while size and (lacking := _lacking(config.model_copy(update={"batch_size": size}), training, checked, device)):
+        if lacking == "validation":
+            break
         size //= 2
+    if size and lacking:
+        return (
+            f"validating {len(checked or ())} images at once does not fit into the memory of {device}, though a step of"
+            f" batch_size={size} does. Use a smaller network or smaller images, or another device"
+        )
     if size == asked:
         return (
             f"the memory of {device} ran out, though a step of batch_size={asked} fits when tried alone: does something"
@@ -46,15 +53,22 @@ def advice(config: RunConfig, training: Images, validation: Images | None, devic
     return f"batch_size={asked} does not fit into the memory of {device}; {fits}"
 
 
-def _fits(config: RunConfig, training: Images, validation: Images | None, device: torch.device) -> bool:
-    """Whether one whole step can be done, the optimizer's memory included."""
+def _lacking(config: RunConfig, training: Images, validation: Images | None, device: torch.device) -> str:
+    """What does not fit, "step" or "validation"; "" where one whole step, then all of `validation` can be done.
+
+    The optimizer's memory is included.
+    """
+    lacking = "step"
     try:
         release()
-        build_trainer(config, training, validation, device).do_train(pause=lambda: True)
-    except RunError:  # a loss that is not finite: it fits
-        return True
+        trainer = build_trainer(config, training, validation, device)
+        with suppress(RunError):  # a loss that is not finite: it fits
+            trainer.do_train(pause=lambda: True)
+        lacking = "validation"
+        if validation is not None:
+            trainer.do_validation()
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
-        return False
-    return True
+        return lacking
+    return ""

@@ -30,11 +30,11 @@ from trainer.study.manifest import JOB, RESULT
 from trainer.training import ClassificationTrainer
 
 OUTPUTS = Path("outputs")
-LAST, BEST = "last.pt", "best.pt"
+LAST, BEST, DESCRIBED = "last.pt", "best.pt", "best.json"
 
 
 class Record:
-    """`metrics.jsonl`, `best.pt` and `last.pt`, written in this order.
+    """`metrics.jsonl`, `best.pt`, `best.json`, and behind them `last.pt`, which vouches for the others.
 
     What cannot be written is kept in memory and tried again at the next save, while training goes on: a disk that
     is full for an hour costs nothing. `portrait` is what every checkpoint tells of the run.
@@ -46,8 +46,7 @@ class Record:
         self.metrics = MetricsFile(folder, epoch)
         if not (folder / JOB).is_file():
             (folder / RESULT).unlink(missing_ok=True)  # how it ended before
-        self.unsaved: dict[str, dict[str, Any]] = {}
-        self.description = ""  # of the best network, for those who read no checkpoints; "" once it is written
+        self.unsaved: dict[str, dict[str, Any] | str] = {}  # by file: a checkpoint, or a text
         self.trouble: RunError | None = None
 
     def is_due(self) -> bool:
@@ -61,9 +60,9 @@ class Record:
         if report and (report.improved or trainer.validation is None):
             best = trainer.evaluated.state_dict()
             self.unsaved[BEST] = {**self.portrait, "epoch": report.epoch, "model": best}
-            self.description = _described(trainer, self.portrait["classes"])
+            self.unsaved[DESCRIBED] = _described(trainer, self.portrait["classes"])
         self.unsaved.pop(LAST, None)
-        self.unsaved[LAST] = last  # behind the others: it vouches for them
+        self.unsaved[LAST] = last
         try:
             if report:
                 self.metrics.append(report)
@@ -78,12 +77,12 @@ class Record:
 
     def _write(self) -> None:
         self.metrics.write()
-        for name, state in list(self.unsaved.items()):
-            checkpoint.save(self.folder / name, state)
+        for name, content in list(self.unsaved.items()):
+            if isinstance(content, str):
+                write_text(self.folder / name, content)
+            else:
+                checkpoint.save(self.folder / name, content)
             del self.unsaved[name]
-        if self.description:
-            write_text(self.folder / "best.json", self.description)
-            self.description = ""
         if self.trouble:
             say(f"{self.folder} can be written again: all is saved")
         self.trouble = None
@@ -95,7 +94,7 @@ class Record:
 
 
 def _described(trainer: ClassificationTrainer, classes: list[str]) -> str:
-    """`best.json`: what the network takes for what."""
+    """`best.json`, for those who read no checkpoints: what the network takes for what."""
     about = {"epoch": trainer.epoch, "parameters": trainer.parameters}
     return json.dumps({**about, "classes": classes, "confusion": trainer.confusion.tolist()}) + "\n"
 

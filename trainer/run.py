@@ -18,10 +18,10 @@ from trainer.data.resident import load
 from trainer.diagnosis.glance import glance
 from trainer.diagnosis.replay import where_it_began
 from trainer.epoch import EpochReport
-from trainer.errors import Evicted, NonFiniteError, RunError
+from trainer.errors import Evicted, NonFiniteError, RunError, ran_out, within_memory
 from trainer.insight import observed
 from trainer.invocation import command, resumed
-from trainer.record import Record, note_end, planned_folder, restore, saved, settled, write_setting
+from trainer.record import DESCRIBED, Record, note_end, planned_folder, restore, saved, settled, write_setting
 from trainer.samples import samples
 from trainer.signals import noted
 from trainer.study.manifest import DONE, JOB, read_outcome
@@ -64,9 +64,10 @@ def train(
     device, goal = pick_device(config.device), until or config.epochs
     display = EpochDisplay(goal)
     _announce(config, device)
-    images = load(config.dataset, Path(config.data_dir).expanduser(), device)
-    training, validation = config.dataset.shared_function()(images, config.split_seed)
-    trainer = build_trainer(config, training, validation, device, display.watch)
+    with within_memory("Use fewer or smaller images, a smaller network, or another device"):
+        images = load(config.dataset, Path(config.data_dir).expanduser(), device)
+        training, validation = config.dataset.shared_function()(images, config.split_seed)
+        trainer = build_trainer(config, training, validation, device, display.watch)
     with settled(trainer, folder, config, given) as folder:
         further = until is None and not (folder / JOB).is_file()  # whether it may go on by itself
         if trainer.finished or trainer.epoch >= goal:
@@ -140,7 +141,7 @@ def _told(
     except RunError as error:
         reason = str(error)
     except Exception as error:
-        if not memory.ran_out(error):  # a technique's own mistake: its traceback is told
+        if not ran_out(error):  # a technique's own mistake: its traceback is told
             note_end(folder, "failed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
             raise
         vars(trainer).clear()  # lets go of the network and the optimizer
@@ -198,10 +199,15 @@ def _tell_skipped(report: EpochReport, steps: int) -> None:
 
 
 def _portray(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Path, artifact: bool) -> None:
-    shown = samples(trainer, folder) if mirror.listening else []
-    if shown:
-        best = strangers.read_json(folder / "best.json")
-        mirror.portray(shown, best["confusion"], best["classes"])
+    """The run is trained: what is wanting for this, a file or memory, does not fail it."""
+    try:
+        with memory.spared():
+            shown = samples(trainer, folder) if mirror.listening else []
+            if shown:
+                best = strangers.read_json(folder / DESCRIBED)
+                mirror.portray(shown, best["confusion"], best["classes"])
+    except (RunError, OSError, ValueError, LookupError) as error:
+        warn(f"W&B gets no samples of this run: {error}")
     if artifact and mirror.listening:
         mirror.keep(folder / "best.pt")
 

@@ -30,12 +30,13 @@ def samples(trainer: ClassificationTrainer, folder: Path, count: int = COUNT) ->
         return []
     network = copy.deepcopy(trainer.evaluated).eval()
     network.load_state_dict(checkpoint.load(folder / "best.pt")["model"])
-    images, labels = next(trainer.validation.in_order())
-    classes = trainer.validation.images.classes
-    probabilities, predicted = network(images[:count]).float().softmax(1).max(1)
+    whole = trainer.validation.images
+    positions = torch.arange(min(count, len(whole)), device=whole.labels.device)
+    images, labels, classes = whole.at(positions), whole.labels[positions], whole.classes
+    probabilities, predicted = network(images).float().softmax(1).max(1)
     return [
         Sample(pixels.cpu(), classes[true], classes[found], probability)
         for pixels, true, found, probability in zip(
-            images[:count], labels.tolist(), predicted.tolist(), probabilities.tolist(), strict=False
+            images, labels.tolist(), predicted.tolist(), probabilities.tolist(), strict=True
         )
     ]

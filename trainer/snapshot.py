@@ -16,7 +16,7 @@ from trainer.config import RunConfig, check
 from trainer.console import progress
 from trainer.data.decode import Shape
 from trainer.data.images import Images
-from trainer.data.resident import EVALUATION_IMAGES
+from trainer.data.resident import in_order
 from trainer.errors import ConfigError, RunError, printable
 from trainer.strangers import harmless
 
@@ -112,5 +112,4 @@ def _told(error: Exception) -> str:
 
 def in_batches(images: Images, description: str) -> Iterable[Tensor]:
     """uint8 [B, C, H, W]: the images in their order."""
-    positions = torch.arange(len(images), device=images.labels.device).split(EVALUATION_IMAGES)
-    return (images.at(chosen) for chosen in progress(positions, description))
+    return (images.at(chosen) for chosen in progress(in_order(images), description))

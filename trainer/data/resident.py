@@ -1,8 +1,9 @@
 """The whole data set as uint8 on the device; a batch is one gather. No worker processes, no pictures in the loop."""
 
 import contextlib
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +14,9 @@ from trainer.errors import ConfigError
 from trainer.randomness import generator
 from trainer.schema import Choice
 
-EVALUATION_IMAGES = 2048  # per batch: as large as is fast; it changes no result
+# A batch to evaluate on: as many images as are fast, and of large ones fewer, for they may not fit where training does.
+# It changes no result.
+EVALUATION_IMAGES, EVALUATION_VALUES = 2048, 2048 * 3 * 32 * 32
 
 _held: dict[str, Images] = {}  # the data set that was read last: the jobs of a multirun share it
 
@@ -79,11 +82,21 @@ class Resident:
             yield self.images.at(chosen), self.labels[chosen]
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for chosen in torch.arange(len(self.labels), device=self.labels.device).split(EVALUATION_IMAGES):
+        for chosen in in_order(self.images):
             yield self.images.at(chosen), self.labels[chosen]
 
     def _lone_image(self) -> bool:
         return self.batch_size > 1 and len(self.labels) % self.batch_size == 1
+
+
+def at_once(images: Images) -> int:
+    """How many images a batch to evaluate on has."""
+    return max(1, min(EVALUATION_IMAGES, EVALUATION_VALUES // math.prod(images.shape)))
+
+
+def in_order(images: Images) -> Sequence[Tensor]:
+    """The positions of all images, in batches to evaluate on."""
+    return torch.arange(len(images), device=images.labels.device).split(at_once(images))
 
 
 def statistics(images: Images) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from trainer.diagnosis.examine import class_counts
 from trainer.diagnosis.rules import diagnose
 from trainer.diagnosis.signals import FITTED, fit
 from trainer.insight import IMAGES, insight_of
+from trainer.memory import spared
 from trainer.training import ClassificationTrainer
 
 FINDINGS = 3
@@ -22,11 +23,12 @@ FEWEST = 64  # images: of fewer a unit is called dead too easily, and the look i
 
 
 def glance(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> None:
-    """Prints at most three findings, the causes first."""
-    found = diagnose(case_of(trainer, config, folder))
-    lines = [f"{finding.name}: {finding.seen}. Try {shlex.quote(finding.override)}" for finding in found[:FINDINGS]]
-    titles = ["Diagnosis", *[""] * FINDINGS]
-    closing_table(zip(titles, lines or ["nothing found at a glance"], strict=False))
+    """Prints at most three findings, the causes first; nothing where there is no memory for a look."""
+    with spared():
+        found = diagnose(case_of(trainer, config, folder))
+        lines = [f"{finding.name}: {finding.seen}. Try {shlex.quote(finding.override)}" for finding in found[:FINDINGS]]
+        titles = ["Diagnosis", *[""] * FINDINGS]
+        closing_table(zip(titles, lines or ["nothing found at a glance"], strict=False))
 
 
 def case_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> Case:
