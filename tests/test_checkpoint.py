@@ -4,19 +4,24 @@ import contextlib
 import hashlib
 import os
 import resource
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from conftest import QUICK, compose, metrics, quick, timeless
+from disks import fill, mounted, unmount
 from test_run import same_state
 
 from trainer import checkpoint
 from trainer.checkpoint import DamagedError, previous
 from trainer.errors import RunError
 from trainer.run import train
+from trainer.study.manifest import JOB, read_outcome
+from trainer.study.worker import work
 
 TINY = ("model=mlp", "model.hidden=[256]", "dataset.image_size=8", "optimizer=momentum", "augmentation=crop")
 
@@ -27,6 +32,7 @@ def same_run(one: Path, other: Path) -> None:
         states = [checkpoint.load(folder / name) for folder in (one, other)]
         assert same_state(*({key: state[key] for key in state if key != "config"} for state in states)), name
     assert timeless(one) == timeless(other)
+    assert (one / "best.json").read_text() == (other / "best.json").read_text()
 
 
 def test_a_checkpoint_ends_with_the_sha256_of_what_stands_before_it(tmp_path):
@@ -61,8 +67,12 @@ def test_a_file_without_its_checksum_is_refused(tmp_path):
     assert str(caught.value) == f"{path} is torn or altered: its checksum is missing"
 
 
-def test_the_previous_one_is_kept_and_offered(tmp_path):
+@pytest.mark.parametrize("linked", [True, False])
+def test_the_previous_one_is_kept_and_offered(linked, tmp_path, monkeypatch):
+    """Also where a file cannot have a second name."""
     path = tmp_path / "best.pt"
+    if not linked:
+        monkeypatch.setattr(os, "link", refusing(PermissionError(1, "Operation not permitted")))
     for value in (1, 2, 3):
         checkpoint.save(path, {"value": value})
     assert (checkpoint.load(path)["value"], checkpoint.load(previous(path))["value"]) == (3, 2)
@@ -70,6 +80,13 @@ def test_the_previous_one_is_kept_and_offered(tmp_path):
     with pytest.raises(DamagedError, match=rf"\. The one before it is whole: {tmp_path}/best\.previous\.pt$"):
         checkpoint.load(path)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["best.previous.pt", "best.pt"]
+
+
+def refusing(error):
+    def refuse(*_):
+        raise error
+
+    return refuse
 
 
 def test_what_cannot_be_read_back_replaces_nothing(tmp_path, monkeypatch):
@@ -121,6 +138,27 @@ def test_a_run_of_which_no_checkpoint_is_left_keeps_its_record():
     assert (parts.folder / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_kill_between_any_two_files_of_a_save_costs_nothing(monkeypatch):
+    """Before each of them takes its place the folder is copied, as a kill would leave it."""
+    real, record, moments = Path.replace, Path("whole/metrics.jsonl"), []
+
+    def replace(path, target):
+        if record.is_file() and len(record.read_text().splitlines()) == 2:
+            moments.append((Path(f"killed-{len(moments)}"), Path(target).name))
+            shutil.copytree("whole", moments[-1][0])
+        return real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        whole = quick(*TINY, "epochs=2", "output_dir=whole")
+    names = ["best.previous.pt", "best.pt", "best.json", "last.previous.pt", "last.pt", "result.json"]
+    assert [name for _, name in moments] == names
+    for folder, _ in moments:
+        train(compose([f"resume={folder}"])[0])
+        same_run(whole.folder, folder)
+        assert read_outcome(folder).state == "finished"
+
+
 @dataclass
 class Trouble:
     """A disk that fails in a way of its own: `begin` and `end` are called between two epochs."""
@@ -133,22 +171,20 @@ class Trouble:
 @contextlib.contextmanager
 def full_disk(folder):
     with tmpfs(folder):
-
-        def begin():
-            with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
-                while True:
-                    file.write(bytes(512))
-
-        yield Trouble(begin, (folder / "filler").unlink, "No space left on device")
+        yield Trouble(lambda: fill(folder), (folder / "filler").unlink, "No space left on device")
 
 
 @contextlib.contextmanager
 def read_only(folder):
-    def remount(how):
-        subprocess.run(["mount", "-o", f"remount,{how}", folder], check=True)
+    """The run's folder, as a mount of its own: its lock is open for writing, and keeps the disk itself writable."""
+    run = folder / "run"
+
+    def begin():
+        subprocess.run(["mount", "--bind", run, run], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", run], check=True)
 
     with tmpfs(folder):
-        yield Trouble(lambda: remount("ro"), lambda: remount("rw"), "Read-only file system")
+        yield Trouble(begin, lambda: unmount(run), "Read-only file system")
 
 
 @contextlib.contextmanager
@@ -186,14 +222,12 @@ def quota(folder):
 
 @contextlib.contextmanager
 def tmpfs(folder):
-    folder.mkdir()
-    options = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
-    if subprocess.run(options, check=False, capture_output=True).returncode:
+    if not mounted(folder):
         pytest.skip("only root may mount; the process's own limit is tested in its place")
     try:
         yield
     finally:
-        subprocess.run(["umount", folder], check=True)
+        unmount(folder)
 
 
 FAULTS = (full_disk, read_only, file_limit, vanished, quota)
@@ -217,7 +251,7 @@ def test_a_disk_that_fails_for_a_while_costs_nothing(fault, in_empty_folder, cap
         assert warning.startswith("trainer: warning: disk/run/") and f"could not be written: {trouble.says}." in warning
         assert "disk/run can be written again: all is saved" in printed.out
         same_run(whole.folder, disk / "run")
-        assert not list(disk.glob("run/.*"))
+        assert not list(disk.glob("run/.*.writing"))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -236,6 +270,33 @@ def test_a_disk_that_fails_to_the_end_keeps_what_it_had(fault, in_empty_folder, 
         assert len(epochs) >= 2 and epochs == [1, 2, 3, 4][: len(epochs)]
         train(compose(["resume=disk/run"])[0])
         same_run(quick(*TINY, "epochs=4", "output_dir=whole").folder, disk / "run")
+
+
+@pytest.mark.parametrize("fault", [full_disk, file_limit])
+def test_a_log_on_the_disk_that_fails_loses_lines_and_nothing_else(fault, in_empty_folder, monkeypatch):
+    """Every run of a study has one, in its folder."""
+    whole = quick(*TINY, "epochs=5", "output_dir=whole")
+    folder = in_empty_folder / "disk" / "run"
+    with fault(folder.parent) as trouble:
+        folder.mkdir(parents=True)
+        (run,) = compose([*QUICK, *TINY, "epochs=5"])
+        (folder / "config.yaml").write_text(yaml.safe_dump(run.tree()))
+        (folder / JOB).write_text('{"threads": null, "pruning": null}')
+
+        def observed(trainer, config, report):
+            if report.epoch == 2:
+                trouble.begin()
+                fill(folder, "log.txt")
+            elif report.epoch == 4:
+                trouble.end()
+            return report
+
+        monkeypatch.setattr("trainer.run.observed", observed)
+        work(folder)
+        assert read_outcome(folder).state == "finished"
+        log = (folder / "log.txt").read_text()
+        assert " 1/5 " in log and " 3/5 " not in log and "disk/run can be written again: all is saved\n" in log
+        same_run(whole.folder, folder)
 
 
 def test_a_torn_line_of_metrics_is_mended_before_the_next(monkeypatch):

@@ -1,12 +1,17 @@
 """What is said in a terminal is broken between words; in a file it is one line, and what is copied is never broken."""
 
 import io
+import json
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from conftest import QUICK, TINY, clean_environment, nursery
 
-from trainer import console
+from trainer import console, streams
 from trainer.errors import RunError, fitted
+from trainer.study.manifest import read_outcome
 
 LONG = "it began in 1.1 (Linear), whose weights step 2 changed by 7.5 times their own size. Try lr=0.03"
 
@@ -83,3 +88,33 @@ def test_a_file_gets_one_line(capsys):
     printed = capsys.readouterr()
     assert printed.out == f"{LONG}\n  Diagnosis            {LONG * 3}\n"
     assert printed.err == f"trainer: {LONG * 3}\n"
+
+
+def test_what_cannot_be_written_is_lost_and_nothing_is_held_back_for_later(monkeypatch, capsys):
+    for place, code in (("/dev/full", 1), ("log.txt", 0)):
+        with monkeypatch.context() as patch, Path(place).open("w", encoding="utf-8") as file:
+            patch.setattr(streams, "_output", [])
+            for name in ("stdout", "__stdout__"):
+                patch.setattr(sys, name, file)
+            streams.endure()
+            console.say("said")
+            print("printed")
+            assert streams.delivered() == code
+    assert capsys.readouterr() == ("", "trainer: standard output could not be written: No space left on device\n")
+    assert Path("log.txt").read_text() == "said\nprinted\n"
+
+
+def on_a_full_disk(*arguments, cwd):
+    """The exit code of the program where nothing that it says can be written."""
+    job = {"module": "trainer", "arguments": arguments, "folder": str(cwd), "environment": clean_environment()}
+    server = nursery()
+    server.stdin.write(json.dumps(job | {"stdout": "/dev/full", "stderr": "/dev/full"}) + "\n")
+    server.stdin.flush()
+    return int(server.stdout.readline())
+
+
+def test_a_run_that_cannot_say_a_word_is_trained_and_an_answer_that_is_lost_is_a_failure(in_empty_folder):
+    assert on_a_full_disk(*QUICK, *TINY, "output_dir=run", cwd=in_empty_folder) == 0
+    assert read_outcome(Path("run")).state == "finished"
+    assert on_a_full_disk("--cfg", "job", cwd=in_empty_folder) == 1
+    assert on_a_full_disk("lr=high", cwd=in_empty_folder) == 2

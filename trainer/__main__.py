@@ -4,17 +4,19 @@ import os
 import signal
 import sys
 
+from trainer.streams import delivered, endure
+
 
 def main() -> None:
     """Exit code 0: done. 1: a run failed. 2: the command or configuration is wrong. 75: SIGTERM, USR1. 130: Ctrl-C."""
     arguments = sys.argv[1:]
+    endure()
     try:
         if not {"-h", "--help", "--version"}.isdisjoint(arguments):
             from trainer.help import show
 
             show(arguments)
-            sys.stdout.flush()
-            return
+            sys.exit(delivered())
         # Imported late: a mistake is told, and a name completed, without waiting for torch.
         from trainer.commandline import interpret
         from trainer.config import RunConfig
@@ -26,7 +28,7 @@ def main() -> None:
             complain(str(error))
             sys.exit(2)
         if asked is None:
-            return
+            sys.exit(delivered())
         # torch's threads wait for each other in a busy loop. Where the machine has other work to do they wait for
         # long: two trainings at once on two cores ran at a tenth of the speed of one. This many turns, told before
         # torch is imported, cost nothing alone and keep half the speed each (measured, libgomp, batch 512).

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,26 @@ def previous(path: Path) -> Path:
 
 
 def _keep(path: Path) -> None:
-    """A second name for what is about to be replaced: it costs no copy, and at no moment is `path` missing."""
+    """A second name, or a copy, of what is about to be replaced: at no moment is `path` missing."""
     aside = beside(previous(path))
-    with contextlib.suppress(OSError):  # there is none yet, or the file system has no second names
-        os.link(path, aside)
+    with contextlib.suppress(OSError):  # there is none yet, or no room for it
+        aside.unlink(missing_ok=True)
+        try:
+            os.link(path, aside)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a file system without second names
+            _copy(path, aside)
         aside.replace(previous(path))
     aside.unlink(missing_ok=True)
+
+
+def _copy(path: Path, other: Path) -> None:
+    """To the disk: the file that is copied is about to go."""
+    with path.open("rb") as old, other.open("wb") as new:
+        shutil.copyfileobj(old, new)
+        new.flush()
+        os.fsync(new.fileno())
 
 
 def load(path: Path) -> dict[str, Any]:

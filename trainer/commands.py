@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from trainer.errors import ConfigError, RunError, complain
+from trainer.errors import ConfigError, RunError, complain, within_memory
+from trainer.streams import delivered, endure
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,10 +37,12 @@ class Parser(argparse.ArgumentParser):
 def start(command: Callable[[Sequence[str]], int]) -> None:
     """Runs the command with the arguments typed, and exits as `python -m trainer` does: 0, 1, 2, 75 or 130."""
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # see trainer/__main__.py
+    endure()
     try:
         try:
-            code = command(sys.argv[1:])
-            sys.stdout.flush()
+            with within_memory():
+                code = command(sys.argv[1:])
+            code = code or delivered()
         except (ConfigError, RunError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from trainer.epoch import EpochReport
 from trainer.errors import fitted, printable
+from trainer.streams import log
 
 Item = TypeVar("Item")
 
@@ -53,7 +54,7 @@ def _tell(console: Console, line: str, style: str) -> None:
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
     """What is said meanwhile goes into this file, behind what is there."""
-    with path.open("a", encoding="utf-8") as file:
+    with log(path) as file:
         out.file = err.file = file
         try:
             yield

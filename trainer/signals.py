@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from trainer.errors import Evicted
@@ -26,9 +26,10 @@ class Stop:
     def note(self, number: int, frame: FrameType | None) -> None:
         """The handler while a run trains: it goes on to the end of the step. A second Ctrl-C leaves at once."""
         if number == signal.SIGINT and self.signal == signal.SIGINT:
-            if sys.stdout.isatty():
-                os.write(1, b"\x1b[?25h\n")  # the progress bar has hidden the cursor
-            os.write(2, b"trainer: left at once, by a second Ctrl-C. What was saved before it is kept\n")
+            with suppress(OSError):  # of a full disk: to leave is what counts
+                if sys.stdout.isatty():
+                    os.write(1, b"\x1b[?25h\n")  # the progress bar has hidden the cursor
+                os.write(2, b"trainer: left at once, by a second Ctrl-C. What was saved before it is kept\n")
             os._exit(130)
         self.signal = signal.Signals(number)
 
