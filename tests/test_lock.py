@@ -1,5 +1,6 @@
 """One process at a time works in a run's folder."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 from conftest import TINY, clean_environment, compose, metrics, program, quick
 
 from trainer.errors import ConfigError, RunError
+from trainer.ledger import LEDGER, Network, append, verified
 from trainer.lock import held, holder_here, is_held
 from trainer.run import train
 
@@ -52,7 +54,32 @@ def test_a_folder_that_was_given_to_another_run_meanwhile_is_left_to_it(monkeypa
     assert [path.name for path in Path("run").iterdir()] == ["config.yaml"]
 
 
+def test_a_folder_that_vanishes_while_the_data_are_read_is_not_begun_anew(monkeypatch):
+    from trainer.data.resident import load
+
+    def slow(*arguments):
+        Path("run").rename("away")
+        return load(*arguments)
+
+    quick(*TINY, "output_dir=run")
+    monkeypatch.setattr("trainer.run.load", slow)
+    with pytest.raises(RunError, match=r"^run/\.lock could not be written: No such file or directory$"):
+        train(compose(["resume=run", "epochs=3"])[0])
+    assert not Path("run").exists()
+
+
+def test_a_file_system_without_locks_keeps_nobody_out_and_nothing_back(monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert quick(*TINY, "output_dir=run").epochs == 2
+    append(LEDGER, [Network("run", "0" * 64, None, 0.5, 0.1)], "data", 10, 0.5, None, None)
+    assert [reading.accuracy for reading in verified(LEDGER)] == [0.5]
+
+
 def test_the_lock_goes_with_a_process_that_is_killed(in_empty_folder):
+    Path("run").mkdir()
     waiting = (
         "import sys, time; from pathlib import Path; from trainer.lock import held\n"
         "with held(Path('run')): print('held', flush=True); time.sleep(99)"

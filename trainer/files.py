@@ -40,6 +40,15 @@ def replacing(path: Path, before: Callable[[Path], None] = lambda aside: None) -
             aside.unlink(missing_ok=True)
 
 
+def make(folder: Path) -> Path:
+    """The folder, which need not be there yet. Raises RunError if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder} could not be made: {error.strerror}") from None
+    return folder
+
+
 def beside(path: Path) -> Path:
     """Where a file of this process stands until it is whole."""
     return path.with_name(f".{path.name}.{os.getpid()}.{WRITING}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
+from trainer.files import make
 from trainer.lock import held
 from trainer.strangers import read_json, refuse_download, refuse_links
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     if averaged == 1:
         raise ConfigError("--ensemble 1: an ensemble has at least two members")
     refuse_links(folder)
-    with held(folder / "final"):
+    with held(make(folder / "final")):
         return _finalize(folder, max(asked.seeds, averaged), averaged, asked.device, asked.data_dir, asked.why)
 
 
@@ -154,7 +155,7 @@ def _train(config: "RunConfig", folder: Path, epochs: int, title: str) -> None:
 
     say(title, "bold")
     try:
-        with held(folder):
+        with held(make(folder)):
             result = train(config, folder, until=epochs)
         if result.interrupt:
             raise result.interrupt

@@ -5,7 +5,6 @@ so that the end cannot be cut off. It guards against a slip, not against someone
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from trainer.errors import RunError
+from trainer.lock import take
 from trainer.strangers import file_name, read_json, typed
 
 LEDGER = Path("outputs") / "test_readings.jsonl"
@@ -176,7 +176,7 @@ def _alone(ledger: Path) -> Iterator[None]:
     """Waits for whoever reads or writes the ledger at the moment."""
     ledger.parent.mkdir(parents=True, exist_ok=True)
     with ledger.with_suffix(".lock").open("a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        take(lock.fileno(), wait=True)
         yield
 
 

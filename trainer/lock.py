@@ -21,12 +21,11 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
     """The folder for this process alone. Raises RunError saying who holds it; with `wait`, waits for them."""
     path = folder / LOCK
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise RunError(f"{path} could not be written: {error.strerror}") from None
     try:
-        if not _take(lock, wait):
+        if not take(lock, wait):
             raise RunError(
                 f"{folder} is being worked on by {_note(path) or 'another process'}. Wait for it, or stop it"
             )
@@ -63,7 +62,8 @@ def holder_here(folder: Path) -> int | None:
     return int(found[1]) if found and found[2] == platform.node() else None
 
 
-def _take(lock: int, wait: bool) -> bool:
+def take(lock: int, wait: bool) -> bool:
+    """Whether the open file is this process's now."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:

@@ -299,6 +299,9 @@ def test_a_study_that_someone_works_on_says_who(in_empty_folder):
     assert done.stderr.startswith(f"trainer: {folder} is being worked on by process {os.getpid()} on ")
     with held(folder), pytest.raises(RunError, match="is being worked on by process"):
         study(*SHORT, "lr=0.1,0.2")
+    left = folder / ".study.json.1.writing"  # by a kill
+    left.write_text("{")
+    assert study(*SHORT, "lr=0.1,0.2")[0] == 0 and not left.exists()
 
 
 def test_two_studies_at_the_same_time_share_nothing(in_empty_folder):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from trainer.console import say, waiting, warn
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, within_memory
+from trainer.files import WRITING, make
 from trainer.lock import held
 from trainer.sections import WandbConfig
 from trainer.study.board import Board, closing
@@ -20,6 +21,7 @@ from trainer.study.search import Tried, ask
 from trainer.study.space import Axis, arm_of, corners, narrowed, shown
 
 
+@within_memory()
 def conduct(plan: Plan) -> int:
     """Runs the study, or what is left of it. Exit code 0, or 1 if a run failed."""
     fingerprints = DataFingerprints()
@@ -35,7 +37,9 @@ def conduct(plan: Plan) -> int:
         from trainer.study.rehearsal import rehearse
 
         return rehearse(plan, study)
-    with held(study.folder):
+    with held(make(study.folder)):
+        for torn in study.folder.glob(f".*.{WRITING}"):  # left by a kill
+            torn.unlink(missing_ok=True)
         _begin(plan, study, fingerprints)
         board, before = Board(study, plan), _done(study)
         board.expect(study.entries)
