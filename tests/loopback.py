@@ -3,8 +3,12 @@
 import gzip
 import json
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+DIES_AFTER = 4  # requests
+AWAY_SECONDS = 3  # of a server that comes back
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -16,7 +20,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "hangs":
             self.server.over.wait(60)
             return
-        if fault == "fails" or (fault == "dies" and self.server.requests > 4):
+        if self.is_gone():
             self.send_error(500)
             return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -29,6 +33,13 @@ class Handler(BaseHTTPRequestHandler):
             self.answer({"limits": {}})
         else:
             self.answer({})
+
+    def is_gone(self):
+        server = self.server
+        if server.fault not in ("dies", "comes back") or server.requests <= DIES_AFTER:
+            return server.fault == "fails"
+        server.died = server.died or time.monotonic()
+        return server.fault == "dies" or time.monotonic() - server.died < AWAY_SECONDS
 
     def do_PUT(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -93,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
 def wandb_server(fault=None):
     """(address, server): `runs` holds what each run, by its id, has sent; `artifacts` names; `views` reports."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.fault, server.requests, server.over = fault, 0, threading.Event()
+        server.fault, server.requests, server.died, server.over = fault, 0, None, threading.Event()
         server.runs, server.artifacts, server.views = {}, [], []
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", server

@@ -1,13 +1,21 @@
 """W&B under fault: the training ends with the same weights and one warning, whatever its server or folder does."""
 
+import json
+import socket
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT, fresh, program, quick, timeless
+from conftest import ROOT, compose, fresh, program, quick, timeless
+from disks import fill, mounted, unmount
 from loopback import wandb_server
 
-from trainer import checkpoint
+from trainer import checkpoint, tracking
+from trainer.run import train
+from trainer.samples import samples
+from trainer.study.manifest import read_outcome
 
 SHORT = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "epochs=2", "device=cpu")
 KEY = {"WANDB_API_KEY": "0" * 40}
@@ -25,7 +33,7 @@ def same(folder: Path, other: Path) -> bool:
 
 
 def test_a_server_whose_answers_kill_the_client_costs_warnings(in_empty_folder, undisturbed):
-    """Its service dies in the midst of the run. Servers that hang, fail or die: scripts/wandb_faults.py."""
+    """Its service dies in the midst of the run. Servers that hang, fail, die or come back: scripts/wandb_faults.py."""
     with wandb_server("answers nonsense") as (address, _):
         done = program(
             *SHORT,
@@ -37,9 +45,10 @@ def test_a_server_whose_answers_kill_the_client_costs_warnings(in_empty_folder, 
             **KEY,
         )
     assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (0, False), done.stderr
-    warnings = [line for line in done.stderr.splitlines() if line.startswith("trainer: ")]
-    assert warnings[0].startswith("trainer: warning: W&B gets no more of this run: ") and len(warnings) == 2
-    assert len(list(in_empty_folder.glob("run/wandb/run-*/run-*.wandb"))) == 1  # to be uploaded later
+    (warning,) = [line for line in done.stderr.splitlines() if line.startswith("trainer: ")]
+    assert warning.startswith("trainer: warning: W&B gets no more of this run: ")
+    (kept,) = in_empty_folder.glob("run/wandb/run-*/run-*.wandb")
+    assert warning.endswith(f"; to upload what W&B was told: wandb sync {kept.parent}")
     assert same(in_empty_folder / "run", undisturbed)
 
 
@@ -51,12 +60,77 @@ def test_a_folder_that_wandb_cannot_use_costs_a_warning(in_empty_folder, undistu
     assert same(in_empty_folder / "run", undisturbed)
 
 
+@pytest.mark.parametrize("moment", ["before", "within"])
+def test_a_full_disk_under_its_folder_costs_a_warning(moment, in_empty_folder, undisturbed, capfd):
+    """Its service keeps it to itself that nothing more is written."""
+    disk = quick(*SHORT, "epochs=1", "output_dir=run").folder / "wandb"
+    if not mounted(disk):
+        pytest.skip("only root may mount")
+    try:
+        if moment == "before":
+            fill(disk)
+        capfd.readouterr()
+        train(compose(["resume=run", "epochs=2", "wandb.mode=offline"])[0], stop=lambda report: bool(fill(disk)))
+    finally:
+        unmount(disk)
+    (warning,) = capfd.readouterr().err.splitlines()
+    what = "records nothing" if moment == "before" else "gets no more"
+    assert warning.startswith(f"trainer: warning: W&B {what} of this run: {in_empty_folder}/run/wandb")
+    assert " cannot be written: No space left on device. The run's own folder has everything" in warning
+    assert same(in_empty_folder / "run", undisturbed)
+
+
+# The package is not there, and neither is what says that it was installed.
+HIDING = """
+from importlib import metadata
+
+find = metadata.Distribution.from_name.__func__
+
+
+def from_name(cls, name):
+    if name == "wandb":
+        raise metadata.PackageNotFoundError(name)
+    return find(cls, name)
+
+
+metadata.Distribution.from_name = classmethod(from_name)
+"""
+
+
 def test_without_the_package_the_run_is_trained(in_empty_folder, undisturbed):
     (in_empty_folder / "hidden").mkdir()
     (in_empty_folder / "hidden" / "wandb.py").write_text("raise ImportError('No module named wandb')")
+    (in_empty_folder / "hidden" / "sitecustomize.py").write_text(HIDING)
     path = f"{in_empty_folder / 'hidden'}:{ROOT}"
     done = fresh(*SHORT, "output_dir=run", cwd=in_empty_folder, PYTHONPATH=path)
     assert done.returncode == 0
     told = "W&B records nothing of this run: No module named wandb. The run's own folder has everything"
     assert done.stderr == f"trainer: warning: {told}\n"
     assert same(in_empty_folder / "run", undisturbed)
+    (stamp,) = json.loads((in_empty_folder / "run" / "environment.json").read_text())
+    assert "torch" in stamp["packages"] and "wandb" not in stamp["packages"]
+
+
+def test_a_look_up_of_the_servers_name_that_hangs_is_not_waited_for(monkeypatch):
+    import wandb
+
+    address = SimpleNamespace(settings=SimpleNamespace(base_url="http://wandb.invalid"))
+    monkeypatch.setattr(wandb, "setup", lambda *_: address)
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(9))
+    monkeypatch.setattr(tracking, "REACH_SECONDS", 0.2)
+    started = time.monotonic()
+    assert tracking.why_not_online() == "wandb.invalid:80 cannot be reached (no answer for 0.2 seconds)"
+    assert time.monotonic() - started < 5
+
+
+def test_a_file_that_is_gone_costs_its_tables_and_fails_no_run(monkeypatch, capsys):
+    def gone(trainer, folder):
+        (folder / "best.json").unlink()
+        return samples(trainer, folder)
+
+    monkeypatch.setattr("trainer.run.samples", gone)
+    quick(*SHORT, "output_dir=run", "wandb.mode=offline")
+    told = "W&B gets no samples of this run: [Errno 2] No such file or directory: 'run/best.json'"
+    assert capsys.readouterr().err == f"trainer: warning: {told}\n"
+    assert read_outcome(Path("run")).state == "finished"

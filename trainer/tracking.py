@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +18,10 @@ from trainer.layers import titles
 from trainer.samples import Sample
 from trainer.sections import WandbConfig
 
-PATIENCE_SECONDS = 5
+REACH_SECONDS = 2  # for a server to take a connection
+PATIENCE_SECONDS = 5  # for W&B to take what it is told
+FINISH_SECONDS = 9  # for what is left to be uploaded
+BOUNDS: dict[str, Any] = dict(init_timeout=6, finish_timeout=FINISH_SECONDS, finish_timeout_raises=True)
 STAGING = "WANDB_DATA_DIR"
 PRIVATE: dict[str, Any] = dict(
     x_disable_meta=True,
@@ -34,6 +38,7 @@ class WandbMirror:
     def __init__(self, run: Any) -> None:
         self.run = run
         self.listening = run is not None
+        self.folder = Path(run.dir).parent if self.listening else Path()
 
     def log(self, report: EpochReport) -> None:
         def tell(run: Any) -> None:
@@ -86,25 +91,62 @@ class WandbMirror:
 
         self._tell(tell)
 
+    def finish(self, exit_code: int) -> None:
+        """Where not all was uploaded there is a warning, unless there was one before."""
+        try:
+            self.run.finish(exit_code=exit_code)
+            return
+        except TimeoutError:
+            reason = f"not all was uploaded within {FINISH_SECONDS} seconds"
+        except Exception as error:  # its service may have died: the run is recorded all the same
+            reason = _first_line(error)
+            _tear_down()  # or it would be tried at exit, with a traceback
+        if self.listening:
+            warn(f"W&B did not finish: {reason}. Upload the run later: {synced(self.folder)}")
+
     def _tell(self, what: Callable[[Any], None]) -> None:
         """Waits for `PATIENCE_SECONDS` at most: a table asks the server, and a dead one is asked for hours."""
         if not self.listening:
             return
-        failure: list[str] = []
 
-        def attempt() -> None:
-            try:
-                what(self.run)
-            except Exception as error:
-                failure.append(_first_line(error))
+        def tell() -> None:
+            _refuse_full(self.folder)
+            what(self.run)
 
-        thread = threading.Thread(target=attempt, daemon=True)
-        thread.start()
-        thread.join(PATIENCE_SECONDS)
-        if thread.is_alive() or failure:
+        reason = _failing(tell, PATIENCE_SECONDS)
+        if reason:
             self.listening = False
-            reason = failure[0] if failure else f"no answer for {PATIENCE_SECONDS} seconds"
-            warn(f"W&B gets no more of this run: {reason}. The run's own folder has everything")
+            warn(
+                f"W&B gets no more of this run: {reason}. The run's own folder has everything; to upload what W&B was"
+                f" told: {synced(self.folder)}"
+            )
+
+
+def _failing(what: Callable[[], None], seconds: float) -> str | None:
+    """Why it failed, or was not done in time: in a thread, as libraries wait for a network for as long as they like."""
+    failure: list[str] = []
+
+    def attempt() -> None:
+        try:
+            what()
+        except Exception as error:
+            failure.append(_first_line(error))
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        return f"no answer for {seconds:g} seconds"
+    return failure[0] if failure else None
+
+
+def _refuse_full(folder: Path) -> None:
+    """Raises OSError where nothing can be written: W&B's service loses what it cannot write, and tells nobody."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"?")
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written: {error.strerror}") from None
 
 
 def _inside(insight: dict[str, Any]) -> dict[str, Any]:
@@ -134,23 +176,15 @@ def _inside(insight: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def wandb_mirror(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> Iterator[WandbMirror]:
     """The mirror, closed with exit code 1 if the run fails inside."""
-    run = None if config.mode == "disabled" else _start(config, tree, folder, run_id)
+    mirror = WandbMirror(None) if config.mode == "disabled" else _start(config, tree, folder, run_id)
     exit_code = 1
     try:
         with _staged_in(folder):
-            yield WandbMirror(run)
+            yield mirror
         exit_code = 0
     finally:
-        if run:
-            _finish(run, exit_code)
-
-
-def _finish(run: Any, exit_code: int) -> None:
-    try:
-        run.finish(exit_code=exit_code)
-    except Exception as error:  # its service may have died: the run is recorded all the same
-        warn(f"W&B did not finish: {_first_line(error)}. Upload the run later: {synced(Path(run.dir).parent)}")
-        _tear_down()  # or it would be tried at exit, with a traceback
+        if mirror.run:
+            mirror.finish(exit_code)
 
 
 def _tear_down() -> None:
@@ -182,13 +216,13 @@ def _picture(sample: Sample) -> Any:
     return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 
-def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> Any:
-    """The W&B run, or None where there can be none: whatever goes wrong costs a warning."""
+def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> WandbMirror:
+    """Of no run where there can be none: whatever goes wrong costs a warning."""
     try:
-        return _begin(config, tree, folder, run_id)
+        return WandbMirror(_begin(config, tree, folder, run_id))
     except Exception as error:  # not installed, no room, no permission, its service does not start
         warn(f"W&B records nothing of this run: {_first_line(error)}. The run's own folder has everything")
-        return None
+        return WandbMirror(None)
 
 
 def _begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> Any:
@@ -199,7 +233,7 @@ def _begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
     # console="off" leaves the terminal to us; the bounds keep an absent server from holding up a run.
     # Of itself it would record the command line, host, user's e-mail, address of the git remote and packages; what of
     # that makes a run repeatable is in environment.json.
-    settings = wandb.Settings(silent=True, console="off", init_timeout=6, finish_timeout=9, **PRIVATE)
+    settings = wandb.Settings(silent=True, console="off", **BOUNDS, **PRIVATE)
     arguments: dict[str, Any] = dict(
         project=config.project,
         entity=config.entity,
@@ -214,6 +248,9 @@ def _begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
         reinit="finish_previous",
         settings=settings,
     )
+    place = folder.resolve() / "wandb"  # on a disk that is full it would go elsewhere, and its log print tracebacks
+    place.mkdir(exist_ok=True)
+    _refuse_full(place)
     if config.mode == "online":
         reason = why_not_online()
         if reason is None:
@@ -235,12 +272,17 @@ def why_not_online() -> str | None:
         return "no API key is configured (wandb login)"
     address = urlparse(settings.base_url)
     port = address.port or (443 if address.scheme == "https" else 80)
+    # Its own bound is for each of the server's addresses, and there is none for the look-up of the name.
+    reason = _failing(lambda: _connect(address.hostname or "", port), REACH_SECONDS)
+    # Not address.netloc, in which a name and a password may stand.
+    return f"{address.hostname}:{port} cannot be reached ({reason})" if reason else None
+
+
+def _connect(host: str, port: int) -> None:
     try:
-        socket.create_connection((address.hostname or "", port), timeout=2).close()
+        socket.create_connection((host, port), timeout=REACH_SECONDS).close()
     except OSError as error:
-        # Not address.netloc, in which a name and a password may stand.
-        return f"{address.hostname}:{port} cannot be reached ({error.strerror or error})"
-    return None
+        raise ConnectionError(error.strerror or str(error)) from None
 
 
 def default_entity() -> str:
