@@ -209,8 +209,8 @@ def start_up(data_dir: Path, scratch: Path, rounds: int) -> None:
     """Prints whole seconds of commands that train nothing, and those of a new process from pictures to tensors."""
     trainer = [sys.executable, "-m", "trainer"]
     reads = "import sys, time, torch; from pathlib import Path; from trainer.data import sources; began = time.time();"
-    reads += "images = sources.image_folder(Path(sys.argv[1]), 'train'); int(images.pixels.sum(dtype=torch.int64));"
-    reads += "print(f'{len(images.labels)} images: {time.time() - began:.3f} s to tensors, each byte read')"
+    reads += "parts = [sources.image_folder(Path(sys.argv[1]), part) for part in sys.argv[2:]];"
+    reads += "print(f'{sum(map(len, parts))} images: {time.time() - began:.3f} s to tensors')"
     for words in (["--help"], ["--cfg", "job"], ["optimizer=adm"]):
         seconds = []
         for _ in range(rounds):
@@ -219,10 +219,11 @@ def start_up(data_dir: Path, scratch: Path, rounds: int) -> None:
             seconds.append(time.perf_counter() - started)
         spread = f"[{min(seconds):.2f}–{max(seconds):.2f}]"
         print(f"python -m trainer {' '.join(words)}: {statistics.median(seconds):.2f} s {spread}", flush=True)
+    parts = [part for part in ("train", "test") if (data_dir / part).is_dir()]
     cache = {**os.environ, "XDG_CACHE_HOME": str(scratch / "cache")}
     for number in range(1 + rounds):
         print("decoded: " if not number else "cached:  ", end="", flush=True)
-        subprocess.run([sys.executable, "-c", reads, str(data_dir)], check=True, env=cache)
+        subprocess.run([sys.executable, "-c", reads, str(data_dir), *parts], check=True, env=cache)
 
 
 def growth() -> None:

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,14 @@ def timeless(folder: Path) -> list[dict]:
     return [
         {k: v for k, v in row.items() if k not in ("epoch_seconds", "images_per_second")} for row in metrics(folder)
     ]
+
+
+def in_time(path: Path, text: bytes) -> bool:
+    """Whether a file comes to hold this: W&B's service writes on for a moment after a run has ended."""
+    give_up = time.monotonic() + 20
+    while text not in path.read_bytes() and time.monotonic() < give_up:
+        time.sleep(0.1)
+    return text in path.read_bytes()
 
 
 def program(*arguments: str, cwd: Path, module: str = "trainer", **environment: str) -> subprocess.CompletedProcess:

@@ -317,8 +317,8 @@ def damages_are_named():
         (
             "last.pt",
             None,
-            "run/last.pt is missing, though the run has trained 6 or more epochs;"
-            " resume=run goes on from the one before it, run/last.previous.pt",
+            "run/last.pt is missing, though the run has trained 6 or more epochs. There is the one before it,"
+            " run/last.previous.pt. To go on: python -m trainer resume=run",
         ),
         ("best.pt", None, f"run/best.pt is missing, the network of epoch {best}, with the lowest validation loss"),
     ):

@@ -51,15 +51,19 @@ def test_training_and_sweeps_ask_the_built_in_digits_for_the_training_part_only(
 
 
 WATCHED = """
-import sys
+import json, sys
 from pathlib import Path
 def watch(event, arguments):
     if event in ("open", "os.scandir", "os.listdir") and "pictures/test" in str(arguments[0]):
         raise SystemError(f"{event} of the test set: {arguments[0]}")
 sys.addaudithook(watch)
-sys.argv = ["trainer", *sys.argv[1:]]
 from trainer.__main__ import main
-main()
+for arguments in map(json.loads, sys.argv[1:]):
+    sys.argv = ["trainer", *arguments]
+    try:
+        main()
+    except SystemExit as leaving:
+        assert not leaving.code
 """
 
 
@@ -71,16 +75,17 @@ def test_a_run_and_a_study_open_no_file_of_the_test_set(in_empty_folder):
             for number in range(10):
                 Image.new("RGB", (8, 8), (number * 9, 99 if name == "cat" else 0, 0)).save(place / f"{number}.png")
     setting = ["dataset=image_folder", "data_dir=pictures", "dataset.image_size=8", "batch_size=4", *SHORT[2:]]
-    for arguments in ([*setting, "output_dir=run"], ["-m", *setting, "lr=0.01,0.02"]):
-        done = subprocess.run(
-            [sys.executable, "-c", WATCHED, *arguments],
-            check=False,
-            cwd=in_empty_folder,
-            capture_output=True,
-            text=True,
-            env=clean_environment(),
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+    both = [json.dumps([*setting, "output_dir=run"]), json.dumps(["-m", *setting, "lr=0.01,0.02"])]
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, *both],
+        check=False,
+        cwd=in_empty_folder,
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(in_empty_folder.glob("outputs/sweeps/*/*/best.pt"))) == 2
     for file in in_empty_folder.glob("pictures/test/*/*.png"):
         file.write_bytes(b"not a picture")
     with pytest.raises(RunError, match=r"pictures/test/cat/0.png cannot be decoded"):

@@ -179,7 +179,7 @@ def test_a_signal_after_the_last_step_of_a_run_stops_the_study_behind_it(monkeyp
 
     monkeypatch.setattr("trainer.run.observed", struck)
     with pytest.raises(KeyboardInterrupt):
-        conduct(interpret(["-m", *QUICK, *TINY, "epochs=1", "lr=0.01,0.02"]))
+        conduct(interpret(["-m", *QUICK[:-1], *TINY, "epochs=1", "lr=0.01,0.02"]))
     assert "Stopped: 1 of 2 runs ended. The same command goes on from here" in capsys.readouterr().out
     outcomes = [read_outcome(folder) for folder in sorted(Path("outputs/sweeps").glob("*/lr-*"))]
     assert [(each.state, each.epochs) for each in outcomes] == [("finished", 1), ("queued", 0)]

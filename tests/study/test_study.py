@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import clean_environment, compose, metrics, program
+from conftest import clean_environment, compose, in_time, metrics, program
 
 from trainer.commandline import interpret
 from trainer.errors import ConfigError, RunError
@@ -350,7 +350,7 @@ def test_a_study_is_a_group_in_wandb_and_a_run_is_named_by_what_varies():
     assert [each["name"].rpartition("-")[0] for each in shown] == ["lr-0.1", "lr-0.2"]
     assert len(list(folder.glob("*/wandb/offline-run-*"))) == 2
     (verdict,) = folder.glob("wandb/offline-run-*")
-    assert b"Single runs: nothing can be concluded; at least 3 seeds" in next(verdict.glob("*.wandb")).read_bytes()
+    assert in_time(next(verdict.glob("*.wandb")), b"Single runs: nothing can be concluded; at least 3 seeds")
     (arms,) = (verdict / "files" / "media" / "table").glob("arms_*.json")
     assert sorted(row[0] for row in json.loads(arms.read_text())["data"]) == ["lr=0.1", "lr=0.2"]
 
