@@ -1,5 +1,6 @@
 """The wheel, unpacked elsewhere, is the whole program; the README's commands and table are true."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -54,6 +55,24 @@ def test_the_wheel_runs_from_any_folder(wheel, in_empty_folder):
     assert (done.returncode, done.stderr) == (0, "")
     (folder,) = (in_empty_folder / "elsewhere" / "outputs").iterdir()
     assert (folder / "best.pt").is_file()
+
+
+# A module whose library has another name; ray comes with its launcher.
+LIBRARIES = {"PIL": "pillow", "hydra": "hydra-core", "ray": "hydra-ray-launcher", "yaml": "PyYAML"}
+
+
+def test_every_library_that_is_imported_is_declared():
+    """What another one happens to bring along is gone when that one no longer needs it."""
+    project = pytest.importorskip("tomllib").loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    declared = {re.match(r"[\w-]+", each)[0] for each in asked}
+    files = [file for name in ("trainer", "hydra_plugins") for file in (ROOT / name).rglob("*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    modules = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"trainer", "hydra_plugins"}
+    assert {"numpy", "yaml", "torch"} <= modules
+    assert {LIBRARIES.get(module, module.replace("_", "-")) for module in modules} <= declared
 
 
 def readme_commands():
