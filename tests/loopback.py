@@ -106,6 +106,7 @@ def wandb_server(fault=None):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.fault, server.requests, server.died, server.over = fault, 0, None, threading.Event()
         server.runs, server.artifacts, server.views = {}, [], []
+        server.handle_error = lambda *_: None  # the client, which was killed or gave up, has hung up
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", server
         server.over.set()
