@@ -9,13 +9,16 @@ Exit code 1 if something was found.
 
 import argparse
 import contextlib
+import faulthandler
 import io
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,18 +40,39 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=0)
     options = parser.parse_args()
     found = 0
-    with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(temporary):
+    with tempfile.TemporaryDirectory() as temporary:
+        os.chdir(temporary)
         for name in options.only.split(","):
             found += fuzz(name, options.examples, Path(temporary))
         found += sum(not passes(arguments) for arguments in _drawn(options.processes)) if options.processes else 0
+        os.chdir(ROOT)
     sys.exit(1 if found else 0)
+
+
+class Hangs(BaseException):
+    """Not an Exception, which what is tried here may catch."""
+
+
+@contextlib.contextmanager
+def ended(example: object) -> Iterator[None]:
+    """Raises Hangs within an example that takes too long; where no line of Python is reached, the process ends."""
+
+    def interrupt(*_: object) -> None:
+        raise Hangs(f"an example takes more than {SECONDS} seconds: {example!r:.2000}")
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(SECONDS)
+    faulthandler.dump_traceback_later(2 * SECONDS, exit=True)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
 
 
 def fuzz(name: str, examples: int, folder: Path) -> int:
     """Prints how many examples there were, or what was found; 1 if something was."""
-    rules = settings(
-        max_examples=examples, deadline=1000 * SECONDS, database=None, suppress_health_check=list(HealthCheck)
-    )
+    rules = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     counted, started = 0, time.monotonic()
     strategy = fuzzing.command_lines() if name == "command" else fuzzing.TARGETS[name][0]()
 
@@ -57,7 +81,8 @@ def fuzz(name: str, examples: int, folder: Path) -> int:
     def attempt(example):
         nonlocal counted
         counted += 1
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+        with ended(example), silent[0], silent[1]:
             if name == "command":
                 fuzzing.try_command_line(example)
             else:
