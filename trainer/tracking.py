@@ -21,7 +21,7 @@ from trainer.sections import WandbConfig
 REACH_SECONDS = 2  # for a server to take a connection
 PATIENCE_SECONDS = 5  # for W&B to take what it is told
 FINISH_SECONDS = 9  # for what is left to be uploaded
-BOUNDS: dict[str, Any] = dict(init_timeout=6, finish_timeout=FINISH_SECONDS, finish_timeout_raises=True)
+BOUNDS: dict[str, Any] = dict(init_timeout=5, finish_timeout=FINISH_SECONDS, finish_timeout_raises=True)
 STAGING = "WANDB_DATA_DIR"
 PRIVATE: dict[str, Any] = dict(
     x_disable_meta=True,
