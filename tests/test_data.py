@@ -425,5 +425,45 @@ def test_a_file_larger_than_the_memory_is_mapped(tmp_path):
         file.truncate(size)
         file.seek(size - 3)
         file.write(bytes([1, 2, 3]))
-    pixels = folder._mapping(tmp_path / "pixels")
+    pixels, _ = folder._mapping(tmp_path / "pixels")
     assert (pixels.numel(), pixels[-3:].tolist(), pixels[size // 2].item()) == (size, [1, 2, 3], 0)
+
+
+def advice(place):
+    """What the system was told of the mapping at this address: `sr` is sequential reading, `rr` random."""
+    within = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if bounds := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            within = int(bounds[1], 16) <= place < int(bounds[2], 16)
+        elif within and line.startswith("VmFlags:"):
+            return {"sr", "rr"} & set(line.split())
+    raise AssertionError("the pixels lie nowhere")
+
+
+def test_a_pass_over_all_pictures_reads_ahead_and_a_batch_does_not(pictures, monkeypatch):
+    """Without it, statistics and fingerprint of a set larger than the memory wait for the disk at every 4096 bytes."""
+    images = sources.image_folder(pictures, "train").to(CPU)
+    training, _ = split(images, 0, validation_size=2)
+    real, seen = Images.at, []
+    monkeypatch.setattr(
+        Images, "at", lambda self, chosen: (seen.append(advice(self.whole.data_ptr())), real(self, chosen))[1]
+    )
+    statistics(training)
+    next(iter(Resident(training, 2, CPU).batches(0, 0)))
+    assert seen == [{"sr"}, {"rr"}]
+
+
+def test_images_that_a_gpu_has_no_room_for_are_one_line_with_numbers(monkeypatch):
+    """Of the run before, torch keeps blocks on the device: they count as used until they are given back."""
+    (config,) = compose(["dataset=digits", "dataset.image_size=64"])
+    kept = [1_000_000]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", kept.clear)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2_000_000 - sum(kept), 2_000_000))
+    resident._refuse_too_large(sources.digits("", "train"), torch.device("cuda"))  # 1 536 000 bytes
+    with pytest.raises(ConfigError) as caught:
+        resident.load(config.dataset, Path("data"), torch.device("cuda"))
+    assert str(caught.value) == (
+        "1500 images 1×64×64 need 0.00614 GB on cuda, which has 0.002 GB free. Use fewer or smaller ones"
+        " (dataset.image_size), or device=cpu"
+    )

@@ -1,12 +1,11 @@
 """A device that runs out of memory: told in one line, with a batch size that fits."""
 
-import gc
-
 import torch
 
 from trainer.build import build_trainer
 from trainer.config import RunConfig
 from trainer.data.images import Images
+from trainer.data.resident import release
 from trainer.errors import RunError
 
 # torch has a type of its own for this on a GPU alone; the last is oneDNN's, which computes on CPUs.
@@ -23,13 +22,6 @@ def ran_out(error: BaseException) -> bool:
     while trace:
         trace.tb_next, trace = None, trace.tb_next
     return short
-
-
-def release() -> None:
-    """Frees what nobody holds any more, on the device as well."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def advice(config: RunConfig, training: Images, validation: Images | None, device: torch.device) -> str:
