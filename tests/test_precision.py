@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trainer import checkpoint
 from trainer.build import build_trainer
 from trainer.data import sources, splits
+from trainer.schema import techniques
 
 CPU = torch.device("cpu")
 
@@ -62,6 +63,19 @@ def test_a_resumed_fp16_run_keeps_the_scale_and_equals_an_undisturbed_one():
     assert timeless(half.folder) == timeless(whole.folder)
 
 
+@pytest.mark.parametrize("optimizer", techniques("optimizer"))
+def test_a_step_whose_scaled_gradients_overflow_leaves_no_trace(optimizer):
+    """fp16 begins with some. A fused SGD would go on from a momentum that was never set."""
+    trainer = built("precision=fp16", f"optimizer={optimizer}")
+    trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 1e38})
+    before = [weight.clone() for weight in trainer.model.parameters()]
+    trainer.do_train(pause=lambda: True)
+    assert trainer.scaler.get_scale() == pytest.approx(5e37)
+    assert all(map(torch.equal, before, trainer.model.parameters()))
+    memory = [value for each in trainer.optimizer.state.values() for value in each.values()]
+    assert not any(value is not None and value.any() for value in memory)
+
+
 def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names():
     plain, compiled = quick(*TINY, "epochs=1"), quick(*TINY, "epochs=1", "compile=true")
     for one, other in zip(metrics(plain.folder), metrics(compiled.folder), strict=True):
@@ -69,6 +83,25 @@ def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names():
         assert other["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-5)
     states = [checkpoint.load(result.folder / "best.pt")["model"] for result in (plain, compiled)]
     assert list(states[0]) == list(states[1])
+
+
+def test_every_network_is_compiled_however_many_were_before_it(monkeypatch):
+    """torch keeps eight forms of a process's networks, all of them together, and leaves the next ones uncompiled."""
+    real, forms = nn.Module.compile, []
+
+    def noted(graph, inputs):
+        forms.append(any(isinstance(each, torch.SymInt) for each in inputs))
+        return graph.forward
+
+    monkeypatch.setattr(nn.Module, "compile", lambda self, mode, dynamic: real(self, backend=noted, dynamic=dynamic))
+    for hidden in range(8, 12):
+        trainer = built("compile=true", "model=mlp", f"model.hidden=[{hidden}]")
+        forms.clear()
+        for _ in range(2):
+            trainer.do_train()
+            trainer.do_validation()
+        # Whole batches and the last one to train, one batch to validate; none is for batches of any size.
+        assert forms == [False] * 3
 
 
 class Waits(TorchDispatchMode):
@@ -94,6 +127,8 @@ EVERYTHING = "augmentation=[flip,crop,rotation,translate,scale,color_jitter,nois
         (),
         (EVERYTHING,),
         ("regularization=[l1,l2,gradient_clipping,max_norm,ema,label_smoothing]", "normalization=batch", "dropout=0.5"),
+        ("precision=fp16",),
+        ("precision=fp16", "optimizer=sgd", "regularization=gradient_clipping"),
         ("model=ensemble",),
         ("model=hard_sharing", "normalization=layer"),
         ("model=soft_sharing", "normalization=group", "activation=maxout"),

@@ -27,6 +27,7 @@ def ran_out(error: BaseException) -> bool:
 def advice(config: RunConfig, training: Images, validation: Images | None, device: torch.device) -> str:
     """The batch size that failed and the largest half of it that fits: a step of each is tried."""
     asked = size = min(config.batch_size, len(training))
+    config = config.model_copy(update={"compile": False})  # it would take up to a minute for each that is tried
     while size and not _fits(config.model_copy(update={"batch_size": size}), training, validation, device):
         size //= 2
     if size == asked:
