@@ -1,14 +1,19 @@
-"""16-bit training, compilation, and that nothing in a step waits for the device."""
+"""16-bit training, compilation, determinism, and that nothing in a step waits for the device."""
+
+import os
 
 import pytest
 import torch
 from conftest import TINY, compose, metrics, quick, timeless
+from test_run import same_state
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer import checkpoint
-from trainer.build import build_trainer
+from trainer.build import build_trainer, pick_device
 from trainer.data import sources, splits
+from trainer.errors import RunError
+from trainer.find_lr import measure
 from trainer.schema import techniques
 
 CPU = torch.device("cpu")
@@ -102,6 +107,60 @@ def test_every_network_is_compiled_however_many_were_before_it(monkeypatch):
             trainer.do_validation()
         # Whole batches and the last one to train, one batch to validate; none is for batches of any size.
         assert forms == [False] * 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("augmentation=[flip,crop,rotation,color_jitter,noise,cutout,cutmix,mixup]", "activation=maxout"),
+        ("regularization=[l1,gradient_clipping,max_norm,ema,label_smoothing]", "normalization=batch", "dropout=0.5"),
+        ("model=hard_sharing", "normalization=group", "precision=fp16"),
+    ],
+)
+def test_deterministic_changes_no_bit_on_a_cpu_and_is_taken_back(arguments):
+    is_on, states = torch.are_deterministic_algorithms_enabled, []
+    for asked in (False, True):
+        trainer, seen = built(*arguments, f"deterministic={str(asked).lower()}"), []
+        for network in (trainer.model, trainer.evaluated):
+            network.register_forward_hook(lambda *_, seen=seen: seen.append(is_on()))
+        trainer.do_train()
+        losses = trainer.do_validation()
+        assert len(seen) >= 6 and set(seen) == {asked}
+        assert not is_on()
+        states.append([losses, *(trainer.state_dict()[part] for part in ("model", "optimizer", "seams"))])
+    assert same_state(*states)
+
+
+def test_an_operation_without_a_deterministic_form_is_one_line_that_names_the_setting(monkeypatch):
+    real = torch.optim.Adam.step
+
+    def step(self, *rest):
+        torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
+        return real(self, *rest)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    quick(*TINY, "output_dir=without")
+    reason = (
+        "deterministic=true: put_ has no deterministic form on this device. Leave out the technique that needs it, or"
+        " deterministic=true"
+    )
+    with pytest.raises(RunError) as caught:
+        quick(*TINY, "deterministic=true", "output_dir=run")
+    assert str(caught.value) == f"{reason}. Saved: 0 of 2 epochs, in run"
+    assert not torch.are_deterministic_algorithms_enabled()
+    (config,) = compose(["dataset=digits", "device=cpu", *TINY, "deterministic=true"])
+    with pytest.raises(RunError) as caught:
+        measure(config, 40, 1e-5, 0.1)
+    assert str(caught.value) == reason
+
+
+def test_cublas_is_told_of_determinism_before_it_is_first_used(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    pick_device("cpu")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"  # as the person has it
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    pick_device("cpu")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 class Waits(TorchDispatchMode):

@@ -24,6 +24,8 @@ from trainer.training import ClassificationTrainer, Watch, unwatched
 
 def pick_device(name: str) -> torch.device:
     """The device that was asked for; "auto" takes the GPU where there is one. Raises ConfigError if it is absent."""
+    # For deterministic=true. cuBLAS reads it at its first call in a process, of whichever run of a study that is.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
@@ -112,6 +114,7 @@ def build_trainer(
         validate_every=config.validate_every,
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),
         precision=config.precision,
+        deterministic=config.deterministic,
         on_nonfinite=config.on_nonfinite,
         watch=watch,
     )
