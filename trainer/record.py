@@ -213,7 +213,9 @@ def _changed(saved: Any, config: RunConfig) -> list[str]:
         "resume",
         "output_dir",
     }
-    saved = saved if isinstance(saved, dict) else {}
+    # What was added since the run was recorded is missing in it, and meant as it is by default.
+    added = {key: field.default for key, field in RunConfig.model_fields.items() if not field.is_required()}
+    saved = added | (saved if isinstance(saved, dict) else {})
     return [key for key, value in config.tree().items() if key not in free and saved.get(key) != value]
 
 

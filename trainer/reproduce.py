@@ -21,7 +21,8 @@ COMPARED = ("train_loss", "train_accuracy", "validation_loss", "validation_accur
 DESCRIPTION = """\
 Trains a recorded run again, in a folder of its own under outputs/reproduced, as far as it was trained, and compares
 the weights of the last epoch. On the same machine, with the same versions and as many threads, they are equal to the
-last bit. Where they are not, it says what differs between then and now, and how far weights and metrics are apart."""
+last bit (on a GPU if the run had deterministic=true). Where they are not, it says what differs between then and now,
+and how far weights and metrics are apart."""
 
 EPILOG = """\
 examples:

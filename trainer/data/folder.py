@@ -98,16 +98,16 @@ def _mapped(folder: Path, shape: Shape, classes: tuple[str, ...]) -> Images | No
         warn(f"{folder} is not as it was written: the pictures are decoded anew")
         shutil.rmtree(folder)
         return None
-    pixels = _mapping(folder / "pixels")
+    pixels, mapping = _mapping(folder / "pixels")
     if pixels.numel() > (memory := physical_memory()):
         warn(
             f"the pictures take {gigabytes(pixels.numel())}, the memory is {gigabytes(memory)}: every epoch reads them"
             " from the disk, which is slow. A smaller dataset.image_size avoids that"
         )
-    return Images(pixels.view(size).permute(0, 3, 1, 2), labels, classes)
+    return Images(pixels.view(size).permute(0, 3, 1, 2), labels, classes, mapping=mapping)
 
 
-def _mapping(path: Path) -> torch.Tensor:
+def _mapping(path: Path) -> tuple[torch.Tensor, mmap.mmap]:
     """uint8 [bytes of the file], which may be larger than the memory: read-only, so that none is set aside for it.
 
     A batch is images from all over the file: what the system reads ahead around each would be thousands of times as
@@ -119,7 +119,7 @@ def _mapping(path: Path) -> torch.Tensor:
         mapping.madvise(mmap.MADV_RANDOM)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it cannot be written to
-        return torch.frombuffer(mapping, dtype=torch.uint8)
+        return torch.frombuffer(mapping, dtype=torch.uint8), mapping
 
 
 def _file_sha256(file: IO[bytes]) -> str:

@@ -65,7 +65,7 @@ def work(folder: Path, launched: bool = False) -> None:
                 console.out.print(traceback.format_exc(), markup=False)
                 lines = str(error).strip().splitlines() or [""]
                 outcome = replace(outcome, state="failed", reason=f"{type(error).__name__}: {lines[0]}")
-                from trainer.memory import release
+                from trainer.data.resident import release
 
                 release()
         write_outcome(folder, replace(outcome, seconds=earlier + time.perf_counter() - started))
