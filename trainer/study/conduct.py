@@ -9,6 +9,7 @@ from trainer.console import say, waiting, warn
 from trainer.errors import ConfigError
 from trainer.lock import held
 from trainer.sections import WandbConfig
+from trainer.strangers import refuse_links
 from trainer.study.board import Board, closing
 from trainer.study.fairness import examine
 from trainer.study.identity import DataFingerprints, code_fingerprint, run_id
@@ -36,6 +37,7 @@ def conduct(plan: Plan) -> int:
 
         return rehearse(plan, study)
     with held(study.folder):
+        refuse_links(study.folder)  # it may be a stranger's, and a link leads the writing anywhere
         _begin(plan, study, fingerprints)
         board, before = Board(study, plan), _done(study)
         board.expect(study.entries)
