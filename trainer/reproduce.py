@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
 from trainer.lock import held
-from trainer.strangers import finite, harmless, parse_json, read_json, read_text, refuse_download, threads
+from trainer.metrics import METRICS
+from trainer.strangers import harmless, read_json, refuse_download, threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -169,12 +170,12 @@ def _metric_differences(recorded: Path, again: Path) -> list[str]:
 
 
 def _rows(folder: Path) -> dict[int, dict[str, Any]]:
-    path = folder / "metrics.jsonl"
-    try:
-        rows = [parse_json(line) for line in read_text(path).splitlines()]
-        return {row["epoch"]: {name: finite(row, name) for name in COMPARED} for row in rows}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise RunError(f"{path} is missing or damaged") from None
+    from trainer.study.manifest import read_metrics
+
+    rows = {row["epoch"]: row for row in read_metrics(folder)}
+    if not rows:
+        raise RunError(f"{folder / METRICS} is missing or empty")
+    return rows
 
 
 def _stamps(folder: Path) -> list[dict[str, Any]]:

@@ -69,6 +69,8 @@ def _content(raw: Path, file: str, packed_md5: str, unpacked_md5: str | None, mi
     """The unpacked bytes: from the packed file if it is there (its md5 is known), else from the unpacked one."""
     packed, unpacked = raw / f"{file}.gz", raw / file
     if unpacked.is_file() and not packed.is_file():
+        if (size := unpacked.stat().st_size) > MOST_BYTES:
+            raise RunError(f"{unpacked} has {size} bytes, where at most {MOST_BYTES} are expected")
         if unpacked_md5 is not None and md5_of(unpacked) != unpacked_md5:
             raise _damaged(unpacked, unpacked_md5)
         return unpacked.read_bytes()
