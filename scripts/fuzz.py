@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,28 +74,32 @@ def ended(example: object) -> Iterator[None]:
 def fuzz(name: str, examples: int, folder: Path) -> int:
     """Prints how many examples there were, or what was found; 1 if something was."""
     rules = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    counted, started = 0, time.monotonic()
+    ends, started = Counter(), time.monotonic()
     strategy = fuzzing.command_lines() if name == "command" else fuzzing.TARGETS[name][0]()
 
     @rules
     @given(strategy)
     def attempt(example):
-        nonlocal counted
-        counted += 1
         silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
         with ended(example), silent[0], silent[1]:
             if name == "command":
                 fuzzing.try_command_line(example)
+                ends[None] += 1
             else:
-                fuzzing.TARGETS[name][1](example, folder)
+                ends[fuzzing.TARGETS[name][1](example, folder)] += 1
 
     try:
         attempt()
     except BaseException:
-        print(f"{name}: found after {counted} examples\n{traceback.format_exc()}", flush=True)
+        print(f"{name}: found after {ends.total()} examples\n{traceback.format_exc()}", flush=True)
         return 1
-    print(f"{name}: {counted} examples, nothing found ({time.monotonic() - started:.0f} s)", flush=True)
-    return 0
+    came = ", ".join(f"{count} {end}" for end, count in ends.items() if end)
+    seconds = f"{time.monotonic() - started:.0f} s"
+    print(f"{name}: {ends.total()} examples, nothing found ({came + '; ' if came else ''}{seconds})", flush=True)
+    rare = [end for end in fuzzing.ENDS.get(name, ()) if ends[end] < ends.total() / 20]
+    if rare:
+        print(f"{name}: hardly any came to be {', '.join(rare)}: what lies behind is not tried", flush=True)
+    return 1 if rare else 0
 
 
 def _drawn(count: int) -> list[list[str]]:

@@ -9,6 +9,9 @@ from pathlib import Path
 import yaml
 from conftest import compose
 from fuzzing_files import (
+    NO_FILE,
+    READ,
+    REFUSED,
     TINY,
     checkpoints,
     cifar_files,
@@ -146,4 +149,11 @@ TARGETS = {
     "idx": (idx_files, try_idx),
     "cifar": (cifar_files, try_cifar),
     "picture": (pictures, try_picture),
+}
+# Of these ends each is to come to a share of the examples, or what lies behind the first check is not tried.
+ENDS = {
+    "checkpoint": (NO_FILE, REFUSED, READ),
+    "idx": (REFUSED, READ),
+    "cifar": (REFUSED, READ),
+    "picture": (REFUSED, READ),
 }

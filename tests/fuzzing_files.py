@@ -1,25 +1,32 @@
 """Mutated files for `fuzzing.py`: checkpoints, data sets, pictures, and bytes of any kind."""
 
+import copy
+import hashlib
 import io
 import pickle
 import struct
 import zipfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from conftest import compose, tiny_images
 from hypothesis import strategies as st
 from PIL import Image
 
-from trainer import archive, checkpoint
+from trainer import checkpoint, record, snapshot
 from trainer.build import build_trainer
+from trainer.config import RunConfig
 from trainer.data import cifar, idx
 from trainer.data.decode import decode, told
+from trainer.data.images import Images
 from trainer.errors import RunError
-from trainer.snapshot import Snapshot, restore
+from trainer.training import ClassificationTrainer
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
+# How an example ends. Of a fuzzer whose examples all end in the same way little is learnt.
+READ, REFUSED, NO_FILE = "read", "refused", "refused as a file"
 
 
 def one_line(error: Exception) -> None:
@@ -57,39 +64,63 @@ def mutated(whole: bytes) -> st.SearchStrategy[bytes]:
 
 
 @cache
-def trained() -> tuple[object, dict]:
-    """A trainer and the state that its checkpoint holds."""
-    (config,) = compose([*TINY, "optimizer=momentum", "batch_size=8"])
-    images = tiny_images(16, (1, 8, 8))
-    trainer = build_trainer(config, images, images, torch.device("cpu"))
-    trainer.do_train()
-    portrait = {"config": config.tree(), "classes": list(images.classes), "shape": [1, 8, 8], "format_version": 1}
-    return trainer, {**portrait, "trainer": trainer.state_dict()}
+def planned() -> tuple[RunConfig, Images]:
+    """A run whose optimizer, schedule and regularization all remember something."""
+    (config,) = compose([*TINY, "optimizer=adam", "scheduler=plateau", "regularization=ema", "batch_size=8"])
+    return config, tiny_images(16, (1, 8, 8))
+
+
+def untrained() -> ClassificationTrainer:
+    config, images = planned()
+    return build_trainer(config, images, images, torch.device("cpu"))
 
 
 @cache
-def checkpoint_bytes() -> bytes:
+def saved() -> dict[str, Any]:
+    """What its checkpoint holds, saved within the second epoch."""
+    config, images = planned()
+    trainer = untrained()
+    next(trainer.train_loop())
+    trainer.do_train(pause=lambda: True)
+    portrait = {"config": config.tree(), "classes": list(images.classes), "shape": [1, 8, 8]}
+    return {"format_version": checkpoint.FORMAT_VERSION, **portrait, "trainer": trainer.state_dict()}
+
+
+@cache
+def unsealed() -> bytes:
     content = io.BytesIO()
-    torch.save(trained()[1], content)
+    torch.save(saved(), content)
     return content.getvalue()
 
 
+def sealed(content: bytes) -> bytes:
+    """A checksum proves nothing against a stranger: they can write one, too."""
+    bare = bytearray(content)
+    if bare[-checkpoint.COMMENT :].startswith(checkpoint.SEAL):
+        del bare[-checkpoint.COMMENT :]
+    bare[-2:] = checkpoint.COMMENT.to_bytes(2, "little")
+    return bytes(bare) + checkpoint.SEAL + hashlib.sha256(bare).hexdigest().encode()
+
+
 # fmt: off
-STRANGE = [None, True, -1, 0, 2.5, float("nan"), 10**30, "", "x", [], {}, [1], {"a": 1}, "\x1b[2J", [["x"]] * 3,
-           "${lr}", torch.ones(2), torch.ones(1).expand(10**12), torch.ones(8, 64).double(),
+STRANGE = [None, True, -1, 0, 0.5, 2.5, float("nan"), 10**30, "", "x", [], {}, [1], {"a": 1}, "\x1b[2J", [["x"]] * 3,
+           "${lr}", torch.ones(2), torch.ones(1).expand(10**12), torch.ones(8, 64).double(), torch.tensor(-1.0),
            torch.ones(8, 64, dtype=torch.int32), torch.empty(0), torch.eye(3).to_sparse(),
            torch.ones(4).as_strided((2, 2), (1, 1)), torch.tensor(float("nan"))]
 # fmt: on
 
 
 def checkpoints() -> st.SearchStrategy[bytes]:
-    """Mutated as a file, within its pickle (the checksums of the zip file being right), and value by value."""
-    places = list(_places(trained()[1]))
+    """Mutated as a file, with its checksum and with a right one, within its pickle, and value by value."""
+    places = list(_places(saved()))
     change = st.tuples(st.sampled_from(places), st.sampled_from([*range(len(STRANGE)), "gone"]))
+    values = st.lists(change, min_size=1, max_size=3).map(_with_values)
     return st.one_of(
-        mutated(checkpoint_bytes()),
-        mutated(_pickle_of(checkpoint_bytes())).map(_with_pickle),
-        st.lists(change, min_size=1, max_size=3).map(_with_values),
+        mutated(sealed(unsealed())),
+        mutated(unsealed()).map(sealed),
+        mutated(_pickle_of(unsealed())).map(_with_pickle).map(sealed),
+        values.map(sealed),
+        values.map(sealed),
     )
 
 
@@ -102,14 +133,17 @@ def _places(tree: object, path: tuple = ()) -> "list[tuple]":
 
 
 def _with_values(changes: list) -> bytes:
-    state = torch.load(io.BytesIO(checkpoint_bytes()), weights_only=True)
+    state = torch.load(io.BytesIO(unsealed()), weights_only=True)
     for (*path, last), value in changes:
         node = state
         for key in path:
             inside = (isinstance(node, dict) and key in node) or (isinstance(node, list) and key in range(len(node)))
             node = node[key] if inside else {}
-        if isinstance(node, dict):
-            node.pop(last, None) if value == "gone" else node.update({last: STRANGE[value]})
+        if isinstance(node, dict) and value == "gone":
+            node.pop(last, None)
+        elif isinstance(node, dict) or (isinstance(node, list) and value != "gone" and last in range(len(node))):
+            strange = STRANGE[value]  # a copy of what the next change may reach into
+            node[last] = copy.deepcopy(strange) if isinstance(strange, list | dict) else strange
     content = io.BytesIO()
     torch.save(state, content)
     return content.getvalue()
@@ -122,30 +156,37 @@ def _pickle_of(content: bytes) -> bytes:
 
 def _with_pickle(content: bytes) -> bytes:
     made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(checkpoint_bytes())) as parts, zipfile.ZipFile(made, "w") as new:
+    with zipfile.ZipFile(io.BytesIO(unsealed())) as parts, zipfile.ZipFile(made, "w") as new:
         for name in parts.namelist():
             new.writestr(name, content if name.endswith("data.pkl") else parts.read(name))
     return made.getvalue()
 
 
-def try_checkpoint(content: bytes, folder: Path) -> None:
-    path = folder / "last.pt"
+def try_checkpoint(content: bytes, folder: Path) -> str:
+    """By all that reads one; what is taken up is trained on, to the end of the epoch."""
+    path = folder / "run" / "last.pt"
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     try:
-        assert isinstance(restore(path), Snapshot)
+        checkpoint.load(path)
     except RunError as error:
         one_line(error)
-    trainer, right = trained()
+        return NO_FILE
     try:
-        state = checkpoint.load(path)
-        archive.refuse_misfit(trainer, state.get("trainer"))
+        assert isinstance(snapshot.restore(path), snapshot.Snapshot)
     except RunError as error:
         one_line(error)
-    except ValueError:
-        return
-    else:  # what passes can be taken up and trained on
-        trainer.load_state_dict(state["trainer"])
-        trainer.load_state_dict(right["trainer"])
+    trainer = untrained()
+    try:
+        record.restore(trainer, path.parent, planned()[0])
+    except RunError as error:
+        one_line(error)
+        return REFUSED
+    try:
+        next(trainer.train_loop(), None)
+    except RunError as error:
+        one_line(error)
+    return READ
 
 
 # Data sets and pictures
@@ -160,11 +201,13 @@ def idx_files() -> st.SearchStrategy[bytes]:
     return st.one_of(mutated(_idx(2, 4, 4)), mutated(_idx(7)), st.binary(max_size=24))
 
 
-def try_idx(content: bytes, folder: Path) -> None:
+def try_idx(content: bytes, folder: Path) -> str:
     try:
         assert len(idx._parse(content, folder / "file")) > 0
     except RunError as error:
         one_line(error)
+        return REFUSED
+    return READ
 
 
 def cifar_files() -> st.SearchStrategy[bytes]:
@@ -174,13 +217,15 @@ def cifar_files() -> st.SearchStrategy[bytes]:
     return st.sampled_from([2, 4]).flatmap(lambda protocol: mutated(pickle.dumps(batch, protocol)))
 
 
-def try_cifar(content: bytes, folder: Path) -> None:
+def try_cifar(content: bytes, folder: Path) -> str:
     (folder / "batch").write_bytes(content)
     try:
         pixels, labels = cifar._batch(folder / "batch")
         assert pixels.shape == (len(labels), 3, 32, 32)
     except RunError as error:
         one_line(error)
+        return REFUSED
+    return READ
 
 
 def pictures() -> st.SearchStrategy[bytes]:
@@ -207,10 +252,13 @@ def pictures() -> st.SearchStrategy[bytes]:
     return st.sampled_from(whole).flatmap(mutated)
 
 
-def try_picture(content: bytes, folder: Path) -> None:
+def try_picture(content: bytes, folder: Path) -> str:
     path = str(folder / "picture.png")
     Path(path).write_bytes(content)
     try:
-        assert len(decode(path, (3, 8, 8))) == 192
+        pixels = decode(path, (3, 8, 8))
     except Exception as error:  # the callers take any, and tell it so
         one_line(RunError(told(path, error)))
+        return REFUSED
+    assert len(pixels) == 192
+    return READ

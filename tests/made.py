@@ -43,7 +43,9 @@ def made_run(folder, config, place, draw, epochs, classes, failed=False):
             "train_loss": 2 * math.exp(-epoch * place / 5) + 0.01 * draw.random(),
             "train_accuracy": 1 - 0.9 * math.exp(-epoch * place / 5),
             "validation_loss": 2 * math.exp(-epoch * place / 6) + 0.05 * draw.random(),
-            "validation_accuracy": 0.9 - 0.2 * (1 - place) - 0.8 * math.exp(-epoch * place / 5) + 0.02 * draw.random(),
+            "validation_accuracy": max(
+                0.0, 0.9 - 0.2 * (1 - place) - 0.8 * math.exp(-epoch * place / 5) + 0.02 * draw.random()
+            ),
             "lr": 0.01,
             "epoch_seconds": 1.5,
             "images_per_second": 1000.0,

@@ -14,10 +14,10 @@ from trainer.hints import ALIASES
 OPTIMIZERS = "adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd"
 AUGMENTATIONS = "color_jitter, crop, cutmix, cutout, flip, mixup, noise, rotation, scale, translate"
 ROOT_KEYS = (
-    "activation, augmentation, batch_size, checkpoint_minutes, compile, data_dir, dataset, decay, device, dropout,"
-    " early_stop_min_delta, early_stop_patience, epochs, force, init, insight_every, lr, model, normalization,"
-    " on_nonfinite, optimizer, output_dir, precision, regularization, resume, scheduler, seed, split_seed, sweep,"
-    " validate_every, wandb, weight_decay"
+    "activation, augmentation, batch_size, checkpoint_minutes, compile, data_dir, dataset, decay, deterministic,"
+    " device, dropout, early_stop_min_delta, early_stop_patience, epochs, force, init, insight_every, lr, model,"
+    " normalization, on_nonfinite, optimizer, output_dir, precision, regularization, resume, scheduler, seed,"
+    " split_seed, sweep, validate_every, wandb, weight_decay"
 )
 COUNT = "must be a whole number of at least 1"
 MISTAKES = {

@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import struct
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -24,6 +25,7 @@ from trainer.data.images import Images
 from trainer.data.resident import Resident, statistics
 from trainer.data.splits import split
 from trainer.errors import ConfigError, RunError
+from trainer.run import train
 
 CPU = torch.device("cpu")
 
@@ -140,16 +142,12 @@ def test_mnist_is_read_from_its_files_without_the_test_part(mnist_files):
 
 
 def test_mnist_is_read_from_its_packed_files(mnist_files, monkeypatch):
-    import torchvision
-
     raw, made = mnist_files
-    resources = []
     for name, content in made.items():
         packed = gzip.compress(content)
         (raw / f"{name}.gz").write_bytes(packed)
         (raw / name).unlink()
-        resources.append((f"{name}.gz", md5(packed)))
-    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+        monkeypatch.setitem(idx.PACKED_MD5, f"MNIST/{name}", md5(packed))
     assert len(sources.mnist(raw.parent.parent, "train")) == 30
     (raw / "train-labels-idx1-ubyte.gz").write_bytes(packed[:-3])
     with pytest.raises(
@@ -196,8 +194,6 @@ def test_the_real_mnist():
 @pytest.fixture
 def cifar_archive(tmp_path, monkeypatch):
     """A small CIFAR-10 archive in its real format, whose checksums count as the published ones."""
-    from torchvision.datasets import CIFAR10
-
     folder = tmp_path / "made" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -209,15 +205,13 @@ def cifar_archive(tmp_path, monkeypatch):
     contents["batches.meta"] = pickle.dumps({"label_names": [f"kind {n}" for n in range(10)]})
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    monkeypatch.setattr(CIFAR10, "train_list", [(name, md5(contents[name])) for name in names[:5]])
-    monkeypatch.setattr(CIFAR10, "test_list", [("test_batch", md5(contents["test_batch"]))])
-    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5(contents["batches.meta"])})
+    monkeypatch.setattr(cifar, "MD5", {name: md5(content) for name, content in contents.items()})
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     archive = data_dir / "cifar-10-python.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, "cifar-10-batches-py")
-    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive.read_bytes()))
+    monkeypatch.setattr(cifar, "ARCHIVE_MD5", md5(archive.read_bytes()))
     return data_dir
 
 
@@ -279,6 +273,34 @@ def test_the_next_address_is_tried_and_a_wrong_file_is_not_kept(tmp_path, capfd)
             fetch("other", [bad], md5(b"the real file"), tmp_path / "data")
         server.shutdown()
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["file"]
+
+
+# torchvision
+
+
+def test_names_addresses_and_checksums_are_those_that_torchvision_has():
+    from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
+
+    assert (CIFAR10.filename, CIFAR10.tgz_md5, CIFAR10.base_folder) == (cifar.ARCHIVE, cifar.ARCHIVE_MD5, cifar.FOLDER)
+    assert {**dict(CIFAR10.train_list), **dict(CIFAR10.test_list), cifar.NAMES: CIFAR10.meta["md5"]} == cifar.MD5
+    assert CIFAR10.meta["filename"] == cifar.NAMES
+    for source in (MNIST, FashionMNIST):
+        name = source.__name__
+        assert {f"{name}/{file.removesuffix('.gz')}": digest for file, digest in source.resources} == {
+            key: digest for key, digest in idx.PACKED_MD5.items() if key.startswith(f"{name}/")
+        }
+        assert set(idx.ADDRESSES[name]) == set(source.mirrors)
+        assert idx.CLASSES[name] == tuple(text.partition(" - ")[0] for text in source.classes)
+
+
+def test_files_that_are_there_are_read_and_trained_on_without_torchvision(mnist_files, cifar_archive, monkeypatch):
+    """To import it costs half a second, which every start would pay."""
+    for name in ("torchvision", *(name for name in sys.modules if name.startswith("torchvision."))):
+        monkeypatch.setitem(sys.modules, name, None)  # an import fails
+    assert len(sources.cifar10(cifar_archive, "train")) == 20
+    asked = ["dataset=mnist", f"data_dir={mnist_files[0].parent.parent}", "dataset.validation_size=10", "batch_size=20"]
+    asked += ["model=mlp", "model.hidden=[8]", "device=cpu", "epochs=1", "wandb.mode=disabled"]
+    assert train(compose(asked)[0]).training_images == 20
 
 
 # A person's own pictures
@@ -403,5 +425,45 @@ def test_a_file_larger_than_the_memory_is_mapped(tmp_path):
         file.truncate(size)
         file.seek(size - 3)
         file.write(bytes([1, 2, 3]))
-    pixels = folder._mapping(tmp_path / "pixels")
+    pixels, _ = folder._mapping(tmp_path / "pixels")
     assert (pixels.numel(), pixels[-3:].tolist(), pixels[size // 2].item()) == (size, [1, 2, 3], 0)
+
+
+def advice(place):
+    """What the system was told of the mapping at this address: `sr` is sequential reading, `rr` random."""
+    within = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if bounds := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            within = int(bounds[1], 16) <= place < int(bounds[2], 16)
+        elif within and line.startswith("VmFlags:"):
+            return {"sr", "rr"} & set(line.split())
+    raise AssertionError("the pixels lie nowhere")
+
+
+def test_a_pass_over_all_pictures_reads_ahead_and_a_batch_does_not(pictures, monkeypatch):
+    """Without it, statistics and fingerprint of a set larger than the memory wait for the disk at every 4096 bytes."""
+    images = sources.image_folder(pictures, "train").to(CPU)
+    training, _ = split(images, 0, validation_size=2)
+    real, seen = Images.at, []
+    monkeypatch.setattr(
+        Images, "at", lambda self, chosen: (seen.append(advice(self.whole.data_ptr())), real(self, chosen))[1]
+    )
+    statistics(training)
+    next(iter(Resident(training, 2, CPU).batches(0, 0)))
+    assert seen == [{"sr"}, {"rr"}]
+
+
+def test_images_that_a_gpu_has_no_room_for_are_one_line_with_numbers(monkeypatch):
+    """Of the run before, torch keeps blocks on the device: they count as used until they are given back."""
+    (config,) = compose(["dataset=digits", "dataset.image_size=64"])
+    kept = [1_000_000]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", kept.clear)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2_000_000 - sum(kept), 2_000_000))
+    resident._refuse_too_large(sources.digits("", "train"), torch.device("cuda"))  # 1 536 000 bytes
+    with pytest.raises(ConfigError) as caught:
+        resident.load(config.dataset, Path("data"), torch.device("cuda"))
+    assert str(caught.value) == (
+        "1500 images 1×64×64 need 0.00614 GB on cuda, which has 0.002 GB free. Use fewer or smaller ones"
+        " (dataset.image_size), or device=cpu"
+    )

@@ -1,7 +1,10 @@
 """A few mutated inputs of each kind, the same ones every time; `scripts/fuzz.py` tries thousands."""
 
+from collections import Counter
+
 import fuzzing
 import pytest
+from fuzzing_files import sealed, try_checkpoint, unsealed
 from hypothesis import HealthCheck, given, settings
 
 
@@ -23,11 +26,16 @@ def test_a_command_line_is_a_plan_or_one_line(arguments):
 
 @pytest.mark.parametrize("name", fuzzing.TARGETS)
 def test_a_mutated_file_is_read_or_refused_in_one_line(name, in_empty_folder):
-    strategy, attempt = fuzzing.TARGETS[name]
+    (strategy, attempt), ends = fuzzing.TARGETS[name], Counter()
 
     @few(8 if name == "yaml" else 40)
     @given(strategy())
     def check(content):
-        attempt(content, in_empty_folder)
+        ends[attempt(content, in_empty_folder)] += 1
 
     check()
+    assert all(ends[end] >= 3 for end in fuzzing.ENDS.get(name, ())), ends
+
+
+def test_the_checkpoint_that_is_mutated_is_itself_taken_up(in_empty_folder):
+    assert try_checkpoint(sealed(unsealed()), in_empty_folder) == fuzzing.READ

@@ -1,6 +1,6 @@
 """Runs and studies from a stranger: refused in one line, or read as data; nothing in them is run or written."""
 
-import hashlib
+import copy
 import io
 import json
 import os
@@ -12,16 +12,23 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import compose, program
+from conftest import ROOT, compose, program, tiny_images
+from fuzzing_files import saved, sealed, untrained
 from PIL import Image
 
-from trainer import checkpoint, doctor, evaluate, finalize, predict, report, reproduce
+from trainer import archive, checkpoint, doctor, evaluate, finalize, predict, report, reproduce
+from trainer.build import build_trainer
 from trainer.commandline import interpret
 from trainer.config import RunConfig
+from trainer.console import duration
 from trainer.errors import ConfigError, RunError
 from trainer.ledger import LEDGER
+from trainer.pages import index
+from trainer.progress import EpochProgress
 from trainer.run import train
 from trainer.study.conduct import conduct
+from trainer.study.manifest import read_outcome
+from trainer.study.worker import work
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
 SHORT = (*TINY, "epochs=1")
@@ -41,12 +48,17 @@ def stranger(run):
     return Path(shutil.copytree(run, "run"))
 
 
+def go_on() -> int:
+    """The study's command; where the data lie is told, as otherwise it is another study in another folder."""
+    return conduct(interpret(["-m", *SHORT, "data_dir=/nowhere", "lr=0.01,0.03"]))
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     place, before = tmp_path_factory.mktemp("study"), Path.cwd()
     os.chdir(place)
     try:
-        conduct(interpret(["-m", *SHORT, "lr=0.01,0.03"]))
+        go_on()
     finally:
         os.chdir(before)
     (folder,) = (place / "outputs" / "sweeps").glob("*")
@@ -141,10 +153,26 @@ def weights(value):
     return lambda state: part("model", dict.fromkeys(state["trainer"]["model"], value))(state)
 
 
-def memory(value):
+def setting(**values):
+    def change(state):
+        groups = [{**group, **values} for group in state["trainer"]["optimizer"]["param_groups"]]
+        return part("optimizer", {**state["trainer"]["optimizer"], "param_groups": groups})(state)
+
+    return change
+
+
+def within(**values):
+    """As saved after the first of 19 steps."""
+    progress = EpochProgress(0, 1, 19, 0.001, torch.device("cpu"))
+    progress.started = 0.0
+    progress.rest()
+    return part("progress", {**progress.state_dict(), "step": 1, "images": 64, **values})
+
+
+def memory(value, name="momentum_buffer"):
     def change(state):
         optimizer = state["trainer"]["optimizer"]
-        return part("optimizer", {**optimizer, "state": {0: {"momentum_buffer": value}}})(state)
+        return part("optimizer", {**optimizer, "state": {0: {name: value}}})(state)
 
     return change
 
@@ -174,7 +202,23 @@ RESUMED = {
     "negative epoch": (part("epoch", -5), "epoch=-5 is out of range"),
     "methods replaced": (early(observe="x"), "early_stopping must hold best_loss"),
     "memory of another shape": (memory(torch.ones(3)), "size mismatch for optimizer.state.0.momentum_buffer"),
-    "memory of whole numbers": (memory(torch.ones(8, 64, dtype=torch.int64)), "of floating point is expected"),
+    "memory of whole numbers": (memory(torch.ones(8, 64, dtype=torch.int64)), "torch.float32 [8, 64] is expected"),
+    "memory of another kind": (memory(torch.ones(8, 64), "exp_avg"), "optimizer.state.0 must hold momentum_buffer"),
+    "uphill": (setting(maximize=True), "optimizer.param_groups[0].maximize=True, where False is set"),
+    "weight decay": (setting(weight_decay=0.5), "optimizer.param_groups[0].weight_decay=0.5, where 0.0 is set"),
+    "a setting of nobody": (setting(x=1), "optimizer.param_groups[0].x=1, where None or its like is expected"),
+    "uphill by the rate": (part("schedule", {"steps": 19, "scale": -1.0, "rule": {}}), "schedule.scale=-1.0 is out of"),
+    "progress": (part("progress", 5), "progress must hold device, lr, step"),
+    "a text for seconds": (within(seconds="x"), "progress.seconds='x', where a number is expected"),
+    "seconds without end": (within(seconds=float("inf")), "progress.seconds=inf is out of range"),
+    "a step too far": (within(step=20), "progress.step=20.0 is out of range: must be from 0 to 19"),
+    "losses of another epoch": (within(losses=torch.ones(20)), "size mismatch for progress.losses"),
+    "no generators": (within(generators={}), "progress.generators must hold augmentation, cpu"),
+    "generators that are none": (
+        within(generators=dict.fromkeys(("augmentation", "cpu"), torch.zeros_like(torch.get_rng_state()))),
+        "progress.generators.augmentation: ",
+    ),
+    "tensors for settings": (changed(config={"lr": torch.ones(2)}), "lr is of type Tensor, which no setting is"),
     "learning rate": (part("schedule", {"steps": float("nan"), "scale": 1.0, "rule": {}}), "schedule.steps=nan"),
 }
 BUILT = {
@@ -200,12 +244,7 @@ def altered(path: Path, how) -> None:
 
 
 def seal(path: Path) -> None:
-    """A checksum proves nothing against a stranger: they can write one, too."""
-    content = bytearray(path.read_bytes())
-    if content[-checkpoint.COMMENT :].startswith(checkpoint.SEAL):
-        del content[-checkpoint.COMMENT :]
-    content[-2:] = checkpoint.COMMENT.to_bytes(2, "little")
-    path.write_bytes(content + checkpoint.SEAL + hashlib.sha256(content).hexdigest().encode())
+    path.write_bytes(sealed(path.read_bytes()))
 
 
 @cache
@@ -246,6 +285,70 @@ def test_a_state_that_does_not_fit_is_not_taken_up(how, stranger):
     change, sentence = RESUMED[how]
     altered(stranger / "last.pt", change)
     assert sentence in told(RunError, resume)
+
+
+def test_a_state_saved_within_an_epoch_is_taken_up(stranger):
+    altered(stranger / "last.pt", within())
+    resume()
+    assert checkpoint.load(stranger / "last.pt")["trainer"]["epoch"] == 2
+
+
+ADAM = {
+    "a part of its memory": (lambda memory: memory.pop("exp_avg"), "must hold step, exp_avg, exp_avg_sq"),
+    "a part too many": (lambda memory: memory.update(max_exp_avg_sq=torch.ones(8, 64)), "must hold step, exp_avg, "),
+    "one number for all": (lambda memory: memory.update(exp_avg=torch.tensor(1.0)), "exp_avg: torch.float32 [] where"),
+    "a step below 0": (lambda memory: memory.update(step=torch.tensor(-1.0)), "step=-1.0 is out of range"),
+    "a step that is none": (lambda memory: memory.update(step=torch.tensor(float("nan"))), "step=nan is out of range"),
+}
+
+
+@pytest.mark.parametrize("how", ADAM)
+def test_a_memory_that_would_fail_in_the_first_step_is_not_taken_up(how):
+    change, sentence = ADAM[how]
+    state = copy.deepcopy(saved()["trainer"])
+    archive.refuse_misfit(untrained(), state)
+    change(state["optimizer"]["state"][0])
+    with pytest.raises(ValueError, match=r"optimizer\.state\.0") as caught:
+        archive.refuse_misfit(untrained(), state)
+    assert sentence in str(caught.value)
+
+
+def test_a_plateau_does_not_raise_the_rate():
+    state = copy.deepcopy(saved()["trainer"])
+    state["schedule"]["rule"]["lr"] *= 1.01
+    with pytest.raises(ValueError, match=r"^schedule\.rule\.lr=.* is out of range"):
+        archive.refuse_misfit(untrained(), state)
+
+
+@pytest.mark.parametrize("optimizer", sorted(path.stem for path in (ROOT / "conf" / "optimizer").glob("*.yaml")))
+def test_every_optimizers_own_memory_is_taken_up_and_none_of_another_form(optimizer):
+    (config,) = compose([*SHORT, f"optimizer={optimizer}", "batch_size=8", "weight_decay=0.1"])
+    new, old = (build_trainer(config, tiny_images(16, (1, 8, 8)), None, torch.device("cpu")) for _ in range(2))
+    archive.refuse_misfit(new, new.state_dict())
+    old.do_train(pause=lambda: True)
+    state = copy.deepcopy(old.state_dict())
+    archive.refuse_misfit(new, state)
+    memory = state["optimizer"]["state"]
+    if optimizer == "adagrad":  # it begins with one, and does not ask whether it is there
+        del memory[0]
+        with pytest.raises(ValueError, match="must hold a group for each parameter"):
+            archive.refuse_misfit(new, state)
+        return
+    for name in list(memory.get(0, {})):
+        kept = memory[0].pop(name)
+        with pytest.raises(ValueError, match=r"optimizer\.state\.0 must hold "):
+            archive.refuse_misfit(new, state)
+        memory[0][name] = kept
+    memory.clear()
+    archive.refuse_misfit(new, state)  # no gradient has reached it yet
+
+
+def test_a_file_with_holes_is_not_read(stranger):
+    """Four terabytes on a small disk: hours to hash."""
+    os.truncate(stranger / "last.pt", 1 << 42)
+    sentence = "run/last.pt cannot be read as a checkpoint: it has 4.4e+03 GB, the memory is "
+    assert sentence in told(RunError, resume)
+    assert sentence in told(RunError, evaluate.main, ["run/last.pt"])
 
 
 @pytest.mark.parametrize("how", BUILT)
@@ -331,6 +434,7 @@ def test_the_links_of_a_killed_wandb_run_do_not_keep_a_run_from_going_on(strange
     logs = stranger / "wandb" / "offline-run-20261121_171207-ee6567f7" / "logs"
     logs.mkdir(parents=True)
     (logs / "debug-core.log").symlink_to(tmp_path / "core-debug.log")
+    (stranger / "loop").symlink_to("loop")  # leads nowhere else
     resume()
     assert checkpoint.load(stranger / "last.pt")["trainer"]["epoch"] == 2
 
@@ -355,6 +459,10 @@ STUDIES = {
     "metric": lambda m: m["sweep"].update(metric="reason"),
     "no runs": lambda m: m.pop("runs"),
     "runs of another kind": lambda m: m.update(runs={"a": 1}),
+    "stages without end": lambda m: m["sweep"].update(method="random", stages=10**10),
+    "a stage without words": lambda m: m.update(stages=[{"stage": 1}]),
+    "data of another kind": lambda m: m.update(data={"a": ["b"]}),
+    "points without their seed": lambda m: m.update(replicates=["seed=0"]),
 }
 
 
@@ -375,6 +483,9 @@ RESULTS = [
     "[]",
     "[" * 100_000,
     '{"state": "owned"}',
+    '{"state": "finished", "validation_accuracy": 1e300}',
+    '{"state": "finished", "best_epoch": 1%s}' % (400 * "0"),
+    '{"state": "finished", "validation_images": -1}',
 ]
 
 
@@ -394,6 +505,79 @@ def test_a_run_of_a_study_that_is_a_link_outside_is_refused(strange_study, stran
     told(RunError, finalize.main, [str(strange_study)])
 
 
+def test_a_run_of_a_study_that_is_a_link_to_itself_is_one_that_has_not_begun(strange_study):
+    (folder, *_) = [path.parent for path in strange_study.glob("*/result.json")]
+    shutil.rmtree(folder)
+    folder.symlink_to(folder.name)
+    assert report.main([str(strange_study)]) == 0
+    assert "1 of its 2 runs have not ended" in told(RunError, finalize.main, [str(strange_study)])
+
+
+def begun_again(study: Path) -> Path:
+    """The folder of a run that the study's command will train on."""
+    (result, *_) = sorted(study.glob("lr-*/result.json"))
+    result.unlink()
+    return result.parent
+
+
+@pytest.mark.parametrize("name", ["log.txt", "wandb", ".heartbeat", "../study.json", "../launcher"])
+def test_a_study_that_goes_on_writes_through_no_link(name, strange_study, tmp_path):
+    target, folder = tmp_path / "mine", begun_again(strange_study)
+    target.write_text("mine")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(target)
+    before = [path for path in sorted(strange_study.rglob("*")) if path.name != ".lock"]
+    assert f" is a link to {target}, outside outputs/sweeps/" in told(RunError, go_on)
+    if "/" not in name:
+        assert f" is a link to {target}, outside outputs/sweeps/" in told(RunError, work, folder)
+    assert target.read_text() == "mine"
+    assert [path for path in sorted(strange_study.rglob("*")) if path.name != ".lock"] == before
+
+
+def test_a_study_that_goes_on_trains_in_no_folder_outside(strange_study, tmp_path):
+    folder, outside = begun_again(strange_study), tmp_path / "outside"
+    outside.mkdir()
+    shutil.rmtree(folder)
+    folder.symlink_to(outside)
+    assert f"{folder.name} is a link to {outside}, outside outputs/sweeps/" in told(RunError, go_on)
+    assert not list(outside.iterdir())
+
+
+def test_the_log_of_a_run_is_a_plain_file(strange_study):
+    folder = begun_again(strange_study)
+    log, best = folder / "log.txt", (folder / "best.json").read_bytes()
+    log.unlink()
+    log.symlink_to("best.json")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        work(folder)
+    log.unlink()
+    os.mkfifo(log)  # to write into it would wait for a reader
+    with pytest.raises(OSError, match="No such device or address"):
+        work(folder)
+    assert (folder / "best.json").read_bytes() == best and not (folder / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        ("config.yaml", "lr: !!python/object/apply:os.system ['touch harmed']", "could not determine a constructor"),
+        ("config.yaml", "data_dir: ${oc.env:MARKER}", "data_dir holds an interpolation"),
+        ("config.yaml", "notes: " + "x" * 300_000, "where at most 200000 are expected"),
+        ("job.json", '{"threads": 1000000000, "pruning": null}', "job.json is damaged (threads=1000000000: must be"),
+        ("job.json", '{"threads": 1, "pruning": {"pruner": 7}}', "job.json is damaged (pruning.pruner: "),
+        ("job.json", "[" * 100_000, "job.json is damaged ("),
+    ],
+)
+def test_what_a_worker_is_told_is_read_as_data(file, text, sentence, strange_study, monkeypatch):
+    monkeypatch.setenv("MARKER", MARK)
+    folder = begun_again(strange_study)
+    (folder / file).write_text(text)
+    work(folder)
+    ended = read_outcome(folder)
+    assert ended.state == "failed" and sentence in ended.reason and MARK not in ended.reason
+    assert "Traceback" not in (folder / "log.txt").read_text() and not Path("harmed").exists()
+
+
 def test_finalize_locks_nothing_that_a_link_leads_to(strange_study, tmp_path):
     kept = tmp_path / "kept"
     kept.write_text("mine")
@@ -401,6 +585,78 @@ def test_finalize_locks_nothing_that_a_link_leads_to(strange_study, tmp_path):
     (strange_study / "final" / ".lock").symlink_to(kept)
     assert "final/.lock is a link to" in told(RunError, finalize.main, [str(strange_study)])
     assert kept.read_text() == "mine"
+
+
+# Numbers of a stranger
+
+HUGE = "1" + 400 * "0"
+ROWS = [
+    f'{{"epoch": 1, "train_loss": {HUGE}}}',
+    '{"epoch": 1, "train_loss": 1e300}',
+    '{"epoch": 1, "train_loss": -1}',
+    '{"epoch": 1, "lr": NaN}',
+    '{"epoch": 1, "epoch_seconds": 1e300}',
+    '{"epoch": -1}',
+    f'{{"epoch": {HUGE}}}',
+    "[]",
+    "x" * 20_000_001,
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[:30] for row in ROWS])
+def test_a_number_that_no_run_writes_is_damage(row, stranger):
+    good = (stranger / "metrics.jsonl").read_text()
+    (stranger / "metrics.jsonl").write_text(good + row + "\n")
+    for read in (report.main, doctor.main):
+        assert told(RunError, read, ["run"]) == "run/metrics.jsonl is damaged"
+    (stranger / "metrics.jsonl").write_text(row + "\n" + good)
+    assert "run/metrics.jsonl, line 1 is damaged" in told(RunError, resume)
+
+
+def test_an_accuracy_that_is_missing_is_told_before_training_and_not_after_it(stranger):
+    row = json.loads((stranger / "metrics.jsonl").read_text())
+    for name in ("train_accuracy", "validation_accuracy"):
+        (stranger / "metrics.jsonl").write_text(json.dumps({**row, name: None}) + "\n")
+        assert "run/metrics.jsonl, line 1 is damaged" in told(RunError, resume)
+
+
+def test_counts_that_no_run_has_are_damage(stranger):
+    for count in (HUGE, "-1"):
+        text = f'{{"parameters": 1, "classes": ["a", "b"], "confusion": [[{count}, 1], [1, 1]]}}'
+        (stranger / "best.json").write_text(text)
+        assert told(RunError, report.main, ["run"]) == "run/best.json is damaged"
+
+
+def test_an_insight_that_is_not_finite_is_damage(stranger):
+    row = json.loads((stranger / "metrics.jsonl").read_text())
+    row["insight"] = {"layers": {"1": {"kind": "Linear", "update_ratio": float("nan")}}}
+    (stranger / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    assert "run/metrics.jsonl is damaged: insight: layers.1.update_ratio: " in told(RunError, report.main, ["run"])
+
+
+def test_an_epoch_that_is_no_whole_number_is_named_by_the_doctor(stranger):
+    altered(stranger / "last.pt", part("epoch", 1.0))
+    assert told(RunError, doctor.main, ["run"]) == "run/last.pt is not a run's last checkpoint: it names no epoch"
+
+
+def test_one_bad_run_does_not_keep_the_others_from_the_index(stranger, monkeypatch):
+    shutil.copytree(stranger, "other")
+    (stranger / "metrics.jsonl").write_text(ROWS[0] + "\n")
+    assert index.write(Path())[1:] == (0, 1)
+    assert "run/metrics.jsonl is damaged" in Path("index.html").read_text()
+    real = index.of_run
+
+    def of_run(folder):
+        return 1 / 0 if folder.name == "run" else real(folder)
+
+    monkeypatch.setattr(index, "of_run", of_run)  # whatever nobody has thought of
+    assert index.write(Path())[1:] == (0, 1)
+    assert "run: ZeroDivisionError: division by zero" in Path("index.html").read_text()
+
+
+def test_a_time_without_end_can_be_told():
+    assert (duration(119), duration(7200)) == ("119.0 s", "2:00:00")
+    assert duration(1e300).startswith("1000") and duration(1e300).endswith(" s")
 
 
 # What else a run can bring

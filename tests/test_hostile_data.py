@@ -1,18 +1,23 @@
 """Pictures, archives and caches from a stranger: read as what they are, or refused in one line."""
 
+import io
 import os
 import pickle
 import stat
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_images
 from PIL import Image
 from test_hostile import Touch, told
 
 from trainer import checkpoint
 from trainer.data import cifar, sources
+from trainer.data.download import md5_of
+from trainer.data.splits import split
 from trainer.errors import ConfigError, RunError
 
 # Pictures
@@ -82,6 +87,10 @@ def test_links_stay_within_the_folder(own, tmp_path):
     (own / "train" / "fox").unlink()
     (own / "train" / "fox").symlink_to("..")  # a cycle: nothing is walked into
     assert "train/fox: holds no picture" in told(ConfigError, sources.image_folder, own, "train")
+    (own / "test").mkdir()
+    (own / "train" / "fox").unlink()
+    (own / "test" / "cat").symlink_to("cat")  # leads to itself
+    assert "test/cat: holds no picture" in told(ConfigError, sources.image_folder, own, "test")
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b]0;owned\x07", "a\u202eb", os.fsdecode(b"\xff")])
@@ -132,7 +141,108 @@ def test_a_planted_or_damaged_cache_is_not_believed(own, capsys):
     assert "can be written by everyone" in told(ConfigError, sources.image_folder, own, "train")
 
 
+# Sizes
+
+HOLES = 1 << 42  # bytes: a file with holes may have four terabytes on a small disk
+
+
+def test_a_picture_with_holes_is_not_read(own, capsys):
+    path = own / "train" / "cat" / "1.png"
+    os.truncate(path, HOLES)
+    sentence = f"{path} cannot be decoded (it has {HOLES} bytes, where at most 300000000 are read)"
+    assert told(RunError, sources.image_folder, own, "train").startswith(sentence)
+    assert len(sources.image_folder(own, "train", broken="skip")) == 3
+    assert f"are left out: {path}" in capsys.readouterr().err
+
+
+def test_an_idx_file_with_holes_is_not_read(tmp_path):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    unpacked, packed = (raw / f"train-images-idx3-ubyte{end}" for end in ("", ".gz"))
+    unpacked.touch()
+    os.truncate(unpacked, HOLES)
+    sentence = f"{unpacked} has {HOLES} bytes, where at most 100000000 are expected"
+    assert told(RunError, sources.fashion_mnist, tmp_path, "train") == sentence
+    unpacked.rename(packed)
+    assert f"{packed} is damaged or altered" in told(RunError, sources.fashion_mnist, tmp_path, "train")
+
+
+def test_a_cifar_archive_with_holes_is_not_read(tmp_path):
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    archive.touch()
+    os.truncate(archive, HOLES)
+    assert f"{archive} is damaged or altered" in told(RunError, sources.cifar10, tmp_path, "train")
+
+
+@pytest.mark.parametrize("wanted", [{"validation_size": 10**12}, {"folds": 10**30, "fold": 3}])
+def test_a_split_larger_than_the_memory_is_refused_before_it_is_made(wanted):
+    (key, size), *_ = wanted.items()
+    sentence = f"dataset.{key}={size} does not suit these 40 images: it must leave each of 4 classes a share"
+    assert told(ConfigError, lambda: split(tiny_images(40), 0, **wanted)) == sentence
+
+
 # Archives
+
+
+def packed(path: Path, **members) -> None:
+    """A tar archive; of each member the name, and its kind: content, or (type, where it leads)."""
+    with tarfile.open(path, "w:gz") as tar:
+        for name, what in members.items():
+            member = tarfile.TarInfo(name)
+            if isinstance(what, bytes):
+                member.size = len(what)
+            else:
+                member.type, member.linkname = what
+            tar.addfile(member, io.BytesIO(what) if isinstance(what, bytes) else None)
+
+
+def unpack(data_dir: Path) -> None:
+    """Past the md5, which an archive made here has not."""
+    cifar._unpack(data_dir, "a.tar.gz", md5_of(data_dir / "a.tar.gz"), "base", ["wanted"])
+
+
+def test_an_archive_writes_nothing_but_what_is_asked_for(tmp_path):
+    data_dir, outside = tmp_path / "data", tmp_path / "outside"
+    data_dir.mkdir()
+    outside.mkdir()
+    (outside / "mine").write_text("mine")
+    hostile = {
+        "../outside/mine": b"theirs",
+        "base/../../outside/mine": b"theirs",
+        str(outside / "absolute"): b"theirs",
+        "base/link": (tarfile.SYMTYPE, str(outside)),
+        "base/link/through": b"theirs",
+        "base/hard": (tarfile.LNKTYPE, "../outside/mine"),
+        "base/pipe": (tarfile.FIFOTYPE, ""),
+        "base/device": (tarfile.CHRTYPE, ""),
+        "base/more": b"not asked for",
+    }
+    packed(data_dir / "a.tar.gz", **hostile, **{"base/wanted": b"right"})
+    unpack(data_dir)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
+        "data", "data/a.tar.gz", "data/base", "data/base/wanted", "outside", "outside/mine"
+    ]  # fmt: skip
+    assert (outside / "mine").read_text() == "mine"
+    assert (data_dir / "base" / "wanted").read_bytes() == b"right"
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE], ids=repr
+)
+def test_what_is_asked_for_is_a_file_and_no_way_to_another(kind, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    packed(tmp_path / "a.tar.gz", **{"base/mine": b"theirs", "base/wanted": (kind, str(tmp_path / "mine"))})
+    assert "a.tar.gz: wanted is no file of at most 50000000 bytes" in told(RunError, unpack, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "mine"]
+
+
+def test_an_archive_whose_folder_is_a_link_is_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    packed(tmp_path / "a.tar.gz", **{"base": (tarfile.SYMTYPE, str(outside)), "base/wanted": b"right"})
+    unpack(tmp_path)
+    assert not list(outside.iterdir()) and not (tmp_path / "base").is_symlink()
+    assert (tmp_path / "base" / "wanted").read_bytes() == b"right"
 
 
 def test_the_pickle_of_a_data_set_builds_bytes_and_nothing_else(tmp_path):

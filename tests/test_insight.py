@@ -3,11 +3,14 @@
 import copy
 import json
 import math
+import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT, compose, metrics, quick, timeless, tiny_images
+from made import made_run, made_study
 from test_run import same_state
 from test_tracking import OFFLINE, inspected
 from torch import nn
@@ -15,7 +18,11 @@ from torch import nn
 from trainer import checkpoint
 from trainer.build import acting_on, build_trainer
 from trainer.insight import BINS, insight, insight_of
+from trainer.metrics import MetricsFile
+from trainer.pages.content import of_study
+from trainer.pages.figures import figures
 from trainer.run import train
+from trainer.study.manifest import read_metrics
 
 SMALL = ("model=mlp", "model.hidden=[16]", "dataset.image_size=16")
 
@@ -154,3 +161,35 @@ def test_wandb_gets_histograms_filters_and_numbers():
     assert (histogram["_type"], histogram["values"]) == ("histogram", last["gradient"]["counts"])
     assert histogram["bins"][0] == last["gradient"]["low"]
     assert (seen["insight/filters"]["_type"], seen["insight/filters"]["height"]) == ("image-file", 40)
+
+
+def test_a_long_run_with_insight_is_read_a_line_at_a_time(tmp_path):
+    """What it has written is far more than the reading of it takes: with each epoch's insight it would be all of it."""
+    made_run(tmp_path / "run", {}, 1.0, random.Random(0), 1000, ("a", "b"))
+    path = tmp_path / "run" / "metrics.jsonl"
+    rows = metrics(tmp_path / "run")
+    layer = {"kind": "Linear", "gradient": {"low": 0.0, "high": 1.0, "counts": [10_000]}, "more": "x" * 30_000}
+    for row in rows[1::2]:
+        row["insight"] = {"layers": {"1": {**layer, "update_ratio": row["epoch"] / 1000}}}
+    lines = [json.dumps(row) + "\n" for row in rows]
+    path.write_text("".join(lines))
+    assert path.stat().st_size > 15_000_000
+    tracemalloc.start()
+    record = MetricsFile(tmp_path / "run", 1000)
+    assert [row["epoch"] for row in read_metrics(tmp_path / "run")] == list(range(1, 1001))
+    (_, peak), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
+    assert peak < 3_000_000
+    assert record.size == path.stat().st_size
+    assert MetricsFile(tmp_path / "run", 997).size == len("".join(lines[:997])) == path.stat().st_size
+
+
+def test_of_many_insights_a_page_shows_some_and_the_last(tmp_path):
+    folder = made_study(tmp_path / "made", {"lr": ["0.1"]}, epochs=2600)
+    path = folder / "run-0" / "metrics.jsonl"
+    rows = metrics(folder / "run-0")
+    for row in rows[1::2]:
+        row["insight"] = {"layers": {"1": {"kind": "Linear", "update_ratio": float(row["epoch"])}}}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = figures(of_study(folder))["inside"]
+    assert shown["epochs"] == [*range(2, 2600, 6), 2600] and len(shown["epochs"]) < 500
+    assert shown["quantities"]["update_ratio"]["1"] == shown["epochs"]

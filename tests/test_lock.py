@@ -117,3 +117,33 @@ def test_a_link_for_a_lock_is_not_followed():
     ):
         pass
     assert Path("mine").read_text() == "mine" and not is_held(Path("run"))
+
+
+def test_a_pipe_for_a_lock_is_not_waited_for():
+    Path("run").mkdir()
+    os.mkfifo("run/.lock")
+    assert not is_held(Path("run")) and holder_here(Path("run")) is None
+    with (
+        pytest.raises(RunError, match=r"^run/\.lock could not be written: is no plain file$"),
+        held(Path("run")),
+    ):
+        pass
+
+
+def test_of_whatever_lies_in_a_lock_a_line_is_told():
+    Path("run").mkdir()
+    with Path("run/.lock").open("w+") as lock:
+        lock.write("x\n" * 10**6)
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match=r"^run is being worked on by (x\?){100}\. Wait for it"), held(Path("run")):
+            pass
+
+
+def test_the_note_of_a_process_that_is_gone_names_nobody():
+    """Its number may be another process's by now, which is not to be stopped."""
+    with held(Path("run")):
+        note = Path("run/.lock").read_text()
+        assert holder_here(Path("run")) == os.getpid()
+    Path("run/.lock").write_text(note)
+    assert holder_here(Path("run")) is None

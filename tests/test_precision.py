@@ -1,14 +1,20 @@
-"""16-bit training, compilation, and that nothing in a step waits for the device."""
+"""16-bit training, compilation, determinism, and that nothing in a step waits for the device."""
+
+import os
 
 import pytest
 import torch
 from conftest import TINY, compose, metrics, quick, timeless
+from test_run import same_state
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer import checkpoint
-from trainer.build import build_trainer
+from trainer.build import build_trainer, pick_device
 from trainer.data import sources, splits
+from trainer.errors import RunError
+from trainer.find_lr import measure
+from trainer.schema import techniques
 
 CPU = torch.device("cpu")
 
@@ -62,6 +68,19 @@ def test_a_resumed_fp16_run_keeps_the_scale_and_equals_an_undisturbed_one():
     assert timeless(half.folder) == timeless(whole.folder)
 
 
+@pytest.mark.parametrize("optimizer", techniques("optimizer"))
+def test_a_step_whose_scaled_gradients_overflow_leaves_no_trace(optimizer):
+    """fp16 begins with some. A fused SGD would go on from a momentum that was never set."""
+    trainer = built("precision=fp16", f"optimizer={optimizer}")
+    trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 1e38})
+    before = [weight.clone() for weight in trainer.model.parameters()]
+    trainer.do_train(pause=lambda: True)
+    assert trainer.scaler.get_scale() == pytest.approx(5e37)
+    assert all(map(torch.equal, before, trainer.model.parameters()))
+    memory = [value for each in trainer.optimizer.state.values() for value in each.values()]
+    assert not any(value is not None and value.any() for value in memory)
+
+
 def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names():
     plain, compiled = quick(*TINY, "epochs=1"), quick(*TINY, "epochs=1", "compile=true")
     for one, other in zip(metrics(plain.folder), metrics(compiled.folder), strict=True):
@@ -69,6 +88,79 @@ def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names():
         assert other["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-5)
     states = [checkpoint.load(result.folder / "best.pt")["model"] for result in (plain, compiled)]
     assert list(states[0]) == list(states[1])
+
+
+def test_every_network_is_compiled_however_many_were_before_it(monkeypatch):
+    """torch keeps eight forms of a process's networks, all of them together, and leaves the next ones uncompiled."""
+    real, forms = nn.Module.compile, []
+
+    def noted(graph, inputs):
+        forms.append(any(isinstance(each, torch.SymInt) for each in inputs))
+        return graph.forward
+
+    monkeypatch.setattr(nn.Module, "compile", lambda self, mode, dynamic: real(self, backend=noted, dynamic=dynamic))
+    for hidden in range(8, 12):
+        trainer = built("compile=true", "model=mlp", f"model.hidden=[{hidden}]")
+        forms.clear()
+        for _ in range(2):
+            trainer.do_train()
+            trainer.do_validation()
+        # Whole batches and the last one to train, one batch to validate; none is for batches of any size.
+        assert forms == [False] * 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("augmentation=[flip,crop,rotation,color_jitter,noise,cutout,cutmix,mixup]", "activation=maxout"),
+        ("regularization=[l1,gradient_clipping,max_norm,ema,label_smoothing]", "normalization=batch", "dropout=0.5"),
+        ("model=hard_sharing", "normalization=group", "precision=fp16"),
+    ],
+)
+def test_deterministic_changes_no_bit_on_a_cpu_and_is_taken_back(arguments):
+    is_on, states = torch.are_deterministic_algorithms_enabled, []
+    for asked in (False, True):
+        trainer, seen = built(*arguments, f"deterministic={str(asked).lower()}"), []
+        for network in (trainer.model, trainer.evaluated):
+            network.register_forward_hook(lambda *_, seen=seen: seen.append(is_on()))
+        trainer.do_train()
+        losses = trainer.do_validation()
+        assert len(seen) >= 6 and set(seen) == {asked}
+        assert not is_on()
+        states.append([losses, *(trainer.state_dict()[part] for part in ("model", "optimizer", "seams"))])
+    assert same_state(*states)
+
+
+def test_an_operation_without_a_deterministic_form_is_one_line_that_names_the_setting(monkeypatch):
+    real = torch.optim.Adam.step
+
+    def step(self, *rest):
+        torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
+        return real(self, *rest)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    quick(*TINY, "output_dir=without")
+    reason = (
+        "deterministic=true: put_ has no deterministic form on this device. Leave out the technique that needs it, or"
+        " deterministic=true"
+    )
+    with pytest.raises(RunError) as caught:
+        quick(*TINY, "deterministic=true", "output_dir=run")
+    assert str(caught.value) == f"{reason}. Saved: 0 of 2 epochs, in run"
+    assert not torch.are_deterministic_algorithms_enabled()
+    (config,) = compose(["dataset=digits", "device=cpu", *TINY, "deterministic=true"])
+    with pytest.raises(RunError) as caught:
+        measure(config, 40, 1e-5, 0.1)
+    assert str(caught.value) == reason
+
+
+def test_cublas_is_told_of_determinism_before_it_is_first_used(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    pick_device("cpu")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"  # as the person has it
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    pick_device("cpu")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 class Waits(TorchDispatchMode):
@@ -94,6 +186,8 @@ EVERYTHING = "augmentation=[flip,crop,rotation,translate,scale,color_jitter,nois
         (),
         (EVERYTHING,),
         ("regularization=[l1,l2,gradient_clipping,max_norm,ema,label_smoothing]", "normalization=batch", "dropout=0.5"),
+        ("precision=fp16",),
+        ("precision=fp16", "optimizer=sgd", "regularization=gradient_clipping"),
         ("model=ensemble",),
         ("model=hard_sharing", "normalization=layer"),
         ("model=soft_sharing", "normalization=group", "activation=maxout"),

@@ -96,6 +96,16 @@ def test_saves_within_an_epoch_change_nothing_and_are_where_it_goes_on(monkeypat
     same_run(Path("whole"), Path("parts"))
 
 
+def test_a_run_that_was_recorded_before_there_was_a_setting_goes_on():
+    quick(*TINY, "output_dir=run")
+    path, last = Path("run/config.yaml"), Path("run/last.pt")
+    path.write_text(path.read_text().replace("deterministic: false\n", ""))
+    state = checkpoint.load(last)
+    del state["config"]["deterministic"]
+    checkpoint.save(last, state)
+    assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 3
+
+
 def sending(monkeypatch, number, step):
     """This signal, sent to this process in the given step."""
     real, steps = torch.optim.Adam.step, []
@@ -139,6 +149,19 @@ def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
     train(compose(["resume=parts"])[0])
     same_run(Path("whole"), Path("parts"))
     assert json.loads(Path("parts/result.json").read_text()) == {"state": "finished", "reason": None}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
+@pytest.mark.parametrize("more", [(), ("precision=fp16",), ("compile=true",)])
+def test_on_a_gpu_a_deterministic_run_resumes_to_the_same_bits(more, monkeypatch):
+    asked = ("dropout=0.3", "normalization=batch", "augmentation=[crop,mixup]", "regularization=ema", "insight_every=1")
+    asked = ("device=cuda", "deterministic=true", "batch_size=100", "epochs=3", *asked, *more)
+    quick(*asked, "output_dir=whole")
+    sending(monkeypatch, signal.SIGTERM, 35)  # an epoch has 14, and one of insight
+    with pytest.raises(Evicted):
+        quick(*asked, "output_dir=parts")
+    train(compose(["resume=parts"])[0])
+    same_run(Path("whole"), Path("parts"))
 
 
 def test_a_signal_after_the_last_epoch_stops_nothing():

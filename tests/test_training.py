@@ -235,3 +235,14 @@ def test_the_network_sees_zero_mean_and_unit_variance_from_bytes_as_from_floats(
     torch.testing.assert_close(scaled.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
     torch.testing.assert_close(scaled.std((0, 2, 3), correction=0), torch.ones(3), rtol=0, atol=1e-5)
     torch.testing.assert_close(scaling(images.pixels.float() / 255), scaled, rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_that_is_loaded_scales_bytes_as_the_one_that_was_saved():
+    scaling, other = (build_model(compose([])[0], tiny_images(200, seed=seed))[0] for seed in (0, 1))
+    pixels = tiny_images(20).pixels
+    expected = (pixels - 255 * scaling.mean) / (255 * scaling.std)
+    assert torch.equal(scaling(pixels), expected)
+    assert not torch.equal(other(pixels), expected)
+    assert list(scaling.state_dict()) == ["mean", "std"]
+    other.load_state_dict(scaling.state_dict())
+    assert torch.equal(other(pixels), expected)

@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trainer.data.decode import Shape
+from trainer.data.resident import gigabytes, physical_memory
+from trainer.progress import EpochProgress
+from trainer.strangers import LARGEST, MOST_SECONDS
 
 if TYPE_CHECKING:
     from trainer.training import ClassificationTrainer
@@ -22,7 +25,13 @@ MOST_LEVELS = 30
 MOST_PIXELS = 4096  # a side
 MOST_STEPS = 10**15  # of a counter
 # The parts of a trainer's state that are compared with its own before they are taken up.
-TAKEN_UP = ("epoch", "model", "optimizer", "schedule", "scaler", "seams", "early_stopping")
+TAKEN_UP = ("epoch", "progress", "model", "optimizer", "schedule", "scaler", "seams", "early_stopping")
+
+
+def refuse_giant(path: Path) -> None:
+    """A file with holes may have a terabyte on a small disk: hours to read, and more than fits. Raises ValueError."""
+    if (size := path.stat().st_size) > (memory := physical_memory()):
+        raise ValueError(f"it has {gigabytes(size)}, the memory is {gigabytes(memory)}")
 
 
 def refuse_bomb(path: Path) -> None:
@@ -105,22 +114,34 @@ def shape_of(value: Any) -> Shape:
 
 
 def refuse_misfit(trainer: "ClassificationTrainer", given: Any) -> None:
-    """What a run would take up must be built as its own state is: names, kinds and shapes. Raises ValueError."""
+    """What a run would take up must be built as the state of this trainer, which is new: names, kinds and shapes.
+
+    What config.yaml decides must be as it says. Raises ValueError.
+    """
     own = trainer.state_dict()
     if not isinstance(given, Mapping) or not set(TAKEN_UP) <= given.keys():
         raise ValueError(f"it must hold {', '.join(TAKEN_UP)}")
     for name in TAKEN_UP:
         if name == "optimizer":
             _refuse_other_optimizer(trainer.optimizer, own[name], given[name])
+        elif name == "progress":
+            _refuse_other_progress(trainer, given[name])
         elif name != "scaler" or given[name] != {}:  # without half precision there is nothing to scale
             refuse_unlike(own[name], given[name], name)
+    if given["scaler"]:
+        for key in ("growth_factor", "backoff_factor", "growth_interval"):
+            _refuse_other_setting(own["scaler"][key], given["scaler"][key], f"scaler.{key}")
+    # Both only ever lower the rate.
+    _refuse_beyond(1.0, given["schedule"]["scale"], "schedule.scale")
+    if "lr" in own["schedule"]["rule"]:
+        _refuse_beyond(own["schedule"]["rule"]["lr"], given["schedule"]["rule"]["lr"], "schedule.rule.lr")
 
 
 def refuse_unlike(own: Any, given: Any, where: str) -> None:
     """The same names, kinds and shapes all the way down. Raises ValueError."""
     if isinstance(own, Mapping):
         if not isinstance(given, Mapping) or own.keys() != given.keys():
-            raise ValueError(f"{where} must hold {', '.join(map(str, own))}")
+            raise ValueError(f"{where} must hold {', '.join(map(str, own)) or 'nothing'}")
         for key in own:
             refuse_unlike(own[key], given[key], f"{where}.{key}")
     elif isinstance(own, list | tuple):
@@ -140,31 +161,102 @@ def refuse_unlike(own: Any, given: Any, where: str) -> None:
         raise ValueError(f"{where}={given!r} is out of range")
 
 
+def _refuse_other_setting(own: Any, given: Any, where: str) -> None:
+    """A setting is no memory: a file that trains otherwise than config.yaml says would do so unseen."""
+    if all(value is None or value is False for value in (own, given)):  # both off; versions of torch differ in which
+        return
+    refuse_unlike(own, given, where)
+    if given != own:
+        raise ValueError(f"{where}={given!r}, where {own!r} is set")
+
+
+def _refuse_beyond(most: float, given: float, where: str) -> None:
+    if not 0 <= given <= most:  # nor is NaN
+        raise ValueError(f"{where}={given!r} is out of range: must be from 0 to {most!r}")
+
+
+def _refuse_other_progress(trainer: "ClassificationTrainer", given: Any) -> None:
+    """An epoch under way: at a step that it has, with sums of that size and generators that torch takes."""
+    if given is None:
+        return
+    steps = len(trainer.train)
+    blank = EpochProgress(trainer.seed, 0, steps, 0.0, trainer.device)
+    blank.started = 0.0
+    blank.rest()
+    own = blank.state_dict()
+    elsewhere = isinstance(given, Mapping) and given.get("device") != own["device"]
+    if elsewhere:  # the draws of another kind of device are not taken up
+        own["generators"] = given.get("generators")
+    refuse_unlike(own, given, "progress")
+    if not given["losses"].isfinite().all():
+        raise ValueError("progress.losses are not finite")
+    most: dict[str, float] = {
+        "step": steps,
+        "skipped_steps": steps,
+        "images": len(trainer.train.labels),
+        "seconds": MOST_SECONDS,
+        "lr": LARGEST,
+        "correct": LARGEST,
+    }
+    for name, bound in most.items():
+        _refuse_beyond(bound, float(given[name]), f"progress.{name}")
+    for name, state in ({} if elsewhere else given["generators"]).items():
+        try:
+            torch.Generator("cpu" if name == "cpu" else trainer.device).set_state(state)
+        except RuntimeError as error:
+            raise ValueError(f"progress.generators.{name}: {reason(error)}") from None
+
+
 def _refuse_other_optimizer(optimizer: Optimizer, own: Mapping[str, Any], given: Any) -> None:
-    """Its settings as they are now, and of each parameter a memory of the parameter's own shape."""
+    """Its settings as they are now, and of each parameter the memory that such an optimizer makes."""
     if not isinstance(given, Mapping) or not isinstance(given.get("state"), Mapping):
         raise ValueError("optimizer must hold state, param_groups")
     groups, expected = given.get("param_groups"), own["param_groups"]
     if not isinstance(groups, list) or len(groups) != len(expected):
         raise ValueError(f"optimizer.param_groups must be a list of {len(expected)}")
     for number, (group, other) in enumerate(zip(expected, groups, strict=True)):
+        where = f"optimizer.param_groups[{number}]"
         # What is off by default may be missing: later versions of torch have more such switches.
-        needed = {key for key, value in group.items() if value not in (None, False)}
+        needed = {key for key, value in group.items() if value is not None and value is not False}
         if not isinstance(other, Mapping) or not needed <= other.keys():
-            raise ValueError(f"optimizer.param_groups[{number}] must hold {', '.join(sorted(needed))}")
-        for key in needed:
-            refuse_unlike(group[key], other[key], f"optimizer.param_groups[{number}].{key}")
-    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
+            raise ValueError(f"{where} must hold {', '.join(sorted(needed))}")
+        for key, value in other.items():
+            check = refuse_unlike if key == "lr" else _refuse_other_setting  # the schedule sets the rate anew
+            check(group.get(key), value, f"{where}.{key}")
+    parameters = [
+        (parameter.shape, memory)
+        for group in optimizer.param_groups
+        for memory in [_memory(optimizer, group)]
+        for parameter in group["params"]
+    ]
+    # A parameter that no gradient reached has none, unless the optimizer begins with one.
+    if not own["state"].keys() <= given["state"].keys() <= set(range(len(parameters))):
+        raise ValueError("optimizer.state must hold a group for each parameter")
     for index, memory in given["state"].items():
-        if type(index) is not int or not 0 <= index < len(shapes) or not isinstance(memory, Mapping):
-            raise ValueError("optimizer.state must hold a group for each parameter")
-        for name, value in memory.items():
-            where = f"optimizer.state.{index}.{name}"
-            if not isinstance(value, Tensor):
-                refuse_unlike(1.0 if value is not None else None, value, where)
-            elif value.shape not in (shapes[index], torch.Size([])) or not value.is_floating_point():
-                wanted = f"{list(shapes[index])} of floating point"
-                raise ValueError(f"size mismatch for {where}: {_described(value)} where {wanted} is expected")
+        shape, own_memory = parameters[index]
+        _refuse_other_memory(shape, own_memory, memory, f"optimizer.state.{index}")
+
+
+def _memory(optimizer: Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
+    """What such an optimizer keeps of a parameter of one number, [1], after a step."""
+    parameter = torch.zeros(1, requires_grad=True)
+    parameter.grad = torch.zeros(1)
+    twin = type(optimizer)([{**group, "params": [parameter]}], group["lr"])
+    twin.step()
+    return dict(twin.state[parameter])
+
+
+def _refuse_other_memory(shape: torch.Size, own: Mapping[str, Any], given: Any, where: str) -> None:
+    """`own` is of a parameter [1], `given` of one of this shape."""
+    # SGD without momentum kept None in earlier versions of torch.
+    names = {key for key, value in given.items() if value is not None} if isinstance(given, Mapping) else None
+    if names != own.keys():
+        raise ValueError(f"{where} must hold {', '.join(own) or 'nothing'}")
+    for name, value in own.items():
+        of_each = isinstance(value, Tensor) and value.shape == (1,)
+        refuse_unlike(value.new_empty(shape, device="meta") if of_each else value, given[name], f"{where}.{name}")
+        if not of_each:  # a counter
+            _refuse_beyond(LARGEST, float(given[name]), f"{where}.{name}")
 
 
 def _described(value: Any) -> str:

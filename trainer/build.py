@@ -1,11 +1,13 @@
 """Puts the parts of one run together: network, optimizer, schedule, techniques, trainer."""
 
+import inspect
 import os
 import shutil
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from trainer.config import RunConfig
 from trainer.console import warn
@@ -22,6 +24,8 @@ from trainer.training import ClassificationTrainer, Watch, unwatched
 
 def pick_device(name: str) -> torch.device:
     """The device that was asked for; "auto" takes the GPU where there is one. Raises ConfigError if it is absent."""
+    # For deterministic=true. cuBLAS reads it at its first call in a process, of whichever run of a study that is.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
@@ -93,7 +97,7 @@ def build_trainer(
         warn(f"batch_size={config.batch_size} is more than the {len(training)} training images: one step an epoch")
     model = build_model(config, training).to(device)
     groups = parameter_groups(model, config.weight_decay, config.decay)
-    optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
+    optimizer = _optimizer(config, groups)
     schedule = config.scheduler.shared_function()(
         config.scheduler.function(), optimizer, config.lr, config.epochs, len(train)
     )
@@ -110,6 +114,7 @@ def build_trainer(
         validate_every=config.validate_every,
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),
         precision=config.precision,
+        deterministic=config.deterministic,
         on_nonfinite=config.on_nonfinite,
         watch=watch,
     )
@@ -124,11 +129,25 @@ def acting_on(config: RunConfig, model: nn.Module) -> list[Seams]:
     return [*(choice.function()(model) for choice in config.regularization), *auxiliary]
 
 
+def _optimizer(config: RunConfig, groups: list[dict[str, object]]) -> Optimizer:
+    """In fp16 the fused form of those that have one: it leaves out a step by itself, on the device. With the others
+    torch's scaler waits in every step to know whether the step is to be left out."""
+    function = config.optimizer.function()
+    fused = config.precision == "fp16" and "fused" in inspect.signature(function).parameters
+    optimizer: Optimizer = function(groups, config.lr, config.weight_decay, **({"fused": True} if fused else {}))
+    return optimizer
+
+
 def _compile(model: nn.Module, device: torch.device) -> None:
-    """In place, so that the names of the weights stay; on a GPU each step is replayed as a captured graph."""
+    """In place, so that the names of the weights stay. On a GPU the network's forward and backward passes are replayed
+    as captured graphs; gathering, augmentation, loss and optimizer stay outside of them."""
     if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
         raise ConfigError("compile=true needs a C++ compiler on the path: g++ or clang++, or the one that CXX names")
-    model.compile(mode="reduce-overhead" if device.type == "cuda" else None)
+    # torch counts compilations over all networks of a process, and beyond eight it leaves the next ones uncompiled in
+    # silence: later arms of a study would be compared unlike. A run needs four: whole and last batches, both to train
+    # and to validate.
+    torch.compiler.reset()
+    model.compile(mode="reduce-overhead" if device.type == "cuda" else None, dynamic=False)
 
 
 def _auxiliary(network: AuxiliaryLoss) -> Callable[[Tensor, Tensor], Tensor]:

@@ -93,6 +93,7 @@ def load(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        archive.refuse_giant(path)
         sealed = _sealed(path)
         archive.refuse_bomb(path)
         with warnings.catch_warnings():

@@ -41,6 +41,7 @@ class RunConfig(BaseModel):
     device: Device
     precision: Literal["fp32", "bf16", "fp16"]
     compile: Switch
+    deterministic: Switch = False  # runs recorded before 0.3.0 do not have it
     validate_every: Count
     insight_every: Count | None = None  # runs recorded before 0.3.0 do not have it
     early_stop_patience: Count | None

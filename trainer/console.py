@@ -1,6 +1,7 @@
 """What a person sees: a line an epoch above a progress bar in a terminal, plain lines in a file."""
 
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from trainer.epoch import EpochReport
 from trainer.errors import fitted, printable
+from trainer.files import opened
 from trainer.streams import log
 
 Item = TypeVar("Item")
@@ -36,6 +38,7 @@ COLUMNS = (
 NARROW = 92
 BESIDE = 23  # where the values of a closing table begin
 REFRESH_SECONDS = 0.1
+LONGEST = 1e13  # seconds that Python can write as days
 
 
 def say(message: str, style: str | None = None) -> None:
@@ -53,8 +56,8 @@ def _tell(console: Console, line: str, style: str) -> None:
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """What is said meanwhile goes into this file, behind what is there."""
-    with log(path) as file:
+    """What is said meanwhile goes into this file, behind what is there. Raises OSError where it is no plain file."""
+    with log(opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)) as file:
         out.file = err.file = file
         try:
             yield
@@ -148,4 +151,4 @@ def closing_table(rows: Iterable[tuple[str, str]]) -> None:
 
 def duration(seconds: float) -> str:
     """12.3 s, or 1:02:03 from two minutes on."""
-    return f"{seconds:.1f} s" if seconds < 120 else str(timedelta(seconds=round(seconds)))
+    return str(timedelta(seconds=round(seconds))) if 120 <= seconds < LONGEST else f"{seconds:.1f} s"

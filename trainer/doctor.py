@@ -99,12 +99,12 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     rows = read_metrics(folder)
     try:
         _refuse_gaps(folder, {row["epoch"] for row in rows}, last, best is not None)
+        rows = rows[: last["epoch"] if last else 0]  # a line may be written and its checkpoint not yet
     except (LookupError, TypeError):
-        raise RunError(f"{folder / 'last.pt'} is not a run's last checkpoint: its epoch is missing") from None
+        raise RunError(f"{folder / 'last.pt'} is not a run's last checkpoint: it names no epoch") from None
     target = pick_device(where)
     images = load(config.dataset, Path(data_dir or config.data_dir).expanduser(), target)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
-    rows = rows[: last["epoch"] if last else 0]  # a line may be written and its checkpoint not yet
     for row in rows:
         validated = row["validation_loss"] is not None
         for name in ("train_accuracy", *(["validation_accuracy"] if validated else [])):

@@ -1,7 +1,10 @@
 """Files: written whole or not at all. Imports no torch."""
 
 import contextlib
+import errno
+import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +29,8 @@ def replacing(path: Path, before: Callable[[Path], None] = lambda aside: None) -
     """
     aside = beside(path)
     try:
-        with aside.open("wb") as file:
+        aside.unlink(missing_ok=True)  # of a killed process of the same number, or a link, which "xb" does not follow
+        with aside.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -47,6 +51,31 @@ def make(folder: Path) -> Path:
     except OSError as error:
         raise RunError(f"{folder} could not be made: {error.strerror}") from None
     return folder
+
+
+def destination(path: Path) -> Path:
+    """Where a path leads. Path.resolve fails for a link that leads to itself."""
+    return Path(os.path.realpath(path))
+
+
+def opened(path: Path, flags: int) -> int:
+    """A descriptor of a plain file in a folder that may be a stranger's. Raises OSError for anything else.
+
+    A link is not followed, as it may lead anywhere, and a pipe, which would wait for its other end, is not waited for.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return descriptor
+
+
+def sha256_of(file: IO[bytes]) -> str:
+    """Of an open file, piece by piece: it may be larger than the memory."""
+    content = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        content.update(piece)
+    return content.hexdigest()
 
 
 def beside(path: Path) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, start
-from trainer.errors import ConfigError, RunError
+from trainer.errors import ConfigError, NonFiniteError, RunError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,7 +146,9 @@ def measure(config: "RunConfig", steps: int, low: float, high: float) -> Range:
     while not test.over:
         try:
             trainer.do_train()
-        except RunError:  # a loss that is not finite: the test has noted it
+        except RunError as error:  # a loss that is not finite: the test has noted it
+            if not (test.over or isinstance(error, NonFiniteError)):
+                raise
             break
         trainer.epoch += 1
     if len(test.seen) < 3:

@@ -16,6 +16,7 @@ from trainer.config import RunConfig
 from trainer.console import warn
 from trainer.epoch import EpochReport
 from trainer.memory import spared
+from trainer.randomness import repeatable
 from trainer.seams import Seams, join
 from trainer.techniques.activation import Maxout
 from trainer.training import ClassificationTrainer
@@ -61,7 +62,8 @@ def insight_of(
     positions = positions.to(labels.device)
     images = trainer.train.images.at(positions)
     model, optimizer = model or trainer.model, optimizer or trainer.optimizer
-    return insight(model, optimizer, images, labels[positions], lambda twin: acting_on(config, twin))
+    with repeatable(config.deterministic):
+        return insight(model, optimizer, images, labels[positions], lambda twin: acting_on(config, twin))
 
 
 def insight(
@@ -156,7 +158,8 @@ def _histogram(values: Tensor) -> dict[str, Any] | None:
     low, high = values.min().item(), values.max().item()
     if not math.isfinite(low) or not math.isfinite(high):
         return None
-    counts = torch.histc(values.detach().float(), BINS, low, high) if high > low else torch.zeros(BINS)
+    # On the CPU: on a GPU histc has no deterministic form, as deterministic=true asks for.
+    counts = torch.histc(values.detach().float().cpu(), BINS, low, high) if high > low else torch.zeros(BINS)
     shares = counts * (10_000 / values.numel())
     return {"low": _short(low), "high": _short(high), "counts": [round(share) for share in shares.tolist()]}
 

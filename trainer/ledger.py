@@ -7,12 +7,14 @@ so that the end cannot be cut off. It guards against a slip, not against someone
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from trainer.errors import RunError
+from trainer.files import opened
 from trainer.lock import take
 from trainer.strangers import file_name, read_json, typed
 
@@ -175,7 +177,7 @@ def _head(ledger: Path) -> Path:
 def _alone(ledger: Path) -> Iterator[None]:
     """Waits for whoever reads or writes the ledger at the moment."""
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    with ledger.with_suffix(".lock").open("a", encoding="utf-8") as lock:
+    with os.fdopen(opened(ledger.with_suffix(".lock"), os.O_RDWR | os.O_CREAT), "r+b") as lock:
         take(lock.fileno(), wait=True)
         yield
 

@@ -11,9 +11,11 @@ from datetime import datetime
 from pathlib import Path
 
 from trainer.errors import RunError
+from trainer.files import opened
 
 LOCK = ".lock"
 PATIENCE_SECONDS = 0.2  # `is_held` takes the lock for a moment: that is nobody's work
+MOST_NOTED = 200  # bytes: whatever lies there, a line of it is told
 
 
 @contextlib.contextmanager
@@ -21,13 +23,13 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
     """The folder for this process alone. Raises RunError saying who holds it; with `wait`, waits for them."""
     path = folder / LOCK
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        lock = opened(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise RunError(f"{path} could not be written: {error.strerror}") from None
     try:
         if not take(lock, wait):
             raise RunError(
-                f"{folder} is being worked on by {_note(path) or 'another process'}. Wait for it, or stop it"
+                f"{folder} is being worked on by {_note(lock) or 'another process'}. Wait for it, or stop it"
             )
         _write(lock, f"process {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}")
         try:
@@ -40,26 +42,30 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
 
 def is_held(folder: Path) -> bool:
     """Whether a process is at work in the folder."""
-    path = folder / LOCK
-    try:
-        lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return bool(_note(path))
-    finally:
-        os.close(lock)
-    return False
+    return _holder(folder) is not None
 
 
 def holder_here(folder: Path) -> int | None:
     """The process on this machine that holds the folder."""
-    found = re.match(r"process (\d+) on (.*) since", _note(folder / LOCK))
+    found = re.match(r"process (\d{1,9}) on (.*) since", _holder(folder) or "")
     return int(found[1]) if found and found[2] == platform.node() else None
+
+
+def _holder(folder: Path) -> str | None:
+    """What whoever holds the folder noted, None where nobody does: a killed one's note stays, and means nothing."""
+    try:
+        lock = opened(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _note(lock)
+    except OSError:  # a file system without locks
+        return _note(lock) or None
+    finally:
+        os.close(lock)
+    return None
 
 
 def take(lock: int, wait: bool) -> bool:
@@ -84,7 +90,7 @@ def _write(lock: int, note: str) -> None:
         os.pwrite(lock, note.encode(), 0)
 
 
-def _note(path: Path) -> str:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return path.read_text(encoding="utf-8")
+def _note(lock: int) -> str:
+    with contextlib.suppress(OSError):
+        return os.pread(lock, MOST_NOTED, 0).decode("utf-8", "replace")
     return ""

@@ -1,6 +1,5 @@
 """A device that runs out of memory: told in one line, with a batch size that fits."""
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -9,15 +8,8 @@ import torch
 from trainer.build import build_trainer
 from trainer.config import RunConfig
 from trainer.data.images import Images
-from trainer.data.resident import at_once
+from trainer.data.resident import at_once, release
 from trainer.errors import RunError, ran_out
-
-
-def release() -> None:
-    """Frees what nobody holds any more, on the device as well."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 @contextmanager
@@ -35,6 +27,7 @@ def advice(config: RunConfig, training: Images, validation: Images | None, devic
     """The batch size that failed and the largest half of it that fits: a step of each is tried, then a validation."""
     asked = size = min(config.batch_size, len(training))
     checked = None if validation is None else validation.select(torch.arange(min(at_once(validation), len(validation))))
+    config = config.model_copy(update={"compile": False})  # it would take up to a minute for each that is tried
     while size and (lacking := _lacking(config.model_copy(update={"batch_size": size}), training, checked, device)):
         if lacking == "validation":
             break

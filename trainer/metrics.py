@@ -1,18 +1,30 @@
 """The metrics file of a run: written line by line, whole lines or none, kept in memory where the disk fails."""
 
+import itertools
 import json
 import math
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from trainer.epoch import EpochReport
 from trainer.errors import RunError
 from trainer.files import write_text
-from trainer.strangers import parse_json, read_text
+from trainer.strangers import MOST_COUNT, finite, parse_json, whole_lines
 
 METRICS = "metrics.jsonl"
+FIGURES = (
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "lr",
+    "epoch_seconds",
+    "images_per_second",
+)
 
 
 class MetricsFile:
@@ -23,15 +35,12 @@ class MetricsFile:
 
     def __init__(self, folder: Path, epoch: int) -> None:
         self.path = folder / METRICS
-        kept = []
-        for number, line in enumerate(self._whole_lines(), 1):
-            try:
-                kept += [line + "\n"] if parse_json(line)["epoch"] <= epoch else []
-            except (ValueError, LookupError, TypeError):
-                raise RunError(f"{self.path}, line {number} is damaged: mend or remove it and start again") from None
-        write_text(self.path, "".join(kept))
-        self.size = self.path.stat().st_size  # of what is known to be whole
+        self.size = self._size_up_to(epoch)  # of what is known to be whole
         self.held: list[str] = []
+        if not self.path.is_file():
+            write_text(self.path, "")
+        elif self.path.stat().st_size > self.size:
+            self._cut()
 
     def append(self, report: EpochReport) -> None:
         """Writes the line behind those that are there and those that could not be written; keeps it if it fails."""
@@ -60,9 +69,48 @@ class MetricsFile:
             raise RunError(f"{self.path} could not be written: {error.strerror}") from None
         self.size, self.held = self.path.stat().st_size, []
 
-    def _whole_lines(self) -> list[str]:
+    def _size_up_to(self, epoch: int) -> int:
+        """Of the whole lines up to that epoch, in bytes. Raises RunError naming a line that is damaged."""
+        size, lines = 0, whole_lines(self.path)
+        for number in itertools.count(1):
+            try:
+                line = next(lines, None)
+                if line is None or (row := row_of(line))["epoch"] > epoch:
+                    break
+                _refuse_gap(row)
+            except ValueError:
+                raise RunError(f"{self.path}, line {number} is damaged: mend or remove it and start again") from None
+            size += len(line)
+        return size
+
+    def _cut(self) -> None:
         try:
-            text = read_text(self.path) if self.path.is_file() else ""
-        except ValueError as error:
-            raise RunError(f"{self.path} is damaged: {error}") from None
-        return text[: text.rfind("\n") + 1].splitlines()
+            os.truncate(self.path, self.size)
+        except OSError as error:
+            raise RunError(f"{self.path} could not be written: {error.strerror}") from None
+
+
+def _refuse_gap(row: Mapping[str, Any]) -> None:
+    """Without these the run could not be looked at in its end. Raises ValueError."""
+    if row["train_accuracy"] is None or (row["validation_loss"] is not None and row["validation_accuracy"] is None):
+        raise ValueError("an accuracy is missing")
+
+
+def count_of(folder: Path) -> int:
+    """How many epochs stand in a run's metrics. Raises RunError if they are none."""
+    try:
+        return sum(1 for _ in whole_lines(folder / METRICS))
+    except ValueError as error:
+        raise RunError(f"{folder / METRICS} is damaged: {error}") from None
+
+
+def row_of(line: bytes) -> dict[str, Any]:
+    """The figures of an epoch, None where one is missing. Raises ValueError.
+
+    Of an insight only whether there is one: those of a long run would fill the memory. `pages/inside.py` reads them.
+    """
+    row = parse_json(line)
+    if not isinstance(row, dict) or type(row.get("epoch")) is not int or not 0 <= row["epoch"] < MOST_COUNT:
+        raise ValueError("epoch: must be a whole number")
+    figures = {key: finite(row, key) for key in FIGURES}
+    return {"epoch": row["epoch"], "insight": bool(row.get("insight")), **figures}

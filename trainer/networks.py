@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,16 +30,26 @@ class InputScaling(nn.Module):
 
     mean: Tensor
     std: Tensor
+    mean_of_bytes: Tensor
+    std_of_bytes: Tensor
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
+        # Two operations fewer in every step. They are not saved: what is loaded brings its own.
+        self.register_buffer("mean_of_bytes", 255 * self.mean, persistent=False)
+        self.register_buffer("std_of_bytes", 255 * self.std, persistent=False)
+        self.register_load_state_dict_post_hook(_scale_to_bytes)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.is_floating_point():
             return (images - self.mean) / self.std
-        return (images - 255 * self.mean) / (255 * self.std)
+        return (images - self.mean_of_bytes) / self.std_of_bytes
+
+
+def _scale_to_bytes(scaling: InputScaling, _: Any) -> None:
+    scaling.mean_of_bytes, scaling.std_of_bytes = 255 * scaling.mean, 255 * scaling.std
 
 
 class AuxiliaryLoss(nn.Module, ABC):

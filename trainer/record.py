@@ -25,7 +25,7 @@ from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
 from trainer.files import WRITING, write_text
 from trainer.lock import LOCK, held
-from trainer.metrics import METRICS, MetricsFile
+from trainer.metrics import METRICS, MetricsFile, count_of
 from trainer.study.manifest import JOB, RESULT
 from trainer.training import ClassificationTrainer
 
@@ -168,7 +168,7 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
         checkpoint.previous(path).replace(path)
     if not path.is_file():
         # Of a run that was killed in its first save there is one.
-        if (folder / METRICS).is_file() and (epochs := (folder / METRICS).read_bytes().count(b"\n")) > 1:
+        if (epochs := count_of(folder)) > 1:
             raise RunError(
                 f"{path} is gone: of the {epochs} epochs in {METRICS} nothing is left to go on from. Begin anew in"
                 f" another folder, or here without {METRICS}"
@@ -182,7 +182,8 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
         warn(f"{error}. Going on from there")
         error.before.replace(path)
         state = checkpoint.load(path)
-    changed = _changed(state.get("config"), config)
+    with fitting(path):
+        changed = _changed(strangers.harmless(state.get("config")), config)
     if changed:
         raise RunError(f"{folder / 'config.yaml'} was changed since {path}: {', '.join(changed)}")
     with fitting(path):
@@ -195,8 +196,8 @@ def fitting(path: Path) -> Iterator[None]:
     """Around what takes a checkpoint up. Raises RunError with one line if it is of another network or optimizer."""
     try:
         yield
-    except (KeyError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = archive.reason(error)
         raise RunError(f"{path} does not fit {path.with_name('config.yaml')}: {reason}") from None
 
 
@@ -213,7 +214,9 @@ def _changed(saved: Any, config: RunConfig) -> list[str]:
         "resume",
         "output_dir",
     }
-    saved = saved if isinstance(saved, dict) else {}
+    # What was added since the run was recorded is missing in it, and meant as it is by default.
+    added = {key: field.default for key, field in RunConfig.model_fields.items() if not field.is_required()}
+    saved = added | (saved if isinstance(saved, dict) else {})
     return [key for key, value in config.tree().items() if key not in free and saved.get(key) != value]
 
 

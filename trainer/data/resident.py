@@ -1,6 +1,7 @@
 """The whole data set as uint8 on the device; a batch is one gather. No worker processes, no pictures in the loop."""
 
 import contextlib
+import gc
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -33,14 +34,23 @@ def load(dataset: Choice, data_dir: Path, device: torch.device) -> Images:
 
 
 def _refuse_too_large(images: Images, device: torch.device) -> None:
+    """Compares the images' own bytes with what is free: of a step that finds no room beside them memory.py tells."""
     if device.type != "cuda":
         return  # the memory of the machine: they are in it, or a mapped file
+    release()  # of the run before this one torch keeps blocks, which count as used
     needed, (free, _) = images.whole.numel(), torch.cuda.mem_get_info(device)
     if needed > free:
         raise ConfigError(
             f"{len(images)} images {'×'.join(map(str, images.shape))} need {gigabytes(needed)} on {device}, which has"
             f" {gigabytes(free)} free. Use fewer or smaller ones (dataset.image_size), or device=cpu"
         )
+
+
+def release() -> None:
+    """Frees what nobody holds any more, on the device as well."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def physical_memory() -> int:
@@ -105,9 +115,11 @@ def statistics(images: Images) -> tuple[Tensor, Tensor]:
     From counts of the 256 values, so that the order of the images changes no bit.
     """
     counts = torch.zeros(images.shape[0], 256, dtype=torch.int64)
-    for positions in torch.arange(len(images), device=images.labels.device).split(1024):  # small enough for the cache
-        for channel, values in enumerate(images.at(positions).cpu().unbind(1)):
-            counts[channel] += values.flatten().bincount(minlength=256)
+    parts = torch.arange(len(images), device=images.labels.device).split(1024)  # small enough for the cache
+    with images.in_turn():
+        for positions in parts:
+            for channel, values in enumerate(images.at(positions).cpu().unbind(1)):
+                counts[channel] += values.flatten().bincount(minlength=256)
     share, value = counts.double() / counts.sum(1, keepdim=True), torch.arange(256) / 255.0
     mean = (share * value).sum(1)
     std = (share * (value - mean[:, None]).square()).sum(1).sqrt()

@@ -30,16 +30,21 @@ def split(
     by_class = shuffled[labels[shuffled].argsort(kind="stable")]
     # At even distances through the images sorted by class: of every class its share, to within one image.
     if folds is not None and fold is not None:
+        _refuse_unless(folds <= int(np.bincount(labels, minlength=classes).min()), f"folds={folds}", images)
         held_out = np.arange(fold, count, folds)
-        fits, wanted = folds <= np.bincount(labels, minlength=classes).min(), f"dataset.folds={folds}"
     else:
         size = validation_size if isinstance(validation_size, int) else round(validation_size * count)
-        held_out = ((np.arange(size) + 0.5) * count / max(size, 1)).astype(np.int64)
-        fits, wanted = classes <= size <= count - classes, f"dataset.validation_size={validation_size}"
-    if not fits:
-        raise ConfigError(
-            f"{wanted} does not suit these {count} images: it must leave each of {classes} classes a share"
-        )
+        _refuse_unless(classes <= size <= count - classes, f"validation_size={validation_size}", images)
+        held_out = ((np.arange(size) + 0.5) * count / size).astype(np.int64)
     validation = np.zeros(count, bool)
     validation[by_class[held_out]] = True
     return tuple(images.select(torch.from_numpy(np.flatnonzero(part))) for part in (~validation, validation))  # type: ignore[return-value]
+
+
+def _refuse_unless(fits: bool, wanted: str, images: Images) -> None:
+    """Before anything of that size is made. Raises ConfigError."""
+    if not fits:
+        raise ConfigError(
+            f"dataset.{wanted} does not suit these {len(images)} images: it must leave each of {len(images.classes)}"
+            " classes a share"
+        )

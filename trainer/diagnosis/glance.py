@@ -1,6 +1,5 @@
 """The short diagnosis at the end of a run: what can be told from its epochs and a look or two into the network."""
 
-import json
 import shlex
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from trainer.diagnosis.rules import diagnose
 from trainer.diagnosis.signals import FITTED, fit
 from trainer.insight import IMAGES, insight_of
 from trainer.memory import spared
+from trainer.study.manifest import read_metrics
 from trainer.training import ClassificationTrainer
 
 FINDINGS = 3
@@ -33,7 +33,7 @@ def glance(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> N
 
 def case_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> Case:
     """Without the answers to the validation images, and with a look at the first weights only where it learnt badly."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = read_metrics(folder)
     images, validation = trainer.train.images, trainer.validation
     known = Case(
         config,
@@ -45,7 +45,7 @@ def case_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> 
     count = min(IMAGES, int(SECONDS * rows[-1]["images_per_second"]))
     if count < min(FEWEST, len(images)):
         return known
-    final = rows[-1].get("insight") or insight_of(trainer, config, count)
+    final = insight_of(trainer, config, count)
     initial = _initial(trainer, config, count) if fit(known) < FITTED else None
     return Case(**{**vars(known), "initial": initial, "final": final})
 

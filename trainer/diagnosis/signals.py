@@ -51,7 +51,7 @@ def losses(case: Case) -> list[float]:
 def fall(case: Case, epochs: int = 3) -> float:
     """By which share the training loss fell, per epoch, over the last ones."""
     curve = losses(case)[-epochs - 1 :]
-    if len(curve) < 2 or not 0 < curve[-1] < math.inf or curve[0] == math.inf:
+    if len(curve) < 2 or not (0 < curve[-1] < math.inf and 0 < curve[0] < math.inf):
         return 0.0
     return 1 - (curve[-1] / curve[0]) ** (1 / (len(curve) - 1))
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from trainer.errors import RunError
 from trainer.pages.content import Arm, Content
 from trainer.pages.inside import inside
 from trainer.pages.recorded import Run
@@ -92,6 +93,8 @@ def classes(arms: Sequence[Arm]) -> dict[str, Any] | None:
 
 def _confusion(arm: Arm) -> list[list[int]]:
     matrices = [run.best.confusion for run in arm.runs if run.best]
+    if len({len(matrix) for matrix in matrices}) > 1:
+        raise RunError(f"{arm.name}: its runs differ in their classes, so a best.json of them is damaged")
     return [[sum(column) for column in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
 
 

@@ -24,8 +24,9 @@ def write(folder: Path) -> tuple[Path, int, int]:
         try:
             content = read(found)
             (studies if content.kind == "study" else runs).append(content)
-        except (RunError, ConfigError) as error:
-            unreadable.append(str(error))
+        except Exception as error:  # whatever is wrong with one of them, the others are listed
+            told = isinstance(error, RunError | ConfigError | OSError)
+            unreadable.append(str(error if told else RunError(f"{found}: {type(error).__name__}: {error}")))
     if not studies and not runs and not unreadable:
         raise ConfigError(f"{folder}: holds neither a study nor a run")
     page = template("index.html.jinja").render(

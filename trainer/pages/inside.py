@@ -1,26 +1,31 @@
 """What a run recorded of its layers (`insight_every`), for the figures of a page. Imports no torch."""
 
+import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from trainer.errors import RunError
+from trainer.kinds import Number
 from trainer.layers import titles
+from trainer.metrics import METRICS
 from trainer.pages.content import Arm
 from trainer.pages.recorded import Run
-from trainer.strangers import typed
+from trainer.strangers import parse_json, typed, whole_lines
 
 QUANTITIES = ("update_ratio", "gradient_norm", "weight_norm", "dead", "saturated")
+RECORDS = 500  # of a run in a page: a figure is no wider
 
 
 @dataclass(frozen=True)
 class Histogram:
     """`counts` of ten thousand, in bins of equal width from `low` to `high`."""
 
-    low: float
-    high: float
-    counts: list[float]
+    low: Number
+    high: Number
+    counts: list[Number]
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,11 @@ class Layer:
     """None: this kind of layer has none of it."""
 
     kind: str
-    update_ratio: float | None = None
-    gradient_norm: float | None = None
-    weight_norm: float | None = None
-    dead: float | None = None
-    saturated: float | None = None
+    update_ratio: Number | None = None
+    gradient_norm: Number | None = None
+    weight_norm: Number | None = None
+    dead: Number | None = None
+    saturated: Number | None = None
     activation: Histogram | None = None
     gradient: Histogram | None = None
 
@@ -56,7 +61,7 @@ def inside(arms: Sequence[Arm]) -> dict[str, Any] | None:
 
     Raises RunError if it is not what a run writes.
     """
-    run = next((run for arm in arms for run in arm.runs if any(row.get("insight") for row in run.epochs)), None)
+    run = next((run for arm in arms for run in arm.runs if any(row["insight"] for row in run.epochs)), None)
     if run is None:
         return None
     epochs, known = _records(run)
@@ -83,11 +88,15 @@ def inside(arms: Sequence[Arm]) -> dict[str, Any] | None:
 
 
 def _records(run: Run) -> tuple[list[int], list[Insight]]:
-    rows = [row for row in run.epochs if row.get("insight")]
+    """Of a long run some, evenly, and the last: read again, as together they may be larger than the memory."""
+    places = [place for place, row in enumerate(run.epochs) if row["insight"]]
+    chosen = {*places[:: math.ceil(len(places) / RECORDS)], places[-1]}
     try:
+        lines = enumerate(itertools.islice(whole_lines(run.folder / METRICS), len(run.epochs)))
+        rows = [parse_json(line) for place, line in lines if place in chosen]
         return [row["epoch"] for row in rows], [typed(Insight, json.dumps(row["insight"])) for row in rows]
     except ValueError as error:
-        raise RunError(f"{run.folder / 'metrics.jsonl'} is damaged: insight: {error}") from None
+        raise RunError(f"{run.folder / METRICS} is damaged: insight: {error}") from None
 
 
 def _plain(histogram: Histogram) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a run left of itself, read for a report: its epochs, its best network, what it ran on. Imports no torch."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any
 
 from trainer.errors import RunError
 from trainer.stopping import EarlyStopping
-from trainer.strangers import Kind, read_text, typed
+from trainer.strangers import MOST_COUNT, Kind, read_text, typed
 from trainer.study.manifest import JOB, Outcome, is_alive, read_metrics, read_outcome
 
 NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
@@ -25,6 +26,8 @@ class Best:
     def __post_init__(self) -> None:
         if {len(self.confusion), *map(len, self.confusion)} != {len(self.classes)}:
             raise ValueError("confusion: must have a row and a column for each class")
+        if not all(0 <= count < MOST_COUNT for count in (self.parameters, *itertools.chain(*self.confusion))):
+            raise ValueError("a count is out of range")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ FACTOR = 100  # numbers that span it are shown on a logarithmic scale
 
 def described(tried: Sequence[tuple[Mapping[str, str], float]], keys: Sequence[str], sign: int) -> dict[str, Any]:
     """`axes`: key, values of the points, whether logarithmic, labels of categories; `values`; `importance` by key."""
-    axes = [_axis(key, [point[key] for point, _ in tried]) for key in keys]
+    axes = [_axis(key, [point.get(key, "—") for point, _ in tried]) for key in keys]
     values = [value for _, value in tried]
     return {"axes": axes, "values": values, "importance": _importance(axes, values, sign)}
 
@@ -20,6 +20,8 @@ def _axis(key: str, texts: Sequence[str]) -> dict[str, Any]:
     """Numbers as they are, categories as 0, 1, 2 in the order of their first appearance."""
     try:
         numbers = [float(text) for text in texts]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("no figure could show it")
     except ValueError:
         labels = list(dict.fromkeys(texts))
         return {"key": key, "values": [labels.index(text) for text in texts], "log": False, "labels": labels}

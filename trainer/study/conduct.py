@@ -10,6 +10,7 @@ from trainer.errors import ConfigError, within_memory
 from trainer.files import WRITING, make
 from trainer.lock import held
 from trainer.sections import WandbConfig
+from trainer.strangers import refuse_links
 from trainer.study.board import Board, closing
 from trainer.study.fairness import examine
 from trainer.study.identity import DataFingerprints, code_fingerprint, run_id
@@ -38,6 +39,7 @@ def conduct(plan: Plan) -> int:
 
         return rehearse(plan, study)
     with held(make(study.folder)):
+        refuse_links(study.folder)  # it may be a stranger's, and a link leads the writing anywhere
         for torn in study.folder.glob(f".*.{WRITING}"):  # left by a kill
             torn.unlink(missing_ok=True)
         _begin(plan, study, fingerprints)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,19 @@ from trainer.config import check_sweep
 from trainer.errors import ConfigError, RunError
 from trainer.invocation import command, resumed
 from trainer.lock import is_held
-from trainer.metrics import METRICS
+from trainer.metrics import METRICS, row_of
 from trainer.sections import SweepConfig
-from trainer.strangers import file_name, finite, harmless, parse_json, read_json, read_text, run_folder, typed
+from trainer.strangers import (
+    LARGEST,
+    MOST_COUNT,
+    file_name,
+    harmless,
+    read_json,
+    read_text,
+    run_folder,
+    typed,
+    whole_lines,
+)
 from trainer.strangers import texts as words_of
 from trainer.study.space import ARM, arm_of, shown
 
@@ -26,7 +37,7 @@ BEAT_SECONDS = 2.0
 SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat for so long a worker is taken for dead
 DONE = ("finished", "pruned")
 STATES = ("queued", "running", *DONE, "failed", "interrupted")
-FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch_seconds")
+MOST_EPOCHS = 2_000_000  # of a run that is read as a whole: about a gigabyte
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +68,15 @@ class Outcome:
     validation_accuracy: float | None = None
     training_images: int | None = None  # not in what was recorded before the verdict asked for it
     validation_images: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what would overflow in a sum: the file may be a stranger's."""
+        counts = (self.epochs, self.starts, self.best_epoch, self.training_images, self.validation_images)
+        metrics = (self.validation_loss, self.validation_accuracy)
+        if not all(count is None or 0 <= count < MOST_COUNT for count in counts) or not 0 <= self.seconds < math.inf:
+            raise ValueError("a count is out of range")
+        if any(value is not None and math.isfinite(value) and abs(value) > LARGEST for value in metrics):
+            raise ValueError("a metric is out of range")
 
     def value(self, metric: str) -> float | None:
         """The metric of the best epoch, None unless the run came to its end."""
@@ -96,12 +116,12 @@ class Manifest:
                 harmless(str(found["started"])),
                 _git(found["git"]),
                 str(found["code"]),
-                dict(found["data"]),
+                _named(found["data"]),
                 check_sweep(found["sweep"]),
                 tuple(words_of(found["axes"])),
                 tuple(words_of(found["replicates"])),
-                tuple(harmless(found["stages"])),
-                tuple(_entries(found["runs"], folder)),
+                tuple(_stages(found["stages"])),
+                tuple(_entries(found, folder)),
             )
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
@@ -129,12 +149,28 @@ class Manifest:
 
 
 def _entries(found: Any, folder: Path) -> Iterator[Entry]:
-    """The runs of a manifest, each in or beside the study's folder. Raises ValueError or TypeError."""
-    for each in found:
+    """The runs of a manifest, each in or beside the study's folder. Raises ValueError, LookupError or TypeError."""
+    replicates = [text.partition("=")[0] for text in words_of(found["replicates"])]
+    for each in found["runs"]:
         entry = typed(Entry, json.dumps(each))
+        if not set(replicates) <= entry.point.keys():
+            raise ValueError(f"a run does not say its {', '.join(replicates)}")
         run_folder(folder, entry.folder)
         harmless([entry.point, entry.texts, entry.config])
         yield entry
+
+
+def _named(found: Any) -> dict[str, str]:
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise ValueError("data: must hold texts")
+    return dict(found)
+
+
+def _stages(found: Any) -> Iterator[Mapping[str, Any]]:
+    for each in harmless(found):
+        if type(each["stage"]) is not int or not isinstance(each["text"], str):
+            raise ValueError("stages: must hold a number and a text")
+        yield each
 
 
 def _git(found: Any) -> Mapping[str, Any] | None:
@@ -176,19 +212,15 @@ def to_go_on(folder: Path) -> str:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The epochs of a run that is done or still running; a line that is just being written is left out."""
-    path = folder / METRICS
+    path, rows = folder / METRICS, list[dict[str, Any]]()
     try:
-        lines = read_text(path).splitlines() if path.is_file() else []
-        return [_epoch(line) for line in lines if line.endswith("}")]
-    except (ValueError, LookupError, TypeError):
+        for line in whole_lines(path):
+            rows.append(row_of(line))
+            if len(rows) > MOST_EPOCHS:
+                raise ValueError(f"more than {MOST_EPOCHS} epochs")
+    except ValueError:
         raise RunError(f"{path} is damaged") from None
-
-
-def _epoch(line: str) -> dict[str, Any]:
-    row = parse_json(line)
-    if type(row["epoch"]) is not int:
-        raise ValueError(f"epoch={row['epoch']!r}")
-    return {**row, **{key: finite(row, key) for key in FIGURES}}
+    return rows
 
 
 def curve(folder: Path, metric: str) -> dict[int, float]:

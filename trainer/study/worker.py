@@ -1,28 +1,34 @@
 """Trains one frozen run in its folder, in this process or in a launcher's; whatever happens stands in `result.json`."""
 
 import contextlib
-import json
 import os
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from trainer import console
 from trainer.config import check
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, Evicted, RunError
 from trainer.lock import held
+from trainer.strangers import read_config, read_text, refuse_links, threads, typed
 from trainer.study.manifest import BEAT_SECONDS, DONE, HEARTBEAT, JOB, Outcome, curve, read_metrics, read_outcome
 from trainer.study.record import write_outcome
 from trainer.study.search import Pruning
 
 STOPPING = ".stopping"  # in the study's folder: its conductor was stopped, no further run begins
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told beside the configuration: torch's threads, and when the run has fallen behind."""
+
+    threads: int | None
+    pruning: Pruning | None
 
 
 def task(config: Any) -> None:
@@ -39,17 +45,19 @@ def task(config: Any) -> None:
 def work(folder: Path, launched: bool = False) -> None:
     """Trains the run in `folder/config.yaml`, from its last epoch if there is one, and records how it ended.
 
-    Its output is in `log.txt`. Only an interrupt leaves this function as an exception.
+    Its output is in `log.txt`. Raises RunError or OSError if it may not write there; otherwise only an interrupt leaves
+    this function as an exception.
     """
+    refuse_links(folder)  # before anything is written there: the study may be a stranger's
     with held(folder, wait=True), _beating(folder, launched):
         before = read_outcome(folder)
         if before.state in DONE:
             return
         outcome = replace(before, state="running", reason=None, starts=before.starts + 1)
-        write_outcome(folder, outcome)
         earlier, started = _trained_seconds(folder, before), time.perf_counter()
         interrupt = None
         with console.logged_to(folder / "log.txt"):
+            write_outcome(folder, outcome)
             try:
                 outcome, interrupt = _train(folder, outcome)
             except (KeyboardInterrupt, SystemExit) as error:
@@ -65,7 +73,7 @@ def work(folder: Path, launched: bool = False) -> None:
                 console.out.print(traceback.format_exc(), markup=False)
                 lines = str(error).strip().splitlines() or [""]
                 outcome = replace(outcome, state="failed", reason=f"{type(error).__name__}: {lines[0]}")
-                from trainer.memory import release
+                from trainer.data.resident import release
 
                 release()
         write_outcome(folder, replace(outcome, seconds=earlier + time.perf_counter() - started))
@@ -84,14 +92,13 @@ def _trained_seconds(folder: Path, before: Outcome) -> float:
 def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt | None]:
     from trainer.run import train
 
-    config = check(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), (), [str(folder)])
-    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
-    if job["threads"]:
+    config = check(read_config(folder / "config.yaml"), (), [str(folder)])
+    job = _job(folder / JOB)
+    if job.threads:
         import torch
 
-        torch.set_num_threads(job["threads"])
-    pruning = Pruning(**job["pruning"]) if job["pruning"] else None
-    result = train(config, folder, stop=_stopper(folder, pruning) if pruning else None)
+        torch.set_num_threads(job.threads)
+    result = train(config, folder, stop=_stopper(folder, job.pruning) if job.pruning else None)
     ended = replace(
         outcome,
         state="pruned" if result.stopped else "finished",
@@ -104,6 +111,16 @@ def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt |
         validation_images=result.validation_images,
     )
     return ended, result.interrupt
+
+
+def _job(path: Path) -> Job:
+    try:
+        job = typed(Job, read_text(path))
+        if job.threads is not None:
+            threads(job.threads)
+        return job
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}): give the study's command again") from None
 
 
 def _stopper(folder: Path, pruning: Pruning) -> Callable[[EpochReport], bool]:
