@@ -142,6 +142,7 @@ def test_of_whatever_lies_in_a_lock_a_line_is_told():
 
 def test_the_note_of_a_process_that_is_gone_names_nobody():
     """Its number may be another process's by now, which is not to be stopped."""
+    Path("run").mkdir()
     with held(Path("run")):
         note = Path("run/.lock").read_text()
         assert holder_here(Path("run")) == os.getpid()
