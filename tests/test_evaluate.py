@@ -294,7 +294,7 @@ from pathlib import Path
 from trainer import checkpoint  # what takes long is loaded before all begin
 from trainer.ledger import LEDGER, Network, append
 Path(sys.argv[1]).touch()
-while not all(Path(name).exists() for name in "abc"):
+while not all(Path(name).exists() for name in "ab"):
     time.sleep(0.001)
 for number in range(10):
     append(LEDGER, [Network(sys.argv[1], "0" * 64, None, 0.5, 0.1)], "data", 10, 0.5, None, None)
@@ -304,11 +304,11 @@ for number in range(10):
 def test_several_processes_append_at_once_and_none_is_lost(in_empty_folder):
     processes = [
         subprocess.Popen([sys.executable, "-c", APPENDING, name], cwd=in_empty_folder, env=clean_environment())
-        for name in "abc"
+        for name in "ab"
     ]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert [process.wait(60) for process in processes] == [0, 0]
     known = verified(LEDGER)
-    assert len(known) == 30 and sorted({each.networks[0].run for each in known}) == ["a", "b", "c"]
+    assert len(known) == 20 and sorted({each.networks[0].run for each in known}) == ["a", "b"]
 
 
 def test_no_result_is_shown_that_could_not_be_written_down(capsys, monkeypatch):

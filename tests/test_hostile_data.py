@@ -196,12 +196,20 @@ def packed(path: Path, **members) -> None:
             tar.addfile(member, io.BytesIO(what) if isinstance(what, bytes) else None)
 
 
-def unpack(data_dir: Path) -> None:
+@pytest.fixture
+def unpack(monkeypatch):
     """Past the md5, which an archive made here has not."""
-    cifar._unpack(data_dir, "a.tar.gz", md5_of(data_dir / "a.tar.gz"), "base", ["wanted"])
+
+    def unpacked(data_dir: Path) -> None:
+        asked = {"ARCHIVE": "a.tar.gz", "FOLDER": "base", "MD5": {"wanted": ""}}
+        for name, value in (asked | {"ARCHIVE_MD5": md5_of(data_dir / "a.tar.gz")}).items():
+            monkeypatch.setattr(cifar, name, value)
+        cifar._unpack(data_dir)
+
+    return unpacked
 
 
-def test_an_archive_writes_nothing_but_what_is_asked_for(tmp_path):
+def test_an_archive_writes_nothing_but_what_is_asked_for(tmp_path, unpack):
     data_dir, outside = tmp_path / "data", tmp_path / "outside"
     data_dir.mkdir()
     outside.mkdir()
@@ -229,14 +237,14 @@ def test_an_archive_writes_nothing_but_what_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE], ids=repr
 )
-def test_what_is_asked_for_is_a_file_and_no_way_to_another(kind, tmp_path):
+def test_what_is_asked_for_is_a_file_and_no_way_to_another(kind, tmp_path, unpack):
     (tmp_path / "mine").write_text("mine")
     packed(tmp_path / "a.tar.gz", **{"base/mine": b"theirs", "base/wanted": (kind, str(tmp_path / "mine"))})
     assert "a.tar.gz: wanted is no file of at most 50000000 bytes" in told(RunError, unpack, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "mine"]
 
 
-def test_an_archive_whose_folder_is_a_link_is_not_followed(tmp_path):
+def test_an_archive_whose_folder_is_a_link_is_not_followed(tmp_path, unpack):
     outside = tmp_path / "outside"
     outside.mkdir()
     packed(tmp_path / "a.tar.gz", **{"base": (tarfile.SYMTYPE, str(outside)), "base/wanted": b"right"})
