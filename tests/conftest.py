@@ -1,7 +1,6 @@
 """What the tests share: tiny images, quick runs in this process, the program as a process of its own."""
 
 import functools
-import gc
 import json
 import os
 import select
@@ -28,10 +27,6 @@ torch.set_num_threads(1)
 def pytest_xdist_auto_num_workers(config):
     """One more than there are cores: many tests wait, for a process of their own or for a launcher."""
     return (os.cpu_count() or 1) + 1
-
-
-def pytest_collection_finish():
-    gc.freeze()  # what is imported by now stays: no collection need look at it
 
 
 ROOT = Path(__file__).resolve().parent.parent
