@@ -46,9 +46,12 @@ def test_a_server_whose_answers_kill_the_client_costs_warnings(in_empty_folder, 
         )
     assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (0, False), done.stderr
     (warning,) = [line for line in done.stderr.splitlines() if line.startswith("trainer: ")]
-    assert warning.startswith("trainer: warning: W&B gets no more of this run: ")
+    # Whether it is noticed when something more is told or at the end depends on when the answer comes.
+    assert warning.startswith(
+        ("trainer: warning: W&B gets no more of this run: ", "trainer: warning: W&B did not finish: ")
+    )
     (kept,) = in_empty_folder.glob("run/wandb/run-*/run-*.wandb")
-    assert warning.endswith(f"; to upload what W&B was told: wandb sync {kept.parent}")
+    assert warning.endswith(f": wandb sync {kept.parent}")
     assert same(in_empty_folder / "run", undisturbed)
 
 

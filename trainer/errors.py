@@ -92,7 +92,7 @@ class NonFiniteError(RunError):
 
 
 class Evicted(KeyboardInterrupt):
-    """The machine asked for it back by a signal; what there is has been saved, and the same command goes on.
+    """The machine asked for it back by a signal; what there is has been saved. A study goes on by the same command.
 
     Exit code 75: EX_TEMPFAIL of sysexits.h, "try again later", which schedulers can be told to requeue on.
     """
