@@ -16,7 +16,7 @@ from typing import Any
 
 from trainer.console import warn
 from trainer.errors import ConfigError
-from trainer.lock import holder_here, is_held
+from trainer.lock import holder_here
 from trainer.study.manifest import BEAT_SECONDS, DONE, HEARTBEAT, SILENT_SECONDS, Entry, Outcome, read_outcome
 from trainer.study.plan import Plan
 from trainer.study.record import Study, write_outcome
@@ -114,7 +114,7 @@ class Launch:
         (self.study.folder / STOPPING).touch()
         for folder in folders:
             process = holder_here(folder)
-            if process and is_held(folder) and read_outcome(folder).state == "running":
+            if process and read_outcome(folder).state == "running":
                 with contextlib.suppress(OSError):
                     os.kill(process, signal.SIGTERM)
 
