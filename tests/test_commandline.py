@@ -39,9 +39,10 @@ MISTAKES = {
     " Did you mean lr, which stands at the root? Accepted: amsgrad, betas, eps",
     "wandb.mod=online": "wandb.mod (command line): wandb has no such option. Did you mean mode?"
     " Accepted: artifact, entity, group, mode, name, notes, project, tags",
-    "epochs=ten": f"epochs='ten' (command line): {COUNT}",
-    "epochs=2.5": f"epochs=2.5 (command line): {COUNT}",
-    "epochs=-4": f"epochs=-4 (command line): {COUNT}",
+    "epochs=ten": f"epochs='ten' (command line): {COUNT} and at most 1000000000",
+    "epochs=2.5": f"epochs=2.5 (command line): {COUNT} and at most 1000000000",
+    "epochs=-4": f"epochs=-4 (command line): {COUNT} and at most 1000000000",
+    f"epochs={10**400}": f"epochs={10**400} (command line): {COUNT} and at most 1000000000",
     "batch_size=0": f"batch_size=0 (command line): {COUNT}",
     "lr=true": "lr=true (command line): must be a number above 0",
     "lr=0": "lr=0 (command line): must be a number above 0",

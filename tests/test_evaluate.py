@@ -275,6 +275,14 @@ def test_what_is_done_to_the_ledger_is_detected_and_named_by_line(how):
         evaluate.main([str(run)])
 
 
+@pytest.mark.parametrize("content", [b"\xff\n", b" " * 20_000_001])
+def test_a_ledger_of_something_else_is_not_read_into_memory(content):
+    written(1)
+    LEDGER.write_bytes(content)
+    with pytest.raises(RunError, match=r"test_readings.jsonl is not as it was written: it is no text of lines"):
+        verified(LEDGER)
+
+
 def test_the_ledger_is_whole_after_a_kill_between_its_two_files():
     lines = written(2)
     head = LEDGER.with_suffix(".head").read_text()

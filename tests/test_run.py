@@ -170,6 +170,14 @@ def test_a_folder_that_holds_something_is_refused_before_data_is_read():
     assert [p.name for p in Path("mine").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("key", ["data_dir", "output_dir", "resume"])
+def test_the_home_folder_of_nobody_is_told(key):
+    with pytest.raises(ConfigError) as caught:
+        quick(f'{key}="~nobody-at-all/x"')
+    assert str(caught.value) == "~nobody-at-all/x: ~nobody-at-all is nobody's home folder on this machine"
+    assert list(Path().iterdir()) == []
+
+
 def test_what_a_kill_before_the_first_file_leaves_is_no_run():
     Path("run").mkdir()
     Path("run/.lock").write_text("")

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from trainer.complaints import one_line_of_usage, worded_anew
 from trainer.config import RunConfig, check
 from trainer.errors import ConfigError
+from trainer.files import expanded
 from trainer.hints import no_such_flag
 from trainer.schema import CONF, GROUPS, PACKAGE
 from trainer.strangers import read_config, refuse_download
@@ -213,7 +213,7 @@ def _resumed(job: Job) -> Job:
     """For `resume=<folder>` the run that is recorded there, with what may change about it."""
     if job.tree.get("resume") is None:
         return job
-    path = Path(str(job.tree["resume"])).expanduser() / "config.yaml"
+    path = expanded(str(job.tree["resume"])) / "config.yaml"
     if (path.parent / "study.json").is_file():
         raise ConfigError(f"resume={path.parent}: is a study, which goes on by its own command (study.json has it)")
     if not path.is_file():

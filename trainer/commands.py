@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from trainer.errors import ConfigError, RunError, complain, within_memory
+from trainer.files import expanded
 from trainer.streams import delivered, endure
 
 
@@ -73,7 +74,7 @@ def device(text: str) -> str:
 
 def best_of(run: str) -> Path:
     """The checkpoint of a run's folder, or the file itself. Raises ConfigError where there is none."""
-    path = Path(run).expanduser()
+    path = expanded(run)
     if path.is_dir():
         path = path / "best.pt"
         if not path.is_file():

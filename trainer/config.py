@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from trainer.errors import ConfigError
 from trainer.hints import unknown
-from trainer.kinds import Count, CountOrZero, Device, Fraction, NonNegative, Positive, Switch, Text, describe
+from trainer.kinds import Count, CountOrZero, Device, Epochs, Fraction, NonNegative, Positive, Switch, Text, describe
 from trainer.schema import CONF, GROUPS, REQUIRED, Choice, shared_parameters, techniques
 from trainer.sections import SweepConfig, WandbConfig
 
@@ -30,7 +30,7 @@ class RunConfig(BaseModel):
     regularization: tuple[Choice, ...]
     augmentation: tuple[Choice, ...]
 
-    epochs: Count
+    epochs: Epochs
     batch_size: Count
     lr: Positive
     weight_decay: NonNegative

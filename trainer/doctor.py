@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
+from trainer.files import expanded
 from trainer.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         return _selftest(asked.first_seed, asked.data_dir, asked.processes or os.cpu_count() or 1)
     if not asked.run:
         raise ConfigError("RUN: no run is named. See python -m trainer.doctor --help")
-    folder = Path(asked.run).expanduser()
+    folder = expanded(asked.run)
     if not (folder / "config.yaml").is_file():
         raise ConfigError(f"{asked.run}: is not the folder of a run, {folder / 'config.yaml'} does not exist")
     from trainer.console import waiting
@@ -103,7 +104,7 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     except (LookupError, TypeError):
         raise RunError(f"{folder / 'last.pt'} is not a run's last checkpoint: it names no epoch") from None
     target = pick_device(where)
-    images = load(config.dataset, Path(data_dir or config.data_dir).expanduser(), target)
+    images = load(config.dataset, expanded(data_dir or config.data_dir), target)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     for row in rows:
         validated = row["validation_loss"] is not None

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from trainer.errors import RunError
+from trainer.errors import ConfigError, RunError
 
 WRITING = "writing"  # the suffix of what is not yet in its place
 
@@ -51,6 +51,14 @@ def make(folder: Path) -> Path:
     except OSError as error:
         raise RunError(f"{folder} could not be made: {error.strerror}") from None
     return folder
+
+
+def expanded(text: str) -> Path:
+    """The path that was typed or recorded, with `~` as the home folder that it stands for."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user, or one without a home folder
+        raise ConfigError(f"{text}: {Path(text).parts[0]} is nobody's home folder on this machine") from None
 
 
 def destination(path: Path) -> Path:

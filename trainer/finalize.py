@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
-from trainer.files import make
+from trainer.files import expanded, make
 from trainer.lock import held
 from trainer.strangers import read_json, refuse_download, refuse_links
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the study had them")
     parser.add_argument("--device", type=device, metavar="NAME", help="default: as the study was told")
     asked = parser.read(arguments)
-    folder = Path(asked.study).expanduser()
+    folder = expanded(asked.study)
     if not (folder / "study.json").is_file():
         raise ConfigError(f"{asked.study}: is not the folder of a study, {folder / 'study.json'} does not exist")
     averaged = 0 if asked.ensemble is None else asked.ensemble or asked.seeds
@@ -135,7 +135,7 @@ def _refuse_what_cannot_be_read(winner: "Winner", config: "RunConfig") -> None:
 
     try:
         readings(winner.folder)
-        training = load(config.dataset, Path(config.data_dir).expanduser(), pick_device(config.device))
+        training = load(config.dataset, expanded(config.data_dir), pick_device(config.device))
         refuse_unreadable(config, training)
     except (RunError, OSError) as error:
         raise ConfigError(f"{error}. Nothing was trained") from None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, start
 from trainer.errors import ConfigError, NonFiniteError, RunError
+from trainer.files import expanded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,7 +138,7 @@ def measure(config: "RunConfig", steps: int, low: float, high: float) -> Range:
     from trainer.seams import join
 
     device = pick_device(config.device)
-    images = load(config.dataset, Path(config.data_dir).expanduser(), device)
+    images = load(config.dataset, expanded(config.data_dir), device)
     training, _ = config.dataset.shared_function()(images, config.split_seed)
     test = _Test(steps)
     trainer = build_trainer(config, training, None, device, test.until_over)

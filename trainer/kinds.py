@@ -13,6 +13,7 @@ Switch = Annotated[bool, Strict()]
 Text = Annotated[str, Strict()]
 
 Count = Annotated[int, Strict(), Ge(1)]
+Epochs = Annotated[int, Strict(), Ge(1), Le(10**9)]  # a schedule divides by them
 CountOrZero = Annotated[int, Strict(), Ge(0)]
 Members = Annotated[int, Strict(), Ge(1), Le(1000)]  # of an ensemble: each is a network to build
 Positive = Annotated[float, Strict(), AllowInfNan(False), Gt(0)]

@@ -16,7 +16,7 @@ from pathlib import Path
 from trainer.errors import RunError
 from trainer.files import opened
 from trainer.lock import take
-from trainer.strangers import file_name, read_json, typed
+from trainer.strangers import file_name, read_json, typed, whole_lines
 
 LEDGER = Path("outputs") / "test_readings.jsonl"
 MANIFEST = "study.json"
@@ -162,11 +162,12 @@ def _expected(ledger: Path) -> tuple[int, str]:
     return int(words[0]), words[1]
 
 
-def _lines(ledger: Path) -> list[str]:
+def _lines(ledger: Path) -> Iterator[str]:
     try:
-        return ledger.read_text(encoding="utf-8").split("\n")[:-1] if ledger.is_file() else []
-    except UnicodeDecodeError:
-        raise _broken(f"{ledger} is not as it was written: it is no text") from None
+        for line in whole_lines(ledger):
+            yield line[:-1].decode()
+    except ValueError:
+        raise _broken(f"{ledger} is not as it was written: it is no text of lines") from None
 
 
 def _head(ledger: Path) -> Path:

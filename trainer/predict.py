@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trainer.commands import Parser, best_of, count, device, start
 from trainer.errors import ConfigError, complain, printable
+from trainer.files import expanded
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("PICTURE: name pictures or a folder of them, or --export FILE")
     if asked.export:
         require(asked.export)
-    files = [file for each in asked.pictures for file in _pictures(Path(each).expanduser())]
+    files = [file for each in asked.pictures for file in _pictures(expanded(each))]
     from trainer.console import waiting
 
     with waiting("Loading torch"):

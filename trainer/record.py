@@ -23,7 +23,7 @@ from trainer.console import say, warn
 from trainer.environment import stamp
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError
-from trainer.files import WRITING, write_text
+from trainer.files import WRITING, expanded, write_text
 from trainer.lock import LOCK, held
 from trainer.metrics import METRICS, MetricsFile, count_of
 from trainer.study.manifest import JOB, RESULT
@@ -108,7 +108,7 @@ def planned_folder(config: RunConfig) -> Path:
                 f" by itself, resume a copy of the folder without {JOB}"
             )
         return Path(config.resume)
-    folder = Path(config.output_dir).expanduser() if config.output_dir else OUTPUTS
+    folder = expanded(config.output_dir) if config.output_dir else OUTPUTS
     parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise ConfigError(f"{folder} cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
+from trainer.files import expanded
 from trainer.lock import held
 from trainer.metrics import METRICS
 from trainer.strangers import harmless, read_json, refuse_download, threads
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--device", type=device, metavar="NAME", help="default: as the run was told")
     parser.add_argument("--threads", type=count, metavar="N", help="of torch, on the CPU; default: as the run had them")
     asked = parser.read(arguments)
-    folder = Path(asked.run).expanduser()
+    folder = expanded(asked.run)
     for name in ("last.pt", "environment.json"):
         if not (folder / name).is_file():
             raise ConfigError(f"{asked.run}: is not the folder of a run that was trained, {folder / name} is missing")

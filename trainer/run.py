@@ -19,6 +19,7 @@ from trainer.diagnosis.glance import glance
 from trainer.diagnosis.replay import where_it_began
 from trainer.epoch import EpochReport
 from trainer.errors import Evicted, NonFiniteError, RunError, ran_out, within_memory
+from trainer.files import expanded
 from trainer.insight import observed
 from trainer.invocation import command, resumed
 from trainer.record import DESCRIBED, Record, note_end, planned_folder, restore, saved, settled, write_setting
@@ -65,7 +66,7 @@ def train(
     display = EpochDisplay(goal)
     _announce(config, device)
     with within_memory("Use fewer or smaller images, a smaller network, or another device"):
-        images = load(config.dataset, Path(config.data_dir).expanduser(), device)
+        images = load(config.dataset, expanded(config.data_dir), device)
         training, validation = config.dataset.shared_function()(images, config.split_seed)
         trainer = build_trainer(config, training, validation, device, display.watch)
     with settled(trainer, folder, config, given) as folder:

@@ -14,6 +14,7 @@ from trainer.config import RunConfig
 from trainer.console import warn
 from trainer.data.images import Images
 from trainer.errors import ConfigError
+from trainer.files import expanded
 from trainer.ledger import Network, Reading, append, ledger_of, same_networks, study_of, verified
 from trainer.scores import Scores, score
 from trainer.snapshot import Snapshot, in_batches
@@ -71,7 +72,7 @@ def mean_probabilities(tables: Sequence[Tensor]) -> Tensor:
 def _test_images(snapshots: Sequence[Snapshot], data_dir: str | None) -> Images:
     first = snapshots[0]
     config: RunConfig = first.config
-    place = Path(data_dir or config.data_dir).expanduser()
+    place = expanded(data_dir or config.data_dir)
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, first.path, "--data-dir DIR")
     for other in snapshots[1:]:
@@ -85,7 +86,7 @@ def refuse_unreadable(config: RunConfig, training: Images) -> None:
 
     Raises ConfigError or RunError where the reading after the training would.
     """
-    _alike(config, Path(config.data_dir).expanduser(), training.classes, training.shape, "the winner")
+    _alike(config, expanded(config.data_dir), training.classes, training.shape, "the winner")
 
 
 def _alike(config: RunConfig, place: Path, classes: tuple[str, ...], shape: tuple[int, int, int], who: str) -> Images:

@@ -14,7 +14,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from trainer.errors import ConfigError, RunError, printable
-from trainer.files import destination
+from trainer.files import destination, expanded
 
 Kind = TypeVar("Kind")
 
@@ -183,7 +183,7 @@ def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) ->
 
     A folder below the one that the person is in, such as the default, is theirs.
     """
-    place = Path(data_dir).expanduser()
+    place = expanded(data_dir)
     if destination(place).is_relative_to(Path.cwd()):
         return
     if dataset in DOWNLOADED and not any((place / name).exists() for name in DOWNLOADED[dataset]):

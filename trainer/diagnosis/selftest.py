@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -17,6 +16,7 @@ from trainer.diagnosis.examine import Record, examine
 from trainer.diagnosis.faults import BASE, FAULTS, HEALTHY
 from trainer.diagnosis.rules import RULES, diagnose
 from trainer.errors import RunError
+from trainer.files import expanded
 from trainer.training import ClassificationTrainer
 
 GOAL = 0.9
@@ -90,7 +90,7 @@ def trained(
 ) -> Record:
     """A real run, kept in memory, whose data or first weights may have been altered."""
     device = torch.device("cpu")
-    images = load(config.dataset, Path(config.data_dir).expanduser(), device)
+    images = load(config.dataset, expanded(config.data_dir), device)
     altered = alter(images, config.seed) if alter else images
     training, validation = config.dataset.shared_function()(altered, config.split_seed)
     trainer = build_trainer(config, training, validation, device)

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from trainer.build import build_network, pick_device
 from trainer.config import RunConfig
 from trainer.data.images import Images
 from trainer.data.resident import Resident, load
+from trainer.files import expanded
 from trainer.schema import GROUPS
 from trainer.study.plan import Plan, Planned
 from trainer.study.space import ARM, corners, shown
@@ -40,7 +40,7 @@ class _Finding:
 
 
 def loaded(config: RunConfig) -> Images:
-    return load(config.dataset, Path(config.data_dir).expanduser(), pick_device(config.device))
+    return load(config.dataset, expanded(config.data_dir), pick_device(config.device))
 
 
 def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairness:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config import RunConfig
+from trainer.files import expanded
 from trainer.schema import PACKAGE
 
 # The code that decides a result, and the libraries it computes with; how a run is shown or stored does not.
@@ -55,7 +56,7 @@ class DataFingerprints:
 
     def of(self, config: RunConfig) -> str:
         """Raises ConfigError or RunError as reading the data does."""
-        place = Path(config.data_dir).expanduser()
+        place = expanded(config.data_dir)
         key = digest([config.dataset.name, config.dataset.options, str(place.absolute())])
         if key not in self.known:
             from trainer.build import pick_device

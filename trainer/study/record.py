@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from trainer.errors import RunError
-from trainer.files import write_text
+from trainer.files import expanded, write_text
 from trainer.record import OUTPUTS
 from trainer.study.identity import digest, run_id, significant
 from trainer.study.manifest import JOB, MANIFEST, RESULT, Entry, Manifest, Outcome, read_outcome
@@ -106,7 +106,7 @@ class Study:
         """How the run is saved and shown: in W&B the study is the group and the run is named by what varies."""
         wandb = planned.config.wandb
         named = wandb.model_copy(update={"group": wandb.group or self.folder.name, "name": wandb.name or folder})
-        data_dir = str(Path(planned.config.data_dir).expanduser().absolute())
+        data_dir = str(expanded(planned.config.data_dir).absolute())
         shown = named.model_dump(mode="json")
         saves = {"checkpoint_minutes": planned.config.checkpoint_minutes}
         return {**saves, "data_dir": data_dir, "output_dir": None, "resume": None, "wandb": shown}

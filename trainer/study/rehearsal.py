@@ -3,7 +3,6 @@
 import itertools
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from trainer.build import build_trainer, pick_device
@@ -11,6 +10,7 @@ from trainer.config import RunConfig
 from trainer.console import duration, fail, progress, say
 from trainer.data.resident import load
 from trainer.errors import ConfigError, RunError
+from trainer.files import expanded
 from trainer.study.manifest import DONE
 from trainer.study.plan import Plan, Planned, plain
 from trainer.study.record import Study
@@ -48,7 +48,7 @@ def _searched(plan: Plan, runs: list[Planned]) -> int:
 def step_seconds(config: RunConfig) -> float:
     """Seconds of an epoch, reckoned from its second step; the first one also warms up."""
     device = pick_device(config.device)
-    images = load(config.dataset, Path(config.data_dir).expanduser(), device)
+    images = load(config.dataset, expanded(config.data_dir), device)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     ticks: list[float] = []
 
