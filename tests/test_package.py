@@ -40,9 +40,9 @@ def test_the_wheel_runs_from_any_folder(wheel, in_empty_folder):
     site = in_empty_folder / "site"
     zipfile.ZipFile(wheel).extractall(site)
     entry = (site / "ablation_trainer-0.3.0.dist-info" / "entry_points.txt").read_text()
-    assert "trainer = trainer.__main__:main" in entry
+    assert "trainer = trainer.__main__:console_script" in entry
     (in_empty_folder / "elsewhere").mkdir()
-    script = "import sys; from trainer.__main__ import main; sys.exit(main())"
+    script = "import sys; from trainer.__main__ import console_script; sys.exit(console_script())"
     arguments = ["dataset=digits", "epochs=1", "wandb.mode=disabled"]
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 
+from trainer.leaving import program
 from trainer.streams import delivered, endure
 
 
@@ -65,5 +66,10 @@ def _leave(error: KeyboardInterrupt) -> int:
     return getattr(error, "exit_code", 130)
 
 
+def console_script() -> None:
+    """`trainer …`."""
+    program(main)
+
+
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from trainer.errors import ConfigError, RunError, complain, within_memory
 from trainer.files import expanded
+from trainer.leaving import program
 from trainer.streams import delivered, endure
 
 
@@ -37,6 +38,10 @@ class Parser(argparse.ArgumentParser):
 
 def start(command: Callable[[Sequence[str]], int]) -> None:
     """Runs the command with the arguments typed, and exits as `python -m trainer` does: 0, 1, 2, 75 or 130."""
+    program(lambda: _run(command))
+
+
+def _run(command: Callable[[Sequence[str]], int]) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # see trainer/__main__.py
     endure()
     try:
