@@ -98,8 +98,8 @@ def _plain_loop(task: Task, training: Callable[[], Any], validation: Callable[[]
 
 
 def trainer(task: Task) -> None:
-    """This project as its user runs it: `python -m trainer`, everything at its default."""
-    from trainer.__main__ import main
+    """This project as its user runs it: `trainer …`, everything at its default."""
+    from trainer.__main__ import console_script
     from trainer.training import ClassificationTrainer
 
     loop = ClassificationTrainer.train_loop
@@ -119,7 +119,7 @@ def trainer(task: Task) -> None:
     overrides = [f"epochs={task.epochs}", f"batch_size={task.batch_size}", f"augmentation={augmentation}"]
     sys.argv = ["trainer", "dataset=image_folder", f"data_dir={task.data_dir}", *overrides, *task.overrides]
     try:
-        main()
+        console_script()
     except SystemExit as exit:  # 0 as well: the figures are still to be handed in
         if exit.code:
             raise

@@ -1,5 +1,6 @@
 """A run that is stopped at any step, by whatever, goes on as if it had not been."""
 
+import itertools
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -94,6 +96,24 @@ def test_saves_within_an_epoch_change_nothing_and_are_where_it_goes_on(monkeypat
     train(compose(["resume=parts", "checkpoint_minutes=null"])[0])
     assert "Folder: parts, going on after epoch 1, step 3 of the next\n" in capsys.readouterr().out
     same_run(Path("whole"), Path("parts"))
+
+
+def test_within_an_epoch_it_is_saved_when_the_minutes_are_over_and_not_before(monkeypatch):
+    """Every look at the clock, one a step and one a save, is a second later; 19 steps an epoch."""
+    real, saved, seconds = checkpoint.save, [], itertools.count()
+
+    def noted(path, state):
+        progress = state["trainer"]["progress"] if path.name == "last.pt" else None
+        saved.extend([progress["step"]] if progress else [])
+        real(path, state)
+
+    monkeypatch.setattr(checkpoint, "save", noted)
+    monkeypatch.setattr("trainer.record.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    quick(*TINY, "output_dir=run", "epochs=2", "checkpoint_minutes=0.1")
+    assert saved == [7, 14, 7, 14]
+    saved.clear()
+    quick(*TINY, "output_dir=never", "epochs=2", "checkpoint_minutes=null")
+    assert saved == []
 
 
 def test_a_run_that_was_recorded_before_there_was_a_setting_goes_on():
