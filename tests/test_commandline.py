@@ -90,7 +90,7 @@ MISTAKES = {
     " experiment, init, model, normalization, optimizer, regularization, scheduler",
     "optimizer.name=[a,b]": f"optimizer=['a', 'b'] (command line): there is no such optimizer. Accepted: {OPTIMIZERS}",
     "hydra.run.dir=here": "hydra.run.dir (command line): of Hydra's own settings only hydra/launcher, hydra.launcher,"
-    " hydra.sweeper, hydra.mode are accepted; a run's folder is output_dir=FOLDER",
+    " hydra.sweeper are accepted; a run's folder is output_dir=FOLDER, a study is asked for by -m",
     "--foo": "--foo (command line): there is no such flag. Accepted: -m, --multirun, --cfg job, --config-dir DIR,"
     " --help, --version, --hydra-help, --info, --shell-completion",
     "-m lr=glob(*)": "lr (command line): this list of values is empty",

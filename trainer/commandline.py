@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 import yaml
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -33,7 +34,7 @@ TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package"
 FLAGS = SHOWING | TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve"}
 FLAGS_SHOWN = "-m, --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion"
 # Of Hydra's own settings those that belong to a sweep; a run's folder and its log are the trainer's.
-HYDRA_KEYS = ("hydra/launcher", "hydra.launcher", "hydra.sweeper", "hydra.mode")
+HYDRA_KEYS = ("hydra/launcher", "hydra.launcher", "hydra.sweeper")
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ def _run_hydra(arguments: Sequence[str]) -> Any:
     _close_environment()
     task = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(take)
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    # It would compose everything once more, for a mode that -m alone sets here: a third of the wait for a mistake.
+    get_mode, Hydra.get_mode = Hydra.get_mode, lambda *_, **__: None  # type: ignore[method-assign]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
     try:
         with worded_anew(arguments), one_line_of_usage(arguments):
@@ -143,7 +146,7 @@ def _run_hydra(arguments: Sequence[str]) -> Any:
                 raise found[0]
             return found[0] if found else None
     finally:
-        sys.argv = before
+        sys.argv, Hydra.get_mode = before, get_mode  # type: ignore[method-assign]
         del os.environ["HYDRA_FULL_ERROR"]
 
 
@@ -194,7 +197,7 @@ def opened(argument: str) -> str:
     if key.startswith("hydra") and not key.startswith(HYDRA_KEYS):
         raise ConfigError(
             f"{key} (command line): of Hydra's own settings only {', '.join(HYDRA_KEYS)} are accepted;"
-            " a run's folder is output_dir=FOLDER"
+            " a run's folder is output_dir=FOLDER, a study is asked for by -m"
         )
     if value.startswith("~/"):
         value = f'"{value}"'  # Hydra reads no bare ~
