@@ -104,9 +104,20 @@ def smuggled(path: Path) -> None:
     path.write_bytes(b"\x80\x02cposix\nsystem\nX\x0c\x00\x00\x00touch harmed\x85R.")
 
 
-def smuggled_inside(path: Path) -> None:
-    payload = b"\x80\x02cposix\nsystem\nX\x0c\x00\x00\x00touch harmed\x85R."
-    repacked(path, lambda name, content: payload if name.endswith("data.pkl") else content)
+def pickled(instructions: bytes, name: str = "data.pkl"):
+    """The pickle of the file is these instructions, under this name."""
+
+    def change(path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as parts:
+            parts.writestr(f"archive/{name}", b"\x80\x02" + instructions + b".")
+            parts.writestr("archive/version", "3\n")
+            parts.writestr("archive/byteorder", "little")
+
+    change.of_the_file = True
+    return change
+
+
+ORDERED = b"ccollections\nOrderedDict\n)R"  # what follows hangs attributes on it
 
 
 def outside_names(path: Path) -> None:
@@ -179,14 +190,36 @@ def memory(value, name="momentum_buffer"):
 
 CHECKPOINTS = {  # what is done to the file, or to the state in it; what is said
     "GLOBAL os.system": (smuggled, "cannot be read as a checkpoint: it is no zip file"),
-    "os.system in its pickle": (smuggled_inside, "it asks for posix.system, and a checkpoint may run nothing"),
+    "os.system in its pickle": (
+        pickled(b"cposix\nsystem\nX\x0c\x00\x00\x00touch harmed\x85R"),
+        "it asks for posix.system, and a checkpoint may run nothing",
+    ),
+    "os.system under another name": (
+        pickled(b"cposix\nsystem\nX\x0c\x00\x00\x00touch harmed\x85R", "DATA.PKL"),
+        "it asks for posix.system, and a checkpoint may run nothing",
+    ),
+    "gigabytes of zeros": (
+        pickled(b"cbuiltins\nbytearray\nJ\x00\x94\x35\x77\x85R"),
+        "it asks for builtins.bytearray, and a checkpoint may run nothing",
+    ),
+    "sets": (pickled(b"\x8f"), "it has the instruction EMPTY_SET, which no checkpoint needs"),
+    "a group that finds nothing": (
+        pickled(ORDERED + b"}X\x03\x00\x00\x00getccollections\nOrderedDict\nsb"),
+        "it has attributes that no group of values has",
+    ),
+    "versions of another kind": (
+        pickled(b"}X\x01\x00\x00\x00a" + ORDERED + b"}X\x09\x00\x00\x00_metadata](K\x01esbs"),
+        "a has attributes that no group of values has",
+    ),
+    "a long name": (lambda state: {**state, "x" * 501: 1}, "has a key that is neither a short text nor a number"),
     "__reduce__": (changed(classes=Touch()), "and a checkpoint may run nothing"),
     "zip bomb": (zip_bomb, "parts of it are compressed"),
     "parts that overlap": (larger_than_itself, "its parts are larger than itself"),
     "traversal in the archive": (outside_names, "it names files outside itself"),
     "a trillion elements": (weights(torch.ones(1).expand(10**12)), "uses the same memory several times"),
     "strides that overlap": (weights(torch.ones(5).as_strided((2, 4), (1, 1))), "[2, 4] elements overlap"),
-    "sparse": (weights(torch.eye(3).to_sparse()), "is not a plain tensor"),
+    "sparse": (weights(torch.eye(3).to_sparse()), "it asks for torch._utils._rebuild_sparse_tensor, and a checkpoint"),
+    "not on this machine": (weights(torch.ones(3, device="meta")), "it asks for torch._utils._rebuild_meta_tensor"),
     "deep": (changed(extra=deep()), "nested far too deep"),
     "no group": (lambda _: [1, 2], "is not a checkpoint of this trainer"),
     "shape": (weights(torch.ones(7)), "size mismatch for"),
@@ -234,7 +267,7 @@ BUILT = {
 
 
 def altered(path: Path, how) -> None:
-    if how in (smuggled, smuggled_inside, zip_bomb, larger_than_itself, outside_names):
+    if how in (smuggled, zip_bomb, larger_than_itself, outside_names) or hasattr(how, "of_the_file"):
         how(path)
     else:
         state = how(checkpoint.load(path))
@@ -278,6 +311,18 @@ def test_a_hostile_checkpoint_is_refused_by_whatever_reads_it(how, stranger, mon
     assert all(sentence in text for text in told_by), told_by
     assert {path: path.read_bytes() for path in stranger.rglob("*") if path.is_file()} == before
     assert not LEDGER.exists()
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(stranger):
+    torn = (stranger / "last.pt").read_bytes()[:-9]
+    (stranger / "last.pt").write_bytes(torn)
+    os.mkfifo(stranger / "last.previous.pt")
+    assert "run/last.pt is torn or altered" in told(RunError, resume)
+    (stranger / "last.pt").unlink()
+    os.mkfifo(stranger / "last.pt")
+    assert "cannot be read as a checkpoint: it is no plain file" in told(
+        RunError, checkpoint.load, stranger / "last.pt"
+    )
 
 
 @pytest.mark.parametrize("how", RESUMED)
@@ -367,7 +412,7 @@ def test_every_call_of_torch_load_is_guarded():
     source = {path.name: path.read_text() for path in root.rglob("*.py")}
     assert [name for name, text in source.items() if "torch.load(" in text] == ["checkpoint.py"]
     assert source["checkpoint.py"].count("torch.load(") == source["checkpoint.py"].count("weights_only=True") == 1
-    assert sorted(name for name, text in source.items() if "import pickle" in text) == ["archive.py", "cifar.py"]
+    assert sorted(name for name, text in source.items() if "import pickle\n" in text) == ["archive.py", "cifar.py"]
     for word in (" eval(", "exec(", "yaml.load(", "utils.instantiate(", "shell=True", "allow_pickle=True"):
         for name, text in source.items():
             assert word not in text, (name, word)

@@ -1,9 +1,11 @@
 """What a checkpoint from a stranger may hold: looked at before torch reads it, and once more afterwards."""
 
+import itertools
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,9 @@ from torch.optim import Optimizer
 
 from trainer.data.decode import Shape
 from trainer.data.resident import gigabytes, physical_memory
+from trainer.pickled import refuse_instructions
 from trainer.progress import EpochProgress
-from trainer.strangers import LARGEST, MOST_SECONDS
+from trainer.strangers import LARGEST, MOST_SECONDS, refuse_pipe
 
 if TYPE_CHECKING:
     from trainer.training import ClassificationTrainer
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 MOST_PICKLED = 32_000_000  # bytes of names and numbers beside the tensors; the largest network here has 40 000
 MOST_VALUES = 1_000_000
 MOST_LEVELS = 30
+MOST_LETTERS = 500  # of a name
 MOST_PIXELS = 4096  # a side
 MOST_STEPS = 10**15  # of a counter
 # The parts of a trainer's state that are compared with its own before they are taken up.
@@ -30,29 +34,40 @@ TAKEN_UP = ("epoch", "progress", "model", "optimizer", "schedule", "scaler", "se
 
 def refuse_giant(path: Path) -> None:
     """A file with holes may have a terabyte on a small disk: hours to read, and more than fits. Raises ValueError."""
+    refuse_pipe(path)
     if (size := path.stat().st_size) > (memory := physical_memory()):
         raise ValueError(f"it has {gigabytes(size)}, the memory is {gigabytes(memory)}")
 
 
 def refuse_bomb(path: Path) -> None:
-    """A zip file whose parts, unpacked, are no larger than the file. Raises ValueError.
+    """A zip file whose parts, unpacked, are no larger than the file, with a pickle of tensors. Raises ValueError.
 
     torch would also read older forms, which say how much memory they want before anything can be checked, and parts
     that are compressed, of which a few megabytes may unpack to a terabyte.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
+            _refuse_parts(archive.infolist(), path.stat().st_size)
+            for part in archive.infolist():
+                if _is_pickle(part):
+                    refuse_instructions(archive.read(part))
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise ValueError(f"it is no zip file ({error})") from None
+
+
+def _refuse_parts(parts: Sequence[zipfile.ZipInfo], size: int) -> None:
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise ValueError("parts of it are compressed")
-    if sum(part.file_size for part in parts) > path.stat().st_size:
+    if sum(part.file_size for part in parts) > size:
         raise ValueError("its parts are larger than itself")
     if any(part.filename.startswith("/") or ".." in part.filename.split("/") for part in parts):
         raise ValueError("it names files outside itself")
-    if any(part.filename.endswith(".pkl") and part.file_size > MOST_PICKLED for part in parts):
+    if any(_is_pickle(part) and part.file_size > MOST_PICKLED for part in parts):
         raise ValueError("it holds far more than tensors")
+
+
+def _is_pickle(part: zipfile.ZipInfo) -> bool:
+    return part.filename.lower().endswith(".pkl")  # torch finds it by either case
 
 
 def reason(error: Exception) -> str:
@@ -73,12 +88,13 @@ def refuse_oddities(state: Any) -> None:
             raise ValueError(f"it holds far too many values, or nested far too deep, at {where[:60]}")
         if isinstance(item, Tensor):
             _refuse_tensor(item, where)
-        elif isinstance(item, Mapping):
+        elif type(item) in (dict, OrderedDict):
+            _refuse_attributes(item, where)
             for key, each in item.items():
-                if not isinstance(key, str | int):
-                    raise ValueError(f"{where} has a key that is neither a text nor a number")
+                if not isinstance(key, str | int) or len(str(key)) > MOST_LETTERS:
+                    raise ValueError(f"{where} has a key that is neither a short text nor a number")
                 visit(each, f"{where}.{key}" if where else str(key), level + 1)
-        elif isinstance(item, list | tuple):
+        elif type(item) in (list, tuple):
             for number, each in enumerate(item):
                 visit(each, f"{where}[{number}]", level + 1)
         elif item is not None and not isinstance(item, bool | int | float | str):
@@ -87,8 +103,23 @@ def refuse_oddities(state: Any) -> None:
     visit(state, "", 0)
 
 
+def _refuse_attributes(item: Any, where: str) -> None:
+    """A network's state has the versions of its layers beside it, {layer: {"version": number}}. Raises ValueError."""
+    attributes = getattr(item, "__dict__", {})
+    versions = attributes.get("_metadata", {})
+    known = attributes.keys() <= {"_metadata"} and type(versions) in (dict, OrderedDict)
+    if not known or getattr(versions, "__dict__", {}) or not all(itertools.starmap(_is_version, versions.items())):
+        raise ValueError(f"{where or 'it'} has attributes that no group of values has")
+
+
+def _is_version(layer: Any, numbers: Any) -> bool:
+    plain = isinstance(layer, str) and type(numbers) is dict
+    return plain and all(isinstance(key, str) and type(value) is int for key, value in numbers.items())
+
+
 def _refuse_tensor(tensor: Tensor, where: str) -> None:
-    if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.layout != torch.strided or tensor.is_quantized:
+    plain = type(tensor) in (Tensor, torch.nn.Parameter) and not vars(tensor)
+    if not plain or tensor.layout != torch.strided or tensor.is_quantized:
         raise ValueError(f"{where} is not a plain tensor")
     if tensor.device.type != "cpu":
         raise ValueError(f"{where} lies on {tensor.device}")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from trainer import archive
-from trainer.errors import RunError
+from trainer.errors import RunError, ran_out
 from trainer.files import beside, replacing
 
 FORMAT_VERSION = 2
@@ -104,9 +104,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} does not exist") from None
     except RunError:
         raise
+    except OSError as error:  # of a disk or a network: the file may be whole
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # a damaged archive surfaces as one of a dozen types
+        if ran_out(error):
+            raise RunError(f"{path} needs more memory than is free") from None
         raise DamagedError(f"{path} cannot be read as a checkpoint: {archive.reason(error)}") from None
-    if not isinstance(state, dict) or type(state.get("format_version")) is not int:
+    if type(state) is not dict or type(state.get("format_version")) is not int:
         raise RunError(f"{path} is not a checkpoint of this trainer")
     if state["format_version"] != FORMAT_VERSION:
         raise RunError(f"{path} has format version {state['format_version']}; this trainer reads {FORMAT_VERSION}")

@@ -5,6 +5,7 @@ What the person typed is trusted; a file never is, as it may have been sent by s
 
 import json
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -79,8 +80,15 @@ def texts(value: Any) -> list[str]:
     return [printable(each) for each in value]
 
 
+def refuse_pipe(path: Path) -> None:
+    """It would be waited for until somebody writes into it. Raises ValueError, OSError if there is nothing."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no plain file")
+
+
 def read_text(path: Path) -> str:
     """Raises ValueError if the file is far larger than its kind ever is, or no text."""
+    refuse_pipe(path)
     most = MOST_BYTES[path.suffix]
     if path.stat().st_size > most:
         raise ValueError(f"{path.stat().st_size} bytes, where at most {most} are expected")
