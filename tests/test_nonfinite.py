@@ -92,6 +92,14 @@ def test_a_weight_that_breaks_in_the_last_step_of_an_epoch_is_noticed_in_that_ep
         next(loop)
 
 
+def test_a_running_statistic_that_breaks_is_noticed_though_no_loss_and_no_weight_tells_of_it():
+    model = layers()
+    model.append(nn.BatchNorm1d(model[3].out_features))
+    broken = Seams(after_step=at_step(3, lambda: poison(model[4].running_var)))
+    with pytest.raises(NonFiniteError, match=r"^a running statistic is not finite in epoch 1, step 3 of 3 "):
+        linear_trainer(epochs=1, model=model, seams=broken).do_train()
+
+
 def test_a_state_that_is_not_finite_is_never_saved_within_an_epoch(monkeypatch):
     """Poisoned in step 30 of 38 and saved after every step: the last good state is the one of step 29."""
     real = torch.optim.Adam.step

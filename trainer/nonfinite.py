@@ -45,16 +45,19 @@ class Guard:
         return True
 
 
-def refuse(losses: Tensor, weights: Sequence[Tensor], epoch: int, steps: int, lr: float) -> None:
-    """Raises NonFiniteError naming the first of the steps taken whose loss is not finite, or that weights are not.
+def refuse(losses: Tensor, model: nn.Module, epoch: int, steps: int, lr: float) -> None:
+    """Raises NonFiniteError naming the first of the steps taken whose loss is not finite, or that the network is not.
 
     Waits for the device: once an epoch, and before a state is saved within one.
     """
     bad = (~losses.isfinite()).nonzero()
+    statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
     if len(bad):
         what, step = f"the training loss is {losses[int(bad[0])].item()}", int(bad[0]) + 1
-    elif not largest(weights).isfinite():
+    elif not largest(list(model.parameters())).isfinite():
         what, step = "a weight is not finite", len(losses)
+    elif not largest(statistics).isfinite():
+        what, step = "a running statistic is not finite", len(losses)
     else:
         return
     raise NonFiniteError(f"{what} in epoch {epoch}, step {step} of {steps} (learning rate about {lr:.3g})")

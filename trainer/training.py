@@ -125,12 +125,12 @@ class ClassificationTrainer:
                     guard.remember()
                 if seams.augment:
                     images, labels = seams.augment(images, labels, progress.draw)
+                self.optimizer.zero_grad()
                 with self.autocast:
                     logits = self.model(images)
                 logits = logits.float()
                 data_loss = F.cross_entropy(logits, labels)
                 loss = data_loss + seams.penalty(logits, labels) if seams.penalty else data_loss
-                self.optimizer.zero_grad()
                 self.scaler.scale(loss).backward()
                 if seams.limit_gradients or guard:
                     self.scaler.unscale_(self.optimizer)
@@ -185,8 +185,8 @@ class ClassificationTrainer:
         return self.progress
 
     def _refuse_non_finite(self, progress: EpochProgress) -> None:
-        losses, weights = progress.losses[: progress.step], list(self.model.parameters())
-        refuse(losses, weights, self.epoch + 1, len(progress.losses), self.schedule.lr)
+        losses = progress.losses[: progress.step]
+        refuse(losses, self.model, self.epoch + 1, len(progress.losses), self.schedule.lr)
 
     @property
     def finished(self) -> bool:
