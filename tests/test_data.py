@@ -11,6 +11,7 @@ import struct
 import sys
 import tarfile
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -416,6 +417,17 @@ def test_pictures_that_no_disk_holds_are_refused_before_any_is_decoded(pictures)
         str(caught.value),
     )
     assert not list((Path(os.environ["XDG_CACHE_HOME"])).rglob("*.writing"))
+
+
+def test_what_a_kill_has_left_is_in_nobodys_way_and_is_removed_after_a_week(pictures):
+    cache = Path(os.environ["XDG_CACHE_HOME"]) / "ablation-trainer" / "images"
+    for name in ("old", "new"):
+        (cache / f".{name}.1.writing").mkdir(parents=True)
+        (cache / f".{name}.1.writing" / "pixels").write_bytes(b"x")
+    eight_days_ago = time.time() - 8 * 24 * 3600
+    os.utime(cache / ".old.1.writing", (eight_days_ago, eight_days_ago))
+    assert len(sources.image_folder(pictures, "train")) == 7
+    assert [path.name for path in cache.glob(".*")] == [".new.1.writing"]
 
 
 def test_a_file_larger_than_the_memory_is_mapped(tmp_path):

@@ -270,8 +270,13 @@ def test_what_is_done_to_the_ledger_is_detected_and_named_by_line(how):
     LEDGER.write_text("".join(f"{text}\n" for text in lines))
     with pytest.raises(RunError, match=rf"^outputs/test_readings.jsonl, line {line} .*The test set stays closed"):
         verified(LEDGER)
+
+
+def test_with_a_broken_ledger_nothing_is_evaluated():
     run = quick(*SHORT, "output_dir=run").folder
-    with pytest.raises(RunError, match=rf"line {line} "):
+    lines = written(2)
+    LEDGER.write_text(f"{lines[1]}\n")
+    with pytest.raises(RunError, match=r"test_readings.jsonl, line 1 .*The test set stays closed"):
         evaluate.main([str(run)])
 
 
@@ -283,8 +288,20 @@ def test_a_ledger_of_something_else_is_not_read_into_memory(content):
         verified(LEDGER)
 
 
-def test_the_ledger_is_whole_after_a_kill_between_its_two_files():
-    lines = written(2)
+def test_the_ledger_is_whole_after_a_kill_between_its_two_files(monkeypatch):
+    real = files.write_text
+
+    def killed(path, text):
+        if path.suffix == ".head" and not text.startswith("0 "):
+            raise SystemError("killed here")
+        real(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_text", killed)
+        with pytest.raises(SystemError):
+            written(1)
+    assert len(verified(LEDGER)) == 1
+    lines = written(1)
     head = LEDGER.with_suffix(".head").read_text()
     written(1)
     LEDGER.with_suffix(".head").write_text(head)

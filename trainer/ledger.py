@@ -114,6 +114,8 @@ def append(
         del values["digest"]
         line = json.dumps(values, ensure_ascii=False, allow_nan=False)
         digest = hashlib.sha256(line.encode()).hexdigest()
+        if not known:  # from the first line on the file beside it is there, or somebody has removed it
+            write_text(_head(ledger), f"0 {NOTHING}\n")
         write_text(ledger, "".join(f"{text}\n" for text in (*_lines(ledger), line)))
         write_text(_head(ledger), f"{reading.number} {digest}\n")
     return Reading(**{**vars(reading), "digest": digest})
@@ -138,12 +140,14 @@ def _verified(ledger: Path) -> list[Reading]:
             raise _broken(f"{ledger}, line {max(number - 1, 1)} is not as it was written: its hash is another")
         known.append(reading)
     length, digest = _expected(ledger)
+    if known and not digest:
+        raise _broken(f"{_head(ledger)} is missing or empty: it says how {ledger}, line {len(known)} ended")
     if length > len(known):
         raise _broken(f"{ledger}, line {len(known) + 1} is missing: {length} readings were written")
     if length and known[length - 1].digest != digest:
         raise _broken(f"{ledger}, line {length} is not as it was written: its hash is another")
-    if known and not length:
-        raise _broken(f"{_head(ledger)} is missing or empty: it says how {ledger}, line {len(known)} ended")
+    if len(known) > length + 1:  # a kill leaves one
+        raise _broken(f"{_head(ledger)} is not as it was written: {ledger} has {len(known)} lines")
     return known
 
 

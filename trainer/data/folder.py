@@ -13,6 +13,8 @@ import os
 import re
 import shutil
 import stat
+import time
+import uuid
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,9 +29,11 @@ from trainer.data.images import Images, Part
 from trainer.data.resident import gigabytes, physical_memory
 from trainer.data.suffixes import SUFFIXES
 from trainer.errors import ConfigError, RunError
-from trainer.files import destination, replacing, sha256_of, write_text
+from trainer.files import destination, expanded, replacing, sha256_of, write_text
 
 FORMAT = "3"  # of the cache; raise it when what is stored changes
+ASIDE = ".writing"
+OLD_SECONDS = 7 * 24 * 3600
 
 
 def read(data_dir: Path, part: Part, image_size: int, grayscale: bool, broken: str) -> Images:
@@ -42,7 +46,7 @@ def read(data_dir: Path, part: Part, image_size: int, grayscale: bool, broken: s
     files = _files(data_dir / part, classes)
     shape = (1 if grayscale else 3, image_size, image_size)
     options = (FORMAT, str(image_size), str(grayscale), broken, *classes)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablation-trainer" / "images"
+    cache = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ablation-trainer" / "images"
     _refuse_open(cache)
     listing = cache / f"{_sha256([*options, *(file.stamp for file in files)])}.listing"
     known = _listed(listing)
@@ -197,7 +201,8 @@ def _decode_all(files: list[_File], classes: tuple[str, ...], shape: Shape, fold
     content = hashlib.sha256()
     labels: list[int] = []
     refused: list[str] = []
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
+    _clear(folder.parent)
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{ASIDE}")  # containers give the same process numbers
     aside.mkdir()
     try:
         with replacing(aside / "pixels") as pixels:
@@ -220,6 +225,14 @@ def _decode_all(files: list[_File], classes: tuple[str, ...], shape: Shape, fold
             aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clear(cache: Path) -> None:
+    """What a kill has left there, of more than a week ago: it may be as large as the data."""
+    for left in cache.glob(f".*{ASIDE}"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > OLD_SECONDS:
+                shutil.rmtree(left)
 
 
 def _report(refused: list[str], labels: list[int], count: int, classes: tuple[str, ...]) -> None:
