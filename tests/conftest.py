@@ -1,6 +1,8 @@
 """What the tests share: tiny images, quick runs in this process, the program as a process of its own."""
 
+import atexit
 import functools
+import gc
 import json
 import os
 import select
@@ -12,11 +14,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from trainer.commandline import interpret
 from trainer.config import RunConfig
 from trainer.data.images import Images
 from trainer.run import Result, train
+from trainer.signals import WARNINGS
 from trainer.study.space import corners
 
 # The tests' networks are tiny: a second thread only waits, and fights with whatever else runs on the machine.
@@ -27,6 +31,13 @@ torch.set_num_threads(1)
 def pytest_xdist_auto_num_workers(config):
     """One more than there are cores: many tests wait, for a process of their own or for a launcher."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish():
+    """What was imported is neither looked through for garbage again and again, nor taken apart at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        gc.freeze()
+        atexit.register(os._exit, 0)
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +53,12 @@ def compose(arguments) -> list[RunConfig]:
         return [found]
     runs = [] if found is None else found.runs or found.runs_at(next(corners(found.axes)))
     return [run.config for run in runs]
+
+
+def choices(group: str) -> dict[str, dict]:
+    """{name: what its YAML gives to the group}: with `check` a configuration without Hydra's fifth of a second."""
+    files = sorted((ROOT / "conf" / group).glob("*.yaml"))
+    return {file.stem: OmegaConf.to_container(OmegaConf.load(file)) for file in files}
 
 
 def tiny_images(count=40, shape=(3, 16, 16), classes=4, seed=0):
@@ -136,7 +153,9 @@ def clean_environment(**more: str) -> dict[str, str]:
 def in_empty_folder(tmp_path, monkeypatch):
     """Every test starts in an empty folder, with a cache of its own."""
     monkeypatch.chdir(tmp_path)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the program that is left by Ctrl-C ignores the next one
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what is left by a signal ignores the next one
+    for number in WARNINGS:
+        signal.signal(number, signal.SIG_DFL)
     torch.set_num_threads(1)  # a test of `reproduce` may have left another number: the last bits depend on it
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / f"{tmp_path.name}-cache"))
     return tmp_path

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import resource
 import shutil
@@ -22,6 +23,7 @@ from trainer.errors import RunError
 from trainer.run import train
 from trainer.study.manifest import JOB, read_outcome
 from trainer.study.worker import work
+from trainer.training import ClassificationTrainer
 
 TINY = ("model=mlp", "model.hidden=[256]", "dataset.image_size=8", "optimizer=momentum", "augmentation=crop")
 
@@ -241,8 +243,8 @@ def test_a_disk_that_fails_for_a_while_costs_nothing(fault, in_empty_folder, cap
         (run,) = compose([*QUICK, *TINY, "epochs=5", "output_dir=disk/run"])
         capsys.readouterr()
 
-        def between(report):
-            {2: trouble.begin, 4: trouble.end}.get(report.epoch, bool)()
+        def between(epoch):
+            {2: trouble.begin, 4: trouble.end}.get(epoch, bool)()
             return False
 
         train(run, stop=between)
@@ -262,7 +264,7 @@ def test_a_disk_that_fails_to_the_end_keeps_what_it_had(fault, in_empty_folder, 
         with pytest.raises(
             RunError, match=rf"could not be written: {trouble.says}\. Saved: \d of 4 epochs, in disk/run$"
         ):
-            train(run, stop=lambda report: report.epoch == 2 and bool(trouble.begin() and None))
+            train(run, stop=lambda epoch: epoch == 2 and bool(trouble.begin() and None))
         assert capsys.readouterr().err.count("warning") == 1
         trouble.end()
         assert checkpoint.load(disk / "run" / "last.pt")["trainer"]["epoch"] == 2
@@ -317,3 +319,26 @@ def test_a_torn_line_of_metrics_is_mended_before_the_next(monkeypatch):
     train(run)
     assert failures
     same_run(whole.folder, Path("run"))
+
+
+def test_what_a_run_that_fails_has_kept_in_memory_is_written_where_it_can_be(monkeypatch):
+    """The disk is full until the third validation, in which the run fails."""
+    save, validate, full = checkpoint.save, ClassificationTrainer.do_validation, [True]
+
+    def saved(path, state):
+        if full:
+            raise RunError(f"{path} could not be written: No space left on device")
+        save(path, state)
+
+    def validated(self):
+        if self.epoch == 3:
+            full.clear()
+            raise RunError("no longer")
+        return validate(self)
+
+    monkeypatch.setattr(checkpoint, "save", saved)
+    monkeypatch.setattr(ClassificationTrainer, "do_validation", validated)
+    with pytest.raises(RunError, match=r"^no longer\. Saved: 0 of 4 epochs, in run"):
+        quick(*TINY, "lr=0.01", "epochs=4", "output_dir=run")
+    assert checkpoint.load(Path("run/best.pt"))["epoch"] == json.loads(Path("run/best.json").read_text())["epoch"] == 2
+    assert not Path("run/last.pt").exists()

@@ -61,25 +61,19 @@ def test_the_first_comment_says_what_it_does(file):
     assert first_comment(file).endswith((".", "."))
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
-def test_a_run_written_down_is_the_same_run_when_read(file):
-    run = compose([*many(file), f"{file.parent.name}={file.stem}"])[-1]
-    assert check(yaml.safe_load(yaml.safe_dump(run.tree(), sort_keys=False))) == run
-
-
 def figures(report):
     return {k: v for k, v in asdict(report).items() if k not in ("epoch_seconds", "images_per_second")}
 
 
-TRAINABLE = [file for file in FILES if file.parent.name not in ("dataset",)]
-
-
-@pytest.mark.parametrize("file", TRAINABLE, ids=lambda file: f"{file.parent.name}/{file.stem}")
-def test_it_trains_and_a_resumed_run_has_the_same_bits(file, tmp_path):
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_it_is_read_as_written_trains_and_a_resumed_run_has_the_same_bits(file, tmp_path):
     """Four epochs of two steps, against three steps, a checkpoint within the epoch, a new trainer and all the rest."""
     small = ["batch_size=20", "epochs=4", "dropout=0.2", "weight_decay=0.01"]
     small += ["model.width=4"] if file.stem == "resnet18" else []
     run = compose([*many(file), f"{file.parent.name}={file.stem}", *small])[-1]
+    assert check(yaml.safe_load(yaml.safe_dump(run.tree(), sort_keys=False))) == run
+    if file.parent.name == "dataset":
+        return  # the others' images are made up as well
 
     def trainer():
         return build_trainer(run, tiny_images(40), tiny_images(12, seed=1), torch.device("cpu"))

@@ -7,7 +7,7 @@ import torch
 from conftest import metrics, quick, tiny_images
 
 from trainer import build
-from trainer.commands import start
+from trainer.commands import _run
 from trainer.data.images import Images
 from trainer.data.resident import at_once
 from trainer.errors import RunError, ran_out
@@ -62,7 +62,7 @@ def test_a_network_that_never_fits_and_a_shortage_that_has_passed_are_told(monke
 
 def test_other_errors_are_not_taken_for_it():
     assert not ran_out(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert ran_out(MemoryError("std::bad_alloc"))
+    assert ran_out(MemoryError("std::bad_alloc")) and ran_out(RuntimeError("std::bad_alloc"))
 
 
 def test_what_the_failed_step_held_is_let_go_of():
@@ -142,7 +142,7 @@ def test_before_the_first_step_and_in_other_commands_it_is_one_line_too(monkeypa
         (lambda _: bytearray(10**17), ". End what else uses it, or try another device, such as device=cpu\n"),
     ):
         with pytest.raises(SystemExit) as caught:
-            start(fails)
+            _run(fails)
         said = capsys.readouterr().err
         assert said.startswith(f"trainer: the memory ran out{told}") and said.count("\n") == 1
         assert caught.value.code == 1

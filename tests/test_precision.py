@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from conftest import TINY, compose, metrics, quick, timeless
+from conftest import TINY, compose, metrics, quick, timeless, tiny_images
 from test_run import same_state
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -23,6 +23,12 @@ def built(*arguments):
     (config,) = compose(["dataset=digits", "device=cpu", "batch_size=300", *arguments])
     training, validation = splits.split(sources.digits("", "train"), 0)
     return build_trainer(config, training, validation, CPU)
+
+
+def built_on_few(*arguments):
+    """For 120 images in colour, where it matters what is done and not what is learnt."""
+    (config,) = compose(["device=cpu", "batch_size=20", *arguments])
+    return build_trainer(config, tiny_images(120, (3, 32, 32)), tiny_images(20, (3, 32, 32), seed=1), CPU)
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
@@ -71,7 +77,7 @@ def test_a_resumed_fp16_run_keeps_the_scale_and_equals_an_undisturbed_one():
 @pytest.mark.parametrize("optimizer", techniques("optimizer"))
 def test_a_step_whose_scaled_gradients_overflow_leaves_no_trace(optimizer):
     """fp16 begins with some. A fused SGD would go on from a momentum that was never set."""
-    trainer = built("precision=fp16", f"optimizer={optimizer}")
+    trainer = built_on_few("precision=fp16", f"optimizer={optimizer}")
     trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 1e38})
     before = [weight.clone() for weight in trainer.model.parameters()]
     trainer.do_train(pause=lambda: True)
@@ -120,7 +126,7 @@ def test_every_network_is_compiled_however_many_were_before_it(monkeypatch):
 def test_deterministic_changes_no_bit_on_a_cpu_and_is_taken_back(arguments):
     is_on, states = torch.are_deterministic_algorithms_enabled, []
     for asked in (False, True):
-        trainer, seen = built(*arguments, f"deterministic={str(asked).lower()}"), []
+        trainer, seen = built_on_few(*arguments, f"deterministic={str(asked).lower()}"), []
         for network in (trainer.model, trainer.evaluated):
             network.register_forward_hook(lambda *_, seen=seen: seen.append(is_on()))
         trainer.do_train()
@@ -197,8 +203,8 @@ def test_a_step_waits_for_nothing_on_the_device(arguments, monkeypatch):
     """On a GPU every such wait leaves it idle. Twice the steps must bring no further wait; the optimizer, whose own
     counters lie on the host, is left out."""
     counts = []
-    for batch_size in (300, 150):
-        trainer = built(*arguments, f"batch_size={batch_size}")
+    for batch_size in (40, 20):
+        trainer = built_on_few(*arguments, f"batch_size={batch_size}")
         waits = Waits()
         monkeypatch.setattr(trainer.optimizer, "step", lambda *_, waits=waits: None)
         with waits:

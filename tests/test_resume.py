@@ -12,8 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, clean_environment, compose, metrics, quick, tiny_images
-from omegaconf import OmegaConf
+from conftest import QUICK, choices, clean_environment, compose, metrics, quick, tiny_images
 from test_checkpoint import same_run
 from test_run import same_state
 
@@ -32,12 +31,6 @@ TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
 DRAWING = (*TINY, "dropout=0.3", "augmentation=[crop,mixup]", "regularization=ema")
 
 
-def choices(group):
-    """{name: what its YAML gives to the group}"""
-    files = sorted((ROOT / "conf" / group).glob("*.yaml"))
-    return {file.stem: OmegaConf.to_container(OmegaConf.load(file)) for file in files}
-
-
 def timeless(report):
     return {k: v for k, v in asdict(report).items() if k not in ("epoch_seconds", "images_per_second")}
 
@@ -49,8 +42,7 @@ def test_every_pair_that_carries_state_resumes_between_any_two_steps(optimizer, 
     tree = compose(
         ["dataset=digits", *DRAWING, "batch_size=10", "epochs=5", "early_stop_patience=2", "lr=0.1", "validate_every=2"]
     )[0].tree()
-    tree["optimizer"] = {"weight_decay": 0.0} | choices("optimizer")[optimizer]
-    del tree["optimizer"]["weight_decay"]
+    tree["optimizer"] = choices("optimizer")[optimizer]
     for number, (name, scheduler) in enumerate(choices("scheduler").items()):
         fast = {"every": 2, "patience": 0, "period": 1.5, "warmup_steps": 3, "minimum": 0.01}
         config = check({**tree, "scheduler": {key: fast.get(key, value) for key, value in scheduler.items()}})
@@ -126,6 +118,17 @@ def test_a_run_that_was_recorded_before_there_was_a_setting_goes_on():
     assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 3
 
 
+def test_a_run_that_goes_on_with_other_threads_says_what_that_means(capsys):
+    quick(*TINY, "output_dir=run", "epochs=1")
+    train(compose(["resume=run", "epochs=2"])[0])
+    assert "bits" not in capsys.readouterr().err
+    path = Path("run/environment.json")
+    path.write_text(path.read_text().replace('"threads": 1,', '"threads": 7,'))
+    train(compose(["resume=run", "epochs=3"])[0])
+    told = " ".join(capsys.readouterr().err.split())
+    assert "on cpu (threads: 1), which is not what it ran on before: the last bits may become others" in told
+
+
 def sending(monkeypatch, number, step):
     """This signal, sent to this process in the given step."""
     real, steps = torch.optim.Adam.step, []
@@ -186,7 +189,7 @@ def test_on_a_gpu_a_deterministic_run_resumes_to_the_same_bits(more, monkeypatch
 
 def test_a_signal_after_the_last_epoch_stops_nothing():
     (run,) = compose([*QUICK, *TINY, "output_dir=run"])
-    result = train(run, stop=lambda report: report.epoch == 2 and bool(os.kill(os.getpid(), signal.SIGUSR1)))
+    result = train(run, stop=lambda epoch: epoch == 2 and bool(os.kill(os.getpid(), signal.SIGUSR1)))
     assert (result.epochs, result.stopped) == (2, False)
 
 

@@ -78,8 +78,8 @@ TECHNIQUES = ("augmentation=[flip,crop]", "dropout=0.3", "scheduler=plateau", "r
 
 
 def test_a_run_resumed_after_every_epoch_equals_an_undisturbed_one_bit_for_bit():
-    quick("output_dir=whole", "epochs=4", *TECHNIQUES)
-    quick("output_dir=parts", "epochs=1", *TECHNIQUES)
+    quick(*TINY, "output_dir=whole", "epochs=4", *TECHNIQUES)
+    quick(*TINY, "output_dir=parts", "epochs=1", *TECHNIQUES)
     for epochs in (2, 3, 4):
         (run,) = compose(["resume=parts", f"epochs={epochs}"])
         train(run)

@@ -1,10 +1,10 @@
 """`python -m trainer …`: the arguments, the runs they ask for, the exit code."""
 
 import os
-import signal
 import sys
 
 from trainer.leaving import program
+from trainer.signals import heed, ignore
 from trainer.streams import delivered, endure
 
 
@@ -18,6 +18,7 @@ def main() -> None:
 
             show(arguments)
             sys.exit(delivered())
+        heed()
         # Imported late: a mistake is told, and a name completed, without waiting for torch.
         from trainer.commandline import interpret
         from trainer.config import RunConfig
@@ -38,10 +39,7 @@ def main() -> None:
 
         with waiting("Loading torch"):
             from trainer.run import train
-            from trainer.signals import WARNINGS, evict
             from trainer.study.conduct import conduct
-        for number in WARNINGS:
-            signal.signal(number, evict)
         try:
             if isinstance(asked, RunConfig):
                 train(asked)
@@ -54,7 +52,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt as error:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not disturb the leaving
+        ignore()
         sys.exit(_leave(error))
 
 

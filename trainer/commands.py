@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NoReturn
 from trainer.errors import ConfigError, RunError, complain, within_memory
 from trainer.files import expanded
 from trainer.leaving import program
+from trainer.signals import heed, ignore
 from trainer.streams import delivered, endure
 
 
@@ -44,6 +44,7 @@ def start(command: Callable[[Sequence[str]], int]) -> None:
 def _run(command: Callable[[Sequence[str]], int]) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # see trainer/__main__.py
     endure()
+    heed()
     try:
         try:
             with within_memory():
@@ -59,7 +60,7 @@ def _run(command: Callable[[Sequence[str]], int]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt as error:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ignore()
         sys.exit(getattr(error, "exit_code", 130))
 
 

@@ -16,6 +16,8 @@ NO_MEMORY = (
     "out of memory",
     "can't allocate memory",
     "not enough memory",
+    "cannot allocate memory",
+    "bad_alloc",
     "ALLOC_FAILED",
     "could not create a primitive",
 )
@@ -106,7 +108,7 @@ def ran_out(error: BaseException) -> bool:
     The step's tensors hang on its frames, and those on the traceback, which others hold as well: it is cut.
     """
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's; it is not imported
-    short = named or any(words in str(error) for words in NO_MEMORY)
+    short = named or any(words.lower() in str(error).lower() for words in NO_MEMORY)
     trace = error.__traceback__ if short else None
     while trace:
         trace.tb_next, trace = None, trace.tb_next

@@ -31,4 +31,5 @@ def _stop(codes: list[int]) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or its reader has gone
             stream.flush()
-    os._exit(codes[-1])
+    if codes:  # none in a process that was forked meanwhile
+        os._exit(codes[-1])

@@ -22,7 +22,7 @@ from trainer.config import RunConfig
 from trainer.console import say, warn
 from trainer.environment import stamp
 from trainer.epoch import EpochReport
-from trainer.errors import ConfigError, RunError
+from trainer.errors import ConfigError, RunError, ran_out
 from trainer.files import WRITING, expanded, write_text
 from trainer.lock import LOCK, held
 from trainer.metrics import METRICS, MetricsFile, count_of
@@ -86,6 +86,20 @@ class Record:
         if self.trouble:
             say(f"{self.folder} can be written again: all is saved")
         self.trouble = None
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Around the training: where it fails, what could not be written before is tried once more, but for the state.
+
+        That has gone on since, and is none to go on from.
+        """
+        try:
+            yield
+        except Exception:
+            self.unsaved.pop(LAST, None)
+            with contextlib.suppress(RunError):
+                self.close()
+            raise
 
     def close(self) -> None:
         """The last attempt. Raises RunError if something is still not saved."""
@@ -196,7 +210,9 @@ def fitting(path: Path) -> Iterator[None]:
     """Around what takes a checkpoint up. Raises RunError with one line if it is of another network or optimizer."""
     try:
         yield
-    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if ran_out(error):
+            raise RunError(f"{path} needs more memory than is free") from None
         reason = archive.reason(error)
         raise RunError(f"{path} does not fit {path.with_name('config.yaml')}: {reason}") from None
 
@@ -231,9 +247,24 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
     tree = config.tree() | {"resume": None}
     # First: with it the run can go on, wherever it is killed.
     write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
-    stamps.append(stamp(config, device, run_id))  # one for each time the run was started
+    now = stamp(config, device, run_id)
+    if stamps and _grounds(stamps[-1]) != _grounds(now):
+        warn(
+            f"it goes on with torch {now['packages']['torch']} on {now['device']} (threads: {now['threads']}), which is"
+            " not what it ran on before: the last bits may become others than those of a run that was not stopped"
+        )
+    stamps.append(now)  # one for each time the run was started
     write_text(path, json.dumps(stamps, indent=2) + "\n")
     return run_id
+
+
+def _grounds(known: Any) -> list[Any]:
+    """Of a stamp what decides the last bits of sums; the file may be a stranger's, or of an earlier version."""
+    if not isinstance(known, dict):
+        return []
+    packages, device = known.get("packages"), known.get("device")
+    version = packages.get("torch") if isinstance(packages, dict) else None
+    return [version, device, known.get("threads") if device == "cpu" else None]
 
 
 def note_end(folder: Path, state: str, reason: str | None = None) -> None:

@@ -51,12 +51,13 @@ class Result:
 def train(
     config: RunConfig,
     folder: Path | None = None,
-    stop: Callable[[EpochReport], bool] | None = None,
+    stop: Callable[[int], bool] | None = None,
     until: int | None = None,
 ) -> Result:
     """Trains one checked run and leaves its record in a folder of its own, or goes on in `folder`, which is held.
 
-    `stop` is asked after each epoch. After epoch `until` it ends, though the schedule is made for all of
+    `stop` is asked after each epoch, of its number, and first of all on a resume: a kill may have come between the save
+    and the answer. After epoch `until` it ends, though the schedule is made for all of
     `config.epochs`. Raises ConfigError before anything is written and RunError after that; Ctrl-C and a cluster's
     warning keep the last step, and are raised as KeyboardInterrupt and Evicted.
     """
@@ -84,15 +85,17 @@ def train(
             wandb_mirror(config.wandb, config.tree(), folder, run_id) as mirror,
             display,
             noted() as interrupt,
+            record.kept(),
         ):
-            for report in trainer.train_loop(pause=lambda: bool(interrupt) or record.is_due()):
+            stopped = bool(stop and trainer.epoch and stop(trainer.epoch))
+            for report in () if stopped else trainer.train_loop(pause=lambda: bool(interrupt) or record.is_due()):
                 report = observed(trainer, config, report)
                 record.save(trainer, report)
                 if report:
                     display.line(report)
                     _tell_skipped(report, len(trainer.train))
                     mirror.log(report)
-                    stopped = bool(stop and stop(report))
+                    stopped = bool(stop and stop(report.epoch))
                     if stopped or report.epoch == goal:
                         break
                 if interrupt and not trainer.finished:

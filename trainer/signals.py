@@ -43,6 +43,18 @@ def evict(number: int, frame: FrameType | None) -> None:
     raise Evicted(signal.Signals(number).name)
 
 
+def heed() -> None:
+    """From here on a cluster's warning is raised as Evicted."""
+    for number in WARNINGS:
+        signal.signal(number, evict)
+
+
+def ignore() -> None:
+    """From here on nothing disturbs the leaving, which has begun."""
+    for number in (signal.SIGINT, *WARNINGS):
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def noted() -> Iterator[Stop]:
     """Within, signals are noted instead of interrupting. Those that a launcher has taken for itself are left to it."""

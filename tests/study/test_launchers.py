@@ -40,7 +40,7 @@ def killing(pattern: str):
         thread.join()
 
 
-LONG = (*TINY, "epochs=200", "early_stop_patience=null", "optimizer=sgd")
+LONG = (*TINY, "epochs=80", "early_stop_patience=null", "optimizer=sgd")
 
 
 def test_a_failing_and_a_killed_run_cost_no_other():

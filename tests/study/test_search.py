@@ -1,5 +1,6 @@
 """Axes, points, ranges that narrow, borders, and what Optuna is asked."""
 
+import itertools
 import json
 import math
 import shutil
@@ -9,6 +10,8 @@ from test_study import SHORT, TINY, study, table
 
 from trainer.commandline import interpret
 from trainer.errors import ConfigError
+from trainer.study import launch
+from trainer.study.launch import Launch
 from trainer.study.search import Pruning, Tried, ask
 from trainer.study.space import Axis, corners, grid, narrowed, on_border
 
@@ -120,9 +123,52 @@ def test_a_search_trains_the_points_it_asks_for_and_records_pruned_ones_with_the
         assert (int(row["epochs"]) < 4) == (row["state"] == "pruned")
 
 
-def test_coarse_to_fine_narrows_and_says_why(capsys):
-    import json
+class Killed(BaseException):
+    """Nothing handles it, as nothing handles a SIGKILL."""
 
+
+def killed_at(monkeypatch, owner, name, number):
+    """The call of this number dies before it does anything."""
+    real, calls = getattr(owner, name), itertools.count(1)
+
+    def call(*arguments):
+        if next(calls) == number:
+            raise Killed
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def test_a_kill_between_the_save_and_the_answer_leaves_a_run_pruned_where_it_was(monkeypatch):
+    arguments = (*TINY, "epochs=4", "sweep.method=tpe", "sweep.trials=9", "sweep.pruner=median")
+    _, folder = study(*arguments, "lr=tag(log,interval(1e-5,1))")
+    undisturbed = table(folder)
+    shutil.rmtree("outputs")
+    asked = sum(int(row["epochs"]) for row in undisturbed[: [row["state"] for row in undisturbed].index("pruned") + 1])
+    with monkeypatch.context() as patch:
+        killed_at(patch, Pruning, "falls_behind", asked)
+        with pytest.raises(Killed):
+            study(*arguments, "lr=tag(log,interval(1e-5,1))")
+    study(*arguments, "lr=tag(log,interval(1e-5,1))")
+    assert table(folder) == undisturbed
+
+
+def test_a_search_that_tries_three_points_at_a_time_goes_on_as_it_would_have(monkeypatch):
+    """Its first ten points are drawn at random, those after them by what was known when their batch was asked for."""
+    monkeypatch.setattr(Launch, "parallel", property(lambda self: 3, lambda self, value: None), raising=False)
+    arguments = (*TINY, "epochs=1", "sweep.method=tpe", "sweep.trials=18", "lr=tag(log,interval(1e-5,1))")
+    _, folder = study(*arguments)
+    undisturbed = table(folder)
+    shutil.rmtree("outputs")
+    with monkeypatch.context() as patch:
+        killed_at(patch, launch, "work", 14)
+        with pytest.raises(Killed):
+            study(*arguments)
+    study(*arguments)
+    assert table(folder) == undisturbed
+
+
+def test_coarse_to_fine_narrows_and_says_why(capsys):
     arguments = ("epochs=6", "sweep.method=random", "sweep.trials=8", "sweep.stages=2")
     _, folder = study(*TINY, *arguments, "lr=tag(log,interval(1e-5,1))", "seed=0,1")
     rows = table(folder)

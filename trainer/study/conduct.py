@@ -111,9 +111,10 @@ def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, boa
         entries = list(dict.fromkeys(added))  # a seed that is typed twice is trained once
         study.save()
         board.expect(entries)
+        threads = launch.threads(len(entries) if plan.runs else launch.parallel)
         for entry in entries:
             if study.outcome(entry).state not in DONE:
-                study.prepare(entry, _job(plan, study, entry, launch.threads(len(entries))))
+                study.prepare(entry, _job(plan, study, entry, threads, _first_of_batch(entry.trial, launch.parallel)))
         go_on = launch.run(entries)
         if go_on and plan.settings.on_error == "retry":
             failed = [entry for entry in entries if study.outcome(entry).state == "failed"]
@@ -135,16 +136,25 @@ def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, lis
             axes = _next_stage(plan, study, axes, stage, trials, epochs)
         while (count := len(tried := history(plan, study, stage))) < trials:
             runs, numbers = list[Planned](), list[int]()
-            # What was asked for before a kill stays as it was: asked again, others would be known meanwhile.
+            # What was asked for before a kill stays as it was: asked again, others would be known meanwhile. For the
+            # same reason a batch of which some points are done is the batch that it was.
             known = {entry.trial: arm_of(entry.texts) for entry in study.entries if entry.stage == stage}
-            for number in range(count, min(count + parallel, trials)):
+            first = _first_of_batch(count, parallel)
+            del tried[first:]
+            for number in range(first, min(first + parallel, trials)):
                 seed = settings.seed + 1000 * stage
                 point = known.get(number) or ask(axes, tried, settings.method, seed, settings.sign)
                 tried.append(Tried(point, None, "running"))
-                made = plan.runs_at(point, epochs)
-                runs += made
-                numbers += [number] * len(made)
+                if number >= count:
+                    made = plan.runs_at(point, epochs)
+                    runs += made
+                    numbers += [number] * len(made)
             yield stage, numbers, runs
+
+
+def _first_of_batch(trial: int, parallel: int) -> int:
+    """Points that are tried at a time are asked for together, so none of them knows the others' results."""
+    return trial - trial % parallel
 
 
 def history(plan: Plan, study: Study, stage: int) -> list[Tried]:
@@ -215,12 +225,12 @@ def _tell_wandb(study: Study) -> None:
         mirror.tabulate("arms", titles(content), texts(rows(content)))
 
 
-def _job(plan: Plan, study: Study, entry: Entry, threads: int | None) -> dict[str, object]:
-    """What the worker needs beside the configuration."""
+def _job(plan: Plan, study: Study, entry: Entry, threads: int | None, before: int) -> dict[str, object]:
+    """What the worker needs beside the configuration; a run is held against the curves of so many points."""
     settings = plan.settings
     if settings.pruner == "none":
         return {"threads": threads, "pruning": None}
-    curves = [dict(each.curve) for each in history(plan, study, entry.stage) if each.curve]
+    curves = [dict(each.curve) for each in history(plan, study, entry.stage)[:before] if each.curve]
     epochs = int(entry.config["epochs"])
     pruning = {"pruner": settings.pruner, "metric": settings.metric, "sign": settings.sign, "epochs": epochs}
     return {"threads": threads, "pruning": {**pruning, "curves": curves}}

@@ -118,12 +118,13 @@ class Study:
         return read_outcome(self.path(entry))
 
     def prepare(self, entry: Entry, job: Mapping[str, Any]) -> Path:
-        """Freezes the run in its folder, from which alone it is trained."""
+        """Freezes the run in its folder, from which alone it is trained; what has begun goes on as it began."""
         folder = self.path(entry)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.yaml").is_file():
             write_text(folder / "config.yaml", yaml.safe_dump(entry.config, sort_keys=False, allow_unicode=True))
-        write_text(folder / JOB, json.dumps(dict(job)) + "\n")
+        if not (self.outcome(entry).starts and (folder / JOB).is_file()):
+            write_text(folder / JOB, json.dumps(dict(job)) + "\n")
         return folder
 
     def set_aside(self) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from trainer import console
 from trainer.config import check
-from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, Evicted, RunError
 from trainer.lock import held
 from trainer.strangers import read_config, read_text, refuse_links, threads, typed
@@ -38,8 +37,12 @@ def task(config: Any) -> None:
     """
     folder = Path(config.output_dir)
     if not (folder.parent / STOPPING).exists():
-        with contextlib.suppress(Evicted):
+        try:
             work(folder, launched=True)
+        except Evicted:
+            pass
+        except (RunError, OSError) as error:  # its folder cannot be written: the study finds it untrained
+            console.fail(error)
 
 
 def work(folder: Path, launched: bool = False) -> None:
@@ -120,14 +123,16 @@ def _job(path: Path) -> Job:
             threads(job.threads)
         return job
     except ValueError as error:
+        path.unlink()  # a run that has begun keeps the one it has
         raise RunError(f"{path} is damaged ({error}): give the study's command again") from None
 
 
-def _stopper(folder: Path, pruning: Pruning) -> Callable[[EpochReport], bool]:
-    """Asks after each validation; what a resumed run has reported before is in its metrics file."""
+def _stopper(folder: Path, pruning: Pruning) -> Callable[[int], bool]:
+    """Asked after each epoch, it decides after each validation; what came before a resume is in the metrics file."""
 
-    def stop(report: EpochReport) -> bool:
-        return report.validation_loss is not None and pruning.falls_behind(curve(folder, pruning.metric))
+    def stop(epoch: int) -> bool:
+        validated = curve(folder, pruning.metric)
+        return epoch in validated and pruning.falls_behind(validated)
 
     return stop
 
