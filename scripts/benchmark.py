@@ -11,6 +11,7 @@ display is really drawn. Machines are noisy: what counts is the median of the ra
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -22,6 +23,7 @@ import tempfile
 import threading
 import time
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +32,11 @@ from contenders import CONTENDERS
 from rich.console import Console
 from rich.table import Table
 
+from trainer.commands import count
+
 AUGMENTATIONS = ("none", "flip_crop", "lecture")
-CANNOT = {("keras", "lecture")}  # no per-image colour jitter that matches
+CANNOT = {("keras", "lecture")}  # its colour jitter adds brightness where torchvision multiplies
+NEEDS = {"loader": "torchvision", "keras": "keras", "lightning": "lightning", "fastai": "fastai"}
 err = Console(stderr=True)
 
 
@@ -42,6 +47,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
+        os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
         data_dir = Path(arguments.data_dir) if arguments.data_dir else _made_up_pictures(scratch / "pictures")
         if arguments.start_up:
             start_up(data_dir.absolute(), scratch, arguments.rounds)
@@ -52,31 +58,34 @@ def main() -> None:
             for batch_size in arguments.batch_sizes:
                 names = [name for name in arguments.contenders if (name, augment) not in CANNOT]
                 rounds: list[dict[str, dict[str, float]]] = []
-                for number in range(arguments.rounds):
-                    err.print(f"batch {batch_size}, augmentation {augment}, round {number + 1} of {arguments.rounds}")
-                    rounds.append(
-                        {
-                            name: _run(
-                                name, batch_size, "none" if name == "floor" else augment, arguments, data, data_dir
-                            )
-                            for name in names
-                        }
-                    )
-                _print_table(names, rounds, batch_size, augment)
+                try:
+                    for number in range(arguments.rounds):
+                        told = f"batch {batch_size}, augmentation {augment}, round {number + 1} of {arguments.rounds}"
+                        err.print(told)
+                        turn = names[number % len(names) :] + names[: number % len(names)]  # each begins once
+                        rounds.append(
+                            {name: _run(name, batch_size, augment, arguments, data, data_dir) for name in turn}
+                        )
+                finally:  # also after Ctrl-C, or where one has failed: of whole rounds
+                    if rounds:
+                        _print_table(names, rounds, batch_size, augment)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", help="a folder of pictures as dataset=image_folder takes it")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[128, 512, 2048])
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--epochs", type=count, default=3)
+    parser.add_argument("--batch-sizes", type=count, nargs="+", default=[128, 512, 2048])
     parser.add_argument("--augmentations", nargs="+", choices=AUGMENTATIONS, default=AUGMENTATIONS)
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--overrides", nargs="*", default=[], help="for the trainer, such as precision=bf16")
     parser.add_argument("--growth", action="store_true", help="only: seconds an epoch against the number of images")
     parser.add_argument("--start-up", action="store_true", help="only: what comes before the first step")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if missing := [name for name in arguments.contenders if not importlib.util.find_spec(NEEDS.get(name, "torch"))]:
+        parser.error(f"{', '.join(missing)}: not installed, pip install '.[bench]'")
+    return arguments
 
 
 def _run(
@@ -85,6 +94,7 @@ def _run(
     """One contender, one process: start-up, epoch and whole time in seconds, peak memory in bytes, accuracy."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
+        augment = "none" if name == "floor" else augment
         options = {"data": data, "data-dir": data_dir.absolute(), "result": result, "augment": augment}
         options |= {"batch-size": batch_size, "epochs": arguments.epochs}
         command = [sys.executable, str(Path(__file__).with_name("contenders.py")), name]
@@ -159,13 +169,24 @@ def _made_up_pictures(folder: Path) -> Path:
 
 
 def _print_machine(arguments: argparse.Namespace) -> None:
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores, no GPU"
-    print(f"{date.today()}; {device}; Python {platform.python_version()}, torch {torch.__version__};", end=" ")
-    print(f"{arguments.epochs} epochs, medians of {arguments.rounds} rounds [lowest–highest]", flush=True)
+    cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.partition(": ")[2] for line in cpus if line.startswith("model name")]
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True).stdout
+    packages = ["torch", *(NEEDS[name] for name in arguments.contenders if name in NEEDS)]
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    print(
+        f"{date.today()}; {os.cpu_count()} × {models[0] if models else platform.machine()}, {memory:.0f} GB, {device}"
+    )
+    print(f"Python {platform.python_version()}, {versions}, the trainer at {commit.strip() or 'an unknown commit'}")
+    overrides = " ".join(["; the trainer with", *arguments.overrides]) if arguments.overrides else ""
+    print(f"{arguments.epochs} epochs, of them the fastest after the first{overrides}", end="; ")
+    print(f"medians of {arguments.rounds} rounds [lowest–highest]", flush=True)
 
 
 def _print_table(names: list[str], rounds: list[dict[str, dict[str, float]]], batch_size: int, augment: str) -> None:
-    title = f"batch size {batch_size}, augmentation {augment} (the floor never augments)"
+    title = f"batch size {batch_size}, augmentation {augment} (the floor never augments), {len(rounds)} rounds"
     table = Table(title=title, title_justify="left")
     for column in (
         "",
@@ -202,7 +223,7 @@ def _print_table(names: list[str], rounds: list[dict[str, dict[str, float]]], ba
             ratio("peak"),
             f"{of('accuracy'):.1%}",
         )
-    Console(width=140).print(table)
+    Console(width=170).print(table)
 
 
 def start_up(data_dir: Path, scratch: Path, rounds: int) -> None:
@@ -238,23 +259,25 @@ def growth() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labels = tuple(map(str, range(10)))
     for batch_size in (128, 2048):
-        counts, seconds = [5_000, 20_000, 50_000, 200_000, 500_000], []
-        for count in counts:
-            pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
-            images = Images(pixels, torch.arange(count) % 10, labels)
-            part = images.select(torch.arange(min(count, 1000)))
+        sizes, seconds = [5_000, 20_000, 50_000, 200_000, 500_000], []
+        for size in sizes:
+            pixels = torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8)
+            images = Images(pixels, torch.arange(size) % 10, labels).to(device)
+            part = images.select(torch.arange(min(size, 1000)))
             trainer = build_trainer(config.model_copy(update={"batch_size": batch_size}), images, part, device)
             times = []
-            for _ in range(3 if count < 500_000 else 2):
+            for _ in range(3 if size < 500_000 else 2):
                 started = time.perf_counter()
                 trainer.do_train()
                 times.append(time.perf_counter() - started)
             seconds.append(min(times))
+            steps, each = -(-size // batch_size), seconds[-1] / size * 1e6
             print(
-                f"batch {batch_size}: {count:>7} images {-(-count // batch_size):>5} steps {seconds[-1]:8.2f} s",
+                f"batch {batch_size}: {size:>7} images {steps:>5} steps {seconds[-1]:8.2f} s, {each:.0f} µs each",
                 flush=True,
             )
-        slope = np.polyfit(np.log(counts), np.log(seconds), 1)[0]
+            del trainer, images, part  # before the next ones are made
+        slope = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
         print(f"batch {batch_size}: seconds grow with images to the power {slope:.2f}")
 
 
