@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -185,6 +186,18 @@ def test_on_a_gpu_a_deterministic_run_resumes_to_the_same_bits(more, monkeypatch
         quick(*asked, "output_dir=parts")
     train(compose(["resume=parts"])[0])
     same_run(Path("whole"), Path("parts"))
+
+
+def test_a_warning_that_comes_while_torch_is_loaded_is_answered(in_empty_folder):
+    command = [sys.executable, "-m", "trainer", *QUICK, "output_dir=run"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment())
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "libtorch" not in maps.read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=60)[1]
+    assert told == "trainer: stopped by SIGTERM while nothing was being trained: nothing is lost\n"
+    assert process.returncode == 75 and not Path("run").exists()
 
 
 def test_a_signal_after_the_last_epoch_stops_nothing():

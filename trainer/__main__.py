@@ -4,7 +4,7 @@ import os
 import sys
 
 from trainer.leaving import program
-from trainer.signals import heed, ignore
+from trainer.signals import WARNINGS, heed, ignore, noted
 from trainer.streams import delivered, endure
 
 
@@ -37,9 +37,11 @@ def main() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         from trainer.console import fail, waiting
 
-        with waiting("Loading torch"):
+        with waiting("Loading torch"), noted(WARNINGS) as warned:  # raised in the midst of it, it may get lost
             from trainer.run import train
             from trainer.study.conduct import conduct
+        if warned:
+            raise warned.error()
         try:
             if isinstance(asked, RunConfig):
                 train(asked)

@@ -56,11 +56,11 @@ def ignore() -> None:
 
 
 @contextmanager
-def noted() -> Iterator[Stop]:
+def noted(numbers: tuple[signal.Signals, ...] = (signal.SIGINT, *WARNINGS)) -> Iterator[Stop]:
     """Within, signals are noted instead of interrupting. Those that a launcher has taken for itself are left to it."""
     stop = Stop()
     ours = (signal.SIG_DFL, signal.default_int_handler, evict)
-    free = [number for number in (signal.SIGINT, *WARNINGS) if signal.getsignal(number) in ours]
+    free = [number for number in numbers if signal.getsignal(number) in ours]
     if threading.current_thread() is not threading.main_thread():
         free = []  # only the main thread is told of signals
     before = {number: signal.signal(number, stop.note) for number in free}

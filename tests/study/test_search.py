@@ -10,7 +10,7 @@ from test_study import SHORT, TINY, study, table
 
 from trainer.commandline import interpret
 from trainer.errors import ConfigError
-from trainer.study import launch
+from trainer.study import conduct, launch
 from trainer.study.launch import Launch
 from trainer.study.search import Pruning, Tried, ask
 from trainer.study.space import Axis, corners, grid, narrowed, on_border
@@ -154,18 +154,26 @@ def test_a_kill_between_the_save_and_the_answer_leaves_a_run_pruned_where_it_was
 
 
 def test_a_search_that_tries_three_points_at_a_time_goes_on_as_it_would_have(monkeypatch):
-    """Its first ten points are drawn at random, those after them by what was known when their batch was asked for."""
+    """Each point is asked for by what was known when its batch was begun."""
     monkeypatch.setattr(Launch, "parallel", property(lambda self: 3, lambda self, value: None), raising=False)
-    arguments = (*TINY, "epochs=1", "sweep.method=tpe", "sweep.trials=18", "lr=tag(log,interval(1e-5,1))")
+    arguments = (*TINY, "epochs=1", "sweep.method=tpe", "sweep.trials=12", "lr=tag(log,interval(1e-5,1))")
+    real, known = conduct.ask, []
+
+    def noted(axes, tried, *rest):
+        known.append((len(tried), sum(each.state != "running" for each in tried)))
+        return real(axes, tried, *rest)
+
+    monkeypatch.setattr(conduct, "ask", noted)
     _, folder = study(*arguments)
     undisturbed = table(folder)
     shutil.rmtree("outputs")
     with monkeypatch.context() as patch:
-        killed_at(patch, launch, "work", 14)
+        killed_at(patch, launch, "work", 8)
         with pytest.raises(Killed):
             study(*arguments)
     study(*arguments)
     assert table(folder) == undisturbed
+    assert len(known) == 24 and all(finished == number - number % 3 for number, finished in known)
 
 
 def test_coarse_to_fine_narrows_and_says_why(capsys):
