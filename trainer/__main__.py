@@ -2,15 +2,12 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 from trainer.leaving import program
 from trainer.signals import WARNINGS, heed, ignore, noted
 from trainer.streams import delivered, endure
-
-if TYPE_CHECKING:
-    from trainer.config import RunConfig
-    from trainer.study.plan import Plan
 
 
 def main() -> None:
@@ -26,7 +23,8 @@ def main() -> None:
         heed()
         # Imported late: a mistake is told, and a name completed, without waiting for torch.
         from trainer.commandline import interpret
-        from trainer.errors import ConfigError, complain
+        from trainer.config import RunConfig
+        from trainer.errors import ConfigError, RunError, complain
 
         try:
             asked = interpret(arguments)
@@ -35,7 +33,15 @@ def main() -> None:
             sys.exit(2)
         if asked is None:
             sys.exit(delivered())
-        _carry_out(asked)
+        train, conduct, fail = _loaded()
+        try:
+            if isinstance(asked, RunConfig):
+                train(asked)
+            else:
+                sys.exit(conduct(asked))
+        except (RunError, ConfigError, OSError) as error:
+            fail(error)
+            sys.exit(2 if isinstance(error, ConfigError) else 1)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -44,29 +50,20 @@ def main() -> None:
         sys.exit(_leave(error))
 
 
-def _carry_out(asked: "RunConfig | Plan") -> None:
-    """Trains it; leaves by SystemExit where the exit code is not 0."""
-    from trainer.config import RunConfig
-    from trainer.console import fail, waiting
-    from trainer.errors import ConfigError, RunError
-
+def _loaded() -> tuple[Callable[..., Any], Callable[..., int], Callable[[Exception], None]]:
+    """What trains a run, what conducts a study, and what tells of a failure. Raises Evicted if warned meanwhile."""
     # torch's threads wait for each other in a busy loop. Where the machine has other work to do they wait for long: two
     # trainings at once on two cores ran at a tenth of the speed of one. This many turns, told before torch is imported,
     # cost nothing alone and keep half the speed each (measured, libgomp, batch 512).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from trainer.console import fail, waiting
+
     with waiting("Loading torch"), noted(WARNINGS) as warned:  # raised in the midst of it, it may get lost
         from trainer.run import train
         from trainer.study.conduct import conduct
     if warned:
         raise warned.error()
-    try:
-        if isinstance(asked, RunConfig):
-            train(asked)
-        else:
-            sys.exit(conduct(asked))
-    except (RunError, ConfigError, OSError) as error:
-        fail(error)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    return train, conduct, fail
 
 
 def _leave(error: KeyboardInterrupt) -> int:
