@@ -136,7 +136,7 @@ def _run_hydra(arguments: Sequence[str]) -> Any:
     _close_environment()
     task = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(take)
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
-    # It would compose everything once more, for a mode that -m alone sets here: a third of the wait for a mistake.
+    # It would compose everything once more, for a mode that -m alone sets here.
     get_mode, Hydra.get_mode = Hydra.get_mode, lambda *_, **__: None  # type: ignore[method-assign]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
     try:

@@ -250,7 +250,7 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
     now = stamp(config, device, run_id)
     if stamps and _grounds(stamps[-1]) != _grounds(now):
         warn(
-            f"it goes on with torch {now['packages']['torch']} on {now['device']} (threads: {now['threads']}), which is"
+            f"it goes on with torch {torch.__version__} on {now['device']} (threads: {now['threads']}), which is"
             " not what it ran on before: the last bits may become others than those of a run that was not stopped"
         )
     stamps.append(now)  # one for each time the run was started

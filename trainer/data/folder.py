@@ -29,10 +29,9 @@ from trainer.data.images import Images, Part
 from trainer.data.resident import gigabytes, physical_memory
 from trainer.data.suffixes import SUFFIXES
 from trainer.errors import ConfigError, RunError
-from trainer.files import destination, expanded, replacing, sha256_of, write_text
+from trainer.files import WRITING, destination, expanded, replacing, sha256_of, write_text
 
 FORMAT = "3"  # of the cache; raise it when what is stored changes
-ASIDE = ".writing"
 OLD_SECONDS = 7 * 24 * 3600
 
 
@@ -202,7 +201,7 @@ def _decode_all(files: list[_File], classes: tuple[str, ...], shape: Shape, fold
     labels: list[int] = []
     refused: list[str] = []
     _clear(folder.parent)
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{ASIDE}")  # containers give the same process numbers
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.{WRITING}")  # containers give the same process numbers
     aside.mkdir()
     try:
         with replacing(aside / "pixels") as pixels:
@@ -229,7 +228,7 @@ def _decode_all(files: list[_File], classes: tuple[str, ...], shape: Shape, fold
 
 def _clear(cache: Path) -> None:
     """What a kill has left there, of more than a week ago: it may be as large as the data."""
-    for left in cache.glob(f".*{ASIDE}"):
+    for left in cache.glob(f".*.{WRITING}"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > OLD_SECONDS:
                 shutil.rmtree(left)
