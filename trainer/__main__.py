@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from trainer.leaving import program
+from trainer.process import loading, program, tune
 from trainer.signals import WARNINGS, heed, ignore, noted
 from trainer.streams import delivered, endure
 
@@ -52,13 +52,11 @@ def main() -> None:
 
 def _loaded() -> tuple[Callable[..., Any], Callable[..., int], Callable[[Exception], None]]:
     """What trains a run, what conducts a study, and what tells of a failure. Raises Evicted if warned meanwhile."""
-    # torch's threads wait for each other in a busy loop. Where the machine has other work to do they wait for long: two
-    # trainings at once on two cores ran at a tenth of the speed of one. This many turns, told before torch is imported,
-    # cost nothing alone and keep half the speed each (measured, libgomp, batch 512).
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    tune()
     from trainer.console import fail, waiting
 
-    with waiting("Loading torch"), noted(WARNINGS) as warned:  # raised in the midst of it, it may get lost
+    # A warning that is raised in the midst of an import may get lost.
+    with loading(), waiting("Loading torch"), noted(WARNINGS) as warned:
         from trainer.run import train
         from trainer.study.conduct import conduct
     if warned:

@@ -76,7 +76,7 @@ def build_network(
 ) -> nn.Module:
     """The network before its initialization, for images of `shape` (C, H, W); `mean` and `std` [C] of its input."""
     slots = Slots(config.activation.function()(), config.normalization.function(), config.dropout)
-    return nn.Sequential(InputScaling(mean, std), config.model.function()(shape, classes, slots))
+    return nn.Sequential(InputScaling(mean, std, *shape[1:]), config.model.function()(shape, classes, slots))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, decay: str) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from trainer.errors import ConfigError, RunError, complain, within_memory
 from trainer.files import expanded
-from trainer.leaving import program
+from trainer.process import program, tune
 from trainer.signals import heed, ignore
 from trainer.streams import delivered, endure
 
@@ -42,7 +42,7 @@ def start(command: Callable[[Sequence[str]], int]) -> None:
 
 
 def _run(command: Callable[[Sequence[str]], int]) -> None:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # see trainer/__main__.py
+    tune()
     endure()
     heed()
     try:

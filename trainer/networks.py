@@ -30,26 +30,38 @@ class InputScaling(nn.Module):
 
     mean: Tensor
     std: Tensor
-    mean_of_bytes: Tensor
-    std_of_bytes: Tensor
+    shift: Tensor
+    scale: Tensor
+    scale_of_bytes: Tensor
 
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, mean: Tensor, std: Tensor, height: int, width: int) -> None:
         super().__init__()
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
-        # Two operations fewer in every step. They are not saved: what is loaded brings its own.
-        self.register_buffer("mean_of_bytes", 255 * self.mean, persistent=False)
-        self.register_buffer("std_of_bytes", 255 * self.std, persistent=False)
-        self.register_load_state_dict_post_hook(_scale_to_bytes)
+        self.height, self.width = height, width
+        for name, values in self.spread().items():  # not saved: what is loaded brings its own mean and std
+            self.register_buffer(name, values, persistent=False)
+        self.register_load_state_dict_post_hook(_spread_anew)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.is_floating_point():
-            return (images - self.mean) / self.std
-        return (images - self.mean_of_bytes) / self.std_of_bytes
+            return torch.addcmul(self.shift, images, self.scale)
+        return torch.addcmul(self.shift, images.float(), self.scale_of_bytes)
+
+    def spread(self) -> dict[str, Tensor]:
+        """[1, C, H, W] each: in one pass over images that lie as these do. With one value a channel, which changes from
+        number to number there, a CPU takes five times as long (3 % of an epoch)."""
+        values = {"shift": -self.mean / self.std, "scale": 1 / self.std, "scale_of_bytes": 1 / (255 * self.std)}
+        return {
+            name: value.expand(1, -1, self.height, self.width).contiguous(memory_format=torch.channels_last)
+            for name, value in values.items()
+        }
 
 
-def _scale_to_bytes(scaling: InputScaling, _: Any) -> None:
-    scaling.mean_of_bytes, scaling.std_of_bytes = 255 * scaling.mean, 255 * scaling.std
+def _spread_anew(scaling: InputScaling, keys: Any) -> None:
+    if not keys.missing_keys:  # else it has not been loaded, which is told
+        for name, values in scaling.spread().items():
+            setattr(scaling, name, values)
 
 
 class AuxiliaryLoss(nn.Module, ABC):

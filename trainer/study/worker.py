@@ -14,6 +14,7 @@ from trainer import console
 from trainer.config import check
 from trainer.errors import ConfigError, Evicted, RunError
 from trainer.lock import held
+from trainer.process import tune
 from trainer.strangers import read_config, read_text, refuse_links, threads, typed
 from trainer.study.manifest import BEAT_SECONDS, DONE, HEARTBEAT, JOB, Outcome, curve, read_metrics, read_outcome
 from trainer.study.record import write_outcome
@@ -35,6 +36,7 @@ def task(config: Any) -> None:
 
     Launchers treat an exception each in its own way, one by killing the other runs: the folder says what happened.
     """
+    tune()
     folder = Path(config.output_dir)
     if not (folder.parent / STOPPING).exists():
         try:

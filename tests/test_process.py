@@ -1,0 +1,93 @@
+"""A process that trains: what it is set to, its exit code, and that nothing is left undone at its end."""
+
+import gc
+import os
+import platform
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from trainer.__main__ import _loaded
+
+# Written by a thread that outlives main, by what was left for the exit, and to a buffer that nobody flushed.
+SCRIPT = """
+import atexit, sys, threading, time
+from trainer.process import program
+
+class Kept:
+    def __del__(self):
+        print("taken apart")
+
+kept = Kept()
+
+def main():
+    atexit.register(print, "at exit")
+    threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+    print("main", end=" ")
+    {end}
+
+program(main)
+"""
+ENDS = {
+    "pass": (0, ""),
+    "sys.exit()": (0, ""),
+    "sys.exit(0)": (0, ""),
+    "sys.exit(75)": (75, ""),
+    "sys.exit('why')": (1, "why\n"),
+    "1 / 0": (1, "ZeroDivisionError: division by zero\n"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_process_ends_with_its_code_and_nothing_undone(end):
+    done = subprocess.run([sys.executable, "-c", SCRIPT.format(end=end)], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (ENDS[end][0], "main thread\nat exit\n")
+    assert done.stderr.endswith(ENDS[end][1])
+
+
+def test_a_reader_that_has_gone_changes_no_code(monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    done = subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" | true; echo ${PIPESTATUS[0]}', sys.executable, SCRIPT.format(end="sys.exit(3)")],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("3\n", "")
+
+
+FAULTS = """
+import resource, sys
+from trainer.process import tune
+if "tuned" in sys.argv:
+    tune()
+import torch
+def step():
+    return torch.empty(10_000_000).fill_(1) + 1  # two tensors of 40 MB
+for _ in range(10):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_memory_that_is_freed_is_not_fetched_from_the_system_again():
+    def faults(*words, **environment):
+        command = [sys.executable, "-c", FAULTS, *words]
+        return int(subprocess.run(command, check=True, capture_output=True, env=os.environ | environment).stdout)
+
+    pages = 5 * 80_000_000 / resource.getpagesize()
+    assert faults() > 0.9 * pages  # so without: the measurement sees what it is to see
+    assert faults("tuned") < 0.1 * pages
+    assert faults("tuned", MALLOC_TRIM_THRESHOLD_="131072") > 0.4 * pages  # what is set by hand stays
+
+
+def test_garbage_is_collected_again_once_all_is_loaded(monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
+    _loaded()
+    assert gc.isenabled() and gc.get_freeze_count() > 100_000
