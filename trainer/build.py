@@ -1,13 +1,11 @@
 """Puts the parts of one run together: network, optimizer, schedule, techniques, trainer."""
 
-import inspect
 import os
 import shutil
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from trainer.config import RunConfig
 from trainer.console import warn
@@ -97,7 +95,7 @@ def build_trainer(
         warn(f"batch_size={config.batch_size} is more than the {len(training)} training images: one step an epoch")
     model = build_model(config, training).to(device)
     groups = parameter_groups(model, config.weight_decay, config.decay)
-    optimizer = _optimizer(config, groups)
+    optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
     schedule = config.scheduler.shared_function()(
         config.scheduler.function(), optimizer, config.lr, config.epochs, len(train)
     )
@@ -127,15 +125,6 @@ def acting_on(config: RunConfig, model: nn.Module) -> list[Seams]:
     """What acts on a step of this network besides the loss: its regularization, and losses of its own."""
     auxiliary = [Seams(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, AuxiliaryLoss)]
     return [*(choice.function()(model) for choice in config.regularization), *auxiliary]
-
-
-def _optimizer(config: RunConfig, groups: list[dict[str, object]]) -> Optimizer:
-    """In fp16 the fused form of those that have one: it leaves out a step by itself, on the device. With the others
-    torch's scaler waits in every step to know whether the step is to be left out."""
-    function = config.optimizer.function()
-    fused = config.precision == "fp16" and "fused" in inspect.signature(function).parameters
-    optimizer: Optimizer = function(groups, config.lr, config.weight_decay, **({"fused": True} if fused else {}))
-    return optimizer
 
 
 def _compile(model: nn.Module, device: torch.device) -> None:
