@@ -253,7 +253,9 @@ def growth() -> None:
     from trainer.commandline import interpret
     from trainer.config import RunConfig
     from trainer.data.images import Images
+    from trainer.process import tune
 
+    tune()
     config = interpret(["dataset=cifar10", "device=cpu" if not torch.cuda.is_available() else "device=cuda"])
     assert isinstance(config, RunConfig)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from trainer.__main__ import _loaded
+from trainer.process import BY_HAND, tune
 
 # Written by a thread that outlives main, by what was left for the exit, and to a buffer that nobody flushed.
 SCRIPT = """
@@ -85,6 +86,28 @@ def test_memory_that_is_freed_is_not_fetched_from_the_system_again():
     assert faults() > 0.9 * pages  # so without: the measurement sees what it is to see
     assert faults("tuned") < 0.1 * pages
     assert faults("tuned", MALLOC_TRIM_THRESHOLD_="131072") > 0.4 * pages  # what is set by hand stays
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"), [(2**31, {-3: 2**30, -1: 2**30}), (2**25, {-3: 2**25, -1: 2**30}), (0, {})]
+)
+def test_an_older_glibc_gets_what_it_takes(most, expected, monkeypatch):
+    """None of those is on this machine. Without -3, M_MMAP_THRESHOLD, -1 would do harm."""
+
+    class Older:
+        def mallopt(self, parameter, value):
+            if parameter != -3 or value <= most:
+                taken[parameter] = value
+                return 1
+            return 0
+
+    taken = {}
+    for name in BY_HAND:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
+    monkeypatch.setattr("ctypes.CDLL", lambda _: Older())
+    tune()
+    assert taken == expected
 
 
 def test_garbage_is_collected_again_once_all_is_loaded(monkeypatch):

@@ -27,8 +27,10 @@ def tune() -> None:
     if BY_HAND.isdisjoint(os.environ):
         with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
             library = ctypes.CDLL(None)
-            library.mallopt(M_MMAP_THRESHOLD, LARGEST)
-            library.mallopt(M_TRIM_THRESHOLD, LARGEST)
+            # An older glibc takes 32 MB at most. If it takes neither, the other one stays as well: set alone, it would
+            # freeze the first, which else grows by itself, at 128 kB.
+            if any(library.mallopt(M_MMAP_THRESHOLD, size) for size in (LARGEST, 2**25)):
+                library.mallopt(M_TRIM_THRESHOLD, LARGEST)
 
 
 @contextlib.contextmanager
