@@ -118,7 +118,7 @@ def _run(
 
 def _on_a_terminal(command: list[str], folder: str) -> tuple[str, int]:
     ours, theirs = pty.openpty()
-    # The trainer's own setting of torch's threads (trainer/__main__.py), for everyone: loaders' workers gain from it.
+    # The trainer's own setting of torch's threads (trainer/process.py), for everyone: loaders' workers gain from it.
     environment = {**os.environ, "COLUMNS": "120", "GOMP_SPINCOUNT": "10000"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment)
     os.close(theirs)

@@ -15,6 +15,7 @@ from pathlib import Path
 from trainer.commandline import interpret
 from trainer.pages import page
 from trainer.pages.content import of_study
+from trainer.process import tune
 from trainer.study import conduct, launch, worker
 from trainer.study.record import SWEEPS
 from trainer.training import ClassificationTrainer
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("runs", type=int, nargs="?", default=100)
     parser.add_argument("--tiny", action="store_true")
     asked = parser.parse_args()
+    tune()
     training, costs, sizes, handles, ended = [0.0], list[float](), list[int](), list[int](), list[float]()
     do_train, do_validation = ClassificationTrainer.do_train, ClassificationTrainer.do_validation
 

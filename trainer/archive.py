@@ -252,6 +252,8 @@ def _refuse_other_optimizer(optimizer: Optimizer, own: Mapping[str, Any], given:
         if not isinstance(other, Mapping) or not needed <= other.keys():
             raise ValueError(f"{where} must hold {', '.join(sorted(needed))}")
         for key, value in other.items():
+            if key == "fused":  # how a step is computed, not what: the own one is taken
+                continue
             check = refuse_unlike if key == "lr" else _refuse_other_setting  # the schedule sets the rate anew
             check(group.get(key), value, f"{where}.{key}")
     parameters = [

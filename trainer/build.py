@@ -61,7 +61,7 @@ def _refuse_too_large(config: RunConfig, images: Images) -> None:
     try:
         with torch.device("meta"):
             network = build_network(config, images.shape, images.classes, nothing, nothing)
-        needed = sum(parameter.nbytes for parameter in network.parameters())
+        needed = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     except (RuntimeError, OverflowError, TypeError):  # so large that torch cannot write its size down
         needed = None
     if needed is None or needed > memory:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 BY_HAND = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"}
-LARGEST = 2**30  # bytes; what is larger, such as a data set, goes back to the system as before
+LARGEST = 2**30  # bytes; what is larger goes back to the system as before
 
 
 def tune() -> None:
@@ -31,6 +31,12 @@ def tune() -> None:
             # freeze the first, which else grows by itself, at 128 kB.
             if any(library.mallopt(M_MMAP_THRESHOLD, size) for size in (LARGEST, 2**25)):
                 library.mallopt(M_TRIM_THRESHOLD, LARGEST)
+
+
+def give_back() -> None:
+    """To the system, what is free of the memory that is kept."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager

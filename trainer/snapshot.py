@@ -18,6 +18,7 @@ from trainer.data.images import Images
 from trainer.data.resident import in_order
 from trainer.errors import ConfigError, RunError, printable
 from trainer.files import sha256_of
+from trainer.networks import InputScaling
 from trainer.strangers import harmless
 
 
@@ -81,6 +82,9 @@ def built(config: RunConfig, shape: Shape, classes: tuple[str, ...], weights: di
     for name, value in network.state_dict().items():
         if value.dtype != kinds[name] or value.device.type != "cpu" or value.layout != torch.strided:
             raise ValueError(f"{name} is {value.dtype} on {value.device} where {kinds[name]} is expected")
+    for part in network.modules():
+        if isinstance(part, InputScaling):
+            part.spread()
     return network.requires_grad_(False).eval()
 
 

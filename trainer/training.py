@@ -221,6 +221,9 @@ class ClassificationTrainer:
             self.progress = EpochProgress(self.seed, self.epoch, len(self.train), 0.0, self.device)
             self.progress.load_state_dict(state["progress"])
         self.model.load_state_dict(state["model"])
+        for own, given in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
+            if "fused" in own:  # torch would take the file's, and with it another speed
+                given["fused"] = own["fused"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if state["scaler"]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainer.data.images import Images
 from trainer.errors import ConfigError
+from trainer.process import give_back
 from trainer.randomness import generator
 from trainer.schema import Choice
 
@@ -49,6 +50,7 @@ def _refuse_too_large(images: Images, device: torch.device) -> None:
 def release() -> None:
     """Frees what nobody holds any more, on the device as well."""
     gc.collect()
+    give_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -153,7 +153,7 @@ def _warp(images: Tensor, matrix: Tensor) -> Tensor:
     """Bilinear sampling at matrix·(x, y, 1), [N, 2, 3], in coordinates from -1 to 1."""
     images = _float(images)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False).contiguous(memory_format=torch.channels_last)
 
 
 def _float(images: Tensor) -> Tensor:
