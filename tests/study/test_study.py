@@ -387,7 +387,7 @@ def test_another_studys_runs_may_be_damaged_or_gone():
 
 
 def test_what_the_deciding_code_imports_decides_too():
-    """Or it checks, tells, stores, sets up the process: a module that is moved out of a deciding one is not forgotten."""
+    """Or it checks, tells, stores, sets up the process: what is moved out of a deciding module is not forgotten."""
     beside = {"checkpoint", "config", "console", "epoch", "errors", "files", "kinds", "process", "schema"}
     deciding = {name.removesuffix(".py") for name in identity.DECIDING}
     paths = [PACKAGE / name for name in identity.DECIDING if name != "run.py"]  # which also tells and records
