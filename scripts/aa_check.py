@@ -23,8 +23,8 @@ from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
-from trainer.study.statistics import LEVEL, Bound
-from trainer.study.verdict import Arm, Setting, judge
+from trainer.stats.corrections import LEVEL, Bound
+from trainer.stats.verdict import Arm, Setting, judge
 
 # Three arms of unequal noise: a learning rate that is low, about right and high for so few epochs.
 RECORDED = (
@@ -246,11 +246,11 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 
 def record(seeds: int) -> Path:
     """Trains the small study, or what is left of it, in this folder's outputs."""
-    from trainer.commandline import interpret
-    from trainer.study.conduct import conduct
+    from trainer.config.compose import interpret
+    from trainer.study.execute import run_study
 
     plan = interpret(["-m", *RECORDED, f"seed=range({seeds})"])
-    assert plan is not None and conduct(plan) == 0  # type: ignore[arg-type]
+    assert plan is not None and run_study(plan).exit_code == 0  # type: ignore[arg-type]
     folders = [path.parent for path in Path("outputs/sweeps").glob("aa_check-*/table.csv")]
     return max(folders, key=lambda folder: (folder / "table.csv").stat().st_mtime)
 

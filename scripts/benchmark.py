@@ -32,7 +32,7 @@ from contenders import CONTENDERS
 from rich.console import Console
 from rich.table import Table
 
-from trainer.commands import count
+from trainer.cli.common import count
 
 AUGMENTATIONS = ("none", "flip_crop", "lecture")
 CANNOT = {("keras", "lecture")}  # its colour jitter adds brightness where torchvision multiplies
@@ -141,10 +141,10 @@ def _on_a_terminal(command: list[str], folder: str) -> tuple[str, int]:
 
 def _export(data_dir: Path, path: Path) -> Path:
     """The trainer's own split as arrays for everyone else; as a side effect the trainer's picture cache is warm."""
-    from trainer.data import resident, sources, splits
+    from trainer.data import loader, sources, splits
 
     training, validation = splits.split(sources.image_folder(data_dir, "train"), 0)
-    mean, std = resident.statistics(training)
+    mean, std = loader.statistics(training)
     arrays = {"mean": mean.numpy(), "std": std.numpy()}
     for part, images in {"train": training, "validation": validation}.items():
         arrays |= {f"{part}_pixels": images.pixels.contiguous().numpy(), f"{part}_labels": images.labels.numpy()}
@@ -249,13 +249,13 @@ def start_up(data_dir: Path, scratch: Path, rounds: int) -> None:
 
 def growth() -> None:
     """Prints seconds an epoch against the number of images and of batches, and the slope in log-log: 1 is linear."""
-    from trainer.build import build_trainer
-    from trainer.commandline import interpret
-    from trainer.config import RunConfig
+    from trainer.config.compose import interpret
+    from trainer.config.run_config import RunConfig
     from trainer.data.images import Images
-    from trainer.process import tune
+    from trainer.runtime.process import configure_process
+    from trainer.training.build import build_trainer
 
-    tune()
+    configure_process()
     config = interpret(["dataset=cifar10", "device=cpu" if not torch.cuda.is_available() else "device=cuda"])
     assert isinstance(config, RunConfig)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

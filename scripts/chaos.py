@@ -25,10 +25,10 @@ from typing import Any
 
 import torch
 
-import trainer.__main__
-from trainer import checkpoint
+from trainer.cli.main import main as main_of_program
 from trainer.errors import RunError
-from trainer.files import WRITING
+from trainer.runtime.files import WRITING
+from trainer.storage import checkpoint
 
 TIMES = ("epoch_seconds", "images_per_second", "seconds", "device")
 # Everything that has a memory: dropout, augmentation, moments, an average, a plateau, a checkpoint within the epoch.
@@ -106,12 +106,7 @@ def start(arguments: list[str], folder: Path, study: bool) -> int:
     os.dup2(output, 1)
     os.dup2(output, 2)
     sys.argv = ["trainer", *arguments]
-    try:
-        trainer.__main__.main()
-        code = 0
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
-    os._exit(code)
+    os._exit(main_of_program(arguments))
 
 
 def ended(process: int) -> int:

@@ -99,8 +99,8 @@ def _plain_loop(task: Task, training: Callable[[], Any], validation: Callable[[]
 
 def trainer(task: Task) -> None:
     """This project as its user runs it: `trainer …`, everything at its default."""
-    from trainer.__main__ import console_script
-    from trainer.training import ClassificationTrainer
+    from trainer.cli.main import console_script
+    from trainer.training.trainer import ClassificationTrainer
 
     loop = ClassificationTrainer.train_loop
 

@@ -12,10 +12,10 @@ import time
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from trainer.build import build_trainer, pick_device
-from trainer.commandline import interpret
-from trainer.config import RunConfig
+from trainer.config.compose import interpret
+from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
+from trainer.training.build import build_trainer, pick_device
 
 STEPS = 20
 

@@ -12,13 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from trainer.commandline import interpret
-from trainer.pages import page
-from trainer.pages.content import of_study
-from trainer.process import tune
-from trainer.study import conduct, launch, worker
-from trainer.study.record import SWEEPS
-from trainer.training import ClassificationTrainer
+from trainer.config.compose import interpret
+from trainer.reports import page
+from trainer.reports.content import of_study
+from trainer.runtime.process import configure_process
+from trainer.study import execute, launch, worker
+from trainer.study.folder import SWEEPS
+from trainer.training.trainer import ClassificationTrainer
 
 TINY = ("dataset.image_size=8", "model=mlp", "model.hidden=[8]", "epochs=1")
 SETTLED = 50  # runs after which nothing may grow any more but
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("runs", type=int, nargs="?", default=100)
     parser.add_argument("--tiny", action="store_true")
     asked = parser.parse_args()
-    tune()
+    configure_process()
     training, costs, sizes, handles, ended = [0.0], list[float](), list[int](), list[int](), list[float]()
     do_train, do_validation = ClassificationTrainer.do_train, ClassificationTrainer.do_validation
 
@@ -60,7 +60,7 @@ def main() -> None:
         plan = interpret(
             ["-m", "dataset=digits", "device=cpu", *(TINY if asked.tiny else ["epochs=2"]), f"seed=range({asked.runs})"]
         )
-        conduct.conduct(plan)
+        execute.run_study(plan)
         started = time.perf_counter()
         (study,) = SWEEPS.iterdir()
         report = page.write(of_study(study))

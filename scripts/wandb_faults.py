@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from disks import fill, mounted, unmount  # noqa: E402
 from loopback import wandb_server  # noqa: E402
 
-from trainer import checkpoint  # noqa: E402
+from trainer.storage import checkpoint  # noqa: E402
 
 EPOCHS = 12  # long enough for a server to come back in
 SETTING = ("dataset=digits", "device=cpu", "early_stop_patience=null", "output_dir=run")

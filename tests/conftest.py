@@ -16,12 +16,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from trainer.commandline import interpret
-from trainer.config import RunConfig
+from trainer.config.compose import interpret
+from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
 from trainer.run import Result, train
-from trainer.signals import WARNINGS
-from trainer.study.space import corners
+from trainer.runtime.signals import WARNINGS
+from trainer.study.axes import corners
 
 # The tests' networks are tiny: a second thread only waits, and fights with whatever else runs on the machine.
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -26,10 +26,10 @@ from fuzzing_files import (
 )
 from hypothesis import strategies as st
 
-from trainer.commandline import interpret
-from trainer.config import RunConfig
+from trainer.config.compose import interpret
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import CONF, GROUPS
 from trainer.errors import ConfigError
-from trainer.schema import CONF, GROUPS
 from trainer.study.plan import Plan
 
 # The command line

@@ -15,14 +15,16 @@ from conftest import compose, tiny_images
 from hypothesis import strategies as st
 from PIL import Image
 
-from trainer import checkpoint, record, snapshot
-from trainer.build import build_trainer
-from trainer.config import RunConfig
-from trainer.data import cifar, idx
+from trainer.config.run_config import RunConfig
+from trainer.data import cifar10, mnist
 from trainer.data.decode import decode, told
 from trainer.data.images import Images
 from trainer.errors import RunError
-from trainer.training import ClassificationTrainer
+from trainer.evaluation import inference
+from trainer.records import run_folder
+from trainer.storage import checkpoint
+from trainer.training.build import build_trainer
+from trainer.training.trainer import ClassificationTrainer
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
 # How an example ends. Of a fuzzer whose examples all end in the same way little is learnt.
@@ -173,12 +175,12 @@ def try_checkpoint(content: bytes, folder: Path) -> str:
         one_line(error)
         return NO_FILE
     try:
-        assert isinstance(snapshot.restore(path), snapshot.Snapshot)
+        assert isinstance(inference.load_network(path), inference.TrainedNetwork)
     except RunError as error:
         one_line(error)
     trainer = untrained()
     try:
-        record.restore(trainer, path.parent, planned()[0])
+        run_folder.restore(trainer, path.parent, planned()[0])
     except RunError as error:
         one_line(error)
         return REFUSED
@@ -203,7 +205,7 @@ def idx_files() -> st.SearchStrategy[bytes]:
 
 def try_idx(content: bytes, folder: Path) -> str:
     try:
-        assert len(idx._parse(content, folder / "file")) > 0
+        assert len(mnist._parse(content, folder / "file")) > 0
     except RunError as error:
         one_line(error)
         return REFUSED
@@ -220,7 +222,7 @@ def cifar_files() -> st.SearchStrategy[bytes]:
 def try_cifar(content: bytes, folder: Path) -> str:
     (folder / "batch").write_bytes(content)
     try:
-        pixels, labels = cifar._batch(folder / "batch")
+        pixels, labels = cifar10._batch(folder / "batch")
         assert pixels.shape == (len(labels), 3, 32, 32)
     except RunError as error:
         one_line(error)

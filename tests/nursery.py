@@ -16,7 +16,7 @@ import traceback
 
 
 def main() -> None:
-    for name in ("torch._dynamo", "torchvision", "scipy.stats", "trainer.run", "trainer.study.conduct"):
+    for name in ("torch._dynamo", "torchvision", "scipy.stats", "trainer.run", "trainer.study.execute"):
         importlib.import_module(name)
     gc.freeze()  # what was imported is collected by no child: touched, it would be copied
     for line in sys.stdin:

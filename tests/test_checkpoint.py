@@ -17,13 +17,14 @@ from conftest import QUICK, compose, metrics, quick, timeless
 from disks import fill, mounted, unmount
 from test_run import same_state
 
-from trainer import checkpoint
-from trainer.checkpoint import DamagedError, previous
 from trainer.errors import RunError
+from trainer.records.layout import JOB
+from trainer.records.outcome import read_outcome
 from trainer.run import train
-from trainer.study.manifest import JOB, read_outcome
+from trainer.storage import checkpoint
+from trainer.storage.checkpoint import DamagedError, previous
 from trainer.study.worker import work
-from trainer.training import ClassificationTrainer
+from trainer.training.trainer import ClassificationTrainer
 
 TINY = ("model=mlp", "model.hidden=[256]", "dataset.image_size=8", "optimizer=momentum", "augmentation=crop")
 
@@ -285,7 +286,7 @@ def test_a_log_on_the_disk_that_fails_loses_lines_and_nothing_else(fault, in_emp
         (folder / "config.yaml").write_text(yaml.safe_dump(run.tree()))
         (folder / JOB).write_text('{"threads": null, "pruning": null}')
 
-        def observed(trainer, config, report):
+        def with_layer_stats(trainer, config, report):
             if report.epoch == 2:
                 trouble.begin()
                 fill(folder, "log.txt")
@@ -293,7 +294,7 @@ def test_a_log_on_the_disk_that_fails_loses_lines_and_nothing_else(fault, in_emp
                 trouble.end()
             return report
 
-        monkeypatch.setattr("trainer.run.observed", observed)
+        monkeypatch.setattr("trainer.run.with_layer_stats", with_layer_stats)
         work(folder)
         assert read_outcome(folder).state == "finished"
         log = (folder / "log.txt").read_text()

@@ -7,17 +7,17 @@ import sys
 import pytest
 from conftest import ROOT, clean_environment, compose, fresh, program, subprocess
 
-from trainer.commandline import interpret
+from trainer.config.compose import interpret
+from trainer.config.suggestions import ALIASES
 from trainer.errors import ConfigError
-from trainer.hints import ALIASES
 
 OPTIMIZERS = "adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd"
 AUGMENTATIONS = "color_jitter, crop, cutmix, cutout, flip, mixup, noise, rotation, scale, translate"
 ROOT_KEYS = (
-    "activation, augmentation, batch_size, checkpoint_minutes, compile, data_dir, dataset, decay, deterministic,"
-    " device, dropout, early_stop_min_delta, early_stop_patience, epochs, force, init, insight_every, lr, model,"
-    " normalization, on_nonfinite, optimizer, output_dir, precision, regularization, resume, scheduler, seed,"
-    " split_seed, sweep, validate_every, wandb, weight_decay"
+    "activation, augmentation, batch_size, checkpoint_minutes, compile, data_dir, dataset, deterministic,"
+    " device, dropout, early_stop_min_delta, early_stop_patience, epochs, init, layer_stats_every, lr, model,"
+    " normalization, on_nonfinite, optimizer, output_dir, precision, regularization, resume, retrain, scheduler, seed,"
+    " split_seed, sweep, validate_every, wandb, weight_decay, weight_decay_scope"
 )
 COUNT = "must be a whole number of at least 1"
 MISTAKES = {
@@ -38,7 +38,7 @@ MISTAKES = {
     "+optimizer.lr=1": "optimizer.lr (command line): adam has no such option."
     " Did you mean lr, which stands at the root? Accepted: amsgrad, betas, eps",
     "wandb.mod=online": "wandb.mod (command line): wandb has no such option. Did you mean mode?"
-    " Accepted: artifact, entity, group, mode, name, notes, project, tags",
+    " Accepted: entity, group, log_model, mode, name, notes, project, tags",
     "epochs=ten": f"epochs='ten' (command line): {COUNT} and at most 1000000000",
     "epochs=2.5": f"epochs=2.5 (command line): {COUNT} and at most 1000000000",
     "epochs=-4": f"epochs=-4 (command line): {COUNT} and at most 1000000000",
@@ -57,7 +57,7 @@ MISTAKES = {
     " twice: 'output_dir=\"runs(1)\"'",
     "lr=${nope}": "lr: Interpolation key 'nope' not found",
     "dropout=1.5": "dropout=1.5 (command line): must be a number of at least 0 and below 1",
-    "decay=biases": "decay='biases' (command line): must be one of weights, all",
+    "weight_decay_scope=biases": "weight_decay_scope='biases' (command line): must be one of weights, all",
     "device=gpu": "device='gpu' (command line): must be auto, cpu, mps, cuda or cuda:N",
     "early_stop_patience=0": f"early_stop_patience=0 (command line): {COUNT} or null",
     "wandb.tags=3": "wandb.tags=3 (command line): must be a list, each a text",
@@ -112,16 +112,17 @@ CONTRADICTIONS = {
     "scheduler.warmup_epochs=1 scheduler.warmup_steps=1": "scheduler.warmup_epochs and scheduler.warmup_steps: give one"
     " of them",
     "scheduler=cyclic scheduler.warmup_steps=3": "scheduler=cyclic starts at its minimum: with a warm-up set"
-    " scheduler.minimum above 0",
-    "normalization=group normalization.groups=5": "normalization.groups=5 must divide the layers of model=lecture_cnn:"
+    " scheduler.min_lr above 0",
+    "normalization=group normalization.num_groups=5": "normalization.num_groups=5 must divide the layers of"
+    " model=lecture_cnn:"
     " [6, 16, 128]",
     "dataset=digits dataset.image_size=15": "model=lecture_cnn needs dataset.image_size of at least 16",
     "model=ensemble regularization=label_smoothing": "model=ensemble trains its members apart: leave out"
     " regularization=label_smoothing",
     "augmentation=scale augmentation.scale.low=2.0": "augmentation.scale.low=2.0 is above augmentation.scale.high=1.1",
-    "scheduler=listed scheduler.factors=[]": "scheduler.factors=[] lists no rate: at least one",
+    "scheduler=factors scheduler.factors=[]": "scheduler.factors=[] lists no rate: at least one",
     "dataset.folds=1 dataset.fold=0": "dataset.folds=1 leaves nothing to train on: at least 2",
-    "scheduler=cosine scheduler.minimum=0.1": "scheduler.minimum=0.1 is above lr=0.001",
+    "scheduler=cosine scheduler.min_lr=0.1": "scheduler.min_lr=0.1 is above lr=0.001",
     "dataset.fold=3 dataset.folds=3": "dataset.fold=3 needs dataset.folds=N with N above 3",
     "dataset.folds=5": "dataset.folds=5 needs dataset.fold=0 … 4: the part to validate on",
     "experiment=dropout": "experiment=dropout compares several runs: python -m trainer -m experiment=dropout",
@@ -175,10 +176,9 @@ def test_the_program_tells_it_with_exit_code_2(arguments, in_empty_folder):
 def test_mistakes_help_and_completion_need_no_heavy_import():
     script = """
 import contextlib, sys
-from trainer.commandline import interpret
-from trainer.commandline import interpret
+from trainer.config.compose import interpret
 from trainer.errors import ConfigError
-from trainer.help import show
+from trainer.cli.help import show
 show([])
 interpret(["--cfg", "job", "dataset=digits"])
 for mistake in ("optimizer=adm", "optimizer.bets=1", "epochs=ten", "dropout=2", "augmentation.flip.x=1"):

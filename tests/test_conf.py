@@ -8,11 +8,11 @@ import torch
 import yaml
 from conftest import ROOT, compose, tiny_images
 
-from trainer import checkpoint
-from trainer.build import build_trainer
-from trainer.config import check
-from trainer.help import first_comment
-from trainer.schema import GROUPS, REQUIRED, shared_parameters, techniques
+from trainer.config.check import check
+from trainer.config.help import first_comment
+from trainer.config.schema import GROUPS, REQUIRED, shared_parameters, techniques
+from trainer.storage import checkpoint
+from trainer.training.build import build_trainer
 
 FILES = sorted((ROOT / "conf").glob("*/*.yaml"))
 OPTIONS = [file for file in FILES if file.parent.name in GROUPS]

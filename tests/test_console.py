@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import QUICK, TINY, clean_environment, nursery
 
-from trainer import console, streams
-from trainer.errors import RunError, fitted
-from trainer.study.manifest import read_outcome
+from trainer.errors import RunError
+from trainer.records.outcome import read_outcome
+from trainer.runtime import console, stdio
+from trainer.runtime.text import wrap
 
 LONG = "it began in 1.1 (Linear), whose weights step 2 changed by 7.5 times their own size. Try lr=0.03"
 
@@ -32,11 +33,11 @@ def screen(monkeypatch):
 
 
 def test_a_line_is_broken_between_words_and_a_command_can_be_pasted():
-    assert fitted("lr=0.1 is too high", 18) == "lr=0.1 is too high"
-    assert fitted("lr=0.1 is too high", 17) == "lr=0.1 is too\nhigh"
-    assert fitted("Folder: outputs/a-folder-with-a-name", 20) == "Folder:\noutputs/a-folder-with-a-name"
+    assert wrap("lr=0.1 is too high", 18) == "lr=0.1 is too high"
+    assert wrap("lr=0.1 is too high", 17) == "lr=0.1 is too\nhigh"
+    assert wrap("Folder: outputs/a-folder-with-a-name", 20) == "Folder:\noutputs/a-folder-with-a-name"
     command = "python -m trainer resume=outputs/run 'model.hidden=[9, 9]' epochs=4"
-    told = fitted(f"Stopped. Saved: 1 of 2 epochs. To go on: {command}", 41)
+    told = wrap(f"Stopped. Saved: 1 of 2 epochs. To go on: {command}", 41)
     assert told == (
         "Stopped. Saved: 1 of 2 epochs. To go on:\npython -m trainer resume=outputs/run \\\n"
         "  'model.hidden=[9, 9]' epochs=4"
@@ -46,16 +47,16 @@ def test_a_line_is_broken_between_words_and_a_command_can_be_pasted():
     )
     assert pasted.stdout == "python -m trainer resume=outputs/run model.hidden=[9, 9] epochs=4\n"
     # What the shell could not read is text, and loses no letter; of two commands only the last one ends the line.
-    assert fitted("See python -m trainer.doctor outputs/student's run", 40) == (
-        "See python -m trainer.doctor\noutputs/student's run"
+    assert wrap("See python -m trainer doctor outputs/student's run", 40) == (
+        "See python -m trainer doctor\noutputs/student's run"
     )
-    assert fitted("It needs pip install 'a[b]'. From a checkout: pip install -e '.[b]'", 30) == (
+    assert wrap("It needs pip install 'a[b]'. From a checkout: pip install -e '.[b]'", 30) == (
         "It needs pip install 'a[b]'.\nFrom a checkout:\npip install -e '.[b]'"
     )
-    assert fitted(r"as in: python -m trainer output_dir=a\ run\'s", 36) == (
+    assert wrap(r"as in: python -m trainer output_dir=a\ run\'s", 36) == (
         "as in:\npython -m trainer \\\n  output_dir=a\\ run\\'s"
     )
-    assert fitted("one\n" + "two " * 8, 20) == "one\ntwo two two two two\ntwo two two"
+    assert wrap("one\n" + "two " * 8, 20) == "one\ntwo two two two two\ntwo two two"
 
 
 def test_a_terminal_shows_it_broken(screen):
@@ -93,13 +94,13 @@ def test_a_file_gets_one_line(capsys):
 def test_what_cannot_be_written_is_lost_and_nothing_is_held_back_for_later(monkeypatch, capsys):
     for place, code in (("/dev/full", 1), ("log.txt", 0)):
         with monkeypatch.context() as patch, Path(place).open("w", encoding="utf-8") as file:
-            patch.setattr(streams, "_output", [])
+            patch.setattr(stdio, "_output", [])
             for name in ("stdout", "__stdout__"):
                 patch.setattr(sys, name, file)
-            streams.endure()
+            stdio.ignore_write_errors()
             console.say("said")
             print("printed")
-            assert streams.delivered() == code
+            assert stdio.stdout_exit_code() == code
     assert capsys.readouterr() == ("", "trainer: standard output could not be written: No space left on device\n")
     assert Path("log.txt").read_text() == "said\nprinted\n"
 

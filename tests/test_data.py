@@ -20,13 +20,14 @@ import torch
 from conftest import SHARED_DATA, compose, tiny_images
 from PIL import Image
 
-from trainer.data import cifar, folder, idx, resident, sources
+from trainer.data import cifar10, image_folder, loader, mnist, sources
 from trainer.data.download import fetch
 from trainer.data.images import Images
-from trainer.data.resident import Resident, statistics
+from trainer.data.loader import DeviceLoader, statistics
 from trainer.data.splits import split
 from trainer.errors import ConfigError, RunError
 from trainer.run import train
+from trainer.runtime.memory import physical_memory
 
 CPU = torch.device("cpu")
 
@@ -74,7 +75,7 @@ def test_a_split_that_the_images_do_not_allow_is_refused():
 
 
 def test_every_image_once_an_epoch_in_an_order_of_seed_and_epoch():
-    data = Resident(Images(torch.arange(10).view(10, 1, 1, 1).to(torch.uint8), torch.arange(10), ("a",)), 4, CPU)
+    data = DeviceLoader(Images(torch.arange(10).view(10, 1, 1, 1).to(torch.uint8), torch.arange(10), ("a",)), 4, CPU)
     first = [labels.tolist() for _, labels in data.batches(0, 0)]
     assert [len(batch) for batch in first] == [4, 4, 2]
     assert sorted(label for batch in first for label in batch) == list(range(10))
@@ -86,11 +87,11 @@ def test_every_image_once_an_epoch_in_an_order_of_seed_and_epoch():
 
 
 def test_a_lone_last_image_joins_the_batch_before_it():
-    data = Resident(tiny_images(41), 20, CPU)
+    data = DeviceLoader(tiny_images(41), 20, CPU)
     assert len(data) == 2
     assert [len(labels) for _, labels in data.batches(0, 0)] == [20, 21]
-    assert [len(labels) for _, labels in Resident(tiny_images(5), 1, CPU).batches(0, 0)] == [1] * 5
-    assert [len(labels) for _, labels in Resident(tiny_images(5), 99, CPU).batches(0, 0)] == [5]
+    assert [len(labels) for _, labels in DeviceLoader(tiny_images(5), 1, CPU).batches(0, 0)] == [1] * 5
+    assert [len(labels) for _, labels in DeviceLoader(tiny_images(5), 99, CPU).batches(0, 0)] == [5]
 
 
 def test_statistics_are_those_of_the_pixels():
@@ -130,7 +131,7 @@ def mnist_files(tmp_path, monkeypatch):
     }
     for name, content in made.items():
         (raw / name).write_bytes(content)
-        monkeypatch.setitem(idx.UNPACKED_MD5, f"MNIST/{name}", md5(content))
+        monkeypatch.setitem(mnist.UNPACKED_MD5, f"MNIST/{name}", md5(content))
     return raw, made
 
 
@@ -148,7 +149,7 @@ def test_mnist_is_read_from_its_packed_files(mnist_files, monkeypatch):
         packed = gzip.compress(content)
         (raw / f"{name}.gz").write_bytes(packed)
         (raw / name).unlink()
-        monkeypatch.setitem(idx.PACKED_MD5, f"MNIST/{name}", md5(packed))
+        monkeypatch.setitem(mnist.PACKED_MD5, f"MNIST/{name}", md5(packed))
     assert len(sources.mnist(raw.parent.parent, "train")) == 30
     (raw / "train-labels-idx1-ubyte.gz").write_bytes(packed[:-3])
     with pytest.raises(
@@ -206,13 +207,13 @@ def cifar_archive(tmp_path, monkeypatch):
     contents["batches.meta"] = pickle.dumps({"label_names": [f"kind {n}" for n in range(10)]})
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    monkeypatch.setattr(cifar, "MD5", {name: md5(content) for name, content in contents.items()})
+    monkeypatch.setattr(cifar10, "MD5", {name: md5(content) for name, content in contents.items()})
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     archive = data_dir / "cifar-10-python.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, "cifar-10-batches-py")
-    monkeypatch.setattr(cifar, "ARCHIVE_MD5", md5(archive.read_bytes()))
+    monkeypatch.setattr(cifar10, "ARCHIVE_MD5", md5(archive.read_bytes()))
     return data_dir
 
 
@@ -250,7 +251,7 @@ def test_a_truncated_archive_leaves_nothing_half_unpacked(cifar_archive):
 
 
 def test_without_a_network_one_line_says_what_to_place_where(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar, "ADDRESSES", ("http://127.0.0.1:9/cifar-10-python.tar.gz",))
+    monkeypatch.setattr(cifar10, "ADDRESSES", ("http://127.0.0.1:9/cifar-10-python.tar.gz",))
     with pytest.raises(RunError) as caught:
         sources.cifar10(tmp_path / "new" / "data", "train")
     assert str(caught.value) == (
@@ -282,16 +283,20 @@ def test_the_next_address_is_tried_and_a_wrong_file_is_not_kept(tmp_path, capfd)
 def test_names_addresses_and_checksums_are_those_that_torchvision_has():
     from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
-    assert (CIFAR10.filename, CIFAR10.tgz_md5, CIFAR10.base_folder) == (cifar.ARCHIVE, cifar.ARCHIVE_MD5, cifar.FOLDER)
-    assert {**dict(CIFAR10.train_list), **dict(CIFAR10.test_list), cifar.NAMES: CIFAR10.meta["md5"]} == cifar.MD5
-    assert CIFAR10.meta["filename"] == cifar.NAMES
+    assert (CIFAR10.filename, CIFAR10.tgz_md5, CIFAR10.base_folder) == (
+        cifar10.ARCHIVE,
+        cifar10.ARCHIVE_MD5,
+        cifar10.FOLDER,
+    )
+    assert {**dict(CIFAR10.train_list), **dict(CIFAR10.test_list), cifar10.NAMES: CIFAR10.meta["md5"]} == cifar10.MD5
+    assert CIFAR10.meta["filename"] == cifar10.NAMES
     for source in (MNIST, FashionMNIST):
         name = source.__name__
         assert {f"{name}/{file.removesuffix('.gz')}": digest for file, digest in source.resources} == {
-            key: digest for key, digest in idx.PACKED_MD5.items() if key.startswith(f"{name}/")
+            key: digest for key, digest in mnist.PACKED_MD5.items() if key.startswith(f"{name}/")
         }
-        assert set(idx.ADDRESSES[name]) == set(source.mirrors)
-        assert idx.CLASSES[name] == tuple(text.partition(" - ")[0] for text in source.classes)
+        assert set(mnist.ADDRESSES[name]) == set(source.mirrors)
+        assert mnist.CLASSES[name] == tuple(text.partition(" - ")[0] for text in source.classes)
 
 
 def test_files_that_are_there_are_read_and_trained_on_without_torchvision(mnist_files, cifar_archive, monkeypatch):
@@ -333,11 +338,11 @@ def test_pictures_are_resized_and_labelled_by_folder(pictures):
 
 
 def test_the_second_reading_decodes_nothing_and_a_change_is_noticed(pictures, monkeypatch):
-    from trainer.data import folder
+    from trainer.data import image_folder
 
     decoded = []
-    real = folder.decode
-    monkeypatch.setattr(folder, "decode", lambda path, *rest: (decoded.append(path), real(path, *rest))[1])
+    real = image_folder.decode
+    monkeypatch.setattr(image_folder, "decode", lambda path, *rest: (decoded.append(path), real(path, *rest))[1])
     first = sources.image_folder(pictures, "train")
     assert len(decoded) == 7
     assert torch.equal(sources.image_folder(pictures, "train").pixels, first.pixels)
@@ -357,8 +362,8 @@ def test_a_broken_picture_is_named_and_refused_or_skipped(pictures, capsys):
     with pytest.raises(RunError) as caught:
         sources.image_folder(pictures, "train")
     assert str(caught.value).startswith(f"{path} cannot be decoded (")
-    assert str(caught.value).endswith(". Remove it, or leave such pictures out: dataset.broken=skip")
-    images = sources.image_folder(pictures, "train", broken="skip")
+    assert str(caught.value).endswith(". Remove it, or leave such pictures out: dataset.on_corrupt_image=skip")
+    images = sources.image_folder(pictures, "train", on_corrupt_image="skip")
     assert images.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert f"1 of 7 pictures cannot be decoded and are left out: {path}" in capsys.readouterr().err
 
@@ -388,18 +393,18 @@ def test_deep_and_transparent_pictures_keep_their_brightness(pictures):
 
 def test_a_data_set_lies_in_memory_once_however_many_runs_and_parts_there_are():
     (config,) = compose(["dataset=digits", "device=cpu"])
-    images = resident.load(config.dataset, Path("data"), CPU)
-    again = resident.load(config.dataset, Path("data"), CPU)
+    images = loader.load(config.dataset, Path("data"), CPU)
+    again = loader.load(config.dataset, Path("data"), CPU)
     parts = [part for fold in range(3) for part in split(again, 0, folds=3, fold=fold)]
-    places = {Resident(part, 100, CPU).images.whole.data_ptr() for part in parts}
-    assert places == {images.whole.data_ptr()}
+    places = {DeviceLoader(part, 100, CPU).images.storage.data_ptr() for part in parts}
+    assert places == {images.storage.data_ptr()}
     (other,) = compose(["dataset=digits", "device=cpu", "dataset.image_size=8", "model=mlp"])
-    assert resident.load(other.dataset, Path("data"), CPU).shape == (1, 8, 8)
+    assert loader.load(other.dataset, Path("data"), CPU).shape == (1, 8, 8)
 
 
 def test_pictures_are_mapped_not_read(pictures):
     images = sources.image_folder(pictures, "train")
-    place = images.whole.data_ptr()
+    place = images.storage.data_ptr()
     for line in Path("/proc/self/maps").read_text().splitlines():
         start, end = (int(number, 16) for number in line.split()[0].split("-"))
         if start <= place < end:
@@ -432,12 +437,12 @@ def test_what_a_kill_has_left_is_in_nobodys_way_and_is_removed_after_a_week(pict
 
 def test_a_file_larger_than_the_memory_is_mapped(tmp_path):
     """A sparse file of twice the memory takes no room on the disk."""
-    size = 2 * resident.physical_memory()
+    size = 2 * physical_memory()
     with (tmp_path / "pixels").open("wb") as file:
         file.truncate(size)
         file.seek(size - 3)
         file.write(bytes([1, 2, 3]))
-    pixels, _ = folder._mapping(tmp_path / "pixels")
+    pixels, _ = image_folder._mapping(tmp_path / "pixels")
     assert (pixels.numel(), pixels[-3:].tolist(), pixels[size // 2].item()) == (size, [1, 2, 3], 0)
 
 
@@ -458,10 +463,10 @@ def test_a_pass_over_all_pictures_reads_ahead_and_a_batch_does_not(pictures, mon
     training, _ = split(images, 0, validation_size=2)
     real, seen = Images.at, []
     monkeypatch.setattr(
-        Images, "at", lambda self, chosen: (seen.append(advice(self.whole.data_ptr())), real(self, chosen))[1]
+        Images, "at", lambda self, chosen: (seen.append(advice(self.storage.data_ptr())), real(self, chosen))[1]
     )
     statistics(training)
-    next(iter(Resident(training, 2, CPU).batches(0, 0)))
+    next(iter(DeviceLoader(training, 2, CPU).batches(0, 0)))
     assert seen == [{"sr"}, {"rr"}]
 
 
@@ -472,9 +477,9 @@ def test_images_that_a_gpu_has_no_room_for_are_one_line_with_numbers(monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", kept.clear)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2_000_000 - sum(kept), 2_000_000))
-    resident._refuse_too_large(sources.digits("", "train"), torch.device("cuda"))  # 1 536 000 bytes
+    loader._refuse_too_large(sources.digits("", "train"), torch.device("cuda"))  # 1 536 000 bytes
     with pytest.raises(ConfigError) as caught:
-        resident.load(config.dataset, Path("data"), torch.device("cuda"))
+        loader.load(config.dataset, Path("data"), torch.device("cuda"))
     assert str(caught.value) == (
         "1500 images 1×64×64 need 0.00614 GB on cuda, which has 0.002 GB free. Use fewer or smaller ones"
         " (dataset.image_size), or device=cpu"

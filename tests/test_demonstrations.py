@@ -18,15 +18,15 @@ from playwright.sync_api import sync_playwright
 from torch import nn
 from torch.nn import functional as F
 
-from trainer.build import build_model
+from trainer.config.help import options
 from trainer.errors import ConfigError
-from trainer.help import options
-from trainer.networks import InputScaling
-from trainer.snapshot import restore
+from trainer.evaluation.inference import load_network
 from trainer.techniques.augmentation import crop, cutout, mixup
+from trainer.techniques.layers import InputScaling
+from trainer.training.build import build_model
 
 FOLDER = ROOT / "scripts" / "demonstrations"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if "main(" in path.read_text(encoding="utf-8"))
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
 
 with_chromium = pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on the path")
 
@@ -143,7 +143,7 @@ def test_landscape_has_the_trained_loss_in_its_middle(capsys):
     loss = min(row["validation_loss"] for row in metrics(run))
     body = page("loss_landscape", str(run), "--resolution", "3", "--radius", "0.5", capsys=capsys)
     assert f"loss {loss:.4g} at the trained weights (×), on 60 validation images" in body
-    snapshot = restore(run / "best.pt")
+    snapshot = load_network(run / "best.pt")
     images = demonstration.validation_images(snapshot, None, 1000, torch.device("cpu"))
     some = demonstration.validation_images(snapshot, None, 7, torch.device("cpu"))
     assert torch.equal(some.pixels, images.pixels[[0, 8, 17, 25, 34, 42, 51]])

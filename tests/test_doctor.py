@@ -15,23 +15,23 @@ import torch
 from conftest import clean_environment, compose, quick, tiny_images
 from made import made_study
 
-from trainer import doctor
-from trainer.build import build_trainer
-from trainer.commandline import interpret
-from trainer.config import RunConfig
-from trainer.diagnosis.advice import beside, without
-from trainer.diagnosis.again import command_with
-from trainer.diagnosis.case import Case, Divergence, HeldOut
+from trainer.cli import doctor
+from trainer.config.compose import interpret
+from trainer.config.run_config import RunConfig
 from trainer.diagnosis.examine import held_out
 from trainer.diagnosis.faults import FAULTS, HEALTHY, noisy_labels, rare_classes
-from trainer.diagnosis.replay import where_it_began
+from trainer.diagnosis.inputs import Divergence, Evidence, HeldOut
+from trainer.diagnosis.remedies import beside, without
+from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.rules import RULES, diagnose
 from trainer.diagnosis.selftest import Trial, found_in, scores, trials
-from trainer.diagnosis.signals import chance, fall, lower_bound
+from trainer.diagnosis.thresholds import chance, fall, lower_bound
 from trainer.errors import ConfigError, RunError
-from trainer.lock import held
+from trainer.records.outcome import Outcome
 from trainer.run import train
-from trainer.study.manifest import Outcome
+from trainer.runtime.lock import locked
+from trainer.study.rerun import command_with
+from trainer.training.build import build_trainer
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=16")
 LN10 = math.log(10)
@@ -59,7 +59,7 @@ def rows(train_losses, validation_losses=None, accuracies=(0.99, 0.97)):
 
 
 def layers(loss=LN10, linear=None, relu=None, last=None):
-    """An insight into linear → ReLU → linear in which nothing is wrong but what is given."""
+    """An layer_stats into linear → ReLU → linear in which nothing is wrong but what is given."""
     plain = {"kind": "Linear", "gradient_norm": 0.1, "weight_norm": 2.0, "update_ratio": 5e-3, "alike": 0.0}
     found = {
         "1": plain | (linear or {}),
@@ -69,9 +69,9 @@ def layers(loss=LN10, linear=None, relu=None, last=None):
     return {"images": 256, "loss": loss, "layers": found, "filters": None}
 
 
-def case(*overrides, **changes) -> Case:
+def evidence(*overrides, **changes) -> Evidence:
     """A healthy run of five epochs, but for what is given."""
-    healthy = Case(
+    healthy = Evidence(
         config_of(*overrides),
         rows([1.5, 0.4, 0.2, 0.12, 0.08], [0.6, 0.3, 0.2, 0.15, 0.13]),
         {str(label): 120 for label in range(10)},
@@ -91,33 +91,33 @@ STEEP = rows([1.9, 0.9, 0.45], [1.2, 0.6, 0.5], (0.85, 0.85))
 BY_HEART = rows([1.5, 0.6, 0.2, 0.05, 0.01], [1.6, 0.9, 0.6, 0.62, 0.7], (1.0, 0.85))
 
 SICK = {
-    "divergence": case(
+    "divergence": evidence(
         divergence=Divergence(2, 3, "the output of linear layer 2 of 2", "linear layer 1 of 2", 2, 7.5), rows=STUCK[:1]
     ),
-    "zero initialization": case(initial=layers(linear={"alike": 1.0, "weight_norm": 0.0}), rows=STUCK),
-    "exploding gradients": case(
+    "zero initialization": evidence(initial=layers(linear={"alike": 1.0, "weight_norm": 0.0}), rows=STUCK),
+    "exploding gradients": evidence(
         initial=layers(500.0, {"gradient_norm": 90.0}), rows=rows([140.0, 30.0], None, (0.5, 0.5))
     ),
-    "vanishing gradients": case(initial=layers(linear={"gradient_norm": 1e-6}), rows=STUCK),
-    "learning rate too high": case(rows=STUCK, final=layers(linear={"weight_norm": 9.0}, relu={"dead": 1.0})),
-    "learning rate too low": case(rows=SLOW, final=CREEP),
-    "dead ReLUs": case(final=layers(relu={"dead": 0.75})),
-    "saturated units": case("activation=sigmoid", initial=layers(relu={"kind": "Sigmoid", "saturated": 0.8})),
-    "batch too small": case("normalization=batch", "batch_size=4"),
-    "class imbalance": case(class_counts={**{str(label): 120 for label in range(9)}, "9": 30}),
-    "label noise": case(held_out=NOISE, rows=rows([1.9, 1.2, 1.1, 1.05], accuracies=(0.8, 0.8))),
-    "early stopping too early": case("early_stop_patience=1", rows=STEEP, stopped_early=True),
-    "underfitting": case(rows=rows([2.0, 1.2, 0.9, 0.85, 0.84, 0.83, 0.82], None, (0.7, 0.7))),
-    "overfitting": case(rows=BY_HEART),
+    "vanishing gradients": evidence(initial=layers(linear={"gradient_norm": 1e-6}), rows=STUCK),
+    "learning rate too high": evidence(rows=STUCK, final=layers(linear={"weight_norm": 9.0}, relu={"dead": 1.0})),
+    "learning rate too low": evidence(rows=SLOW, final=CREEP),
+    "dead ReLUs": evidence(final=layers(relu={"dead": 0.75})),
+    "saturated units": evidence("activation=sigmoid", initial=layers(relu={"kind": "Sigmoid", "saturated": 0.8})),
+    "batch too small": evidence("normalization=batch", "batch_size=4"),
+    "class imbalance": evidence(class_counts={**{str(label): 120 for label in range(9)}, "9": 30}),
+    "label noise": evidence(held_out=NOISE, rows=rows([1.9, 1.2, 1.1, 1.05], accuracies=(0.8, 0.8))),
+    "early stopping too early": evidence("early_stop_patience=1", rows=STEEP, stopped_early=True),
+    "underfitting": evidence(rows=rows([2.0, 1.2, 0.9, 0.85, 0.84, 0.83, 0.82], None, (0.7, 0.7))),
+    "overfitting": evidence(rows=BY_HEART),
 }
 
 
 def test_nothing_is_found_in_a_healthy_run():
-    assert diagnose(case()) == []
+    assert diagnose(evidence()) == []
 
 
 def test_a_training_loss_that_overflew_and_stands_as_null_is_too_high():
-    (finding,) = diagnose(case(rows=rows([1.5, 0.5, 0.2, 0.1, None], [1.6, 0.9, 0.6, 0.7, 0.8], (1.0, 0.85))))
+    (finding,) = diagnose(evidence(rows=rows([1.5, 0.5, 0.2, 0.1, None], [1.6, 0.9, 0.6, 0.7, 0.8], (1.0, 0.85))))
     assert finding.seen == "the training loss of epoch 5 is inf, more than guessing (2.3)"
 
 
@@ -128,20 +128,22 @@ def test_each_fault_is_found_and_its_consequences_are_left_to_it(rule):
 
 # What comes close to the fault and is none.
 NEAR = {
-    "zero initialization": case(initial=layers(linear={"alike": 0.8})),
-    "exploding gradients": case(initial=layers(linear={"gradient_norm": 19.0})),
-    "vanishing gradients": case(initial=layers(linear={"gradient_norm": 1e-6})),  # and yet it learnt
-    "learning rate too high": case(rows=rows([4.0, 0.3, 0.1])),  # made good in the next epoch
-    "learning rate too low": case(rows=rows([2.30, 1.5, 1.2, 1.18, 1.17], None, (0.95, 0.95)), final=CREEP),
-    "dead ReLUs": case(final=layers(relu={"dead": 0.6})),
-    "saturated units": case(final=layers(relu={"kind": "Sigmoid", "saturated": 0.8})),  # after it has learnt
-    "batch too small": case("normalization=layer", "batch_size=4"),
-    "class imbalance": case(class_counts={**{str(label): 120 for label in range(9)}, "9": 41}),
-    "label noise": case(held_out=HeldOut(300, 0.64, 150, 16, (0.64,) * 10)),  # wrong where it is unsure: hard images
-    "early stopping too early": case(rows=rows([0.5, 0.1, 0.098, 0.097, 0.096]), stopped_early=True),
-    "underfitting": case(rows=rows([2.0, 0.5, 0.4], None, (0.8, 0.91))),  # dropout: validation is better
-    "overfitting": case(rows=rows([1.5, 0.4, 0.1], [0.6, 0.3, 0.35], (1.0, 0.93))),  # 300 images: within the noise
-    "divergence": case(),
+    "zero initialization": evidence(initial=layers(linear={"alike": 0.8})),
+    "exploding gradients": evidence(initial=layers(linear={"gradient_norm": 19.0})),
+    "vanishing gradients": evidence(initial=layers(linear={"gradient_norm": 1e-6})),  # and yet it learnt
+    "learning rate too high": evidence(rows=rows([4.0, 0.3, 0.1])),  # made good in the next epoch
+    "learning rate too low": evidence(rows=rows([2.30, 1.5, 1.2, 1.18, 1.17], None, (0.95, 0.95)), final=CREEP),
+    "dead ReLUs": evidence(final=layers(relu={"dead": 0.6})),
+    "saturated units": evidence(final=layers(relu={"kind": "Sigmoid", "saturated": 0.8})),  # after it has learnt
+    "batch too small": evidence("normalization=layer", "batch_size=4"),
+    "class imbalance": evidence(class_counts={**{str(label): 120 for label in range(9)}, "9": 41}),
+    "label noise": evidence(
+        held_out=HeldOut(300, 0.64, 150, 16, (0.64,) * 10)
+    ),  # wrong where it is unsure: hard images
+    "early stopping too early": evidence(rows=rows([0.5, 0.1, 0.098, 0.097, 0.096]), stopped_early=True),
+    "underfitting": evidence(rows=rows([2.0, 0.5, 0.4], None, (0.8, 0.91))),  # dropout: validation is better
+    "overfitting": evidence(rows=rows([1.5, 0.4, 0.1], [0.6, 0.3, 0.35], (1.0, 0.93))),  # 300 images: within the noise
+    "divergence": evidence(),
 }
 
 
@@ -212,7 +214,7 @@ def test_what_to_try_is_a_whole_command(in_empty_folder):
     for starts, command in (
         ([], "lr=0.03"),
         (["python -m trainer"], "python -m trainer lr=0.03"),
-        (["python -m trainer.finalize study"], "lr=0.03"),
+        (["python -m trainer finalize study"], "lr=0.03"),
         ([5], "lr=0.03"),
         ([None], "lr=0.03"),
         (["python -m trainer dataset=digits lr=0.3 output_dir=run"], "python -m trainer dataset=digits lr=0.03"),
@@ -256,8 +258,8 @@ def test_what_to_try_leaves_out_the_options_of_what_it_replaces(in_empty_folder)
 
 
 def test_the_figures_behind_the_rules():
-    assert chance(case()) == pytest.approx(LN10)
-    assert fall(case(rows=rows([8.0, 4.0, 2.0, 1.0]))) == pytest.approx(0.5)
+    assert chance(evidence()) == pytest.approx(LN10)
+    assert fall(evidence(rows=rows([8.0, 4.0, 2.0, 1.0]))) == pytest.approx(0.5)
     assert lower_bound(12, 75) == pytest.approx(0.1027, abs=1e-3)  # Wilson, one-sided 95 %
     probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.55, 0.45]])
     found = held_out(probabilities, torch.tensor([1, 1, 0, 0]), torch.arange(4))
@@ -269,7 +271,7 @@ def test_the_figures_behind_the_rules():
 
 
 def test_units_that_a_large_first_step_killed_are_the_rates_fault():
-    killed = case(initial=layers(linear={"update_ratio": 0.9}), final=layers(relu={"dead": 0.8}))
+    killed = evidence(initial=layers(linear={"update_ratio": 0.9}), final=layers(relu={"dead": 0.8}))
     (finding,) = diagnose(killed)
     assert (finding.name, finding.seen) == (
         "learning rate too high",
@@ -284,10 +286,10 @@ def test_the_layer_where_it_began_is_named():
     for name, title in (("1.1", "linear layer 1 of 3"), ("1.3", "linear layer 2 of 3")):
         trainer = build_trainer(config, images, images, torch.device("cpu"))
         trainer.model.get_submodule(name).weight.register_hook(lambda gradient: gradient * 1e30)
-        found = where_it_began(trainer)
+        found = find_first_nonfinite(trainer)
         assert found is not None
         assert (found.epoch, found.began, found.began_step) == (1, title, 1)
-    assert where_it_began(build_trainer(config, images, images, torch.device("cpu"))) is None
+    assert find_first_nonfinite(build_trainer(config, images, images, torch.device("cpu"))) is None
 
 
 def test_a_failed_epoch_is_trained_again_to_the_same_step(capsys):
@@ -379,7 +381,7 @@ def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
         assert doctor.main(["run"]) == 0
         said = capsys.readouterr().out.splitlines()[1]
         assert said == f"It has trained 6 of 9 epochs; the next one, trained again, stays finite. {why}"
-    with held(Path("run")):
+    with locked(Path("run")):
         assert doctor.main(["run"]) == 0
     assert capsys.readouterr().out.endswith(" stays finite. It is still training\n")
 
@@ -433,10 +435,10 @@ def test_the_end_of_a_run_says_what_to_try_but_not_in_a_study(capsys):
 def test_mistakes_are_one_line(in_empty_folder):
     Path("run").mkdir()
     for arguments, sentence in (
-        ([], "RUN: no run is named. See python -m trainer.doctor --help"),
+        ([], "RUN: no run is named. See python -m trainer doctor --help"),
         (["run"], "run: is not the folder of a run, run/config.yaml does not exist"),
         (["run", "--selftest"], "--selftest trains runs of its own: leave RUN out"),
-        (["--jsn"], "--jsn: there is no such option. Did you mean --json? See python -m trainer.doctor --help"),
+        (["--jsn"], "--jsn: there is no such option. Did you mean --json? See python -m trainer doctor --help"),
     ):
         with pytest.raises(ConfigError) as caught:
             doctor.main(arguments)
@@ -447,7 +449,7 @@ def test_mistakes_are_one_line(in_empty_folder):
 
 
 def test_the_help_needs_no_torch():
-    code = "import sys, trainer.doctor, trainer.find_lr; print({'torch', 'plotly', 'rich'} & set(sys.modules))"
+    code = "import sys, trainer.cli.doctor, trainer.cli.find_lr; print({'torch', 'plotly', 'rich'} & set(sys.modules))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=clean_environment())
     assert (done.stdout, done.stderr) == ("set()\n", "")

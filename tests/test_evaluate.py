@@ -12,24 +12,27 @@ import torch
 from conftest import ROOT, clean_environment, compose, program, quick, tiny_images
 from PIL import Image
 
-from trainer import checkpoint, evaluate, files, ledger
-from trainer.build import build_model
-from trainer.commandline import interpret
+from trainer.cli import evaluate
+from trainer.config.compose import interpret
+from trainer.config.help import options
 from trainer.data import sources
 from trainer.errors import ConfigError, RunError
-from trainer.help import options
-from trainer.ledger import LEDGER, Network, append, readings, verified
-from trainer.scores import calibration_error, score, wilson
-from trainer.sealed import mean_probabilities
-from trainer.snapshot import restore
-from trainer.study.conduct import conduct
+from trainer.evaluation import ledger
+from trainer.evaluation.inference import load_network
+from trainer.evaluation.ledger import LEDGER, Network, append, read_ledger, readings
+from trainer.evaluation.test_set import mean_probabilities
+from trainer.runtime import files
+from trainer.stats.scores import calibration_error, score, wilson
+from trainer.storage import checkpoint
+from trainer.study.execute import run_study
+from trainer.training.build import build_model
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
 SHORT = (*TINY, "epochs=2")
 
 
 def small_study() -> Path:
-    conduct(interpret(["-m", *SHORT, "lr=0.01,0.03", "seed=0,1"]))
+    run_study(interpret(["-m", *SHORT, "lr=0.01,0.03", "seed=0,1"]))
     (folder,) = Path("outputs/sweeps").glob("*")
     return folder
 
@@ -44,7 +47,7 @@ def test_training_and_sweeps_ask_the_built_in_digits_for_the_training_part_only(
     )
     quick(*SHORT, "output_dir=run")
     small_study()
-    conduct(interpret(["-m", *SHORT, "lr=0.1,0.2", "sweep.dry_run=true"]))
+    run_study(interpret(["-m", *SHORT, "lr=0.1,0.2", "sweep.dry_run=true"]))
     assert set(asked) == {"train"}
     evaluate.main(["run"])
     assert set(asked) == {"train", "test"}
@@ -57,13 +60,9 @@ def watch(event, arguments):
     if event in ("open", "os.scandir", "os.listdir") and "pictures/test" in str(arguments[0]):
         raise SystemError(f"{event} of the test set: {arguments[0]}")
 sys.addaudithook(watch)
-from trainer.__main__ import main
+from trainer.cli.main import main
 for arguments in map(json.loads, sys.argv[1:]):
-    sys.argv = ["trainer", *arguments]
-    try:
-        main()
-    except SystemExit as leaving:
-        assert not leaving.code
+    assert main(arguments) == 0
 """
 
 
@@ -103,10 +102,10 @@ def test_no_code_leads_from_training_to_the_test_set():
             isinstance(node, ast.Constant) and node.value == "test" for node in ast.walk(ast.parse(path.read_text()))
         )
     ]
-    assert naming == ["sealed.py"]
+    assert naming == ["test_set.py"]
     names = [path.stem for path in (ROOT / "trainer" / "study").glob("*.py") if path.stem != "__init__"]
-    modules = ["trainer.__main__", "trainer.run", "trainer.rehearsal"][:2] + [f"trainer.study.{name}" for name in names]
-    script = f"import sys, {', '.join(modules)}; print('trainer.sealed' in sys.modules)"
+    modules = ["trainer.__main__", "trainer.cli.train", "trainer.run"] + [f"trainer.study.{name}" for name in names]
+    script = f"import sys, {', '.join(modules)}; print('trainer.evaluation.test_set' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "False\n"
 
@@ -149,7 +148,7 @@ def test_the_printed_numbers_are_those_of_the_network(capsys):
     run = quick(*TINY, "epochs=5", "output_dir=outputs/run").folder
     capsys.readouterr()
     assert evaluate.main([str(run), "why=to see"]) == 0
-    images, snapshot = sources.digits(Path(), "test", image_size=8), restore(run / "best.pt")
+    images, snapshot = sources.digits(Path(), "test", image_size=8), load_network(run / "best.pt")
     with torch.inference_mode():
         predicted = snapshot.network(images.pixels).argmax(1)
     correct = int((predicted == images.labels).sum())
@@ -160,7 +159,7 @@ def test_the_printed_numbers_are_those_of_the_network(capsys):
     line = next(line for line in printed.splitlines() if line.startswith("7 "))
     assert line.split()[1:] == [*(str(each) if each else "·" for each in row), f"{row[7] / sum(row):.2%}"]
     assert "\x1b" not in printed and max(map(len, printed.splitlines()[:-1])) <= 80
-    (reading,) = verified(LEDGER)
+    (reading,) = read_ledger(LEDGER)
     assert (reading.accuracy, reading.images, reading.why) == (correct / 297, 297, "to see")
     assert (reading.networks[0].run, reading.networks[0].checkpoint) == ("outputs/run", snapshot.digest)
     assert reading.data == images.fingerprint() and reading.digest in printed
@@ -191,13 +190,13 @@ def test_members_and_ensemble_stand_side_by_side(capsys):
     tables = []
     with torch.inference_mode():
         for run in runs:
-            tables.append(restore(Path(run) / "best.pt").network(images.pixels).softmax(1))
+            tables.append(load_network(Path(run) / "best.pt").network(images.pixels).softmax(1))
     for name, table in (*zip(runs, tables, strict=True), ("ensemble", sum(tables) / 3)):
         accuracy = float((table.argmax(1) == images.labels).double().mean())
         line = next(line for line in printed if line.startswith(f"{name} "))
         assert line.split()[1] == f"{accuracy:.2%}"
         assert line.split()[-1] == f"{calibration_error(table, images.labels):.2%}"
-    (reading,) = verified(LEDGER)
+    (reading,) = read_ledger(LEDGER)
     assert reading.ensemble is not None and reading.ensemble["members"] == 3
     assert reading.accuracy == reading.ensemble["accuracy"] == accuracy
 
@@ -211,7 +210,7 @@ def test_a_second_reading_says_so_and_a_study_counts_its_readings(capsys):
     evaluate.main([str(first)])
     assert "this is reading" not in capsys.readouterr().err
     evaluate.main([str(second)])  # another run of the same study
-    accuracy = verified(LEDGER)[0].accuracy
+    accuracy = read_ledger(LEDGER)[0].accuracy
     assert capsys.readouterr().err.startswith(
         f"trainer: warning: this is reading 2 of the test set for study {study.name} (before: {accuracy:.2%} on 20"
     )
@@ -239,7 +238,7 @@ def test_a_run_is_looked_up_in_the_outputs_it_lies_in(in_empty_folder, monkeypat
     (in_empty_folder / "elsewhere").mkdir()
     monkeypatch.chdir(in_empty_folder / "elsewhere")
     evaluate.main([str(run)])
-    assert len(verified(in_empty_folder / LEDGER)) == 2 and not LEDGER.exists()
+    assert len(read_ledger(in_empty_folder / LEDGER)) == 2 and not LEDGER.exists()
 
 
 def written(count: int) -> list[str]:
@@ -269,7 +268,7 @@ def test_what_is_done_to_the_ledger_is_detected_and_named_by_line(how):
     lines = change(written(4))
     LEDGER.write_text("".join(f"{text}\n" for text in lines))
     with pytest.raises(RunError, match=rf"^outputs/test_readings.jsonl, line {line} .*The test set stays closed"):
-        verified(LEDGER)
+        read_ledger(LEDGER)
 
 
 def test_with_a_broken_ledger_nothing_is_evaluated():
@@ -285,7 +284,7 @@ def test_a_ledger_of_something_else_is_not_read_into_memory(content):
     written(1)
     LEDGER.write_bytes(content)
     with pytest.raises(RunError, match=r"test_readings.jsonl is not as it was written: it is no text of lines"):
-        verified(LEDGER)
+        read_ledger(LEDGER)
 
 
 def test_the_ledger_is_whole_after_a_kill_between_its_two_files(monkeypatch):
@@ -300,24 +299,24 @@ def test_the_ledger_is_whole_after_a_kill_between_its_two_files(monkeypatch):
         patch.setattr(files, "write_text", killed)
         with pytest.raises(SystemError):
             written(1)
-    assert len(verified(LEDGER)) == 1
+    assert len(read_ledger(LEDGER)) == 1
     lines = written(1)
     head = LEDGER.with_suffix(".head").read_text()
     written(1)
     LEDGER.with_suffix(".head").write_text(head)
-    assert [reading.number for reading in verified(LEDGER)] == [1, 2, 3]
+    assert [reading.number for reading in read_ledger(LEDGER)] == [1, 2, 3]
     written(1)
-    assert len(verified(LEDGER)) == 4 and LEDGER.read_text().splitlines()[:2] == lines
+    assert len(read_ledger(LEDGER)) == 4 and LEDGER.read_text().splitlines()[:2] == lines
     LEDGER.with_suffix(".head").unlink()
     with pytest.raises(RunError, match=r"^outputs/test_readings.head is missing"):
-        verified(LEDGER)
+        read_ledger(LEDGER)
 
 
 APPENDING = """
 import sys, time
 from pathlib import Path
-from trainer import checkpoint  # what takes long is loaded before all begin
-from trainer.ledger import LEDGER, Network, append
+from trainer.storage import checkpoint  # what takes long is loaded before all begin
+from trainer.evaluation.ledger import LEDGER, Network, append
 Path(sys.argv[1]).touch()
 while not all(Path(name).exists() for name in "ab"):
     time.sleep(0.001)
@@ -332,7 +331,7 @@ def test_several_processes_append_at_once_and_none_is_lost(in_empty_folder):
         for name in "ab"
     ]
     assert [process.wait(60) for process in processes] == [0, 0]
-    known = verified(LEDGER)
+    known = read_ledger(LEDGER)
     assert len(known) == 20 and sorted({each.networks[0].run for each in known}) == ["a", "b"]
 
 
@@ -362,12 +361,12 @@ def test_every_network_is_rebuilt_from_its_checkpoint_alone(model, extra, tmp_pa
     narrow = ["model.width=2"] if model == "resnet18" else []
     (config,) = compose(["dataset=digits", f"model={model}", *narrow, *extra])
     images = tiny_images(24, (1, 32, 32))
-    digits = type(images)(images.whole, images.labels, tuple("0123"))
+    digits = type(images)(images.storage, images.labels, tuple("0123"))
     network = build_model(config, digits)
     network.train()(digits.pixels.float() / 255)  # running statistics of its own
     state = {"config": config.tree(), "classes": list("0123"), "shape": [1, 32, 32], "epoch": 3}
     checkpoint.save(tmp_path / "best.pt", {**state, "model": network.state_dict()})
-    snapshot = restore(tmp_path / "best.pt")
+    snapshot = load_network(tmp_path / "best.pt")
     with torch.inference_mode():
         assert torch.equal(snapshot.network(digits.pixels), network.eval()(digits.pixels))
     assert (snapshot.classes, snapshot.shape, snapshot.epoch) == (tuple("0123"), (1, 32, 32), 3)
@@ -375,7 +374,7 @@ def test_every_network_is_rebuilt_from_its_checkpoint_alone(model, extra, tmp_pa
 
 def test_the_last_checkpoint_gives_the_average_where_the_run_validates_it():
     run = quick(*SHORT, "regularization=ema", "output_dir=run").folder
-    last, best = (restore(run / name).network.state_dict() for name in ("last.pt", "best.pt"))
+    last, best = (load_network(run / name).network.state_dict() for name in ("last.pt", "best.pt"))
     assert checkpoint.load(run / "best.pt")["epoch"] == 2
     assert all(torch.equal(last[name], best[name]) for name in best)
 
@@ -434,7 +433,7 @@ def test_class_names_of_a_stranger_cannot_command_the_terminal():
     state = checkpoint.load(run / "best.pt")
     names = ["\x1b]0;owned\x07", *state["classes"][1:]]
     checkpoint.save(run / "best.pt", {**state, "classes": names})
-    assert restore(run / "best.pt").classes[0] == "?]0;owned?"
+    assert load_network(run / "best.pt").classes[0] == "?]0;owned?"
 
 
 def test_other_images_than_those_of_the_training_are_refused():
@@ -455,12 +454,12 @@ def test_other_images_than_those_of_the_training_are_refused():
 # The command
 
 MISTAKES = {
-    "": "RUN: no run is named. See python -m trainer.evaluate --help",
+    "": "RUN: no run is named. See python -m trainer evaluate --help",
     "nowhere": "nowhere: there is no such run or checkpoint",
     "run run": "run run: a run is named twice",
-    "run --wy x": "--wy: there is no such option. Did you mean --why? See python -m trainer.evaluate --help",
+    "run --wy x": "--wy: there is no such option. Did you mean --why? See python -m trainer evaluate --help",
     "run --ledger": "--ledger lists the readings: leave the runs out",
-    "run device=gpu": "argument --device: gpu: must be auto, cpu, mps, cuda or cuda:N. See python -m trainer.evaluate"
+    "run device=gpu": "argument --device: gpu: must be auto, cpu, mps, cuda or cuda:N. See python -m trainer evaluate"
     " --help",
     "empty": "empty: is not the folder of a run that has been validated, empty/best.pt does not exist",
 }
@@ -471,25 +470,23 @@ def test_a_mistake_is_one_line_before_torch_is_loaded(typed, monkeypatch):
     Path("empty").mkdir()
     Path("run").mkdir()
     Path("run/best.pt").touch()
-    monkeypatch.setitem(sys.modules, "trainer.snapshot", None)  # importing it would fail
+    monkeypatch.setitem(sys.modules, "trainer.evaluation.inference", None)  # importing it would fail
     with pytest.raises(ConfigError) as caught:
         evaluate.main(typed.split())
     assert str(caught.value).startswith(MISTAKES[typed])
 
 
 def test_exit_codes(in_empty_folder):
-    done = program("nowhere", cwd=in_empty_folder, module="trainer.evaluate")
+    done = program("evaluate", "nowhere", cwd=in_empty_folder)
     assert (done.returncode, done.stdout, done.stderr) == (
         2, "", "trainer: nowhere: there is no such run or checkpoint\n"
     )  # fmt: skip
     written(2)
     LEDGER.write_text(LEDGER.read_text().replace("run0", "run9"))
-    done = program("--ledger", cwd=in_empty_folder, module="trainer.evaluate")
+    done = program("evaluate", "--ledger", cwd=in_empty_folder)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("trainer: outputs/test_readings.jsonl, line 1 is not as it was written")
-    assert program("--help", cwd=in_empty_folder, module="trainer.evaluate").stdout.startswith(
-        "usage: python -m trainer.evaluate"
-    )
+    assert program("evaluate", "--help", cwd=in_empty_folder).stdout.startswith("usage: python -m trainer evaluate")
 
 
 def test_each_line_holds_the_hash_of_the_line_before():
@@ -498,4 +495,4 @@ def test_each_line_holds_the_hash_of_the_line_before():
     lines = written(3)
     before = ["0" * 64, *(hashlib.sha256(line.encode()).hexdigest() for line in lines[:2])]
     assert [json.loads(line)["before"] for line in lines] == before
-    assert ledger.verified(LEDGER)[-1].digest == hashlib.sha256(lines[-1].encode()).hexdigest()
+    assert ledger.read_ledger(LEDGER)[-1].digest == hashlib.sha256(lines[-1].encode()).hexdigest()

@@ -13,26 +13,27 @@ from PIL import Image
 from test_evaluate import TINY
 from test_run import same_state
 
-import trainer.record
-from trainer import checkpoint, finalize
-from trainer.card import interval
-from trainer.commandline import interpret
+import trainer.records.recorder
+from trainer.cli import finalize
+from trainer.config.compose import interpret
 from trainer.data import sources
 from trainer.data.splits import split
 from trainer.errors import ConfigError, RunError
-from trainer.ledger import LEDGER, readings, verified
-from trainer.pages.content import of_run
-from trainer.scores import wilson
-from trainer.snapshot import restore
-from trainer.study.conduct import conduct
-from trainer.study.winner import winner_of
+from trainer.evaluation.card import interval
+from trainer.evaluation.inference import load_network
+from trainer.evaluation.ledger import LEDGER, read_ledger, readings
+from trainer.reports.content import of_run
+from trainer.stats.scores import wilson
+from trainer.storage import checkpoint
+from trainer.study.execute import run_study
+from trainer.study.results import winner_of
 
 SHORT = (*TINY, "epochs=4", "scheduler=cosine")
 
 
 def study(*arguments: str) -> Path:
     before = set(Path("outputs/sweeps").glob("*"))
-    conduct(interpret(["-m", *arguments]))
+    run_study(interpret(["-m", *arguments]))
     (folder,) = set(Path("outputs/sweeps").glob("*")) - before
     return folder
 
@@ -45,13 +46,13 @@ def test_the_card_holds_the_winner_and_one_reading_for_all_seeds(capsys):
     folder = study(*SHORT, "lr=0.0001,0.03", "seed=0,1")
     best = re.search(r"Best: (\S+)\n  (.*)\n", capsys.readouterr().out)
     assert finalize.main([str(folder), "seeds=3", "ensemble=3"]) == 0
-    card, (reading,) = card_of(folder), verified(LEDGER)
+    card, (reading,) = card_of(folder), read_ledger(LEDGER)
     assert (card["point"], card["command"], card["seeds"]) == ({"lr": "0.03"}, best[2], [0, 1, 2])
     assert best[1] == "lr=0.03"
     images = sources.digits(Path(), "test", image_size=8)
     runs = sorted(path for path in (folder / "final").iterdir() if path.is_dir())
     with torch.inference_mode():
-        tables = [restore(run / "best.pt").network(images.pixels).double().softmax(1) for run in runs]
+        tables = [load_network(run / "best.pt").network(images.pixels).double().softmax(1) for run in runs]
     accuracies = [float((table.argmax(1) == images.labels).double().mean()) for table in tables]
     mean = sum(accuracies) / 3
     assert [each["accuracy"] for each in card["networks"]] == accuracies
@@ -160,7 +161,7 @@ def test_a_killed_finalize_goes_on_where_it_was(monkeypatch, killed_at):
     finalize.main([str(folder), "--seeds", "2"])
     for name, state in disturbed.items():
         assert same_state(checkpoint.load(folder / "final" / name / "last.pt"), state)
-    assert len(verified(LEDGER)) == 1  # equal networks: known already
+    assert len(read_ledger(LEDGER)) == 1  # equal networks: known already
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, capsys):
@@ -169,7 +170,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.record.MetricsFile, "append", interrupted)
+    monkeypatch.setattr(trainer.records.recorder.MetricsFile, "append", interrupted)
     with pytest.raises(KeyboardInterrupt):
         finalize.main([str(folder)])
     printed = capsys.readouterr().out
@@ -222,7 +223,7 @@ def test_what_cannot_be_finalized_is_one_line(in_empty_folder):
     (folder / "study.json").write_text("{")
     with pytest.raises(RunError, match=r"study.json is damaged"):
         finalize.main([str(folder)])
-    done = program(str(folder), "ensemble=1", cwd=in_empty_folder, module="trainer.finalize")
+    done = program("finalize", str(folder), "ensemble=1", cwd=in_empty_folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "trainer: --ensemble 1: an ensemble has at least two members\n"
 
@@ -233,11 +234,11 @@ def test_other_images_than_the_studys_are_refused(monkeypatch):
 
     def other(place, part, **options):
         images = real(place, part, **options)
-        images.whole[0] += 1
+        images.storage[0] += 1
         return images
 
     monkeypatch.setattr(sources, "digits", other)
-    monkeypatch.setattr("trainer.data.resident._held", {})
+    monkeypatch.setattr("trainer.data.loader._held", {})
     with pytest.raises(RunError, match=r"^data_dir=.*: these are not the images that .* was run on$"):
         finalize.main([str(folder)])
     assert not LEDGER.exists()
@@ -267,7 +268,7 @@ def test_a_broken_ledger_or_missing_test_images_are_told_before_any_training(in_
 
 REFUSED = (
     "dataset.validation_size=0 leaves nothing to choose by. What is trained on all images is the winner of a study:"
-    " python -m trainer.finalize STUDY"
+    " python -m trainer finalize STUDY"
 )
 
 

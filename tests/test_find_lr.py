@@ -11,11 +11,11 @@ from conftest import compose, program
 from playwright.sync_api import sync_playwright
 from torch.nn import functional as F
 
-from trainer import find_lr
-from trainer.build import build_trainer
-from trainer.data.resident import load
+from trainer.cli import find_lr
+from trainer.data.loader import load
 from trainer.errors import ConfigError, RunError
-from trainer.find_lr import Range, measure
+from trainer.training.build import build_trainer
+from trainer.training.lr_range_test import Range, measure
 
 TINY = ("dataset=digits", "model=mlp", "model.hidden=[32]", "dataset.image_size=16", "device=cpu")
 
@@ -66,7 +66,7 @@ def test_what_it_suggests_is_of_the_right_size(optimizer, low, high):
 
 
 def test_the_command_prints_a_command_that_runs_and_leaves_only_a_figure(in_empty_folder):
-    done = program(*TINY, "lr=3", "steps=40", "from=1e-3", "to=0.4", cwd=in_empty_folder, module="trainer.find_lr")
+    done = program("find-lr", *TINY, "lr=3", "steps=40", "from=1e-3", "to=0.4", cwd=in_empty_folder)
     assert (done.returncode, done.stderr) == (0, "")
     (suggested,) = re.findall(r"Suggestion +lr=(\S+), between", done.stdout)
     again = f"python -m trainer {' '.join(TINY)} lr={suggested}".replace("model.hidden=[32]", "'model.hidden=[32]'")

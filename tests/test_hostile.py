@@ -16,19 +16,22 @@ from conftest import ROOT, compose, program, tiny_images
 from fuzzing_files import saved, sealed, untrained
 from PIL import Image
 
-from trainer import archive, checkpoint, doctor, evaluate, finalize, predict, report, reproduce
-from trainer.build import build_trainer
-from trainer.commandline import interpret
-from trainer.config import RunConfig
-from trainer.console import duration
+from trainer.cli import doctor, evaluate, finalize, predict, report, reproduce
+from trainer.config.compose import interpret
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import PACKAGE
 from trainer.errors import ConfigError, RunError
-from trainer.ledger import LEDGER
-from trainer.pages import index
-from trainer.progress import EpochProgress
+from trainer.evaluation.ledger import LEDGER
+from trainer.records.outcome import read_outcome
+from trainer.reports import index
 from trainer.run import train
-from trainer.study.conduct import conduct
-from trainer.study.manifest import read_outcome
+from trainer.runtime.console import duration
+from trainer.storage import checkpoint
+from trainer.study.execute import run_study
 from trainer.study.worker import work
+from trainer.training.build import build_trainer
+from trainer.training.epoch import EpochProgress
+from trainer.training.resume_check import refuse_misfit
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
 SHORT = (*TINY, "epochs=1")
@@ -50,7 +53,7 @@ def stranger(run):
 
 def go_on() -> int:
     """The study's command; where the data lie is told, as otherwise it is another study in another folder."""
-    return conduct(interpret(["-m", *SHORT, "data_dir=/nowhere", "lr=0.01,0.03"]))
+    return run_study(interpret(["-m", *SHORT, "data_dir=/nowhere", "lr=0.01,0.03"])).exit_code
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +259,7 @@ RESUMED = {
 }
 BUILT = {
     "interpolation": (config(data_dir="${oc.env:MARKER}"), "data_dir holds an interpolation"),
-    "control characters": (config(decay="\x1b]0;x\x07"), "decay holds control characters"),
+    "control characters": (config(weight_decay_scope="\x1b]0;x\x07"), "weight_decay_scope holds control characters"),
     "class of code": (config(optimizer={"name": "os.system"}), "there is no such optimizer"),
     "NaN": (config(lr=float("nan")), "lr=nan (configuration): must be a number above 0"),
     "config of another kind": (changed(config=[1]), "holds no network that this trainer can build"),
@@ -351,10 +354,10 @@ ADAM = {
 def test_a_memory_that_would_fail_in_the_first_step_is_not_taken_up(how):
     change, sentence = ADAM[how]
     state = copy.deepcopy(saved()["trainer"])
-    archive.refuse_misfit(untrained(), state)
+    refuse_misfit(untrained(), state)
     change(state["optimizer"]["state"][0])
     with pytest.raises(ValueError, match=r"optimizer\.state\.0") as caught:
-        archive.refuse_misfit(untrained(), state)
+        refuse_misfit(untrained(), state)
     assert sentence in str(caught.value)
 
 
@@ -362,30 +365,30 @@ def test_a_plateau_does_not_raise_the_rate():
     state = copy.deepcopy(saved()["trainer"])
     state["schedule"]["rule"]["lr"] *= 1.01
     with pytest.raises(ValueError, match=r"^schedule\.rule\.lr=.* is out of range"):
-        archive.refuse_misfit(untrained(), state)
+        refuse_misfit(untrained(), state)
 
 
 @pytest.mark.parametrize("optimizer", sorted(path.stem for path in (ROOT / "conf" / "optimizer").glob("*.yaml")))
 def test_every_optimizers_own_memory_is_taken_up_and_none_of_another_form(optimizer):
     (config,) = compose([*SHORT, f"optimizer={optimizer}", "batch_size=8", "weight_decay=0.1"])
     new, old = (build_trainer(config, tiny_images(16, (1, 8, 8)), None, torch.device("cpu")) for _ in range(2))
-    archive.refuse_misfit(new, new.state_dict())
+    refuse_misfit(new, new.state_dict())
     old.do_train(pause=lambda: True)
     state = copy.deepcopy(old.state_dict())
-    archive.refuse_misfit(new, state)
+    refuse_misfit(new, state)
     memory = state["optimizer"]["state"]
     if optimizer == "adagrad":  # it begins with one, and does not ask whether it is there
         del memory[0]
         with pytest.raises(ValueError, match="must hold a group for each parameter"):
-            archive.refuse_misfit(new, state)
+            refuse_misfit(new, state)
         return
     for name in list(memory.get(0, {})):
         kept = memory[0].pop(name)
         with pytest.raises(ValueError, match=r"optimizer\.state\.0 must hold "):
-            archive.refuse_misfit(new, state)
+            refuse_misfit(new, state)
         memory[0][name] = kept
     memory.clear()
-    archive.refuse_misfit(new, state)  # no gradient has reached it yet
+    refuse_misfit(new, state)  # no gradient has reached it yet
 
 
 def test_a_file_with_holes_is_not_read(stranger):
@@ -408,11 +411,14 @@ def test_a_network_that_cannot_be_is_not_built(how, stranger, monkeypatch):
 
 def test_every_call_of_torch_load_is_guarded():
     """Where torch.load stands, weights_only=True stands; pickle stands where CIFAR-10 is read, and is restricted."""
-    root = Path(checkpoint.__file__).parent
+    root = PACKAGE
     source = {path.name: path.read_text() for path in root.rglob("*.py")}
     assert [name for name, text in source.items() if "torch.load(" in text] == ["checkpoint.py"]
     assert source["checkpoint.py"].count("torch.load(") == source["checkpoint.py"].count("weights_only=True") == 1
-    assert sorted(name for name, text in source.items() if "import pickle\n" in text) == ["archive.py", "cifar.py"]
+    assert sorted(name for name, text in source.items() if "import pickle\n" in text) == [
+        "checkpoint_guard.py",
+        "cifar10.py",
+    ]
     for word in (" eval(", "exec(", "yaml.load(", "utils.instantiate(", "shell=True", "allow_pickle=True"):
         for name, text in source.items():
             assert word not in text, (name, word)
@@ -424,7 +430,7 @@ YAML = {
     "lr: !!python/object/apply:os.system ['touch harmed']": "could not determine a constructor for the tag",
     "lr: !!python/name:os.system ''": "could not determine a constructor for the tag",
     "data_dir: ${oc.env:MARKER}": "data_dir holds an interpolation, ${…}: a file's values are taken as they stand",
-    'decay: "\\e]0;owned\\a"': "decay holds control characters",
+    'weight_decay_scope: "\\e]0;owned\\a"': "weight_decay_scope holds control characters",
     "lr: .nan": "lr=nan (configuration): must be a number above 0",
     "lr: 2001-01-01": "lr is of type date, which no setting is",
     "[" * 50_000: "more than 500 brackets",
@@ -674,9 +680,9 @@ def test_counts_that_no_run_has_are_damage(stranger):
 
 def test_an_insight_that_is_not_finite_is_damage(stranger):
     row = json.loads((stranger / "metrics.jsonl").read_text())
-    row["insight"] = {"layers": {"1": {"kind": "Linear", "update_ratio": float("nan")}}}
+    row["layer_stats"] = {"layers": {"1": {"kind": "Linear", "update_ratio": float("nan")}}}
     (stranger / "metrics.jsonl").write_text(json.dumps(row) + "\n")
-    assert "run/metrics.jsonl is damaged: insight: layers.1.update_ratio: " in told(RunError, report.main, ["run"])
+    assert "run/metrics.jsonl is damaged: layer_stats: layers.1.update_ratio: " in told(RunError, report.main, ["run"])
 
 
 def test_an_epoch_that_is_no_whole_number_is_named_by_the_doctor(stranger):

@@ -14,11 +14,11 @@ from conftest import tiny_images
 from PIL import Image
 from test_hostile import Touch, told
 
-from trainer import checkpoint
-from trainer.data import cifar, sources
+from trainer.data import cifar10, sources
 from trainer.data.download import md5_of
 from trainer.data.splits import split
 from trainer.errors import ConfigError, RunError
+from trainer.storage import checkpoint
 
 # Pictures
 
@@ -151,7 +151,7 @@ def test_a_picture_with_holes_is_not_read(own, capsys):
     os.truncate(path, HOLES)
     sentence = f"{path} cannot be decoded (it has {HOLES} bytes, where at most 300000000 are read)"
     assert told(RunError, sources.image_folder, own, "train").startswith(sentence)
-    assert len(sources.image_folder(own, "train", broken="skip")) == 3
+    assert len(sources.image_folder(own, "train", on_corrupt_image="skip")) == 3
     assert f"are left out: {path}" in capsys.readouterr().err
 
 
@@ -203,8 +203,8 @@ def unpack(monkeypatch):
     def unpacked(data_dir: Path) -> None:
         asked = {"ARCHIVE": "a.tar.gz", "FOLDER": "base", "MD5": {"wanted": ""}}
         for name, value in (asked | {"ARCHIVE_MD5": md5_of(data_dir / "a.tar.gz")}).items():
-            monkeypatch.setattr(cifar, name, value)
-        cifar._unpack(data_dir)
+            monkeypatch.setattr(cifar10, name, value)
+        cifar10._unpack(data_dir)
 
     return unpacked
 
@@ -257,7 +257,7 @@ def test_the_pickle_of_a_data_set_builds_bytes_and_nothing_else(tmp_path):
     path, pixels = tmp_path / "batch", np.arange(3072, dtype=np.uint8).reshape(1, 3072)
     for protocol in (2, 4):
         path.write_bytes(pickle.dumps({b"data": pixels, b"labels": [3]}, protocol))
-        read, labels = cifar._batch(path)
+        read, labels = cifar10._batch(path)
         assert (read.flatten().tolist(), labels.tolist()) == (pixels.flatten().tolist(), [3])
     for content, sentence in {
         pickle.dumps(Touch()): "it asks for ",
@@ -268,4 +268,4 @@ def test_the_pickle_of_a_data_set_builds_bytes_and_nothing_else(tmp_path):
         b"": "is damaged",
     }.items():
         path.write_bytes(content)
-        assert sentence in told(RunError, cifar._batch, path)
+        assert sentence in told(RunError, cifar10._batch, path)

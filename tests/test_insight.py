@@ -16,15 +16,14 @@ from test_run import same_state
 from test_tracking import OFFLINE, inspected
 from torch import nn
 
-from trainer import checkpoint
-from trainer.build import acting_on, build_trainer
-from trainer.config import check
-from trainer.insight import BINS, insight, insight_of
-from trainer.metrics import MetricsFile
-from trainer.pages.content import of_study
-from trainer.pages.figures import figures
+from trainer.config.check import check
+from trainer.diagnosis.layer_stats import BINS, layer_stats_of, measure_layers
+from trainer.records.metrics import MetricsFile, read_metrics
+from trainer.reports.charts import figures
+from trainer.reports.content import of_study
 from trainer.run import train
-from trainer.study.manifest import read_metrics
+from trainer.storage import checkpoint
+from trainer.training.build import build_hooks, build_trainer
 
 SMALL = ("model=mlp", "model.hidden=[16]", "dataset.image_size=16")
 
@@ -40,7 +39,7 @@ def network(activation: nn.Module, first: list[list[float]], second: list[list[f
 def test_the_figures_of_a_layer_are_those_worked_out_by_hand():
     model = network(nn.ReLU(), [[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0], [1.0, 0.0]], [[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
     images, labels = torch.tensor([[1.0, 2.0], [3.0, 1.0]]), torch.tensor([0, 1])
-    found = insight(model, torch.optim.SGD(model.parameters(), 0.5), images, labels)
+    found = measure_layers(model, torch.optim.SGD(model.parameters(), 0.5), images, labels)
     gradients = torch.autograd.grad(nn.functional.cross_entropy(model(images), labels), list(model.parameters()))
     first, relu, second = (found["layers"][name] for name in ("0", "1", "2"))
     assert relu["dead"] == 0.25  # the third unit is below zero for both images
@@ -65,7 +64,7 @@ def test_saturated_is_where_the_slope_is_below_a_twentieth_of_its_largest(activa
     edge = edge or math.atanh(math.sqrt(0.95))
     model = network(activation, [[1.0]], [[1.0], [1.0]])
     images = torch.tensor([[-1.01 * edge], [-0.99 * edge], [0.99 * edge], [1.01 * edge], [0.0]])
-    found = insight(model, torch.optim.SGD(model.parameters(), 0.1), images, torch.tensor([0, 1, 0, 1, 0]))
+    found = measure_layers(model, torch.optim.SGD(model.parameters(), 0.1), images, torch.tensor([0, 1, 0, 1, 0]))
     assert found["layers"]["1"]["saturated"] == pytest.approx(0.4)
 
 
@@ -73,7 +72,7 @@ def test_a_channel_is_dead_only_where_it_is_zero_at_every_place():
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
     model[0].weight.data, model[0].bias.data = torch.tensor([[[[1.0]]], [[[2.0]]]]), torch.tensor([0.0, -9.0])
     images = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]] * 2)
-    found = insight(model, torch.optim.SGD(model.parameters(), 0.1), images, torch.tensor([0, 1]))
+    found = measure_layers(model, torch.optim.SGD(model.parameters(), 0.1), images, torch.tensor([0, 1]))
     assert found["layers"]["1"]["dead"] == 0.5
     assert found["filters"] == {"layer": "0", "low": 1.0, "high": 2.0, "values": [[[[0]]], [[[255]]]]}
 
@@ -94,7 +93,7 @@ def test_it_looks_into_every_network_and_changes_nothing(group, name):
     trainer.do_train()  # leaves the optimizer's memory, and in some networks a graph
     state, drawn = copy.deepcopy(trainer.state_dict()), torch.random.get_rng_state()
     gradients = [None if each.grad is None else each.grad.clone() for each in trainer.model.parameters()]
-    found = insight_of(trainer, run)
+    found = layer_stats_of(trainer, run)
     assert same_state(state, trainer.state_dict())
     assert torch.equal(drawn, torch.random.get_rng_state())
     assert same_state(gradients, [each.grad for each in trainer.model.parameters()])
@@ -117,63 +116,63 @@ def test_the_step_is_that_of_the_run_with_its_penalty_and_its_clipping():
         ]
     )
     trainer = build_trainer(run, tiny_images(40), None, torch.device("cpu"))
-    found = insight_of(trainer, run)["layers"]
+    found = layer_stats_of(trainer, run)["layers"]
     norms = [layer["gradient_norm"] for layer in found.values() if "gradient_norm" in layer]
     weights = [layer["weight_norm"] for layer in found.values() if "gradient_norm" in layer]
     assert norms == pytest.approx([5 * norm for norm in weights], rel=0.2)  # the penalty's gradient is 5·W
     moved = [layer["update_ratio"] * layer["weight_norm"] for layer in found.values() if "update_ratio" in layer]
     assert math.hypot(*moved) == pytest.approx(0.1 * 0.01, rel=1e-2)
-    assert len(acting_on(run, trainer.model)) == 2
+    assert len(build_hooks(run, trainer.model)) == 2
 
 
 def test_the_run_with_it_equals_the_run_without_it_bit_for_bit():
     techniques = (*SMALL, "dropout=0.3", "augmentation=[crop]", "regularization=ema", "normalization=batch", "epochs=3")
-    quick(*techniques, "output_dir=with", "insight_every=1")
+    quick(*techniques, "output_dir=with", "layer_stats_every=1")
     quick(*techniques, "output_dir=without")
     for name in ("best.pt", "last.pt"):
         states = [checkpoint.load(Path(folder) / name) for folder in ("with", "without")]
         assert same_state(*({key: state[key] for key in state if key != "config"} for state in states))
     looked, plain = timeless(Path("with")), timeless(Path("without"))
-    assert all(row.pop("insight")["images"] == 256 for row in looked)
+    assert all(row.pop("layer_stats")["images"] == 256 for row in looked)
     assert looked == plain
 
 
 def test_every_so_many_epochs_and_after_the_last_one():
-    folder = quick(*SMALL, "insight_every=2", "epochs=3", "output_dir=run").folder
-    assert ["insight" in row for row in metrics(folder)] == [False, True, True]
-    (run,) = compose(["resume=run", "epochs=4", "insight_every=1"])
+    folder = quick(*SMALL, "layer_stats_every=2", "epochs=3", "output_dir=run").folder
+    assert ["layer_stats" in row for row in metrics(folder)] == [False, True, True]
+    (run,) = compose(["resume=run", "epochs=4", "layer_stats_every=1"])
     train(run)
-    assert ["insight" in row for row in metrics(folder)] == [False, True, True, True]
-    assert len(json.dumps(metrics(folder)[-1]["insight"])) < 10_000
+    assert ["layer_stats" in row for row in metrics(folder)] == [False, True, True, True]
+    assert len(json.dumps(metrics(folder)[-1]["layer_stats"])) < 10_000
 
 
 def test_the_lecture_cnn_in_colour_takes_less_than_ten_kilobytes():
     (run,) = compose(["dataset=cifar10"])
     trainer = build_trainer(run, tiny_images(40, (3, 32, 32)), None, torch.device("cpu"))
-    found = insight_of(trainer, run)
+    found = layer_stats_of(trainer, run)
     assert len(json.dumps(found)) < 10_000
     filters = torch.tensor(found["filters"]["values"])
     assert (filters.shape, filters.min(), filters.max()) == ((6, 3, 5, 5), 0, 255)
 
 
 def test_wandb_gets_histograms_filters_and_numbers():
-    seen = inspected(quick(OFFLINE, "dataset.image_size=16", "insight_every=1", "output_dir=run").folder)["summary"]
-    last = metrics(Path("run"))[-1]["insight"]["layers"]["1.0.7"]
-    assert seen["insight/linear layer 1 of 2/update_ratio"] == last["update_ratio"]
-    histogram = seen["insight/linear layer 1 of 2/gradient"]
+    seen = inspected(quick(OFFLINE, "dataset.image_size=16", "layer_stats_every=1", "output_dir=run").folder)["summary"]
+    last = metrics(Path("run"))[-1]["layer_stats"]["layers"]["1.0.7"]
+    assert seen["layer_stats/linear layer 1 of 2/update_ratio"] == last["update_ratio"]
+    histogram = seen["layer_stats/linear layer 1 of 2/gradient"]
     assert (histogram["_type"], histogram["values"]) == ("histogram", last["gradient"]["counts"])
     assert histogram["bins"][0] == last["gradient"]["low"]
-    assert (seen["insight/filters"]["_type"], seen["insight/filters"]["height"]) == ("image-file", 40)
+    assert (seen["layer_stats/filters"]["_type"], seen["layer_stats/filters"]["height"]) == ("image-file", 40)
 
 
 def test_a_long_run_with_insight_is_read_a_line_at_a_time(tmp_path):
-    """What it has written is far more than the reading of it takes: with each epoch's insight it would be all of it."""
+    """Reading takes far less memory than the file has: with the statistics of every epoch it would take as much."""
     made_run(tmp_path / "run", {}, 1.0, random.Random(0), 1000, ("a", "b"))
     path = tmp_path / "run" / "metrics.jsonl"
     rows = metrics(tmp_path / "run")
     layer = {"kind": "Linear", "gradient": {"low": 0.0, "high": 1.0, "counts": [10_000]}, "more": "x" * 30_000}
     for row in rows[1::2]:
-        row["insight"] = {"layers": {"1": {**layer, "update_ratio": row["epoch"] / 1000}}}
+        row["layer_stats"] = {"layers": {"1": {**layer, "update_ratio": row["epoch"] / 1000}}}
     lines = [json.dumps(row) + "\n" for row in rows]
     path.write_text("".join(lines))
     assert path.stat().st_size > 15_000_000
@@ -191,7 +190,7 @@ def test_of_many_insights_a_page_shows_some_and_the_last(tmp_path):
     path = folder / "run-0" / "metrics.jsonl"
     rows = metrics(folder / "run-0")
     for row in rows[1::2]:
-        row["insight"] = {"layers": {"1": {"kind": "Linear", "update_ratio": float(row["epoch"])}}}
+        row["layer_stats"] = {"layers": {"1": {"kind": "Linear", "update_ratio": float(row["epoch"])}}}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     shown = figures(of_study(folder))["inside"]
     assert shown["epochs"] == [*range(2, 2600, 6), 2600] and len(shown["epochs"]) < 500

@@ -13,15 +13,15 @@ import pytest
 from conftest import TINY, clean_environment, compose, metrics, program, quick
 
 from trainer.errors import ConfigError, RunError
-from trainer.ledger import LEDGER, Network, append, verified
-from trainer.lock import held, holder_here, is_held
+from trainer.evaluation.ledger import LEDGER, Network, append, read_ledger
 from trainer.run import train
+from trainer.runtime.lock import holder_here, is_held, locked
 
 
 def test_a_run_that_is_being_trained_is_not_trained_by_a_second_process(in_empty_folder):
     folder = quick(*TINY, "output_dir=run").folder
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
-    with held(folder):
+    with locked(folder):
         ran = program("resume=run", "epochs=9", cwd=in_empty_folder)
         assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
         assert f"trainer: run is being worked on by process {os.getpid()} on " in ran.stderr
@@ -34,14 +34,14 @@ def test_a_run_that_is_being_trained_is_not_trained_by_a_second_process(in_empty
 def test_a_run_holds_its_folder_while_it_trains(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "trainer.run.observed", lambda trainer, config, report: seen.append(is_held(Path("run"))) or report
+        "trainer.run.with_layer_stats", lambda trainer, config, report: seen.append(is_held(Path("run"))) or report
     )
     quick(*TINY, "output_dir=run")
     assert seen == [True, True] and not is_held(Path("run")) and not (Path("run") / ".lock").read_text()
 
 
 def test_a_folder_that_was_given_to_another_run_meanwhile_is_left_to_it(monkeypatch):
-    from trainer.data.resident import load
+    from trainer.data.loader import load
 
     def slow(*arguments):
         Path("run").mkdir()
@@ -55,7 +55,7 @@ def test_a_folder_that_was_given_to_another_run_meanwhile_is_left_to_it(monkeypa
 
 
 def test_a_folder_that_vanishes_while_the_data_are_read_is_not_begun_anew(monkeypatch):
-    from trainer.data.resident import load
+    from trainer.data.loader import load
 
     def slow(*arguments):
         Path("run").rename("away")
@@ -75,26 +75,29 @@ def test_a_file_system_without_locks_keeps_nobody_out_and_nothing_back(monkeypat
     monkeypatch.setattr(fcntl, "flock", refuse)
     assert quick(*TINY, "output_dir=run").epochs == 2
     append(LEDGER, [Network("run", "0" * 64, None, 0.5, 0.1)], "data", 10, 0.5, None, None)
-    assert [reading.accuracy for reading in verified(LEDGER)] == [0.5]
+    assert [reading.accuracy for reading in read_ledger(LEDGER)] == [0.5]
 
 
 def test_the_lock_goes_with_a_process_that_is_killed(in_empty_folder):
     Path("run").mkdir()
     waiting = (
-        "import sys, time; from pathlib import Path; from trainer.lock import held\n"
-        "with held(Path('run')): print('held', flush=True); time.sleep(99)"
+        "import sys, time; from pathlib import Path; from trainer.runtime.lock import locked\n"
+        "with locked(Path('run')): print('held', flush=True); time.sleep(99)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", waiting], stdout=subprocess.PIPE, cwd=in_empty_folder, env=clean_environment()
     ) as process:
         assert process.stdout.readline() == b"held\n"
         assert is_held(Path("run")) and holder_here(Path("run")) == process.pid
-        with pytest.raises(RunError, match=f"^run is being worked on by process {process.pid} on "), held(Path("run")):
+        with (
+            pytest.raises(RunError, match=f"^run is being worked on by process {process.pid} on "),
+            locked(Path("run")),
+        ):
             pass
         assert holder_here(Path("run")) == process.pid  # who was refused did not wipe it out
         process.send_signal(signal.SIGKILL)
     assert not is_held(Path("run"))
-    with held(Path("run")):
+    with locked(Path("run")):
         assert holder_here(Path("run")) == os.getpid()
 
 
@@ -103,7 +106,7 @@ def test_a_report_that_looks_at_the_moment_of_the_start_keeps_nobody_out():
     with (Path("run") / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         threading.Timer(0.05, fcntl.flock, (lock.fileno(), fcntl.LOCK_UN)).start()
-        with held(Path("run")):
+        with locked(Path("run")):
             assert holder_here(Path("run")) == os.getpid()
 
 
@@ -113,7 +116,7 @@ def test_a_link_for_a_lock_is_not_followed():
     (Path("run") / ".lock").symlink_to(Path("mine").absolute())
     with (
         pytest.raises(RunError, match=r"^run/\.lock could not be written: Too many levels of symbolic links$"),
-        held(Path("run")),
+        locked(Path("run")),
     ):
         pass
     assert Path("mine").read_text() == "mine" and not is_held(Path("run"))
@@ -125,7 +128,7 @@ def test_a_pipe_for_a_lock_is_not_waited_for():
     assert not is_held(Path("run")) and holder_here(Path("run")) is None
     with (
         pytest.raises(RunError, match=r"^run/\.lock could not be written: is no plain file$"),
-        held(Path("run")),
+        locked(Path("run")),
     ):
         pass
 
@@ -136,14 +139,14 @@ def test_of_whatever_lies_in_a_lock_a_line_is_told():
         lock.write("x\n" * 10**6)
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RunError, match=r"^run is being worked on by (x\?){100}\. Wait for it"), held(Path("run")):
+        with pytest.raises(RunError, match=r"^run is being worked on by (x\?){100}\. Wait for it"), locked(Path("run")):
             pass
 
 
 def test_the_note_of_a_process_that_is_gone_names_nobody():
     """Its number may be another process's by now, which is not to be stopped."""
     Path("run").mkdir()
-    with held(Path("run")):
+    with locked(Path("run")):
         note = Path("run/.lock").read_text()
         assert holder_here(Path("run")) == os.getpid()
     Path("run/.lock").write_text(note)

@@ -6,13 +6,14 @@ import pytest
 import torch
 from conftest import metrics, quick, tiny_images
 
-from trainer import build
-from trainer.commands import _run
+from trainer.cli.common import exit_code_of
 from trainer.data.images import Images
-from trainer.data.resident import at_once
-from trainer.errors import RunError, ran_out
-from trainer.snapshot import in_batches
-from trainer.study.manifest import read_outcome
+from trainer.data.loader import evaluation_batch_size
+from trainer.errors import RunError
+from trainer.evaluation.inference import evaluation_batches
+from trainer.records.outcome import read_outcome
+from trainer.runtime.memory import is_out_of_memory, release_frames
+from trainer.training import build
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
 
@@ -61,8 +62,8 @@ def test_a_network_that_never_fits_and_a_shortage_that_has_passed_are_told(monke
 
 
 def test_other_errors_are_not_taken_for_it():
-    assert not ran_out(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert ran_out(MemoryError("std::bad_alloc")) and ran_out(RuntimeError("std::bad_alloc"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert is_out_of_memory(MemoryError("std::bad_alloc")) and is_out_of_memory(RuntimeError("std::bad_alloc"))
 
 
 def test_what_the_failed_step_held_is_let_go_of():
@@ -84,7 +85,8 @@ def test_what_the_failed_step_held_is_let_go_of():
         step()
     except MemoryError as error:
         kept = error.__traceback__
-        assert ran_out(error) and kept and held[0]() is None
+        release_frames(error)
+        assert kept and held[0]() is None
 
 
 def test_a_validation_that_does_not_fit_is_not_laid_to_the_batch_size(monkeypatch):
@@ -108,22 +110,22 @@ def test_large_images_are_evaluated_in_smaller_batches():
     sizes = {(1, 28, 28): 2048, (3, 32, 32): 2048, (3, 33, 33): 1925, (3, 224, 224): 41, (3, 2048, 2048): 1}
     for shape, count in sizes.items():
         whole = torch.empty(1, *shape, dtype=torch.uint8, device="meta")
-        assert at_once(Images(whole, torch.zeros(1), ("a",))) == count
+        assert evaluation_batch_size(Images(whole, torch.zeros(1), ("a",))) == count
     images = tiny_images(50, (3, 224, 224))
-    batches = list(in_batches(images, "Testing"))
+    batches = list(evaluation_batches(images, "Testing"))
     assert [len(batch) for batch in batches] == [41, 9] and torch.equal(torch.cat(batches), images.pixels)
 
 
 def test_what_a_run_can_do_without_is_left_out(monkeypatch, capsys):
     """The look into every layer, and the one at the end: both train a step on more images, with a second network."""
     short_of(monkeypatch, 64)
-    quick(*TINY, "batch_size=64", "epochs=1", "insight_every=1", "output_dir=run")
+    quick(*TINY, "batch_size=64", "epochs=1", "layer_stats_every=1", "output_dir=run")
     printed = capsys.readouterr()
     assert printed.err == (
         "trainer: warning: epoch 1 is recorded without a look inside: there is no memory for a copy of the network\n"
     )
     assert "Diagnosis" not in printed.out and ["Folder", "run"] in map(str.split, printed.out.splitlines())
-    assert read_outcome(Path("run")).state == "finished" and "insight" not in metrics(Path("run"))[0]
+    assert read_outcome(Path("run")).state == "finished" and "layer_stats" not in metrics(Path("run"))[0]
 
 
 def larger_than_any_memory(*_):
@@ -141,8 +143,6 @@ def test_before_the_first_step_and_in_other_commands_it_is_one_line_too(monkeypa
         (larger_than_any_memory, ": [enforce fail"),
         (lambda _: bytearray(10**17), ". End what else uses it, or try another device, such as device=cpu\n"),
     ):
-        with pytest.raises(SystemExit) as caught:
-            _run(fails)
+        assert exit_code_of(lambda fails=fails: fails(None)) == 1
         said = capsys.readouterr().err
         assert said.startswith(f"trainer: the memory ran out{told}") and said.count("\n") == 1
-        assert caught.value.code == 1

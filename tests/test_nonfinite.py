@@ -11,11 +11,11 @@ from test_run import same_state
 from test_training import linear_trainer
 from torch import nn
 
-from trainer import checkpoint
-from trainer.diagnosis.replay import where_it_began
+from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.errors import NonFiniteError, RunError
 from trainer.run import train
-from trainer.seams import Seams
+from trainer.storage import checkpoint
+from trainer.techniques.hooks import StepHooks
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8", "normalization=batch")
 
@@ -66,24 +66,26 @@ def test_the_first_layer_and_step_are_found(place):
         "weight": (2, "the weight of linear layer 2 of 2 after the update"),
     }
     step, what = expected[place]
-    seams = Seams()
+    hooks = StepHooks()
     if place == "output":
         model[2] = Overflow(3)
     if place == "gradient":
         bad = at_step(2, lambda *_: endless(model[1].weight))
-        seams = Seams(penalty=lambda logits, labels: 0 * logits.sum() if (value := bad()) is None else value)
+        hooks = StepHooks(penalty=lambda logits, labels: 0 * logits.sum() if (value := bad()) is None else value)
     if place == "weight":
-        seams = Seams(after_step=at_step(2, lambda: poison(model[3].weight)))
-    trainer = linear_trainer(epochs=3, model=model, seams=seams)
+        hooks = StepHooks(after_step=at_step(2, lambda: poison(model[3].weight)))
+    trainer = linear_trainer(epochs=3, model=model, hooks=hooks)
     trainer.do_train(pause=lambda: True)  # as from a checkpoint within the epoch: steps are counted from its start
-    found = where_it_began(trainer)
+    found = find_first_nonfinite(trainer)
     assert found is not None and (found.epoch, found.step, found.what) == (1, step, what)
 
 
 def test_a_weight_that_breaks_in_the_last_step_of_an_epoch_is_noticed_in_that_epoch():
     """No loss tells of it: three steps an epoch."""
     model = layers()
-    trainer = linear_trainer(epochs=3, model=model, seams=Seams(after_step=at_step(6, lambda: poison(model[3].weight))))
+    trainer = linear_trainer(
+        epochs=3, model=model, hooks=StepHooks(after_step=at_step(6, lambda: poison(model[3].weight)))
+    )
     loop = trainer.train_loop()
     assert next(loop).epoch == 1
     with pytest.raises(
@@ -95,9 +97,9 @@ def test_a_weight_that_breaks_in_the_last_step_of_an_epoch_is_noticed_in_that_ep
 def test_a_running_statistic_that_breaks_is_noticed_though_no_loss_and_no_weight_tells_of_it():
     model = layers()
     model.append(nn.BatchNorm1d(model[3].out_features))
-    broken = Seams(after_step=at_step(3, lambda: poison(model[4].running_var)))
+    broken = StepHooks(after_step=at_step(3, lambda: poison(model[4].running_var)))
     with pytest.raises(NonFiniteError, match=r"^a running statistic is not finite in epoch 1, step 3 of 3 "):
-        linear_trainer(epochs=1, model=model, seams=broken).do_train()
+        linear_trainer(epochs=1, model=model, hooks=broken).do_train()
 
 
 def test_a_state_that_is_not_finite_is_never_saved_within_an_epoch(monkeypatch):
@@ -123,8 +125,8 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(choice, rate):
         model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))
         broken = at_step(step, lambda images, labels, draw: (images.float() * math.nan, labels))
         updates = []
-        seams = Seams(augment=lambda *rest: broken(*rest) or rest[:2], after_step=lambda: updates.append(1))
-        return linear_trainer(epochs=1, model=model, seams=seams, on_nonfinite=on_nonfinite), updates
+        hooks = StepHooks(augment=lambda *rest: broken(*rest) or rest[:2], after_step=lambda: updates.append(1))
+        return linear_trainer(epochs=1, model=model, hooks=hooks, on_nonfinite=on_nonfinite), updates
 
     trainer, updates = built(2, choice)
     (report,) = trainer.train_loop()
@@ -147,12 +149,12 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(choice, rate):
 def test_a_gradient_alone_is_reason_enough_and_an_epoch_without_a_step_is_not_accepted():
     model = layers()
     bad = at_step(2, lambda *_: endless(model[1].weight))
-    penalty = Seams(penalty=lambda logits, labels: 0 * logits.sum() if (value := bad()) is None else value)
-    reports = list(linear_trainer(epochs=2, model=model, seams=penalty, on_nonfinite="skip").train_loop())
+    penalty = StepHooks(penalty=lambda logits, labels: 0 * logits.sum() if (value := bad()) is None else value)
+    reports = list(linear_trainer(epochs=2, model=model, hooks=penalty, on_nonfinite="skip").train_loop())
     assert [report.skipped_steps for report in reports] == [1, 0]
-    always = Seams(augment=lambda images, labels, draw: (images.float() * math.nan, labels))
+    always = StepHooks(augment=lambda images, labels, draw: (images.float() * math.nan, labels))
     with pytest.raises(RunError, match=r"^every step of epoch 1 was left out: no loss or gradient was finite$"):
-        list(linear_trainer(seams=always, on_nonfinite="skip").train_loop())
+        list(linear_trainer(hooks=always, on_nonfinite="skip").train_loop())
 
 
 @pytest.mark.parametrize("choice", ["skip", "halve_lr"])

@@ -12,8 +12,10 @@ import pytest
 import yaml
 from conftest import ROOT, clean_environment, compose
 
-from trainer.help import options
-from trainer.schema import GROUPS
+from trainer.cli.main import COMMANDS, command_main
+from trainer.config.help import options
+from trainer.config.schema import GROUPS
+from trainer.errors import ConfigError
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -32,7 +34,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_every_yaml_and_both_packages(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"trainer/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")} <= names
-    assert {"trainer/__main__.py", "trainer/completion.bash", "hydra_plugins/trainer_study/__init__.py"} <= names
+    assert {"trainer/__main__.py", "trainer/config/completion.bash", "hydra_plugins/trainer_study/__init__.py"} <= names
     assert not [name for name in names if name.startswith(("tests", "conf", "outputs"))]
 
 
@@ -40,9 +42,9 @@ def test_the_wheel_runs_from_any_folder(wheel, in_empty_folder):
     site = in_empty_folder / "site"
     zipfile.ZipFile(wheel).extractall(site)
     entry = (site / "ablation_trainer-0.3.0.dist-info" / "entry_points.txt").read_text()
-    assert "trainer = trainer.__main__:console_script" in entry
+    assert "trainer = trainer.cli.main:console_script" in entry
     (in_empty_folder / "elsewhere").mkdir()
-    script = "import sys; from trainer.__main__ import console_script; sys.exit(console_script())"
+    script = "import sys; from trainer.cli.main import console_script; sys.exit(console_script())"
     arguments = ["dataset=digits", "epochs=1", "wandb.mode=disabled"]
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],
@@ -85,6 +87,11 @@ def readme_commands():
 def test_every_command_of_the_readme_is_a_run_that_could_start(command, capsys):
     arguments = shlex.split(command)[3:]
     if arguments == ["--help"]:
+        return
+    if arguments[0] in COMMANDS:
+        with pytest.raises((ConfigError, SystemExit)) as caught:
+            command_main(arguments[0])([*arguments[1:], "--no-such-option"])
+        assert "--no-such-option: there is no such option" in str(caught.value)
         return
     if arguments[0].startswith("resume="):
         Path("outputs/RUN").mkdir(parents=True)

@@ -9,12 +9,12 @@ from test_run import same_state
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainer import checkpoint
-from trainer.build import build_trainer, pick_device
+from trainer.config.schema import techniques
 from trainer.data import sources, splits
 from trainer.errors import RunError
-from trainer.find_lr import measure
-from trainer.schema import techniques
+from trainer.storage import checkpoint
+from trainer.training.build import build_trainer, pick_device
+from trainer.training.lr_range_test import measure
 
 CPU = torch.device("cpu")
 
@@ -50,14 +50,14 @@ def test_clipping_sees_gradients_as_they_are_and_not_as_fp16_scales_them():
     norms = {}
     for precision in ("fp32", "fp16"):
         trainer = built(f"precision={precision}", "regularization=gradient_clipping")
-        clip = trainer.seams.limit_gradients
+        clip = trainer.hooks.limit_gradients
         norms[precision] = []
 
         def limit(clip=clip, trainer=trainer, seen=norms[precision]):
             seen.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).norm().item())
             clip()
 
-        object.__setattr__(trainer.seams, "limit_gradients", limit)
+        object.__setattr__(trainer.hooks, "limit_gradients", limit)
         trainer.do_train()
     assert norms["fp16"] == pytest.approx(norms["fp32"], rel=0.02)
 
@@ -133,7 +133,7 @@ def test_deterministic_changes_no_bit_on_a_cpu_and_is_taken_back(arguments):
         losses = trainer.do_validation()
         assert len(seen) >= 6 and set(seen) == {asked}
         assert not is_on()
-        states.append([losses, *(trainer.state_dict()[part] for part in ("model", "optimizer", "seams"))])
+        states.append([losses, *(trainer.state_dict()[part] for part in ("model", "optimizer", "hooks"))])
     assert same_state(*states)
 
 

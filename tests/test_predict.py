@@ -10,10 +10,11 @@ from conftest import program, quick
 from PIL import Image
 from test_evaluate import TINY
 
-from trainer import export, predict
-from trainer.data import folder
+from trainer.cli import predict
+from trainer.data import image_folder
 from trainer.errors import ConfigError, RunError
-from trainer.snapshot import restore
+from trainer.evaluation import export
+from trainer.evaluation.inference import load_network
 
 
 def trained(*more: str) -> Path:
@@ -39,8 +40,10 @@ def test_class_and_probability_are_the_networks_own(capsys, monkeypatch):
     capsys.readouterr()
     monkeypatch.setattr(predict, "BATCH", 2)
     assert predict.main([str(run), "album", str(paths[0]), "top=3"]) == 0
-    snapshot = restore(run / "best.pt")
-    pixels = [torch.frombuffer(bytearray(folder.decode(str(path), (1, 8, 8))), dtype=torch.uint8) for path in paths]
+    snapshot = load_network(run / "best.pt")
+    pixels = [
+        torch.frombuffer(bytearray(image_folder.decode(str(path), (1, 8, 8))), dtype=torch.uint8) for path in paths
+    ]
     with torch.inference_mode():
         shares = snapshot.network(torch.stack(pixels).view(-1, 1, 8, 8)).double().softmax(1)
     found = rows(capsys.readouterr().out)
@@ -55,7 +58,7 @@ def test_a_picture_is_prepared_as_a_folder_of_pictures_is():
     """The same file through both ways: the pixels that were trained on are the pixels that are classified."""
     for name in ("cat", "dog"):
         pictures(Path("own/train") / name)
-    images = folder.read(Path("own"), "train", 8, False, "refuse")
+    images = image_folder.read(Path("own"), "train", 8, False, "refuse")
     (chunk, pixels, failed), *_ = predict._batches(sorted(Path("own/train").rglob("*.png")), (3, 8, 8))
     assert failed == 0 and len(chunk) == 6
     assert torch.equal(pixels, images.pixels)
@@ -64,7 +67,7 @@ def test_a_picture_is_prepared_as_a_folder_of_pictures_is():
 def test_a_broken_picture_is_told_and_the_others_are_classified(capsys, in_empty_folder):
     run, paths = trained(), pictures(Path("album"))
     paths[1].write_bytes(b"no picture")
-    done = program(str(run), "album", cwd=in_empty_folder, module="trainer.predict")
+    done = program("predict", str(run), "album", cwd=in_empty_folder)
     assert done.returncode == 1
     assert done.stderr == (
         "trainer: album/1.png cannot be decoded (it is no picture of a known kind:"
@@ -129,7 +132,7 @@ def test_safetensors_holds_every_weight_and_what_it_needs_to_be_used(capsys):
     with safetensors.safe_open("model.safetensors", "pt") as file:
         header = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
-    expected = restore(run / "best.pt").network.state_dict()
+    expected = load_network(run / "best.pt").network.state_dict()
     assert weights.keys() == expected.keys() and all(torch.equal(weights[name], expected[name]) for name in weights)
     assert (json.loads(header["classes"]), json.loads(header["shape"])) == (list("0123456789"), [1, 8, 8])
 
@@ -144,7 +147,7 @@ def test_onnx_gives_the_same_probabilities_for_any_number_of_images(capsys):
         images = torch.rand(count, 1, 8, 8)
         (got,) = session.run(["probabilities"], {"images": images.numpy()})
         with torch.inference_mode():
-            expected = restore(run / "best.pt").network(images).softmax(1)
+            expected = load_network(run / "best.pt").network(images).softmax(1)
         assert torch.allclose(torch.from_numpy(got), expected, atol=1e-6)
 
 

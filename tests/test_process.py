@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from trainer.process import BY_HAND, loading, tune
+from trainer.runtime.process import BY_HAND, configure_process, gc_paused
 
 # Written by a thread that outlives main, by what was left for the exit, and to a buffer that nobody flushed.
 SCRIPT = """
 import atexit, sys, threading, time
-from trainer.process import program
+from trainer.runtime.process import run_and_exit
 
 class Kept:
     def __del__(self):
@@ -27,8 +27,9 @@ def main():
     threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
     print("main", end=" ")
     {end}
+    return 0
 
-program(main)
+run_and_exit(main)
 """
 ENDS = {
     "pass": (0, ""),
@@ -60,9 +61,9 @@ def test_a_reader_that_has_gone_changes_no_code(monkeypatch):
 
 FAULTS = """
 import resource, sys
-from trainer.process import tune
+from trainer.runtime.process import configure_process
 if "tuned" in sys.argv:
-    tune()
+    configure_process()
 import torch
 def step():
     return torch.empty(10_000_000).fill_(1) + 1  # two tensors of 40 MB
@@ -107,13 +108,13 @@ def test_an_older_glibc_gets_what_it_takes(most, expected, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
     monkeypatch.setattr("ctypes.CDLL", lambda _: Older())
-    tune()
+    configure_process()
     assert taken == expected
 
 
 def test_garbage_is_collected_again_after_the_imports_also_after_a_failure():
     gc.unfreeze()
-    with pytest.raises(ImportError), loading():
+    with pytest.raises(ImportError), gc_paused():
         assert not gc.isenabled()
         raise ImportError
     assert gc.isenabled() and gc.get_freeze_count() > 10_000

@@ -18,12 +18,12 @@ from loopback import wandb_server
 from made import made_run, made_study
 from playwright.sync_api import sync_playwright
 
+from trainer.cli.report import main
 from trainer.errors import ConfigError, RunError
-from trainer.lock import held
-from trainer.pages import index, markdown, page
-from trainer.pages.content import of_run, of_study
-from trainer.pages.figures import curves, figures
-from trainer.report import main
+from trainer.reports import index, markdown, page
+from trainer.reports.charts import curves, figures
+from trainer.reports.content import of_run, of_study
+from trainer.runtime.lock import locked
 
 ALONE = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
 LRS = {"lr": ["0.001", "0.01", "0.1"]}
@@ -95,7 +95,7 @@ def test_what_is_inside_the_network_is_told_by_layer_and_epoch(tmp_path):
     for row in rows[1::2]:
         gradient = {"low": -1.0, "high": 1.0, "counts": [2500, 7500]}
         layer = {"kind": "Conv2d", "update_ratio": row["epoch"] / 1000, "gradient_norm": 0.5, "gradient": gradient}
-        row["insight"] = {"layers": {"1.0.0": layer, "1.0.3": {"kind": "ReLU", "dead": 0.25}}, "filters": None}
+        row["layer_stats"] = {"layers": {"1.0.0": layer, "1.0.3": {"kind": "ReLU", "dead": 0.25}}, "filters": None}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = figures(of_study(folder))["inside"]
     assert (found["run"], found["epochs"]) == ("run-0", [2, 4])
@@ -104,7 +104,7 @@ def test_what_is_inside_the_network_is_told_by_layer_and_epoch(tmp_path):
     assert found["quantities"]["dead"] == {"1.0.3": [0.25, 0.25]}
     assert found["histograms"]["gradient"]["1.0.0"]["counts"] == [2500, 7500]
     path.write_text(path.read_text().replace('"Conv2d"', "7"))
-    with pytest.raises(RunError, match=r"metrics.jsonl is damaged: insight: layers.1.0.0.kind: "):
+    with pytest.raises(RunError, match=r"metrics.jsonl is damaged: layer_stats: layers.1.0.0.kind: "):
         figures(of_study(folder))
 
 
@@ -180,7 +180,7 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     assert dict(of_run(tmp_path / "run").facts)["State"] == "running"
     os.utime(tmp_path / "run" / ".heartbeat", (0, time.time() - 31))
     assert dict(of_run(tmp_path / "run").facts)["State"] == "interrupted"
-    with held(tmp_path / "run"):
+    with locked(tmp_path / "run"):
         assert "It is still running: 2 of 9 epochs so far." in of_run(tmp_path / "run").verdict
     again = f"To go on: python -m trainer resume={tmp_path / 'run'}"
     killed = f"It was interrupted after 2 of 9 epochs: killed from outside. {again}"
@@ -205,7 +205,7 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     path.write_text("")
     (tmp_path / "run").rename(tmp_path / "my run")
     told = of_run(tmp_path / "my run").verdict
-    assert told[-1].endswith(f": python -m trainer.doctor '{tmp_path}/my run'")
+    assert told[-1].endswith(f": python -m trainer doctor '{tmp_path}/my run'")
     (tmp_path / "my run").rename(tmp_path / "run")
     text = page.render(of_run(tmp_path / "run"))
     assert 'id="curves"' not in text and 'id="arms"' in text
@@ -218,8 +218,8 @@ def test_a_run_goes_on_by_the_command_that_is_accepted(tmp_path):
     assert dict(of_study(study).facts)["Command"] == command
     for folder, again in (
         (study / "mine", f"To go on: {command}"),
-        (study / "final" / "seed-0", "It goes on by the same trainer.finalize"),
-        (tmp_path / "reproduced" / "run", "The same trainer.reproduce begins it again"),
+        (study / "final" / "seed-0", "It goes on by the same command: trainer finalize"),
+        (tmp_path / "reproduced" / "run", "The same command, trainer reproduce, begins it again"),
         (tmp_path / "my run", f"To go on: python -m trainer 'resume=\"{tmp_path}/my run\"'"),
     ):
         made_run(folder, config, 1.0, random.Random(0), 2, ("a", "b"))
@@ -304,7 +304,7 @@ def test_the_page_fits_a_phone_and_a_hostile_name_runs_nothing(tmp_path):
 
 
 def test_a_report_is_read_without_torch(study):
-    code = "import sys; from trainer.report import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    code = "import sys; from trainer.cli.report import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, study], check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == f"Report: {study / 'report.html'}"
@@ -319,7 +319,7 @@ def test_a_study_becomes_a_report_in_wandb(tmp_path):
     (folder / "study.json").write_text(json.dumps(manifest))
     with wandb_server() as (address, server):
         environment = {"WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
-        command = [sys.executable, "-m", "trainer.report", str(folder), "--wandb"]
+        command = [sys.executable, "-m", "trainer", "report", str(folder), "--wandb"]
         done = subprocess.run(
             command, check=False, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment}
         )

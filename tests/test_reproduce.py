@@ -8,9 +8,10 @@ import torch
 from conftest import compose, program, quick
 from test_evaluate import TINY
 
-from trainer import checkpoint, reproduce
+from trainer.cli import reproduce
 from trainer.errors import ConfigError, RunError
 from trainer.run import train
+from trainer.storage import checkpoint
 
 SHORT = (*TINY, "epochs=3", "augmentation=crop", "dropout=0.2")
 
@@ -91,7 +92,7 @@ def test_what_cannot_be_reproduced_is_one_line(in_empty_folder):
         reproduce.main(["nowhere"])
     run = quick(*SHORT, "output_dir=run").folder
     (run / "environment.json").write_text('[{"threads": "many"}]')
-    done = program("run", cwd=in_empty_folder, module="trainer.reproduce")
+    done = program("reproduce", "run", cwd=in_empty_folder)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "trainer: run/environment.json is damaged: it says what the run ran on\n"
 

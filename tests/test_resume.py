@@ -17,16 +17,17 @@ from conftest import QUICK, choices, clean_environment, compose, metrics, quick,
 from test_checkpoint import same_run
 from test_run import same_state
 
-import trainer.__main__
-from trainer import checkpoint
-from trainer.build import build_trainer
-from trainer.commandline import interpret
-from trainer.config import check
-from trainer.errors import Evicted
+from trainer.cli.main import main
+from trainer.config.check import check
+from trainer.config.compose import interpret
+from trainer.errors import Preempted
+from trainer.records.outcome import write_outcome
 from trainer.run import train
-from trainer.signals import evict
-from trainer.study.conduct import conduct
-from trainer.study.record import read_outcome, write_outcome
+from trainer.runtime.signals import raise_preempted
+from trainer.storage import checkpoint
+from trainer.study.execute import run_study
+from trainer.study.folder import read_outcome
+from trainer.training.build import build_trainer
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
 DRAWING = (*TINY, "dropout=0.3", "augmentation=[crop,mixup]", "regularization=ema")
@@ -45,7 +46,7 @@ def test_every_pair_that_carries_state_resumes_between_any_two_steps(optimizer, 
     )[0].tree()
     tree["optimizer"] = choices("optimizer")[optimizer]
     for number, (name, scheduler) in enumerate(choices("scheduler").items()):
-        fast = {"every": 2, "patience": 0, "period": 1.5, "warmup_steps": 3, "minimum": 0.01}
+        fast = {"step_size": 2, "patience": 0, "period": 1.5, "warmup_steps": 3, "min_lr": 0.01}
         config = check({**tree, "scheduler": {key: fast.get(key, value) for key, value in scheduler.items()}})
 
         def built(config=config):
@@ -101,7 +102,7 @@ def test_within_an_epoch_it_is_saved_when_the_minutes_are_over_and_not_before(mo
         real(path, state)
 
     monkeypatch.setattr(checkpoint, "save", noted)
-    monkeypatch.setattr("trainer.record.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr("trainer.records.recorder.time", SimpleNamespace(monotonic=lambda: next(seconds)))
     quick(*TINY, "output_dir=run", "epochs=2", "checkpoint_minutes=0.1")
     assert saved == [7, 14, 7, 14]
     saved.clear()
@@ -161,12 +162,10 @@ def left_with(monkeypatch, *arguments):
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
     monkeypatch.setattr(sys, "argv", ["trainer", *QUICK, *DRAWING, *arguments])
     try:
-        with pytest.raises(SystemExit) as caught:
-            trainer.__main__.main()
+        return main()
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    return caught.value.code
 
 
 @pytest.mark.parametrize(
@@ -190,11 +189,17 @@ def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
 @pytest.mark.parametrize("more", [(), ("precision=fp16",), ("compile=true",)])
 def test_on_a_gpu_a_deterministic_run_resumes_to_the_same_bits(more, monkeypatch):
-    asked = ("dropout=0.3", "normalization=batch", "augmentation=[crop,mixup]", "regularization=ema", "insight_every=1")
+    asked = (
+        "dropout=0.3",
+        "normalization=batch",
+        "augmentation=[crop,mixup]",
+        "regularization=ema",
+        "layer_stats_every=1",
+    )
     asked = ("device=cuda", "deterministic=true", "batch_size=100", "epochs=3", *asked, *more)
     quick(*asked, "output_dir=whole")
-    sending(monkeypatch, signal.SIGTERM, 35)  # an epoch has 14, and one of insight
-    with pytest.raises(Evicted):
+    sending(monkeypatch, signal.SIGTERM, 35)  # an epoch has 14, and one of layer_stats
+    with pytest.raises(Preempted):
         quick(*asked, "output_dir=parts")
     train(compose(["resume=parts"])[0])
     same_run(Path("whole"), Path("parts"))
@@ -221,8 +226,8 @@ def test_a_signal_after_the_last_epoch_stops_nothing():
 def test_a_study_that_is_evicted_says_so_and_the_same_command_goes_on(monkeypatch, capsys):
     arguments = ["-m", *QUICK, *TINY, "lr=0.01,0.02"]
     sending(monkeypatch, signal.SIGTERM, 70)
-    with pytest.raises(Evicted):
-        conduct(interpret(arguments))
+    with pytest.raises(Preempted):
+        run_study(interpret(arguments))
     assert "Stopped: 1 of 2 runs ended. The same command goes on from here" in capsys.readouterr().out
     folders = sorted(Path("outputs/sweeps").glob("*/lr-*"))
     outcomes = [read_outcome(folder) for folder in folders]
@@ -236,7 +241,7 @@ def test_a_study_that_is_evicted_says_so_and_the_same_command_goes_on(monkeypatc
     write_outcome(folders[1], replace(first, state="running", seconds=0.0))
     rows = [{**row, "epoch_seconds": 50.0} for row in metrics(folders[1])]
     (folders[1] / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert conduct(interpret(arguments)) == 0
+    assert run_study(interpret(arguments)).exit_code == 0
     assert len(rows) == 1 and 50 < read_outcome(folders[1]).seconds < 80
     assert [(each.state, each.starts) for each in map(read_outcome, folders)] == [("finished", 1), ("finished", 2)]
     calm = quick(*TINY, "lr=0.02", "output_dir=calm")
@@ -248,9 +253,9 @@ def test_a_signal_after_the_last_step_of_a_run_stops_the_study_behind_it(monkeyp
         os.kill(os.getpid(), signal.SIGINT)
         return report
 
-    monkeypatch.setattr("trainer.run.observed", struck)
+    monkeypatch.setattr("trainer.run.with_layer_stats", struck)
     with pytest.raises(KeyboardInterrupt):
-        conduct(interpret(["-m", *QUICK[:-1], *TINY, "epochs=1", "lr=0.01,0.02"]))
+        run_study(interpret(["-m", *QUICK[:-1], *TINY, "epochs=1", "lr=0.01,0.02"]))
     assert "Stopped: 1 of 2 runs ended. The same command goes on from here" in capsys.readouterr().out
     outcomes = [read_outcome(folder) for folder in sorted(Path("outputs/sweeps").glob("*/lr-*"))]
     assert [(each.state, each.epochs) for each in outcomes] == [("finished", 1), ("queued", 0)]
@@ -258,8 +263,8 @@ def test_a_signal_after_the_last_step_of_a_run_stops_the_study_behind_it(monkeyp
 
 SIGNALLED = """
 import os, signal, sys
-from trainer.signals import noted
-with noted() as stop:
+from trainer.runtime.signals import defer_signals
+with defer_signals() as stop:
     os.kill(os.getpid(), signal.SIGINT)
     print("goes on to the end of the step:", bool(stop), flush=True)
     os.kill(os.getpid(), signal.SIGINT)
@@ -292,6 +297,6 @@ def test_a_signal_that_a_launcher_has_taken_is_left_to_it(monkeypatch):
 
 
 def test_while_nothing_trains_a_warning_ends_the_program_with_the_same_code():
-    with pytest.raises(Evicted, match="SIGUSR1") as caught:
-        evict(signal.SIGUSR1, None)
+    with pytest.raises(Preempted, match="SIGUSR1") as caught:
+        raise_preempted(signal.SIGUSR1, None)
     assert caught.value.exit_code == 75

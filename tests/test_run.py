@@ -15,9 +15,9 @@ import yaml
 from conftest import QUICK, ROOT, TINY, clean_environment, compose, metrics, program, quick, timeless
 
 import trainer.run
-from trainer import checkpoint
 from trainer.errors import ConfigError, RunError
 from trainer.run import train
+from trainer.storage import checkpoint
 
 KEYS = ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch_seconds"]
 
@@ -116,8 +116,8 @@ def test_resume_changes_only_what_it_may(capsys):
     with pytest.raises(ConfigError) as caught:
         compose(["resume=run", "lr=0.1"])
     assert str(caught.value) == (
-        "lr: a run that goes on keeps its settings. Accepted beside resume=: epochs, early_stop_patience,"
-        " checkpoint_minutes, insight_every, device, data_dir, wandb"
+        "lr: a run that goes on keeps its settings. Accepted beside resume=: epochs, device,"
+        " layer_stats_every, early_stop_patience, checkpoint_minutes, data_dir, wandb"
     )
     (run,) = compose(["resume=run", "epochs=3", "wandb.name=again"])
     assert (run.optimizer.name, run.epochs, run.wandb.name, run.wandb.mode) == ("sgd", 3, "again", "disabled")
@@ -190,7 +190,7 @@ def test_a_kill_before_the_first_save_leaves_a_run_that_goes_on(monkeypatch):
         raise SystemError("killed here")
 
     with monkeypatch.context() as patched, pytest.raises(SystemError):
-        patched.setattr("trainer.record.stamp", killed)
+        patched.setattr("trainer.records.run_folder.stamp", killed)
         quick(*TINY, "output_dir=run")
     assert train(compose(["resume=run"])[0]).epochs == 2
 
@@ -199,10 +199,10 @@ def test_ctrl_c_while_the_cause_is_looked_for_keeps_what_is_known(monkeypatch, c
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.run, "where_it_began", interrupted)
+    monkeypatch.setattr(trainer.run, "find_first_nonfinite", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         quick(*TINY, "lr=1e30", "output_dir=run")
-    assert vars(caught.value)["told"]
+    assert caught.value.reported
     assert "warning: the training loss is nan in epoch 1, step 2 of 19" in capsys.readouterr().err
     noted = json.loads(Path("run/result.json").read_text())
     assert (noted["state"], noted["reason"].partition(" in ")[0]) == ("failed", "the training loss is nan")
@@ -220,14 +220,14 @@ def test_what_is_told_of_a_complete_run_leads_on(capsys):
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(monkeypatch):
-    import trainer.record
+    import trainer.records.run_folder
 
-    class Stopped(trainer.record.datetime):
+    class Stopped(trainer.records.run_folder.datetime):
         @classmethod
         def now(cls, tz=None):
             return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
 
-    monkeypatch.setattr(trainer.record, "datetime", Stopped)
+    monkeypatch.setattr(trainer.records.run_folder, "datetime", Stopped)
     names = [quick(*TINY, "epochs=1").folder.name for _ in range(3)]
     stem = "2026-01-02_03-04-05_digits_mlp_adam"
     assert names == [stem, f"{stem}_2", f"{stem}_3"]
@@ -240,7 +240,7 @@ def test_a_run_that_fails_is_one_line_with_exit_code_1(in_empty_folder):
         "trainer: the training loss is nan in epoch 1, step 2 of 19 (learning rate about 1e+30); first not finite: the"
         " output of convolution 2 of 2, in step 2. A smaller lr, regularization=gradient_clipping or on_nonfinite=skip"
         " usually helps. Saved: 0 of 2 epochs, in run."
-        " What may be wrong: python -m trainer.doctor run\n"
+        " What may be wrong: python -m trainer doctor run\n"
     )
     ended = json.loads((in_empty_folder / "run" / "result.json").read_text())
     assert (ended["state"], ended["reason"].partition(" in ")[0]) == ("failed", "the training loss is nan")
@@ -284,7 +284,7 @@ def test_ctrl_c_while_wandb_finishes_leaves_a_run_that_is_complete(monkeypatch, 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.run, "_portray", interrupted)
+    monkeypatch.setattr(trainer.run, "_log_samples", interrupted)
     with pytest.raises(KeyboardInterrupt):
         quick(*TINY, "output_dir=run")
     assert capsys.readouterr().out.endswith("\nStopped. Saved: 2 of 2 epochs\n")
@@ -293,7 +293,7 @@ def test_ctrl_c_while_wandb_finishes_leaves_a_run_that_is_complete(monkeypatch, 
 
 def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeypatch, in_empty_folder):
     """The house's own measure of a visible loop (frames and source lines of the functions on the way)."""
-    import trainer.__main__
+    from trainer.cli.train import main
 
     seen = []
 
@@ -303,10 +303,8 @@ def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch.optim.Adam, "step", look)
-    monkeypatch.setattr(sys, "argv", ["trainer", *QUICK])
-    with pytest.raises(SystemExit) as caught:
-        trainer.__main__.main()
-    assert caught.value.code == 130
+    with pytest.raises(KeyboardInterrupt):
+        main(QUICK)
     assert [name for name, _ in seen] == ["do_train", "train_loop", "train", "main"]
     assert sum(lines for _, lines in seen) <= 250
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import program
 from loopback import wandb_server
 
-from trainer.commandline import interpret
+from trainer.config.compose import interpret
 from trainer.errors import ConfigError
 
 MARK = "mArkEr0451" * 4  # as long as a key of W&B

@@ -117,7 +117,7 @@ def test_online_everything_arrives_at_the_server(in_empty_folder):
 
 
 def test_samples_confusion_and_the_best_checkpoint_are_in_the_offline_run():
-    result = quick(OFFLINE, *TINY, "output_dir=run", "wandb.artifact=true")
+    result = quick(OFFLINE, *TINY, "output_dir=run", "wandb.log_model=true")
     (folder,) = (result.folder / "wandb").glob("offline-run-*/files/media/table")
     tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in folder.glob("*.json")}
     counts = {(true, predicted): count for true, predicted, count in tables["confusion"]["data"]}

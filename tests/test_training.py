@@ -8,28 +8,27 @@ from conftest import compose, tiny_images
 from torch import nn
 from torch.nn import functional as F
 
-from trainer.build import build_model, build_trainer
-from trainer.data.resident import Resident
+from trainer.data.loader import DeviceLoader
 from trainer.errors import RunError
-from trainer.randomness import derive, generator
-from trainer.schedule import Schedule
-from trainer.seams import Seams
-from trainer.stopping import EarlyStopping
-from trainer.training import ClassificationTrainer
+from trainer.runtime.seeding import derive, generator
+from trainer.techniques.hooks import StepHooks
+from trainer.training.build import build_model, build_trainer
+from trainer.training.early_stopping import EarlyStopping
+from trainer.training.lr_schedule import Schedule
+from trainer.training.trainer import ClassificationTrainer, TrainerOptions
 
 CPU = torch.device("cpu")
 
 
-def linear_trainer(epochs=2, seams=None, model=None, **options):
+def linear_trainer(epochs=2, hooks=None, model=None, **options):
     torch.manual_seed(0)
     model = model or nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
     model = nn.Sequential(ToFloat(), model)
     optimizer = torch.optim.SGD(model.parameters(), 0.05)
-    train, validation = Resident(tiny_images(50), 20, CPU), Resident(tiny_images(30, seed=1), 20, CPU)
+    train, validation = DeviceLoader(tiny_images(50), 20, CPU), DeviceLoader(tiny_images(30, seed=1), 20, CPU)
     schedule = Schedule(optimizer, lambda epoch: 0.05, len(train))
-    return ClassificationTrainer(
-        model, optimizer, schedule, train, validation, epochs=epochs, seed=7, seams=seams, **options
-    )
+    options = TrainerOptions(epochs, seed=7, hooks=hooks or StepHooks(), **options)
+    return ClassificationTrainer(model, optimizer, schedule, train, validation, options)
 
 
 class ToFloat(nn.Module):
@@ -75,7 +74,7 @@ def test_losses_are_means_over_images_not_over_batches():
 def test_the_reported_loss_leaves_the_penalty_out_but_the_gradient_has_it():
     plain, penalized = linear_trainer(epochs=1), linear_trainer(epochs=1)
     weight = penalized.model[1][1].weight
-    penalized.seams = Seams(penalty=lambda logits, labels: 10 * weight.square().sum())
+    penalized.hooks = StepHooks(penalty=lambda logits, labels: 10 * weight.square().sum())
     first, second = plain.do_train(), penalized.do_train()
     assert plain.model[1][1].weight.norm() > 2 * weight.norm()
     assert second[0] < 2.5 > first[0]
@@ -83,13 +82,13 @@ def test_the_reported_loss_leaves_the_penalty_out_but_the_gradient_has_it():
 
 def test_the_seams_act_in_their_places():
     calls = []
-    seams = Seams(
+    hooks = StepHooks(
         augment=lambda images, labels, draw: (calls.append("augment"), (images, labels))[1],
         penalty=lambda logits, labels: (calls.append("penalty"), logits.sum() * 0)[1],
         limit_gradients=lambda: calls.append("limit"),
         after_step=lambda: calls.append("after"),
     )
-    linear_trainer(seams=seams).do_train()
+    linear_trainer(hooks=hooks).do_train()
     assert calls == ["augment", "penalty", "limit", "after"] * 3
 
 
@@ -105,10 +104,10 @@ def test_validation_draws_nothing_and_runs_in_evaluation_mode():
             modes.append(self.training)
             return self.linear(images.flatten(1))
 
-    seams = Seams(augment=lambda images, labels, draw: (images * 0, labels))
-    trainer = linear_trainer(seams=seams, model=Spy())
+    hooks = StepHooks(augment=lambda images, labels, draw: (images * 0, labels))
+    trainer = linear_trainer(hooks=hooks, model=Spy())
     augmented = trainer.do_validation()
-    trainer.seams = Seams()
+    trainer.hooks = StepHooks()
     assert trainer.do_validation() == augmented
     assert modes == [False, False]
     before = torch.get_rng_state()
@@ -157,7 +156,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step():
         steps.append(1)
         return (images.float() * math.nan if len(steps) == 5 else images), labels
 
-    trainer = linear_trainer(epochs=3, seams=Seams(augment=break_the_fifth))
+    trainer = linear_trainer(epochs=3, hooks=StepHooks(augment=break_the_fifth))
     with pytest.raises(
         RunError, match=r"the training loss is nan in epoch 2, step 2 of 3 \(learning rate about 0.05\)"
     ):
@@ -170,9 +169,9 @@ def test_mixed_labels_count_the_share_of_the_predicted_class():
     logits = torch.tensor([[5.0, 1.0, 0.0], [0.0, 1.0, 4.0]])
     labels = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.8, 0.2]])
     trainer = linear_trainer(
-        model=Constant(logits), seams=Seams(augment=lambda images, _, draw: (images[:2], labels)), epochs=1
+        model=Constant(logits), hooks=StepHooks(augment=lambda images, _, draw: (images[:2], labels)), epochs=1
     )
-    trainer.train = Resident(tiny_images(2), 2, CPU)
+    trainer.train = DeviceLoader(tiny_images(2), 2, CPU)
     loss, accuracy = trainer.do_train()
     assert accuracy == pytest.approx((0.7 + 0.2) / 2)
     assert loss == pytest.approx(-(labels * logits.log_softmax(1)).sum().item() / 2)
@@ -217,7 +216,7 @@ def test_a_technique_changes_neither_initial_weights_nor_order(option):
 
 def test_gradients_of_biases_are_not_decayed_by_default():
     for decay, expected in (("weights", 0.0), ("all", 0.3)):
-        (run,) = compose(["weight_decay=0.3", f"decay={decay}", "normalization=batch"])
+        (run,) = compose(["weight_decay=0.3", f"weight_decay_scope={decay}", "normalization=batch"])
         trainer = build_trainer(run, tiny_images(), tiny_images(), CPU)
         by_size = {
             parameter.ndim: group["weight_decay"]

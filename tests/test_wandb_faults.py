@@ -12,10 +12,11 @@ from conftest import ROOT, compose, fresh, program, quick, timeless
 from disks import fill, mounted, unmount
 from loopback import wandb_server
 
-from trainer import checkpoint, tracking
+from trainer.records import wandb_mirror
+from trainer.records.outcome import read_outcome
+from trainer.records.samples import samples
 from trainer.run import train
-from trainer.samples import samples
-from trainer.study.manifest import read_outcome
+from trainer.storage import checkpoint
 
 SHORT = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "epochs=2", "device=cpu")
 KEY = {"WANDB_API_KEY": "0" * 40}
@@ -121,9 +122,9 @@ def test_a_look_up_of_the_servers_name_that_hangs_is_not_waited_for(monkeypatch)
     monkeypatch.setattr(wandb, "setup", lambda *_: address)
     monkeypatch.setattr(wandb, "login", lambda **_: True)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(9))
-    monkeypatch.setattr(tracking, "REACH_SECONDS", 0.2)
+    monkeypatch.setattr(wandb_mirror, "REACH_SECONDS", 0.2)
     started = time.monotonic()
-    assert tracking.why_not_online() == "wandb.invalid:80 cannot be reached (no answer for 0.2 seconds)"
+    assert wandb_mirror.why_not_online() == "wandb.invalid:80 cannot be reached (no answer for 0.2 seconds)"
     assert time.monotonic() - started < 5
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from descent import settings
-from figure import Panel, go, parser, write
+from figure import Panel, go, parser, start, write
 from pictures import of_each_class, training_split
 
-from trainer.commands import count, start
-from trainer.help import options
-from trainer.schema import Choice
+from trainer.cli.common import count
+from trainer.config.help import options
+from trainer.config.schema import Choice
 
 if TYPE_CHECKING:
     from torch import Tensor

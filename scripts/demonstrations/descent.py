@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from trainer.commandline import interpret
-from trainer.config import RunConfig
-from trainer.schema import Choice
+from trainer.config.compose import interpret
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Choice
 
 
 @cache

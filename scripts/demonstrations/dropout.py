@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from descent import settings
-from figure import COLORS, GREY, Panel, go, parser, write
+from figure import COLORS, GREY, Panel, go, parser, start, write
 from pictures import of_each_class, training_split
 
-from trainer.commands import count, start
+from trainer.cli.common import count
 from trainer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def passes(words: Sequence[str], layer: int | None, images: int) -> "tuple[float
     """(p, activations in evaluation [N, F], in training passes [D, N, F], what the first of these kept [N, F])."""
     import torch
 
-    from trainer.build import build_model
+    from trainer.training.build import build_model
 
     run = settings("dropout=0.5", *words)
     training = training_split(words)

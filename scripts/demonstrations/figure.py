@@ -8,15 +8,18 @@ import html
 import json
 import math
 import shutil
+import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.commands import Parser, count
+from trainer.cli.common import Parser, count, exit_code_of
 from trainer.errors import ConfigError, RunError
+from trainer.runtime.process import run_and_exit
+from trainer.runtime.stdio import stdout_exit_code
 
 try:
     import plotly.graph_objects as go
@@ -99,7 +102,7 @@ def positive(text: str) -> float:
 
 def write(asked: Namespace, title: str, lead: str, panels: Sequence[Panel]) -> int:
     """Writes the page to `asked.output` and prints where it is."""
-    from trainer.files import write_text
+    from trainer.runtime.files import write_text
 
     path: Path = asked.output
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,3 +192,8 @@ def _photograph(page: str, path: Path, width: int) -> None:
         # A third of the size. A plain median cut would give all colours to the shades and none to the thin lines.
         small = Image.open(shot).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
         small.save(path, optimize=True)
+
+
+def start(main: Callable[[Sequence[str]], int]) -> None:
+    """Run a demonstration as a program: one line for an error, and the exit codes of `python -m trainer`."""
+    run_and_exit(lambda: exit_code_of(lambda: main(sys.argv[1:]) or stdout_exit_code()))

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 from descent import descend, settings
-from figure import COLORS, GREY, Panel, go, parser, positive, write
+from figure import COLORS, GREY, Panel, go, parser, positive, start, write
 
-from trainer.commands import count, start
+from trainer.cli.common import count
 
 DESCRIPTION = """\
 The path of gradient descent on f(x) = x² for a start, a learning rate and a number of steps, and the same for rates

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from figure import GREY, Panel, go, parser, positive, write
+from figure import GREY, Panel, go, parser, positive, start, write
 
-from trainer.commands import best_of, count, device, start
+from trainer.cli.common import best_of, count, device
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
     from trainer.data.images import Images
-    from trainer.snapshot import Snapshot
+    from trainer.evaluation.inference import TrainedNetwork
 
 DESCRIPTION = """\
 The validation loss around the best network of a run, along two random directions. Each is scaled filter by filter to
@@ -37,10 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
     asked = command.read(arguments)
     path = best_of(asked.run)
-    from trainer.build import pick_device
-    from trainer.snapshot import restore
+    from trainer.evaluation.inference import load_network
+    from trainer.training.build import pick_device
 
-    where, snapshot = pick_device(asked.device), restore(path)
+    where, snapshot = pick_device(asked.device), load_network(path)
     images = validation_images(snapshot, asked.data_dir, asked.images, where)
     axis, losses = landscape(snapshot.network.to(where), images, asked.radius, asked.resolution, asked.seed)
     centre, low, high = (float(each) for each in (losses[len(axis) // 2, len(axis) // 2], losses.min(), losses.max()))
@@ -55,11 +55,11 @@ def main(arguments: Sequence[str]) -> int:
     return write(asked, "The loss around a trained network", lead, panels)
 
 
-def validation_images(snapshot: "Snapshot", data_dir: str | None, most: int, where: "torch.device") -> "Images":
+def validation_images(snapshot: "TrainedNetwork", data_dir: str | None, most: int, where: "torch.device") -> "Images":
     """At most so many of the run's own validation images, spread evenly over them."""
     import torch
 
-    from trainer.data.resident import load
+    from trainer.data.loader import load
     from trainer.errors import ConfigError
 
     config = snapshot.config
@@ -79,7 +79,7 @@ def direction(network: "nn.Module", draw: "torch.Generator") -> "list[Tensor]":
     """A random step for each weight of `weights`, each filter or unit with the norm that it has in the network."""
     import torch
 
-    from trainer.parameters import weights
+    from trainer.techniques.layers import weights
 
     steps = []
     for weight in weights(network):
@@ -96,15 +96,15 @@ def landscape(
     import torch
     from torch.nn import functional as F
 
-    from trainer.console import progress
-    from trainer.data.resident import Resident
-    from trainer.parameters import weights
+    from trainer.data.loader import DeviceLoader
+    from trainer.runtime.console import progress
+    from trainer.techniques.layers import weights
 
     draw = torch.Generator().manual_seed(seed)
     across, along = direction(network, draw), direction(network, draw)
     moved, kept = weights(network), [weight.detach().clone() for weight in weights(network)]
     axis = torch.linspace(-radius, radius, resolution, dtype=torch.float64)
-    batches = list(Resident(images, 1, images.labels.device).in_order())
+    batches = list(DeviceLoader(images, 1, images.labels.device).in_order())
     losses = torch.empty(resolution, resolution, dtype=torch.float64)
     places = [(row, column) for row in range(resolution) for column in range(resolution)]
     with torch.inference_mode():

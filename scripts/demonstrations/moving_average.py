@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 
 from descent import settings
-from figure import COLORS, GREY, Panel, go, parser, write
-
-from trainer.commands import start
+from figure import COLORS, GREY, Panel, go, parser, start, write
 
 DESCRIPTION = """\
 The exponential moving average g ← α·g + (1 − α)·l of a list of values, from g = 0, for several α: table and curve.

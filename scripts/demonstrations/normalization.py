@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from descent import settings
-from figure import COLORS, DASHES, SYMBOLS, Panel, go, parser, write
+from figure import COLORS, DASHES, SYMBOLS, Panel, go, parser, start, write
 from pictures import of_each_class, training_split
 
-from trainer.commands import count, start
-from trainer.help import options
+from trainer.cli.common import count
+from trainer.config.help import options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ def entering(name: str, words: Sequence[str], images: int) -> "list[Tensor]":
     """For each activation of the network what comes to it: [N·F] values of a batch in training mode."""
     import torch
 
-    from trainer.build import build_model
+    from trainer.training.build import build_model
 
     model = () if any(word.startswith("model") for word in words) else DEFAULT
     run = settings(*model, *words, f"normalization={name}")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from descent import descend, settings
-from figure import COLORS, DASHES, GREY, SHADES, SYMBOLS, Panel, go, parser, positive, write
+from figure import COLORS, DASHES, GREY, SHADES, SYMBOLS, Panel, go, parser, positive, start, write
 
-from trainer.commands import Parser, count, start
-from trainer.help import options
+from trainer.cli.common import Parser, count
+from trainer.config.help import options
 
 DESCRIPTION = """\
 The paths of all optimizers in conf/optimizer over a ravine, a saddle and a local minimum, each with a learning rate

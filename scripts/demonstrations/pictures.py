@@ -14,7 +14,7 @@ def training_split(words: Sequence[str]) -> "Images":
     """What a run with these settings would train on."""
     import torch
 
-    from trainer.data.resident import load
+    from trainer.data.loader import load
 
     run = settings(*words)
     images = load(run.dataset, Path(run.data_dir).expanduser(), torch.device("cpu"))

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.commandline import interpret
+from trainer.config.compose import interpret
+from trainer.config.schema import CONF
 from trainer.data.images import Images
 from trainer.errors import ConfigError
-from trainer.schema import CONF
-from trainer.study.conduct import conduct
+from trainer.study.execute import run_study
 from trainer.study.fairness import Fairness, examine
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -159,11 +159,13 @@ def test_real_data_are_counted():
 
 def test_an_unfair_study_is_warned_of_or_refused(in_empty_folder, capsys):
     arms = ["-m", "experiment=augmentation_lecture", "dataset=digits", "device=cpu", "wandb.mode=disabled"]
-    with pytest.raises(ConfigError, match=r"^sweep.fair=strict: .*: a longer training is compared, too$"):
-        conduct(interpret([*arms, "sweep.fair=strict"]))
+    with pytest.raises(ConfigError, match=r"^sweep.fairness_check=strict: .*: a longer training is compared, too$"):
+        run_study(interpret([*arms, "sweep.fairness_check=strict"]))
     assert not list(in_empty_folder.iterdir())
-    conduct(interpret([*arms, "sweep.dry_run=true"]))
+    run_study(interpret([*arms, "sweep.dry_run=true"]))
     assert "trainer: warning: not a fair comparison: augmentation=lecture epochs=60 trains" in capsys.readouterr().err
-    conduct(interpret([*arms, "sweep.dry_run=true", "sweep.fair=off"]))
+    run_study(interpret([*arms, "sweep.dry_run=true", "sweep.fairness_check=off"]))
     assert "fair" not in capsys.readouterr().err
-    conduct(interpret(["-m", "experiment=augmentation", *arms[2:], "sweep.fair=strict", "sweep.dry_run=true"]))
+    run_study(
+        interpret(["-m", "experiment=augmentation", *arms[2:], "sweep.fairness_check=strict", "sweep.dry_run=true"])
+    )

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from test_study import SHORT, TINY, study, table
 
-from trainer.commandline import interpret
-from trainer.complaints import LAUNCHERS
+from trainer.config.compose import interpret
+from trainer.config.hydra_errors import LAUNCHERS
 from trainer.errors import ConfigError
 from trainer.study import launch
 

@@ -8,12 +8,12 @@ import shutil
 import pytest
 from test_study import SHORT, TINY, study, table
 
-from trainer.commandline import interpret
+from trainer.config.compose import interpret
 from trainer.errors import ConfigError
-from trainer.study import conduct, launch
+from trainer.study import execute, launch
+from trainer.study.axes import Axis, corners, grid, narrowed, on_border
 from trainer.study.launch import Launch
 from trainer.study.search import Pruning, Tried, ask
-from trainer.study.space import Axis, corners, grid, narrowed, on_border
 
 LR = Axis("lr", prefix="++lr", low=1e-5, high=1e-1, log=True)
 DROPOUT = Axis("dropout", prefix="++dropout", low=0.0, high=0.8)
@@ -157,13 +157,13 @@ def test_a_search_that_tries_three_points_at_a_time_goes_on_as_it_would_have(mon
     """Each point is asked for by what was known when its batch was begun."""
     monkeypatch.setattr(Launch, "parallel", property(lambda self: 3, lambda self, value: None), raising=False)
     arguments = (*TINY, "epochs=1", "sweep.method=tpe", "sweep.trials=12", "lr=tag(log,interval(1e-5,1))")
-    real, known = conduct.ask, []
+    real, known = execute.ask, []
 
     def noted(axes, tried, *rest):
         known.append((len(tried), sum(each.state != "running" for each in tried)))
         return real(axes, tried, *rest)
 
-    monkeypatch.setattr(conduct, "ask", noted)
+    monkeypatch.setattr(execute, "ask", noted)
     _, folder = study(*arguments)
     undisturbed = table(folder)
     shutil.rmtree("outputs")

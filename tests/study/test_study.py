@@ -4,6 +4,7 @@ import ast
 import csv
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -16,13 +17,14 @@ import pytest
 import yaml
 from conftest import clean_environment, compose, in_time, metrics, program
 
-from trainer.commandline import interpret
+from trainer.cli.train import main
+from trainer.config.compose import interpret
+from trainer.config.schema import PACKAGE
 from trainer.errors import ConfigError, RunError
-from trainer.lock import held
 from trainer.run import train
-from trainer.schema import PACKAGE
-from trainer.study import identity
-from trainer.study.conduct import conduct
+from trainer.runtime.lock import locked
+from trainer.study import fingerprint
+from trainer.study.execute import run_study
 from trainer.study.manifest import Manifest
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
@@ -32,7 +34,7 @@ SHORT = (*TINY, "epochs=2")
 def study(*arguments: str) -> tuple[int, Path]:
     """The study as the program conducts it, in this process: exit code and folder."""
     before = set(Path("outputs/sweeps").glob("*"))
-    code = conduct(interpret(["-m", *arguments]))
+    code = run_study(interpret(["-m", *arguments])).exit_code
     folders = set(Path("outputs/sweeps").glob("*")) - before
     return code, max(folders or before, key=lambda folder: (folder / "study.json").stat().st_mtime)
 
@@ -153,11 +155,13 @@ def test_finished_runs_are_not_trained_again_unless_forced():
     _, other = study(*SHORT, "lr=0.2,0.3")  # another study that shares a run
     assert len(list(other.glob("*/last.pt"))) == 1
     assert [row["state"] for row in table(other)] == ["finished", "finished"]
-    study(*SHORT, "lr=0.2,0.3", "force=true")  # trains the shared run itself, and leaves the other study's where it is
+    study(
+        *SHORT, "lr=0.2,0.3", "retrain=true"
+    )  # trains the shared run itself, and leaves the other study's where it is
     assert len([path for path in other.glob("*/last.pt") if path.parent.name.startswith("lr-")]) == 2
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")} == stamps
-    study(*arguments, "force=true")
-    assert "force" not in Manifest.read(folder).again  # it would begin anew
+    study(*arguments, "retrain=true")
+    assert "retrain" not in Manifest.read(folder).again  # it would begin anew
     kept = [path for path in folder.glob("*/last.pt") if path.parent.name.startswith("before_")]
     assert len(kept) == 2 and len(list(folder.glob("*/last.pt"))) == 4
 
@@ -170,7 +174,7 @@ def test_what_decides_a_result_decides_the_id(monkeypatch):
     assert ids("wandb.project=other", f"data_dir={Path.cwd() / 'elsewhere'}") == first
     assert not ids("dropout=0.1") & first
     assert not ids(setting=(*SHORT[:1], "dataset.image_size=9", *SHORT[2:])) & first
-    monkeypatch.setattr("trainer.study.identity.version", lambda name: "0")  # another torch
+    monkeypatch.setattr("trainer.study.fingerprint.version", lambda name: "0")  # another torch
     assert not ids("sweep.name=new") & first
 
 
@@ -184,7 +188,7 @@ def test_editing_a_yaml_while_a_study_runs_changes_nothing(tmp_path, capsys):
         ["-m", *own, *SHORT, "optimizer=mine,sgd", "sweep.method=random", "sweep.trials=4", "lr=interval(0.1,0.2)"]
     )
     file.write_text("name: momentum\nmomentum: 0.9\ndampening: 0.0\n")
-    conduct(search)
+    run_study(search)
     (folder,) = Path("outputs/sweeps").glob("*")
     assert Manifest.read(folder).again.startswith(
         f"python -m trainer -m --config-dir={tmp_path / 'own'} dataset=digits "
@@ -294,11 +298,11 @@ def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(in_empty_folder
 def test_a_study_that_someone_works_on_says_who(in_empty_folder):
     study(*SHORT, "lr=0.1,0.2")
     (folder,) = Path("outputs/sweeps").glob("*")
-    with held(folder):
+    with locked(folder):
         done = program("-m", *SHORT, "lr=0.1,0.2", cwd=in_empty_folder)
     assert done.returncode == 1
     assert done.stderr.startswith(f"trainer: {folder} is being worked on by process {os.getpid()} on ")
-    with held(folder), pytest.raises(RunError, match="is being worked on by process"):
+    with locked(folder), pytest.raises(RunError, match="is being worked on by process"):
         study(*SHORT, "lr=0.1,0.2")
     left = folder / ".study.json.1.writing"  # by a kill
     left.write_text("{")
@@ -315,7 +319,7 @@ def test_two_studies_at_the_same_time_share_nothing(in_empty_folder):
 
 
 def test_a_dry_run_trains_a_step_of_each_and_leaves_nothing(capsys):
-    assert conduct(interpret(["-m", *SHORT, "optimizer=sgd,adam", "seed=0,1", "sweep.dry_run=true"])) == 0
+    assert run_study(interpret(["-m", *SHORT, "optimizer=sgd,adam", "seed=0,1", "sweep.dry_run=true"])).exit_code == 0
     printed = capsys.readouterr().out
     assert printed.count("2 epochs, at most ") == 4 and "4 runs, at most " in printed
     assert not Path("outputs").exists()
@@ -345,7 +349,8 @@ def test_the_manifest_says_everything_that_was_frozen():
 
 def test_a_study_is_a_group_in_wandb_and_a_run_is_named_by_what_varies():
     plain = [argument for argument in SHORT if argument != "wandb.mode=disabled"]
-    _, folder = study(*plain, "lr=0.1,0.2")
+    assert main(["-m", *plain, "lr=0.1,0.2"]) == 0
+    (folder,) = Path("outputs/sweeps").iterdir()
     shown = [yaml.safe_load(path.read_text())["wandb"] for path in sorted(folder.glob("*/config.yaml"))]
     assert {each["group"] for each in shown} == {folder.name}
     assert [each["name"].rpartition("-")[0] for each in shown] == ["lr-0.1", "lr-0.2"]
@@ -388,10 +393,24 @@ def test_another_studys_runs_may_be_damaged_or_gone():
 
 def test_what_the_deciding_code_imports_decides_too():
     """Or it checks, tells, stores, sets up the process: what is moved out of a deciding module is not forgotten."""
-    beside = {"checkpoint", "config", "console", "epoch", "errors", "files", "kinds", "process", "schema"}
-    deciding = {name.removesuffix(".py") for name in identity.DECIDING}
-    paths = [PACKAGE / name for name in identity.DECIDING if name != "run.py"]  # which also tells and records
+    beside = {"config", "errors", "storage", "runtime.console", "runtime.files", "runtime.memory"}
+    deciding = {name.removesuffix(".py").replace("/", ".") for name in fingerprint.DECIDING}
+    paths = [PACKAGE / name for name in fingerprint.DECIDING]
     files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-    assert {name.split(".")[1] for name in modules if name.startswith("trainer.")} <= deciding | beside
+    imported = {name.removeprefix("trainer.") for name in modules if name.startswith("trainer.")}
+    assert {name for name in imported if not {name, name.split(".")[0]} & (deciding | beside)} == set()
+
+
+def test_rewording_a_message_trains_nothing_again_and_another_number_does():
+    """A docstring, a comment, a message, a warning; then a constant, a name of an option."""
+    source = (PACKAGE / "training" / "oom.py").read_text() + (PACKAGE / "techniques" / "optimizer.py").read_text()
+    reworded = re.sub(r'""".*?"""', '"""Other words."""', source, flags=re.DOTALL)
+    reworded = reworded.replace("does not fit into", "is too large for").replace("  # ", "  # indeed ")
+    assert reworded.count("indeed") and reworded.count("too large") and fingerprint.without_wording(reworded)
+    assert fingerprint.without_wording(reworded) == fingerprint.without_wording(source)
+    for was, becomes in (("betas: tuple[Fraction, Fraction] = (0.9", "betas: tuple[Fraction, Fraction] = (0.8"),
+                         ('"validation"', '"training"'), ("size //= 2", "size //= 3")):  # fmt: skip
+        assert was in source
+        assert fingerprint.without_wording(source.replace(was, becomes)) != fingerprint.without_wording(source)

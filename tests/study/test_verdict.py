@@ -12,12 +12,12 @@ import yaml
 from conftest import ROOT
 from scipy import stats
 
+from trainer.cli.report import main
 from trainer.errors import ConfigError
-from trainer.report import main
-from trainer.study.reading import lines, read
-from trainer.study.space import REPLICATES
-from trainer.study.statistics import Bound, noise_floor
-from trainer.study.verdict import Arm, Setting, judge
+from trainer.stats.corrections import Bound, noise_floor
+from trainer.stats.verdict import Arm, Setting, judge
+from trainer.study.axes import REPLICATES
+from trainer.study.results import lines, read
 
 # Validation accuracies over six seeds.
 NONE = (0.640, 0.652, 0.646, 0.655, 0.649, 0.643)
@@ -428,7 +428,7 @@ def test_a_baseline_is_found_in_any_order_and_a_wrong_one_is_one_line(tmp_path):
 
 def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path):
     def reported(*arguments):
-        command = [sys.executable, "-m", "trainer.report", *arguments]
+        command = [sys.executable, "-m", "trainer", "report", *arguments]
         done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
         return done.returncode, done.stdout, done.stderr
 
@@ -439,11 +439,11 @@ def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path):
     assert reported(str(tmp_path)) == (1, "", f"{damaged} command again: finished runs are found by their id\n")
     (tmp_path / "study.json").write_text("{}")
     assert reported(str(tmp_path))[2].startswith(damaged)
-    assert reported() == (2, "", "trainer: FOLDER: no study or run is named. See python -m trainer.report --help\n")
+    assert reported() == (2, "", "trainer: FOLDER: no study or run is named. See python -m trainer report --help\n")
     code, out, _ = reported("--help")
-    assert code == 0 and "python -m trainer.report outputs/sweeps/STUDY --baseline none" in out
+    assert code == 0 and "python -m trainer report outputs/sweeps/STUDY --baseline none" in out
 
 
 def test_neither_the_verdict_nor_the_report_waits_for_torch():
-    code = "import trainer.report, sys; sys.exit(bool({'torch', 'scipy', 'hydra'} & set(sys.modules)))"
+    code = "import trainer.cli.report, sys; sys.exit(bool({'torch', 'scipy', 'hydra'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0

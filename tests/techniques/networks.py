@@ -6,9 +6,9 @@ import torch
 from conftest import compose, tiny_images
 from torch import nn
 
-from trainer.build import build_model, build_trainer
 from trainer.data.images import Images
-from trainer.networks import InputScaling
+from trainer.techniques.layers import InputScaling
+from trainer.training.build import build_model, build_trainer
 
 NORMALIZATIONS = ("none", "batch", "layer", "group")
 

@@ -7,7 +7,7 @@ import torch
 from networks import network, weighted
 from torch import nn
 
-from trainer.schema import techniques
+from trainer.config.schema import techniques
 from trainer.techniques import activation
 
 E = math.e

@@ -12,9 +12,9 @@ from conftest import tiny_images
 from networks import composed
 from torchvision.transforms import functional as vision
 
-from trainer.build import build_trainer
-from trainer.schema import techniques
+from trainer.config.schema import techniques
 from trainer.techniques import augmentation
+from trainer.training.build import build_trainer
 
 NAMES = sorted(techniques("augmentation"))
 MIXING = {"mixup", "cutmix"}

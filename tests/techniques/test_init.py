@@ -9,9 +9,9 @@ from conftest import tiny_images
 from networks import composed, network, trainer, weighted
 from torch import nn
 
-from trainer.build import build_trainer
-from trainer.schema import techniques
+from trainer.config.schema import techniques
 from trainer.techniques import init
+from trainer.training.build import build_trainer
 
 # A linear layer of 300 inputs and 200 outputs; a convolution 5×5 of 12 into 40: fan_in 300, fan_out 1000.
 LAYERS = {"linear": partial(nn.Linear, 300, 200), "convolution": partial(nn.Conv2d, 12, 40, 5)}

@@ -92,7 +92,7 @@ def test_layer_normalization_takes_all_features_of_one_image(shape, eps):
 
 @pytest.mark.parametrize(("shape", "groups"), [((6,), 3), ((4, 3, 2), 2), ((4, 3, 2), 4)], ids=str)
 def test_group_normalization_takes_groups_of_channels_of_one_image(shape, groups):
-    layer, gamma, beta = with_parameters(normalization.group(shape, groups=groups, eps=0.01))
+    layer, gamma, beta = with_parameters(normalization.group(shape, num_groups=groups, eps=0.01))
     x = features(shape)
     grouped = x.reshape(len(x), groups, -1)
     grouped = (grouped - grouped.mean(2, keepdims=True)) / np.sqrt(grouped.var(2, keepdims=True) + 0.01)
@@ -102,8 +102,8 @@ def test_group_normalization_takes_groups_of_channels_of_one_image(shape, groups
 
 
 def test_groups_must_divide_the_channels():
-    with pytest.raises(ConfigError, match=r"normalization\.groups=4: must divide the layer's 6 channels"):
-        normalization.group((6, 2, 2), groups=4)
+    with pytest.raises(ConfigError, match=r"normalization\.num_groups=4: must divide the layer's 6 channels"):
+        normalization.group((6, 2, 2), num_groups=4)
 
 
 MLP = ("model=mlp", "model.hidden=[8,4]")

@@ -12,9 +12,9 @@ from networks import NORMALIZATIONS, network, unweighted, weighted
 from torch import nn
 from torch.nn import functional as F
 
-from trainer.build import parameter_groups
-from trainer.schema import techniques
+from trainer.config.schema import techniques
 from trainer.techniques import optimizer
+from trainer.training.build import parameter_groups
 
 RELATIVE = 1e-9
 STEPS = 20
@@ -218,17 +218,17 @@ def shrinkage(name, decay):
         nn.init.constant_(parameter, 2.0)
         parameter.grad = torch.zeros_like(parameter)
     optimizer.sgd(parameter_groups(model, 0.5, decay), 0.1, 0.5).step()
-    spared = unweighted(model)
+    skip_on_oom = unweighted(model)
     factors = {parameter: (values / 2).unique().tolist() for parameter, values in model.named_parameters()}
-    assert len(factors) > len(spared) > 3
-    return factors, spared
+    assert len(factors) > len(skip_on_oom) > 3
+    return factors, skip_on_oom
 
 
 @pytest.mark.parametrize("name", NORMALIZATIONS)
 def test_weights_shrink_by_one_minus_lr_times_decay_and_nothing_else_does(name):
     """Biases and normalization scales are spared (notes 003, 004)."""
-    factors, spared = shrinkage(name, "weights")
-    assert factors == {parameter: [1.0 if parameter in spared else pytest.approx(0.95)] for parameter in factors}
+    factors, skip_on_oom = shrinkage(name, "weights")
+    assert factors == {parameter: [1.0 if parameter in skip_on_oom else pytest.approx(0.95)] for parameter in factors}
 
 
 @pytest.mark.parametrize("name", NORMALIZATIONS)

@@ -175,7 +175,7 @@ def test_ema_goes_on_from_its_state():
 def test_ema_is_what_a_run_evaluates():
     """Two steps: the loss reported is the average's, computed here by hand, not the trained network's."""
     run, report, *_ = one_step("regularization=ema", "batch_size=20", "lr=0.1")
-    images, kept, trained = tiny_images(8), run.seams.evaluated.eval(), run.model.eval()
+    images, kept, trained = tiny_images(8), run.hooks.evaluated.eval(), run.model.eval()
     with torch.no_grad():
         of_average, of_trained = (F.cross_entropy(m(images.pixels), images.labels).item() for m in (kept, trained))
     assert report.validation_loss == pytest.approx(of_average, rel=1e-6)

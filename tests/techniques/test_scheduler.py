@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
+from trainer.config.schema import techniques
 from trainer.errors import ConfigError
-from trainer.schedule import warm_up
-from trainer.schema import techniques
 from trainer.techniques import scheduler
+from trainer.training.lr_schedule import warm_up
 
 LR, EPOCHS = 0.6, 30
 
@@ -27,18 +27,18 @@ def cumulated(factor):
 LISTED = {
     "constant": ({}, [0.6] * 30, partial(lr_scheduler.ConstantLR, factor=1.0)),
     "step": (
-        {"every": 10, "gamma": 0.1},
+        {"step_size": 10, "gamma": 0.1},
         [0.6] * 10 + [0.06] * 10 + [0.006] * 10,
         partial(lr_scheduler.StepLR, step_size=10, gamma=0.1),
     ),
     "exponential": ({"gamma": 0.9}, cumulated(0.9), partial(lr_scheduler.ExponentialLR, gamma=0.9)),
     "cosine": (
-        {"minimum": 0.1},
+        {"min_lr": 0.1},
         [0.1 + 0.5 * math.cos(math.pi * epoch / 60) ** 2 for epoch in range(30)],  # (1 + cos 2x)/2 = cos² x
         partial(lr_scheduler.CosineAnnealingLR, T_max=30, eta_min=0.1),
     ),
     "linear": (
-        {"minimum": 0.0},
+        {"min_lr": 0.0},
         [0.02 * left for left in range(30, 0, -1)],  # 0.60, 0.58, … 0.02
         partial(lr_scheduler.LinearLR, start_factor=1.0, end_factor=0.0, total_iters=30),
     ),
@@ -47,13 +47,13 @@ LISTED = {
         [math.sqrt(0.36 / epoch) for epoch in range(1, 31)],
         partial(lr_scheduler.LambdaLR, lr_lambda=lambda epoch: (epoch + 1) ** -0.5),
     ),
-    "listed": (
+    "factors": (
         {"factors": [1.0, 2.0, 0.5]},
         [0.6, 1.2] + [0.3] * 28,
         partial(lr_scheduler.LambdaLR, lr_lambda=lambda epoch: (1.0, 2.0, 0.5)[min(epoch, 2)]),
     ),
     "cyclic": (
-        {"minimum": 0.1, "period": 10.0},
+        {"min_lr": 0.1, "period": 10.0},
         [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.5, 0.4, 0.3, 0.2] * 3,
         partial(lr_scheduler.CyclicLR, base_lr=0.1, max_lr=0.6, step_size_up=5, cycle_momentum=False),
     ),
@@ -65,7 +65,7 @@ PLATEAU = [
     *[(0.71, 0.15), (1.0, 0.15), (0.65, 0.15), (0.7, 0.08)],  # never below the minimum of 0.08
     *[(0.7, 0.08), (0.7, 0.08), (0.7, 0.08), (0.5, 0.08)],
 ]
-PLATEAU_OPTIONS = {"factor": 0.5, "patience": 2, "min_delta": 0.1, "minimum": 0.08}
+PLATEAU_OPTIONS = {"factor": 0.5, "patience": 2, "min_delta": 0.1, "min_lr": 0.08}
 
 
 def sgd():
@@ -127,7 +127,7 @@ def test_within_an_epoch_the_rate_stands_still(name):
 
 def test_a_cycle_moves_with_every_step():
     """Period 2 epochs of 4 steps: up in four, down in four; beside torch's CyclicLR stepped every batch."""
-    listed = rates("cyclic", {"minimum": 0.2, "period": 2.0}, steps=24)
+    listed = rates("cyclic", {"min_lr": 0.2, "period": 2.0}, steps=24)
     assert listed == pytest.approx([0.2, 0.3, 0.4, 0.5, 0.6, 0.5, 0.4, 0.3] * 3, rel=1e-12)
     optimizer = sgd()
     theirs = lr_scheduler.CyclicLR(optimizer, 0.2, 0.6, step_size_up=4, cycle_momentum=False)
@@ -139,7 +139,7 @@ def test_a_cycle_moves_with_every_step():
 
 def test_the_lectures_other_steps():
     """Note 002: halve every 5 epochs; note 000: γ 0.1 every 30, so a run of 30 epochs never sees it."""
-    halved = rates("step", {"every": 5, "gamma": 0.5}, steps=16, steps_per_epoch=1)
+    halved = rates("step", {"step_size": 5, "gamma": 0.5}, steps=16, steps_per_epoch=1)
     assert halved == pytest.approx([0.6] * 5 + [0.3] * 5 + [0.15] * 5 + [0.075])
     assert rates("step", {}, steps=31, steps_per_epoch=1) == pytest.approx([0.6] * 30 + [0.06])
 
@@ -180,7 +180,7 @@ def test_warm_up_is_torchs_linear_rise():
 
 def test_warm_up_before_a_cycle_climbs_to_where_the_cycle_starts():
     """A cycle starts at its minimum; at the default minimum of 0 no step of the warm-up would train."""
-    listed = rates("cyclic", {"period": 2.0, "minimum": 0.2}, steps=10, warmup_steps=4)
+    listed = rates("cyclic", {"period": 2.0, "min_lr": 0.2}, steps=10, warmup_steps=4)
     assert listed == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6, 0.5])
     with pytest.raises(ConfigError, match=r"this schedule starts at 0, so a warm-up has nothing to climb to"):
         rates("cyclic", {"period": 2.0}, steps=14, warmup_steps=6)
@@ -188,7 +188,9 @@ def test_warm_up_before_a_cycle_climbs_to_where_the_cycle_starts():
 
 def test_a_warm_up_in_a_real_run():
     """Three epochs of two steps; an epoch is reported with the rate of its first step."""
-    run = trainer("epochs=6", "scheduler=step", "scheduler.every=2", "scheduler.gamma=0.5", "scheduler.warmup_epochs=3")
+    run = trainer(
+        "epochs=6", "scheduler=step", "scheduler.step_size=2", "scheduler.gamma=0.5", "scheduler.warmup_epochs=3"
+    )
     assert [report.lr for report in run.train_loop()] == pytest.approx([0.1, 0.3, 0.5, 0.6, 0.6, 0.3])
 
 
@@ -200,7 +202,7 @@ def test_a_warm_up_is_given_once_and_leaves_something():
     assert schedule("constant", {}, warmup_steps=119).lr == pytest.approx(LR / 119)
 
 
-def observed(moving, losses):
+def with_layer_stats(moving, losses):
     listed = []
     for loss in losses:
         for _ in range(moving.steps_per_epoch):
@@ -212,7 +214,7 @@ def observed(moving, losses):
 
 def test_plateau_by_hand_and_beside_torch():
     losses, expected = zip(*PLATEAU, strict=True)
-    assert observed(schedule("plateau", PLATEAU_OPTIONS), losses) == pytest.approx(list(expected))
+    assert with_layer_stats(schedule("plateau", PLATEAU_OPTIONS), losses) == pytest.approx(list(expected))
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=LR)
     theirs = lr_scheduler.ReduceLROnPlateau(
         optimizer, mode="min", factor=0.5, patience=2, threshold=0.1, threshold_mode="rel", min_lr=0.08
@@ -234,23 +236,25 @@ def test_plateau_in_a_real_run_follows_the_validation_loss(monkeypatch):
 def test_plateau_does_not_look_during_the_warm_up():
     """Patience 0: the losses of the first two epochs would have halved the rate; the third loss sets the best."""
     moving = schedule("plateau", {"patience": 0}, warmup_steps=12)
-    assert observed(moving, [1.0, 2.0]) == pytest.approx([0.6 * 5 / 12, 0.6 * 9 / 12])
-    assert observed(moving, [3.0, 3.1, 2.9, 2.95]) == pytest.approx([0.6, 0.3, 0.3, 0.15])
+    assert with_layer_stats(moving, [1.0, 2.0]) == pytest.approx([0.6 * 5 / 12, 0.6 * 9 / 12])
+    assert with_layer_stats(moving, [3.0, 3.1, 2.9, 2.95]) == pytest.approx([0.6, 0.3, 0.3, 0.15])
 
 
 def test_plateau_never_raises_the_rate():
     """torch leaves a rate that is already under the minimum alone."""
-    assert observed(schedule("plateau", {"patience": 0, "minimum": 0.9}), [1.0, 1.0]) == pytest.approx([0.6, 0.6])
+    assert with_layer_stats(schedule("plateau", {"patience": 0, "min_lr": 0.9}), [1.0, 1.0]) == pytest.approx(
+        [0.6, 0.6]
+    )
 
 
 @pytest.mark.parametrize("cut", range(1, len(PLATEAU)))
 def test_a_plateau_that_is_saved_and_loaded_goes_on(cut):
     losses, expected = zip(*PLATEAU, strict=True)
     first, second = schedule("plateau", PLATEAU_OPTIONS), schedule("plateau", PLATEAU_OPTIONS)
-    observed(first, losses[:cut])
+    with_layer_stats(first, losses[:cut])
     second.load_state_dict(first.state_dict())
     assert second.optimizer.param_groups[0]["lr"] == pytest.approx(expected[cut - 1])
-    assert observed(second, losses[cut:]) == pytest.approx(list(expected[cut:]))
+    assert with_layer_stats(second, losses[cut:]) == pytest.approx(list(expected[cut:]))
 
 
 @pytest.mark.parametrize("name", LISTED)

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-Shape = tuple[int, int, int]  # (C, H, W)
+from trainer.data.images import Shape
 
 # What is in the file counts, not its name. Pillow knows many more kinds, one of which starts a program (EPS).
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -54,3 +54,6 @@ def _eight_bit(picture: Any) -> Any:
         covered = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", covered.size, (0, 0, 0, 255)), covered)
     return picture
+
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")

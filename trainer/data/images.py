@@ -11,20 +11,21 @@ import torch
 from torch import Tensor
 
 Part = Literal["train", "test"]
+Shape = tuple[int, int, int]  # (C, H, W)
 
 
 @dataclass(frozen=True)
 class Images:
     """Some images of a data set, which lies in memory once however many parts are made of it.
 
-    whole: uint8 [M, C, H, W], every image of the data set. rows: [N], which of them these are; None: all.
-    labels: int64 [N], indices into `classes`. mapping: the file that `whole` is, where it is one.
+    storage: uint8 [M, C, H, W], every image of the data set. indices: [N], which of them these are; None: all.
+    labels: int64 [N], indices into `classes`. mapping: the memory-mapped file behind `storage`, if it is one.
     """
 
-    whole: Tensor
+    storage: Tensor
     labels: Tensor
     classes: tuple[str, ...]
-    rows: Tensor | None = None
+    indices: Tensor | None = None
     mapping: mmap.mmap | None = None
 
     def __len__(self) -> int:
@@ -33,17 +34,17 @@ class Images:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        channels, height, width = self.whole.shape[1:]
+        channels, height, width = self.storage.shape[1:]
         return channels, height, width
 
     @property
     def pixels(self) -> Tensor:
         """uint8 [N, C, H, W]: a copy where these are not all."""
-        return self.whole if self.rows is None else self.whole[self.rows]
+        return self.storage if self.indices is None else self.storage[self.indices]
 
     def at(self, positions: Tensor) -> Tensor:
         """uint8 [B, C, H, W], a copy of the pixels at these positions among the N."""
-        return self.whole[positions if self.rows is None else self.rows[positions]]
+        return self.storage[positions if self.indices is None else self.indices[positions]]
 
     @contextlib.contextmanager
     def in_turn(self) -> Iterator[None]:
@@ -70,8 +71,8 @@ class Images:
     def select(self, positions: Tensor) -> "Images":
         """Some of these: other rows of the same data set."""
         positions = positions.to(self.labels.device)
-        rows = positions if self.rows is None else self.rows[positions]
-        return Images(self.whole, self.labels[positions], self.classes, rows, self.mapping)
+        indices = positions if self.indices is None else self.indices[positions]
+        return Images(self.storage, self.labels[positions], self.classes, indices, self.mapping)
 
     def to(self, device: torch.device) -> "Images":
         """On this device and channels last, which a gather and all that follows keep.
@@ -80,6 +81,8 @@ class Images:
         """
         with self.in_turn():
             # Reordered where they lie: on the way to another device that would take their memory there twice.
-            whole = self.whole.to(memory_format=torch.channels_last).to(device)
-        rows = None if self.rows is None else self.rows.to(device)
-        return Images(whole, self.labels.to(device), self.classes, rows, self.mapping if whole is self.whole else None)
+            storage = self.storage.to(memory_format=torch.channels_last).to(device)
+        indices = None if self.indices is None else self.indices.to(device)
+        return Images(
+            storage, self.labels.to(device), self.classes, indices, self.mapping if storage is self.storage else None
+        )

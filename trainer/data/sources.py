@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 import torch
 
+from trainer.config.types import Count
 from trainer.data.images import Images, Part
-from trainer.data.resident import gigabytes, physical_memory
 from trainer.data.splits import split
 from trainer.errors import ConfigError
-from trainer.kinds import Count
+from trainer.runtime.memory import gigabytes, physical_memory
 
 
 def digits(data_dir: Path, part: Part, *, image_size: Count = 32) -> Images:
@@ -39,21 +39,21 @@ def digits(data_dir: Path, part: Part, *, image_size: Count = 32) -> Images:
 
 def mnist(data_dir: Path, part: Part) -> Images:
     """60 000 training and 10 000 test images, 1×28×28."""
-    from trainer.data.idx import read
+    from trainer.data.mnist import read
 
     return read("MNIST", data_dir, part)
 
 
 def fashion_mnist(data_dir: Path, part: Part) -> Images:
     """60 000 training and 10 000 test images, 1×28×28."""
-    from trainer.data.idx import read
+    from trainer.data.mnist import read
 
     return read("FashionMNIST", data_dir, part)
 
 
 def cifar10(data_dir: Path, part: Part) -> Images:
     """50 000 training and 10 000 test images, 3×32×32."""
-    from trainer.data.cifar import read
+    from trainer.data.cifar10 import read
 
     return read(data_dir, part)
 
@@ -64,9 +64,9 @@ def image_folder(
     *,
     image_size: Count = 32,
     grayscale: bool = False,
-    broken: Literal["refuse", "skip"] = "refuse",
+    on_corrupt_image: Literal["refuse", "skip"] = "refuse",
 ) -> Images:
     """`train/<class>/*` and, if there is one, `test/<class>/*`; the shorter side is resized, the centre kept."""
-    from trainer.data.folder import read
+    from trainer.data.image_folder import read
 
-    return read(data_dir, part, image_size, grayscale, broken)
+    return read(data_dir, part, image_size, grayscale, on_corrupt_image)

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from trainer.config.types import Count, CountOrZero, OpenFraction
 from trainer.data.images import Images
 from trainer.errors import ConfigError
-from trainer.kinds import Count, CountOrZero, OpenFraction
 
 
 def split(

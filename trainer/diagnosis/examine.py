@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.archive import refuse_misfit, refuse_unlike
-from trainer.build import build_trainer
-from trainer.config import RunConfig
+from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
-from trainer.diagnosis.case import Case, HeldOut, Row
-from trainer.diagnosis.replay import where_it_began
-from trainer.insight import insight_of
-from trainer.record import BEST, LAST, fitting
-from trainer.training import ClassificationTrainer
+from trainer.diagnosis.inputs import Evidence, HeldOut, Row
+from trainer.diagnosis.layer_stats import layer_stats_of
+from trainer.diagnosis.replay import find_first_nonfinite
+from trainer.records.layout import BEST, LAST
+from trainer.training.build import build_trainer
+from trainer.training.resume_check import checkpoint_errors, refuse_misfit, refuse_unlike
+from trainer.training.trainer import ClassificationTrainer
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,27 @@ class Record:
     folder: Path = Path()
 
 
-def examine(record: Record) -> Case:
+def examine(record: Record) -> Evidence:
     """Looks into the network before training and after the last epoch; of a run that did not come to its end the next
     epoch is trained again. Raises RunError if a checkpoint is of another network."""
     config = record.config
     trainer = build_trainer(config, record.training, record.validation, record.device)
-    initial, final, answered, divergence = insight_of(trainer, config), None, None, None
+    initial, final, answered, divergence = layer_stats_of(trainer, config), None, None, None
     if record.last is not None:
-        with fitting(record.folder / LAST):
+        with checkpoint_errors(record.folder / LAST):
             refuse_misfit(trainer, record.last)
             trainer.load_state_dict(dict(record.last))
-        final = insight_of(trainer, config)
+        final = layer_stats_of(trainer, config)
     stopped_early = trainer.early_stopping.exhausted and trainer.epoch < trainer.epochs
     if not trainer.finished:
-        divergence = where_it_began(trainer)
+        divergence = find_first_nonfinite(trainer)
     if record.best is not None and trainer.validation is not None:
-        with fitting(record.folder / BEST):
+        with checkpoint_errors(record.folder / BEST):
             refuse_unlike(trainer.evaluated.state_dict(), record.best, "model")
         answered = answers(trainer, record.best)
     counts = class_counts(record.training)
     images = 0 if record.validation is None else len(record.validation)
-    return Case(config, record.rows, counts, images, initial, final, answered, divergence, stopped_early)
+    return Evidence(config, record.rows, counts, images, initial, final, answered, divergence, stopped_early)
 
 
 def class_counts(images: Images) -> dict[str, int]:
@@ -70,7 +70,7 @@ def answers(trainer: ClassificationTrainer, weights: Mapping[str, Tensor]) -> He
     network = trainer.evaluated.eval()
     logits = torch.cat([network(images).float() for images, _ in trainer.validation.in_order()])
     images = trainer.validation.images
-    places = torch.arange(len(images)) if images.rows is None else images.rows
+    places = torch.arange(len(images)) if images.indices is None else images.indices
     return held_out(logits.softmax(1), images.labels, places)
 
 

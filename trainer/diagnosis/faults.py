@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.data.images import Images
-from trainer.training import ClassificationTrainer
+from trainer.training.trainer import ClassificationTrainer
 
 BASE = ("dataset=digits", "device=cpu", "wandb.mode=disabled")
 MLP = ("model=mlp",)
@@ -33,7 +33,7 @@ def noisy_labels(share: float) -> Callable[[Images, int], Images]:
         chosen = torch.rand(len(images), generator=draw) < share
         shift = torch.randint(1, len(images.classes), (len(images),), generator=draw)
         labels = torch.where(chosen, (images.labels + shift) % len(images.classes), images.labels)
-        return Images(images.whole, labels, images.classes, images.rows)
+        return Images(images.storage, labels, images.classes, images.indices)
 
     return alter
 

@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from trainer.diagnosis.case import Divergence
+from trainer.diagnosis.inputs import Divergence
 from trainer.errors import RunError
-from trainer.layers import titles
-from trainer.training import ClassificationTrainer
+from trainer.techniques.layer_names import layer_titles
+from trainer.training.trainer import ClassificationTrainer
 
 LARGEST = 3.4e38  # in fp32; strict JSON has no infinity
 
 
-def where_it_began(trainer: ClassificationTrainer) -> Divergence | None:
+def find_first_nonfinite(trainer: ClassificationTrainer) -> Divergence | None:
     """None if what is left of this trainer's epoch stays finite. The trainer is of no further use.
 
     Unlike torch's anomaly mode, which names the operation that produced a NaN in the backward pass, this also names
@@ -39,7 +39,7 @@ class _Microscope:
         self.found: str | None = None
         self.thrown: tuple[str, int, float] | None = None
         leaves = {name: layer for name, layer in trainer.model.named_modules() if not list(layer.children())}
-        self.titles = titles({name: type(layer).__name__ for name, layer in leaves.items()})
+        self.titles = layer_titles({name: type(layer).__name__ for name, layer in leaves.items()})
         self.weights = dict(trainer.model.named_parameters())
         self.before = self._copies()
         self.hooks = [

@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable
 from statistics import mean
 
-from trainer.diagnosis.advice import beside, first_new, smoother_start, wider, without
-from trainer.diagnosis.case import Case, Finding
-from trainer.diagnosis.signals import (
+from trainer.diagnosis.inputs import Evidence, Finding
+from trainer.diagnosis.remedies import beside, first_new, smoother_start, wider, without
+from trainer.diagnosis.step_rules import divergence, learning_rate_too_high, learning_rate_too_low
+from trainer.diagnosis.thresholds import (
     DEAD,
     FITTED,
     HALF,
@@ -24,22 +25,21 @@ from trainer.diagnosis.signals import (
     lower_bound,
     relative_gradients,
 )
-from trainer.diagnosis.steps import divergence, learning_rate_too_high, learning_rate_too_low
 
 
-def zero_initialization(case: Case) -> Finding | None:
+def zero_initialization(evidence: Evidence) -> Finding | None:
     """Equal incoming weights get equal gradients for ever; one unit alone is no symmetry."""
-    same = [name for name, share in layer_values(case.initial or case.final, "alike") if share > FITTED]
+    same = [name for name, share in layer_values(evidence.initial or evidence.final, "alike") if share > FITTED]
     if not same:
         return None
     meaning = "Units that start equal stay equal: each layer is worth one unit."
     explains = {rule for rule in RULES if rule not in ("class imbalance", "batch too small")}
     seen = f"all units of {', '.join(same[:2])} have the same weights"
-    return Finding("zero initialization", seen, meaning, smoother_start(case.config), frozenset(explains))
+    return Finding("zero initialization", seen, meaning, smoother_start(evidence.config), frozenset(explains))
 
 
-def exploding_gradients(case: Case) -> Finding | None:
-    huge = [(name, ratio) for name, ratio in relative_gradients(case.initial) if ratio > HUGE_GRADIENT]
+def exploding_gradients(evidence: Evidence) -> Finding | None:
+    huge = [(name, ratio) for name, ratio in relative_gradients(evidence.initial) if ratio > HUGE_GRADIENT]
     if not huge:
         return None
     name, ratio = max(huge, key=lambda each: each[1])
@@ -47,30 +47,30 @@ def exploding_gradients(case: Case) -> Finding | None:
     meaning = "Each layer enlarges what passes through it: the initial weights are too large for this depth."
     explains = {"underfitting", "overfitting", "label noise", "learning rate too high", "learning rate too low"}
     explains |= {"dead ReLUs", "saturated units", "early stopping too early"}
-    return Finding("exploding gradients", seen, meaning, smoother_start(case.config), frozenset(explains))
+    return Finding("exploding gradients", seen, meaning, smoother_start(evidence.config), frozenset(explains))
 
 
-def vanishing_gradients(case: Case) -> Finding | None:
+def vanishing_gradients(evidence: Evidence) -> Finding | None:
     """Only where the network did not learn: Adam makes large steps of small gradients."""
-    if case.rows and fit(case) >= FITTED:
+    if evidence.rows and fit(evidence) >= FITTED:
         return None
-    ratios = relative_gradients(case.initial or case.final)
+    ratios = relative_gradients(evidence.initial or evidence.final)
     tiny = [(name, ratio) for name, ratio in ratios if ratio < TINY_GRADIENT]
     if not tiny:
         return None
     name, ratio = min(tiny, key=lambda each: each[1])
-    when = "before training" if case.initial else "after the last epoch"
+    when = "before training" if evidence.initial else "after the last epoch"
     seen = f"{when} the gradient of {name} is {ratio:.1e} of its weights, of the last layer {ratios[-1][1]:.1e}"
     meaning = "What the loss says does not reach the first layers."
-    normalized = case.config.normalization.name != "none"
+    normalized = evidence.config.normalization.name != "none"
     remedies = [("activation", "relu"), ("init", "kaiming_normal")]
-    override = first_new(case.config, *([] if normalized else [("normalization", "batch")]), *remedies)
+    override = first_new(evidence.config, *([] if normalized else [("normalization", "batch")]), *remedies)
     explains = {"underfitting", "learning rate too low", "saturated units", "dead ReLUs", "early stopping too early"}
     return Finding("vanishing gradients", seen, meaning, override, frozenset(explains))
 
 
-def dead_relus(case: Case) -> Finding | None:
-    dead = [(share, name) for name, share in layer_values(case.final, "dead") if share >= DEAD]
+def dead_relus(evidence: Evidence) -> Finding | None:
+    dead = [(share, name) for name, share in layer_values(evidence.final, "dead") if share >= DEAD]
     if not dead:
         return None
     share, name = max(dead)
@@ -79,51 +79,53 @@ def dead_relus(case: Case) -> Finding | None:
     return Finding("dead ReLUs", seen, meaning, "activation=leaky_relu", frozenset({"underfitting"}))
 
 
-def saturated_units(case: Case) -> Finding | None:
+def saturated_units(evidence: Evidence) -> Finding | None:
     """Before training, or after it where the network did not learn: one that has learnt may be sure of itself."""
-    looks = [(case.initial, "before training")]
-    looks += [(case.final, "after the last epoch")] if case.rows and fit(case) < HALF else []
-    for insight, when in looks:
-        flat = [(share, name) for name, share in layer_values(insight, "saturated") if share >= SATURATED]
+    looks = [(evidence.initial, "before training")]
+    looks += [(evidence.final, "after the last epoch")] if evidence.rows and fit(evidence) < HALF else []
+    for layer_stats, when in looks:
+        flat = [(share, name) for name, share in layer_values(layer_stats, "saturated") if share >= SATURATED]
         if flat:
             share, name = max(flat)
             seen = f"{when} {share:.0%} of the outputs of {name} lie where its slope is nearly zero"
             meaning = "Hardly any gradient comes through: its inputs are too large."
             started = when == "before training"
-            override = smoother_start(case.config) if started else first_new(case.config, ("activation", "relu"))
+            override = (
+                smoother_start(evidence.config) if started else first_new(evidence.config, ("activation", "relu"))
+            )
             explains = frozenset({"underfitting", "overfitting", "learning rate too low", "vanishing gradients"})
             return Finding("saturated units", seen, meaning, override, explains)
     return None
 
 
-def batch_too_small(case: Case) -> Finding | None:
+def batch_too_small(evidence: Evidence) -> Finding | None:
     """ResNet-50 on ImageNet loses 1.1 points at 8 images a batch, 3.6 at 4 and 11 at 2 (Wu & He 2018)."""
-    if case.config.normalization.name != "batch" or case.config.batch_size >= 8:
+    if evidence.config.normalization.name != "batch" or evidence.config.batch_size >= 8:
         return None
-    seen = f"batch_size={case.config.batch_size} with normalization=batch"
+    seen = f"batch_size={evidence.config.batch_size} with normalization=batch"
     meaning = "The mean of so few images is noise."
     explains = frozenset({"underfitting", "label noise", "early stopping too early"})
     return Finding("batch too small", seen, meaning, "batch_size=32", explains)
 
 
-def class_imbalance(case: Case) -> Finding | None:
+def class_imbalance(evidence: Evidence) -> Finding | None:
     """From 3 to 1; the balanced sets of the lecture lie within 1.3. Buda et al. 2018 see losses from 2 to 10 on."""
-    rare = min(case.class_counts, key=lambda name: case.class_counts[name])
-    most = max(case.class_counts, key=lambda name: case.class_counts[name])
-    few, many = case.class_counts[rare], case.class_counts[most]
+    rare = min(evidence.class_counts, key=lambda name: evidence.class_counts[name])
+    most = max(evidence.class_counts, key=lambda name: evidence.class_counts[name])
+    few, many = evidence.class_counts[rare], evidence.class_counts[most]
     if many < 3 * few:
         return None
     seen = f"{many} training images of {most}, {few} of {rare}"
-    if case.held_out:
-        recall = case.held_out.recalls[list(case.class_counts).index(rare)]
+    if evidence.held_out:
+        recall = evidence.held_out.recalls[list(evidence.class_counts).index(rare)]
         seen += "" if math.isnan(recall) else f"; of the latter {recall:.0%} are recognized"
     meaning = "The accuracy hides the rare classes; add pictures of them, or make more of those that are there."
     return Finding(
-        "class imbalance", seen, meaning, beside(case.config, "augmentation", ("crop", "translate", "rotation"))
+        "class imbalance", seen, meaning, beside(evidence.config, "augmentation", ("crop", "translate", "rotation"))
     )
 
 
-def label_noise(case: Case) -> Finding | None:
+def label_noise(evidence: Evidence) -> Finding | None:
     """Where an image is hard the network is unsure, and the given label is its second or third answer; where the label
     is wrong it is as sure as ever, and the label comes anywhere.
 
@@ -131,7 +133,7 @@ def label_noise(case: Case) -> Finding | None:
     answers so many are sure and far off, measured: 0.65 with 10–20 % of the labels replaced, 0.15 on CIFAR-10 at 58 %
     accuracy, below 0.1 with networks that are too small for digits. Labels confused with a similar class stay unseen.
     """
-    answers = case.held_out
+    answers = evidence.held_out
     if answers is None or answers.accuracy < HALF or not answers.sure:
         return None
     share = answers.contradicted / answers.sure
@@ -144,29 +146,34 @@ def label_noise(case: Case) -> Finding | None:
     places = ", ".join(map(str, answers.suspects[:3]))
     meaning = "Labels are probably wrong" + (f": look at the images {places}, …" if places else ".")
     explains = frozenset({"underfitting"})
-    override = beside(case.config, "augmentation", ("mixup", "cutmix"))
+    override = beside(evidence.config, "augmentation", ("mixup", "cutmix"))
     return Finding("label noise", seen, meaning, override, explains)
 
 
-def early_stopping_too_early(case: Case) -> Finding | None:
+def early_stopping_too_early(evidence: Evidence) -> Finding | None:
     """It stopped while the training loss fell steeply and the validation loss only wobbled."""
-    if not case.stopped_early or not case.validated or case.rows[-1]["train_accuracy"] > 0.97 or fall(case) < 0.05:
+    if (
+        not evidence.stopped_early
+        or not evidence.validated
+        or evidence.rows[-1]["train_accuracy"] > 0.97
+        or fall(evidence) < 0.05
+    ):
         return None
-    curve = [row["validation_loss"] for row in case.validated]
+    curve = [row["validation_loss"] for row in evidence.validated]
     if curve[-1] > 1.25 * min(curve):  # that is overfitting
         return None
-    patience, least = case.config.early_stop_patience, case.config.early_stop_min_delta
-    seen = f"stopped after epoch {len(case.rows)} while the training loss fell by {fall(case):.0%} an epoch"
+    patience, least = evidence.config.early_stop_patience, evidence.config.early_stop_min_delta
+    seen = f"stopped after epoch {len(evidence.rows)} while the training loss fell by {fall(evidence):.0%} an epoch"
     meaning = f"{patience} validations without progress of {least:g} are less than the loss wobbles."
     override = "early_stop_min_delta=1e-5" if least > 1e-3 else f"early_stop_patience={max(10, 2 * (patience or 1))}"
     return Finding("early stopping too early", seen, meaning, override, frozenset({"underfitting"}))
 
 
-def underfitting(case: Case) -> Finding | None:
-    if len(case.rows) < 2 or fit(case) >= FITTED:
+def underfitting(evidence: Evidence) -> Finding | None:
+    if len(evidence.rows) < 2 or fit(evidence) >= FITTED:
         return None
-    seen = f"{fit(case):.1%} of the training images are right, the loss fell by {fall(case):.0%} an epoch"
-    settings = case.config
+    seen = f"{fit(evidence):.1%} of the training images are right, the loss fell by {fall(evidence):.0%} an epoch"
+    settings = evidence.config
     if settings.dropout > HALF or settings.weight_decay > 0.01:
         what = "dropout" if settings.dropout > HALF else "weight_decay"
         return Finding("underfitting", seen, f"{what} holds it back.", f"{what}=0.0")
@@ -174,22 +181,22 @@ def underfitting(case: Case) -> Finding | None:
         if name in [choice.name for choice in settings.regularization]:
             override = without(settings, "regularization", name)
             return Finding("underfitting", seen, f"{name} holds it back.", override)
-    learns = len(case.rows) < 5 and losses(case)[-1] < 0.95 * chance(case)
-    if learns or fall(case) > 0.03:
+    learns = len(evidence.rows) < 5 and losses(evidence)[-1] < 0.95 * chance(evidence)
+    if learns or fall(evidence) > 0.03:
         return Finding("underfitting", seen, "It is still learning.", f"epochs={max(10, 2 * settings.epochs)}")
-    if losses(case)[-1] > 0.9 * chance(case):
+    if losses(evidence)[-1] > 0.9 * chance(evidence):
         return Finding("underfitting", seen, "It learns nothing.", f"lr={settings.lr * 10:.3g}")
     return Finding("underfitting", seen, "The network is too small for these images.", wider(settings))
 
 
-def overfitting(case: Case) -> Finding | None:
+def overfitting(evidence: Evidence) -> Finding | None:
     """Gap and trend: the gap's lower bound is over 5 points, and the validation loss rises or falls behind."""
-    rows = case.validated
+    rows = evidence.validated
     if len(rows) < 3 or any(row["train_loss"] is None for row in rows):
         return None
     last = rows[-3:]
     trained, validated = mean(row["train_accuracy"] for row in last), mean(row["validation_accuracy"] for row in last)
-    images = case.validation_images
+    images = evidence.validation_images
     noise = math.sqrt(max(validated * (1 - validated), 0) / max(images, 1))
     best = min(rows, key=lambda row: row["validation_loss"])
     behind = [row["validation_loss"] - row["train_loss"] for row in (rows[len(rows) // 2], rows[-1])]
@@ -201,16 +208,16 @@ def overfitting(case: Case) -> Finding | None:
         f" is {rows[-1]['validation_loss']:.3g}, its best was {best['validation_loss']:.3g} in epoch {best['epoch']}"
     )
     meaning = "It learns its images by heart."
-    return Finding("overfitting", seen, meaning, _against_overfitting(case))
+    return Finding("overfitting", seen, meaning, _against_overfitting(evidence))
 
 
-def _against_overfitting(case: Case) -> str:
-    if not case.config.augmentation:
+def _against_overfitting(evidence: Evidence) -> str:
+    if not evidence.config.augmentation:
         return "augmentation=[crop]"
-    return "dropout=0.5" if case.config.dropout < HALF else "weight_decay=0.01"
+    return "dropout=0.5" if evidence.config.dropout < HALF else "weight_decay=0.01"
 
 
-RULES: dict[str, Callable[[Case], Finding | None]] = {
+RULES: dict[str, Callable[[Evidence], Finding | None]] = {
     "divergence": divergence,
     "zero initialization": zero_initialization,
     "exploding gradients": exploding_gradients,
@@ -228,9 +235,9 @@ RULES: dict[str, Callable[[Case], Finding | None]] = {
 }
 
 
-def diagnose(case: Case) -> list[Finding]:
+def diagnose(evidence: Evidence) -> list[Finding]:
     """What is wrong, causes before consequences; what follows from another finding is left to that one."""
-    found = [finding for rule in RULES.values() if (finding := rule(case))]
+    found = [finding for rule in RULES.values() if (finding := rule(evidence))]
     explained: set[str] = set()
     for finding in found:
         if finding.name not in explained:

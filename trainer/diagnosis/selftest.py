@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
-from trainer.build import build_trainer
-from trainer.commandline import interpret
-from trainer.config import RunConfig
+from trainer.config.compose import interpret
+from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
-from trainer.data.resident import load
+from trainer.data.loader import load
 from trainer.diagnosis.examine import Record, examine
 from trainer.diagnosis.faults import BASE, FAULTS, HEALTHY
 from trainer.diagnosis.rules import RULES, diagnose
 from trainer.errors import RunError
-from trainer.files import expanded
-from trainer.training import ClassificationTrainer
+from trainer.runtime.files import expanded
+from trainer.training.build import build_trainer
+from trainer.training.trainer import ClassificationTrainer
 
 GOAL = 0.9
 DIVERGENCE, TOO_HIGH = "divergence", "learning rate too high"

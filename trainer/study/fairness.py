@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from trainer.build import build_network, pick_device
-from trainer.config import RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import GROUPS
 from trainer.data.images import Images
-from trainer.data.resident import Resident, load
-from trainer.files import expanded
-from trainer.schema import GROUPS
+from trainer.data.loader import DeviceLoader, load
+from trainer.runtime.files import expanded
+from trainer.study.axes import ARM, corners, plain_override
 from trainer.study.plan import Plan, Planned
-from trainer.study.space import ARM, corners, shown
+from trainer.training.build import build_network, pick_device
 
 PARAMETERS = 0.01  # networks within 1 % count as equally large
 LENGTH = ("epochs", "batch_size")
@@ -83,7 +83,8 @@ def _along(runs: Sequence[Planned], key: str) -> Iterator[list[Planned]]:
 def _varied(texts: Sequence[str], key: str) -> set[str]:
     """The settings that these arms set differently."""
     words = [
-        dict(word.split("=", 1) for word in shown(text).split(" ")) if key == ARM else {key: text} for text in texts
+        dict(word.split("=", 1) for word in plain_override(text).split(" ")) if key == ARM else {key: text}
+        for text in texts
     ]
     return {name for each in words for name in each if len({other.get(name) for other in words}) > 1}
 
@@ -98,7 +99,7 @@ class _Reckoning:
 
     def __call__(self, config: RunConfig) -> Facts:
         training = self._training(config)
-        steps = config.epochs * len(Resident(training, config.batch_size, torch.device("cpu")))
+        steps = config.epochs * len(DeviceLoader(training, config.batch_size, torch.device("cpu")))
         return {
             "steps": steps,
             "images": config.epochs * len(training),
@@ -134,7 +135,7 @@ def _differences(
     group: Sequence[Planned], key: str, varied: set[str], facts: Sequence[Facts]
 ) -> Iterator[tuple[str, _Finding]]:
     """(what differs, its finding) among runs that have all but one axis in common."""
-    names = [shown(run.point[key]) for run in group]
+    names = [plain_override(run.point[key]) for run in group]
     datas = {name for name in varied if name.split(".")[0] == "dataset"}
     length = varied <= {*LENGTH, *datas}
     figures = {what: [each[what] for each in facts] for what in facts[0]}
@@ -176,7 +177,7 @@ def _sized(varied: set[str]) -> bool:
 
 def _tuning(arms: Sequence[str]) -> Iterator[_Finding]:
     """Techniques that are tried at more values of what is tuned for them than others."""
-    words = [shown(text).split(" ") for text in arms]
+    words = [plain_override(text).split(" ") for text in arms]
     tries = Counter(" ".join(word for word in each if word.split("=")[0] not in TUNED) for each in words)
     tries.pop("", None)  # these arms vary nothing but the tuned values
     if tries and max(tries.values()) > min(tries.values()):

@@ -14,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer.console import warn
 from trainer.errors import ConfigError
-from trainer.lock import holder_here
-from trainer.study.manifest import BEAT_SECONDS, DONE, HEARTBEAT, SILENT_SECONDS, Entry, Outcome, read_outcome
+from trainer.records.layout import HEARTBEAT
+from trainer.records.outcome import BEAT_SECONDS, DONE, SILENT_SECONDS, Outcome, read_outcome, write_outcome
+from trainer.runtime.console import warn
+from trainer.runtime.lock import holder_here
+from trainer.study.folder import Study
+from trainer.study.manifest import Entry
 from trainer.study.plan import Plan
-from trainer.study.record import Study, write_outcome
 from trainer.study.worker import STOPPING, task, work
 
 POLL_SECONDS = 0.3

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainer.config import RunConfig, check_sweep
+from trainer.config.check import check_sweep
+from trainer.config.run_config import RunConfig, SweepConfig
 from trainer.errors import ConfigError
-from trainer.sections import SweepConfig
-from trainer.study.manifest import command_at
-from trainer.study.space import ARM, Axis, Point, corners, grid, shown
+from trainer.study.axes import ARM, Axis, Point, command_at, corners, grid, plain_override
 from trainer.study.sweeper import Sweep
 
 MANY = 20  # composing so many runs takes a second
@@ -35,7 +34,7 @@ class Plan:
     arguments: tuple[str, ...]
     sweep: Sweep
     settings: SweepConfig
-    force: bool
+    retrain: bool
     axes: tuple[Axis, ...]
     replicates: tuple[Axis, ...]
     launcher: str
@@ -49,8 +48,8 @@ class Plan:
         replicates = tuple(axis for axis in sweep.axes if axis.replicates)
         first = sweep.compose([*sweep.fixed, *_texts(next(corners(sweep.axes), {}))])
         settings = check_sweep(first.sweep, first.overrides, first.files)
-        if not isinstance(first.force, bool):
-            raise ConfigError(f"force={first.force!r} (command line): must be true or false")
+        if not isinstance(first.retrain, bool):
+            raise ConfigError(f"retrain={first.retrain!r} (command line): must be true or false")
         if first.tree.get("output_dir") is not None:
             raise ConfigError(f"output_dir={first.tree['output_dir']}: a study lies in outputs/sweeps; see sweep.name")
         if first.tree.get("resume") is not None:
@@ -59,7 +58,7 @@ class Plan:
         launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         with _whole_numbers(axes):
             epochs = first.checked().epochs
-        plan = cls(arguments, sweep, settings, first.force, axes, replicates, launcher, epochs)
+        plan = cls(arguments, sweep, settings, first.retrain, axes, replicates, launcher, epochs)
         if settings.method != "grid":
             with _whole_numbers(axes):
                 for point in corners(axes):
@@ -67,7 +66,7 @@ class Plan:
             return plan
         points = list(grid(axes))
         if len(points) > MANY:
-            from trainer.console import progress  # not before a mistake could be told
+            from trainer.runtime.console import progress  # not before a mistake could be told
 
             runs = [run for point in progress(points, f"Composing {len(points)} points") for run in plan.runs_at(point)]
         else:
@@ -141,4 +140,7 @@ def _refuse_misfits(settings: SweepConfig, axes: Sequence[Axis], replicates: Seq
 
 def plain(point: Point) -> dict[str, Any]:
     """The point as a person reads it: {"lr": "0.01"}; an arm keeps its settings in full."""
-    return {key: shown(text) if key == ARM else shown(text).partition("=")[2] for key, text in point.items()}
+    return {
+        key: plain_override(text) if key == ARM else plain_override(text).partition("=")[2]
+        for key, text in point.items()
+    }

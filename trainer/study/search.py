@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from trainer.randomness import derive
-from trainer.study.space import Axis, Point
+from trainer.runtime.seeding import derive
+from trainer.study.axes import Axis, Point
 
 if TYPE_CHECKING:
     import optuna

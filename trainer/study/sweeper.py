@@ -16,10 +16,10 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from trainer.commandline import Job, job_of, opened
+from trainer.config.compose import Job, as_forced_override, job_of
+from trainer.config.run_config import Tag, tagged
 from trainer.errors import ConfigError
-from trainer.study.identity import BESIDE
-from trainer.study.space import ARM, Axis
+from trainer.study.axes import ARM, Axis
 
 MOST_VALUES = 10_000  # of one setting
 
@@ -57,7 +57,7 @@ class StudySweeper:
     def sweep(self, arguments: list[str]) -> None:
         """Hands the sweep over: its runs start when all that can be checked has been."""
         typed = _typed_once(arguments)
-        own = [opened(f"{key}={value}") for key, value in self.params.items() if key not in typed]
+        own = [as_forced_override(f"{key}={value}") for key, value in self.params.items() if key not in typed]
         overrides = self.parser.parse_overrides([*own, *arguments])
         axes = [_axis(override) for override in overrides if override.is_sweep_override()]
         if self.arms:
@@ -112,9 +112,9 @@ def _typed_once(arguments: Sequence[str]) -> set[str]:
 
 def _refuse_what_is_not_compared(key: str) -> None:
     root = key.partition(".")[0]
-    if root in ("sweep", "force", "hydra", "resume", "output_dir"):
+    if root in ("sweep", "retrain", "hydra", "resume", "output_dir"):
         raise ConfigError(f"{key} (command line): is not a setting to compare")
-    if root in BESIDE and root != "data_dir":  # other data may lie in another place
+    if root in tagged(Tag.NO_EFFECT) and root != "data_dir":  # other data may lie in another place
         raise ConfigError(
             f"{key} (command line): is not compared: it does not change a run's result. Give it one value"
         )
@@ -123,7 +123,7 @@ def _refuse_what_is_not_compared(key: str) -> None:
 def _without(arms: Sequence[str], typed: set[str]) -> tuple[str, ...]:
     """The arms without the settings that were typed: they are named by what they differ in. Raises ConfigError."""
     left = [[word for word in arm.split() if word.lstrip("+").partition("=")[0] not in typed] for arm in arms]
-    texts = tuple(dict.fromkeys(" ".join(map(opened, words)) for words in left))
+    texts = tuple(dict.fromkeys(" ".join(map(as_forced_override, words)) for words in left))
     if len(texts) == 1:
         what = ", ".join(sorted(typed & {word.partition("=")[0] for arm in arms for word in arm.split()}))
         raise ConfigError(f"{what} (command line): leaves the experiment one arm, with nothing to compare")

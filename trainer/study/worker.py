@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainer import console
-from trainer.config import check
-from trainer.errors import ConfigError, Evicted, RunError
-from trainer.lock import held
-from trainer.process import tune
-from trainer.strangers import read_config, read_text, refuse_links, threads, typed
-from trainer.study.manifest import BEAT_SECONDS, DONE, HEARTBEAT, JOB, Outcome, curve, read_metrics, read_outcome
-from trainer.study.record import write_outcome
+from trainer.config.check import check
+from trainer.errors import ConfigError, Preempted, RunError
+from trainer.records.layout import HEARTBEAT, JOB
+from trainer.records.metrics import curve, read_metrics
+from trainer.records.outcome import BEAT_SECONDS, DONE, Outcome, read_outcome, write_outcome
+from trainer.runtime import console
+from trainer.runtime.lock import locked
+from trainer.runtime.process import configure_process
+from trainer.storage.untrusted import parse_json_as, read_config, read_text, refuse_links, validate_threads
 from trainer.study.search import Pruning
 
 STOPPING = ".stopping"  # in the study's folder: its conductor was stopped, no further run begins
@@ -36,12 +37,12 @@ def task(config: Any) -> None:
 
     Launchers treat an exception each in its own way, one by killing the other runs: the folder says what happened.
     """
-    tune()
+    configure_process()
     folder = Path(config.output_dir)
     if not (folder.parent / STOPPING).exists():
         try:
             work(folder, launched=True)
-        except Evicted:
+        except Preempted:
             pass
         except (RunError, OSError) as error:  # its folder cannot be written: the study finds it untrained
             console.fail(error)
@@ -54,7 +55,7 @@ def work(folder: Path, launched: bool = False) -> None:
     this function as an exception.
     """
     refuse_links(folder)  # before anything is written there: the study may be a stranger's
-    with held(folder, wait=True), _beating(folder, launched):
+    with locked(folder, wait=True), _beating(folder, launched):
         before = read_outcome(folder)
         if before.state in DONE:
             return
@@ -66,7 +67,7 @@ def work(folder: Path, launched: bool = False) -> None:
             try:
                 outcome, interrupt = _train(folder, outcome)
             except (KeyboardInterrupt, SystemExit) as error:
-                by = str(error) if isinstance(error, Evicted) else "the user"
+                by = str(error) if isinstance(error, Preempted) else "the user"
                 seconds = earlier + time.perf_counter() - started
                 outcome = replace(outcome, state="interrupted", reason=f"stopped by {by}", seconds=seconds)
                 write_outcome(folder, outcome)
@@ -78,7 +79,7 @@ def work(folder: Path, launched: bool = False) -> None:
                 console.out.print(traceback.format_exc(), markup=False)
                 lines = str(error).strip().splitlines() or [""]
                 outcome = replace(outcome, state="failed", reason=f"{type(error).__name__}: {lines[0]}")
-                from trainer.data.resident import release
+                from trainer.runtime.memory import release
 
                 release()
         write_outcome(folder, replace(outcome, seconds=earlier + time.perf_counter() - started))
@@ -120,9 +121,9 @@ def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt |
 
 def _job(path: Path) -> Job:
     try:
-        job = typed(Job, read_text(path))
+        job = parse_json_as(Job, read_text(path))
         if job.threads is not None:
-            threads(job.threads)
+            validate_threads(job.threads)
         return job
     except ValueError as error:
         path.unlink()  # a run that has begun keeps the one it has

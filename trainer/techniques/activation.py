@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from trainer.kinds import Count, NonNegative, Positive
+from trainer.config.types import Count, NonNegative, Positive
 
 
 @dataclass(frozen=True)

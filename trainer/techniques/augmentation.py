@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from trainer.kinds import Count, Positive, Probability
+from trainer.config.types import Count, Positive, Probability
 
 Mixed = tuple[Tensor, Tensor]
 

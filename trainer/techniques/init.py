@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainer.kinds import Positive
+from trainer.config.types import Positive
 
 
 def default(layer: nn.Module, gain: float) -> None:

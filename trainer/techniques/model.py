@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainer.config.types import Count, Members, Positive
 from trainer.errors import ConfigError
-from trainer.kinds import Count, Members, Positive
-from trainer.networks import Ensemble, HardSharing, ResidualBlock, Slots, SoftSharing, normalized
+from trainer.techniques.layers import Ensemble, HardSharing, ResidualBlock, Slots, SoftSharing, normalized
 
 
 def lecture_cnn(

@@ -2,8 +2,8 @@
 
 from torch import nn
 
+from trainer.config.types import Count, OpenFraction, Positive
 from trainer.errors import ConfigError
-from trainer.kinds import Count, OpenFraction, Positive
 
 
 def none(shape: tuple[int, ...]) -> nn.Module | None:
@@ -21,8 +21,8 @@ def layer(shape: tuple[int, ...], *, eps: Positive = 1e-5) -> nn.Module:
     return nn.LayerNorm(shape, eps=eps)
 
 
-def group(shape: tuple[int, ...], *, groups: Count = 2, eps: Positive = 1e-5) -> nn.Module:
+def group(shape: tuple[int, ...], *, num_groups: Count = 2, eps: Positive = 1e-5) -> nn.Module:
     """Over groups of channels of one image. Raises ConfigError if the groups do not divide the channels."""
-    if shape[0] % groups:
-        raise ConfigError(f"normalization.groups={groups}: must divide the layer's {shape[0]} channels")
-    return nn.GroupNorm(groups, shape[0], eps=eps)
+    if shape[0] % num_groups:
+        raise ConfigError(f"normalization.num_groups={num_groups}: must divide the layer's {shape[0]} channels")
+    return nn.GroupNorm(num_groups, shape[0], eps=eps)

@@ -1,6 +1,6 @@
 """The update rules, g being the gradient of the loss; all of them are torch's.
 
-`params` are torch's parameter groups: `decay` (conf/config.yaml) has already decided which of them are decayed.
+`params` are torch's parameter groups: `weight_decay_scope` has already decided which of them are decayed.
 `fused`: a whole step as one operation. On a CPU it takes 5 % off an epoch of small batches, and in fp16 a step that is
 to be left out is left out on the device. Momentum does without: where its first step is left out, torch goes on from a
 momentum that was never set. RMSprop has none, Adagrad's knows GPUs only in the latest torch.
@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import optim
 
-from trainer.kinds import Fraction, NonNegative, OpenFraction, Positive
+from trainer.config.types import Fraction, NonNegative, OpenFraction, Positive
 
 Params = list[dict[str, Any]]
 

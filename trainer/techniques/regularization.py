@@ -11,36 +11,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from trainer.kinds import OpenFraction, Positive
-from trainer.parameters import weights
-from trainer.seams import Seams
+from trainer.config.types import OpenFraction, Positive
+from trainer.techniques.hooks import StepHooks
+from trainer.techniques.layers import weights
 
 
-def l1(model: nn.Module, *, strength: Positive = 1e-4) -> Seams:
+def l1(model: nn.Module, *, strength: Positive = 1e-4) -> StepHooks:
     """λ‖W‖₁; gradient λ·sgn(W)."""
     matrices = weights(model)
-    return Seams(penalty=lambda _logits, _labels: strength * torch.stack([w.abs().sum() for w in matrices]).sum())
+    return StepHooks(penalty=lambda _logits, _labels: strength * torch.stack([w.abs().sum() for w in matrices]).sum())
 
 
-def l2(model: nn.Module, *, strength: Positive = 1e-4) -> Seams:
+def l2(model: nn.Module, *, strength: Positive = 1e-4) -> StepHooks:
     """(λ/2)‖W‖²; gradient λW."""
     matrices = weights(model)
-    return Seams(
+    return StepHooks(
         penalty=lambda _logits, _labels: strength / 2 * torch.stack([w.square().sum() for w in matrices]).sum()
     )
 
 
-def gradient_clipping(model: nn.Module, *, max_norm: Positive = 1.0) -> Seams:
+def gradient_clipping(model: nn.Module, *, max_norm: Positive = 1.0) -> StepHooks:
     """Scales all gradients together so that their joint norm is at most `max_norm`. Pascanu et al. 2013."""
     parameters = list(model.parameters())
 
     def clip() -> None:
         nn.utils.clip_grad_norm_(parameters, max_norm)
 
-    return Seams(limit_gradients=clip)
+    return StepHooks(limit_gradients=clip)
 
 
-def max_norm(model: nn.Module, *, limit: Positive = 3.0) -> Seams:
+def max_norm(model: nn.Module, *, limit: Positive = 3.0) -> StepHooks:
     """Scales each unit's incoming weights back to the norm `limit` after a step. Srebro et al. 2005."""
     matrices = weights(model)
 
@@ -50,13 +50,13 @@ def max_norm(model: nn.Module, *, limit: Positive = 3.0) -> Seams:
             norms = weight.flatten(1).norm(dim=1).clamp(min=limit)
             weight.mul_((limit / norms).view(-1, *[1] * (weight.ndim - 1)))
 
-    return Seams(after_step=constrain)
+    return StepHooks(after_step=constrain)
 
 
-def ema(model: nn.Module, *, decay: OpenFraction = 0.99) -> Seams:
+def ema(model: nn.Module, *, decay: OpenFraction = 0.99) -> StepHooks:
     """Evaluates and keeps an exponential moving average of the weights: average ← decay·average + (1 − decay)·W."""
     average = _Average(model, decay)
-    return Seams(after_step=average.update, evaluated=average.module, state={"ema": average})
+    return StepHooks(after_step=average.update, evaluated=average.module, state={"ema": average})
 
 
 class _Average:
@@ -84,7 +84,7 @@ class _Average:
         self.module.load_state_dict(state["module"])
 
 
-def label_smoothing(model: nn.Module, *, smoothing: OpenFraction = 0.1) -> Seams:
+def label_smoothing(model: nn.Module, *, smoothing: OpenFraction = 0.1) -> StepHooks:
     """Trains on (1 − ε)·label + ε·uniform. Szegedy et al. 2016.
 
     Written as a penalty, ε·(cross-entropy to uniform − cross-entropy to the label), so that the training loss
@@ -95,4 +95,4 @@ def label_smoothing(model: nn.Module, *, smoothing: OpenFraction = 0.1) -> Seams
         to_uniform = -F.log_softmax(logits, 1).mean()
         return smoothing * (to_uniform - F.cross_entropy(logits, labels))
 
-    return Seams(penalty=penalty)
+    return StepHooks(penalty=penalty)

@@ -1,0 +1,93 @@
+"""The common parts of all commands: reading arguments, reporting a mistake, finding a run, the exit code."""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from trainer.errors import ConfigError, RunError
+from trainer.records.layout import BEST
+from trainer.runtime.files import expanded
+from trainer.runtime.memory import within_memory
+from trainer.runtime.process import configure_process
+from trainer.runtime.signals import ignore_signals, install_handlers
+from trainer.runtime.stdio import ignore_write_errors
+from trainer.runtime.text import complain
+
+
+class Parser(argparse.ArgumentParser):
+    """Accepts `seeds=5` for `--seeds 5`, as the settings of a run are typed. Raises ConfigError for a mistake."""
+
+    def __init__(self, command: str, description: str, epilog: str) -> None:
+        form = argparse.RawDescriptionHelpFormatter
+        name = command if command.startswith("python ") else f"python -m trainer {command}"
+        super().__init__(name, None, description, epilog, formatter_class=form, allow_abbrev=False)
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Return the parsed arguments."""
+        known = [name.removeprefix("--") for name in self._option_string_actions]
+        typed = [f"--{text}" if "=" in text and text.partition("=")[0] in known else text for text in arguments]
+        parsed, left = self.parse_known_intermixed_args(typed)
+        wrong = next((text.partition("=")[0] for text in left if text.startswith("-")), left[0] if left else None)
+        if wrong:
+            near = difflib.get_close_matches(wrong, list(self._option_string_actions), n=1)
+            self.error(f"{wrong}: there is no such option." + (f" Did you mean {near[0]}?" if near else ""))
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError with one line, in place of argparse's usage text and exit."""
+        raise ConfigError(f"{message.rstrip('.')}{'' if message.endswith('?') else '.'} See {self.prog} --help")
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Run a command and return the exit code of the process: 0, 1, 2, 75 or 130. Errors are reported in one line."""
+    configure_process()
+    ignore_write_errors()
+    install_handlers()
+    try:
+        try:
+            with within_memory():
+                return command()
+        except (ConfigError, RunError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            complain(str(error))
+            return 2 if isinstance(error, ConfigError) else 1
+    except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt as error:
+        ignore_signals()
+        if not getattr(error, "reported", False):
+            by = f" by {error}" if str(error) else ""
+            print(f"trainer: stopped{by} while nothing was being trained: nothing is lost", file=sys.stderr)
+        return getattr(error, "exit_code", 130)
+
+
+def count(text: str) -> int:
+    """Parse a whole number of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number of at least 1")
+    return int(text)
+
+
+def device(text: str) -> str:
+    """Parse the name of a device, for argparse; its presence on this machine is checked once torch is loaded."""
+    if text not in ("auto", "cpu", "mps", "cuda") and not (text.startswith("cuda:") and text[5:].isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text}: must be auto, cpu, mps, cuda or cuda:N")
+    return text
+
+
+def best_of(run: str) -> Path:
+    """Return the best checkpoint of a run's folder, or the file itself. Raises ConfigError where there is none."""
+    path = expanded(run)
+    if path.is_dir():
+        path = path / BEST
+        if not path.is_file():
+            raise ConfigError(f"{run}: is not the folder of a run that has been validated, {path} does not exist")
+    if not path.is_file():
+        raise ConfigError(f"{run}: there is no such run or checkpoint")
+    return path

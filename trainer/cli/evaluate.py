@@ -1,0 +1,173 @@
+"""`python -m trainer evaluate RUN …`: reads the test set, and writes down that it was read."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.cli.common import Parser, best_of, device
+from trainer.errors import ConfigError
+from trainer.runtime.console import new_table, show_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from trainer.evaluation.ledger import Network
+    from trainer.evaluation.test_set import Result
+    from trainer.stats.scores import Scores
+
+MATRIX = 12  # with so many classes the confusion matrix fits 80 columns; of more the worst confusions are listed
+
+DESCRIPTION = """\
+Scores a trained network on the test set, which no training and no study ever reads: accuracy with its 95 % interval,
+accuracy of each class, what is taken for what, and how well the probabilities can be trusted.
+
+Of several runs the predicted probabilities are averaged (an ensemble); the members stand beside it."""
+
+EPILOG = """\
+Every reading is a line in outputs/test_readings.jsonl, which holds the hash of the line before it. The second reading
+for a run or its study says so: what is chosen by looking at the test set scores too well on it.
+
+examples:
+  python -m trainer evaluate outputs/RUN --why "number for the report"
+  python -m trainer evaluate outputs/RUN1 outputs/RUN2 outputs/RUN3
+  python -m trainer evaluate --ledger
+
+exit code 0: done. 1: a checkpoint, the data or the ledger is damaged. 2: the command is wrong."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser("evaluate", DESCRIPTION, EPILOG)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="folder of a run, or a checkpoint file")
+    parser.add_argument("--why", metavar="TEXT", help="what the number is for; stands in the ledger")
+    parser.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
+    parser.add_argument("--ledger", action="store_true", help="list all readings and check that none was changed")
+    asked = parser.read(arguments)
+    if asked.ledger:
+        if asked.runs:
+            raise ConfigError("--ledger lists the readings: leave the runs out")
+        return show_ledger()
+    if not asked.runs:
+        raise ConfigError("RUN: no run is named. See python -m trainer evaluate --help")
+    paths = [best_of(run) for run in asked.runs]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ConfigError(f"{' '.join(asked.runs)}: a run is named twice")
+    return _evaluate(paths, asked.device, asked.data_dir, asked.why)
+
+
+def _evaluate(paths: Sequence[Path], where: str, data_dir: str | None, why: str | None) -> int:
+    from trainer.runtime.console import waiting
+
+    with waiting("Loading torch"):
+        from trainer.evaluation.inference import load_network
+        from trainer.evaluation.test_set import read_test_set
+        from trainer.training.build import pick_device
+    snapshots = [load_network(path) for path in paths]
+    averaged = len(snapshots) if len(snapshots) > 1 else 0
+    result = read_test_set(snapshots, pick_device(where), data_dir, why, averaged)
+    show([each.name for each in snapshots], snapshots[0].classes, result)
+    return 0
+
+
+def show(names: Sequence[str], classes: Sequence[str], result: "Result") -> None:
+    """Prints the scores: of several networks side by side, then of the whole by class."""
+    from trainer.runtime.console import closing_table, say
+
+    whole = result.whole
+    low, high = whole.interval
+    if result.ensemble:
+        show_table(_side_by_side(names, result))
+        say("")
+    closing_table(
+        [
+            ("Test accuracy", f"{whole.accuracy:.2%}  ({whole.correct} of {whole.images} images)"),
+            ("95 % interval", f"{low:.2%} to {high:.2%} (Wilson)"),
+            ("Calibration error", f"{whole.calibration_error:.2%} (expected, 15 bins)"),
+        ]
+    )
+    say("")
+    for table in _by_class(classes, whole):
+        show_table(table)
+    reading = result.reading
+    say(f"Reading {reading.number} in {result.ledger}: {reading.digest}")
+
+
+def _side_by_side(names: Sequence[str], result: "Result") -> "Table":
+    table = new_table(
+        ("network", "left"), ("accuracy", "right"), ("95 % interval", "right"), ("calibration error", "right")
+    )
+    rows = [*zip(names, result.members, strict=True)]
+    for name, scores in [*rows, ("ensemble", result.ensemble)] if result.ensemble else rows:
+        low, high = scores.interval
+        style = "bold" if scores is result.ensemble else ""
+        interval = f"{low:.2%} – {high:.2%}"
+        table.add_row(name, f"{scores.accuracy:.2%}", interval, f"{scores.calibration_error:.2%}", style=style)
+    return table
+
+
+def _by_class(classes: Sequence[str], scores: "Scores") -> list["Table"]:
+    """The confusion matrix, a row a class with its accuracy; of many classes these and the most frequent confusions."""
+    count = len(classes)
+    if count <= MATRIX:
+        plain = list(classes) == [str(label) for label in range(count)]
+        headings = [str(label) for label in range(count)]
+        table = new_table(
+            ("true ↓ as →", "left"), *((each, "right") for each in headings), ("accuracy", "right"), pad=1
+        )
+        for label, row in enumerate(scores.confusion.tolist()):
+            name = classes[label] if plain else f"{label} {_short(classes[label])}"
+            table.add_row(name, *(str(each) if each else "·" for each in row), _percent(scores.of_class(label)))
+        return [table]
+    worst = new_table(("class", "left"), ("images", "right"), ("accuracy", "right"))
+    for label in sorted(range(count), key=lambda label: (scores.of_class(label), label)):
+        worst.add_row(
+            _short(classes[label], 40), str(int(scores.confusion[label].sum())), _percent(scores.of_class(label))
+        )
+    wrong = scores.confusion.clone().fill_diagonal_(0).flatten()
+    confused = new_table(("true", "left"), ("taken for", "left"), ("images", "right"))
+    for place in wrong.argsort(descending=True, stable=True)[:10].tolist():
+        if wrong[place]:
+            true, taken = divmod(place, count)
+            confused.add_row(_short(classes[true], 30), _short(classes[taken], 30), str(int(wrong[place])))
+    return [worst, confused]
+
+
+def _percent(share: float) -> str:
+    return "—" if math.isnan(share) else f"{share:.2%}"  # a class without test images
+
+
+def _short(name: str, width: int = 12) -> str:
+    return name if len(name) <= width else f"{name[: width - 1]}…"
+
+
+def _whose(networks: "Sequence[Network]") -> str:
+    """The run, or how many of which study."""
+    studies = {each.study for each in networks}
+    if len(networks) == 1:
+        return networks[0].run
+    runs = ", ".join(each.run for each in networks[:3]) + (", …" if len(networks) > 3 else "")
+    return f"{len(networks)} networks of {next(iter(studies)) if len(studies) == 1 and None not in studies else runs}"
+
+
+def show_ledger() -> int:
+    """Prints every reading that was written down here. Raises RunError naming a line that was changed."""
+    from trainer.evaluation.ledger import LEDGER, read_ledger
+    from trainer.runtime.console import say
+
+    known = read_ledger(LEDGER)
+    if not known:
+        say(f"The test set was never read: there is no {LEDGER}")
+        return 0
+    table = new_table(("", "right"), ("when (UTC)", "left"), ("accuracy", "right"), ("of", "left"), ("why", "left"))
+    for reading in known:
+        what = _whose(reading.networks)
+        when = reading.when[:16].replace("T", " ")
+        table.add_row(str(reading.number), when, f"{reading.accuracy:.2%}", what, reading.why or "")
+    show_table(table)
+    studies = {each.study: 0 for reading in known for each in reading.networks if each.study}
+    for study in studies:
+        count = sum(reading.concerns(study) for reading in known)
+        say(f"{study}: {count} reading{'s' if count > 1 else ''} of the test set")
+    say(f"{len(known)} readings, none was changed. The last one's hash: {known[-1].digest}")
+    return 0

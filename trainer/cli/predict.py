@@ -1,0 +1,136 @@
+"""`python -m trainer predict RUN PICTURE …`: class and probability from a checkpoint alone; or the network exported."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.cli.common import Parser, best_of, count, device
+from trainer.errors import ConfigError, printable
+from trainer.runtime.files import expanded
+from trainer.runtime.text import complain
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.evaluation.inference import TrainedNetwork
+
+BATCH, BATCH_BYTES = 256, 64_000_000
+
+DESCRIPTION = """\
+Says what is in pictures. The checkpoint holds all that is needed: network, class names, scaling and size. Pictures are
+prepared as those of dataset=image_folder are: turned upright, the shorter side resized, the centre kept, and made gray
+for a network that was trained on gray images.
+
+With --export the network is written for other programs, and what was written is run and compared with the original."""
+
+EPILOG = """\
+In a file or a pipe each picture is a line: its path, then class and probability by turns, separated by tabs.
+
+examples:
+  python -m trainer predict outputs/RUN cat.png holiday/ --top 3
+  python -m trainer predict outputs/RUN --export model.onnx           (needs the extra "export")
+
+exit code 0: done. 1: a picture or the checkpoint cannot be read. 2: the command is wrong."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    from trainer.evaluation.export import require
+
+    parser = Parser("predict", DESCRIPTION, EPILOG)
+    parser.add_argument("run", metavar="RUN", help="folder of a run, or a checkpoint file")
+    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="picture files, or folders with pictures")
+    parser.add_argument("--top", type=count, default=1, metavar="N", help="how many classes to name; default: 1")
+    parser.add_argument("--export", type=Path, metavar="FILE", help="write the network: .onnx or .safetensors")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
+    asked = parser.read(arguments)
+    path = best_of(asked.run)
+    if not asked.pictures and not asked.export:
+        raise ConfigError("PICTURE: name pictures or a folder of them, or --export FILE")
+    if asked.export:
+        require(asked.export)
+    files = [file for each in asked.pictures for file in _pictures(expanded(each))]
+    from trainer.runtime.console import waiting
+
+    with waiting("Loading torch"):
+        from trainer.evaluation.inference import load_network
+        from trainer.training.build import pick_device
+    snapshot = load_network(path)
+    code = _predict(snapshot, files, min(asked.top, len(snapshot.classes)), pick_device(asked.device)) if files else 0
+    if asked.export:
+        from trainer.evaluation.export import export
+        from trainer.runtime.console import say
+
+        difference = export(snapshot, asked.export)
+        say(f"Written: {asked.export}. Largest difference of a probability from the original: {difference:.1e}")
+    return code
+
+
+def _pictures(place: Path) -> list[Path]:
+    from trainer.data.decode import SUFFIXES
+
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise ConfigError(f"{place}: there is no such picture or folder")
+    root = place.resolve()
+    found = sorted(
+        file
+        for file in place.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and file.is_file()
+        and (not file.is_symlink() or file.resolve().is_relative_to(root))  # a link may not lead out of the folder
+    )
+    if not found:
+        raise ConfigError(f"{place}: holds no picture ({', '.join(SUFFIXES)})")
+    return found
+
+
+def _predict(snapshot: "TrainedNetwork", files: Sequence[Path], top: int, where: "torch.device") -> int:
+    """Prints a line for each picture, in batches. Exit code 1 if one could not be decoded; the others are told."""
+    from rich.markup import escape
+
+    from trainer.runtime.console import out
+
+    plain, failed = not out.is_terminal, 0
+    width = min(max(len(str(file)) for file in files), 60)
+    for chunk, pixels, wrong in _batches(files, snapshot.shape):
+        failed += wrong
+        if not chunk:
+            continue
+        values, labels = snapshot.probabilities([pixels], where).topk(top)
+        for file, shares, names in zip(chunk, values.tolist(), labels.tolist(), strict=True):
+            pairs = [(snapshot.classes[name], share) for name, share in zip(names, shares, strict=True)]
+            if plain:
+                print(
+                    "\t".join(
+                        [printable(str(file)), *(word for name, share in pairs for word in (name, f"{share:.6f}"))]
+                    )
+                )
+            else:
+                first, *more = [f"{escape(name)} {share:.1%}" for name, share in pairs]
+                rest = f"  [dim]{', '.join(more)}[/dim]" if more else ""
+                out.print(f"{escape(printable(str(file))):<{width}}  [bold]{first}[/bold]{rest}")
+    return 1 if failed else 0
+
+
+def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tuple[list[Path], "torch.Tensor", int]]:
+    """(files, their pixels [B, C, H, W], how many of the batch could not be decoded)."""
+    import torch
+
+    from trainer.data.decode import decode, told
+    from trainer.runtime.console import progress
+
+    channels, height, width = shape
+    batch = max(1, min(BATCH, BATCH_BYTES // (channels * height * width)))
+    starts = range(0, len(files), batch)
+    for first in progress(starts, f"Reading {len(files)} pictures") if len(files) > batch else starts:
+        chunk, content, failed = list[Path](), bytearray(), 0
+        for file in files[first : first + batch]:
+            try:
+                content += decode(str(file), shape)
+                chunk.append(file)
+            except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
+                complain(told(str(file), error))
+                failed += 1
+        pixels = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+        yield chunk, pixels.view(len(chunk), height, width, channels).permute(0, 3, 1, 2), failed

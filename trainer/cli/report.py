@@ -1,0 +1,111 @@
+"""`python -m trainer report FOLDER`: a study or a run as a page, as Markdown and in the terminal. Imports no torch."""
+
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from trainer.cli.common import Parser
+from trainer.config.shell import sync_command
+from trainer.errors import ConfigError
+from trainer.records.layout import MANIFEST
+from trainer.reports import index, markdown, page
+from trainer.reports.content import Content, of_run, of_study
+from trainer.runtime.console import out, say
+
+DESCRIPTION = """\
+Says which arm of a study is better, by how much, and whether its runs can tell; and writes report.html into its folder:
+one file with the verdict, learning curves, a table to sort, what was searched, what differs. It needs no network.
+The same without the curves is in report.md. A single run has a report as well; a folder of many, such as outputs, gets
+an index page.
+
+An arm is named as in the table: by the value that is varied (none, batch), or in full ('optimizer=adam lr=0.01').
+Three runs an arm (seed=0,1,2) are the fewest that can tell anything; how many more would tell is said."""
+
+EPILOG = """\
+examples:
+  python -m trainer report outputs/sweeps/STUDY --open
+  python -m trainer report outputs/sweeps/STUDY --baseline none
+  python -m trainer report outputs/RUN
+  python -m trainer report outputs
+
+exit code 0: done. 1: a file is damaged, or the page cannot be written. 2: the folder or the arm's name is wrong."""
+
+
+NAME = 24  # letters of an arm's name that are shown unbroken, before a figure is left out for it
+
+
+def show(content: Content) -> None:
+    """Prints the table of arms, best first, and the sentences. A narrow terminal gets the columns that fit whole."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=160)
+    titles = page.titles(content)
+    headings = [titles[0], *("\n".join(textwrap.wrap(title, 14)) for title in titles[1:])]
+    rows = page.texts(page.rows(content))
+    taken = [max(map(len, (*heading.split("\n"), *cells))) + 2 for heading, *cells in zip(headings, *rows, strict=True)]
+    taken[0] = min(taken[0], NAME + 2)
+    checkpoint_errors = [
+        number for number in range(len(headings)) if sum(taken[: number + 1]) <= console.width or number < 2
+    ]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for number in checkpoint_errors:
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(headings[number], justify=justify, overflow="fold", no_wrap=number > 0)
+    for row in rows:
+        table.add_row(*map(Text, row[: len(checkpoint_errors)]))
+    console.print(table)
+    for line in (*content.verdict, *content.footnotes):
+        say(line)
+
+
+def count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _tell_of_wandb(content: Content, publish: bool) -> None:
+    if publish:
+        from trainer.reports.wandb_report import publish as create
+
+        say(f"W&B report: {create(content)}")
+    elif any((run.folder / "wandb").is_dir() for arm in content.arms for run in arm.runs):
+        runs = "wandb/offline-run-*" if content.kind == "run" else "{.,*}/wandb/offline-run-*"
+        say(f"To upload what W&B has offline: {sync_command(content.folder, runs)}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser("report", DESCRIPTION, EPILOG)
+    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="of a study, of a run, or of many")
+    parser.add_argument("--baseline", metavar="ARM", help="compare with this arm; default: with the best one")
+    parser.add_argument("--wandb", action="store_true", help="create the study's report in W&B, too")
+    parser.add_argument("--open", action="store_true", help="show the page in the browser")
+    asked = parser.read(arguments)
+    folder = asked.folder
+    if folder is None:
+        raise ConfigError("FOLDER: no study or run is named. See python -m trainer report --help")
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: there is no such folder")
+    study, run = (folder / MANIFEST).is_file(), (folder / "config.yaml").is_file()
+    if asked.wandb and not study:
+        raise ConfigError(f"--wandb: {folder} is no study; a run by itself is in W&B as it is")
+    if asked.baseline and not study:
+        raise ConfigError(f"--baseline={asked.baseline}: {folder} is no study, it has no arms")
+    if study or run:
+        content = of_study(folder, asked.baseline) if study else of_run(folder)
+        show(content)
+        markdown.write(content)
+        path = page.write(content)
+        _tell_of_wandb(content, asked.wandb)
+    else:
+        path, studies, runs = index.write(folder)
+        say(f"{count(studies, 'study', 'studies')}, {count(runs, 'run', 'runs')} of no study")
+    say(f"Report: {path}", "bold")
+    if asked.open:
+        import webbrowser
+
+        if not webbrowser.open(path.resolve().as_uri()):
+            raise ConfigError(f"--open: no browser was found here. Open {path} yourself")
+    return 0

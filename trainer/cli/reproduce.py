@@ -1,0 +1,212 @@
+"""`python -m trainer reproduce RUN`: trains a recorded run again, and compares the weights bit by bit."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.cli.common import Parser, count, device
+from trainer.errors import ConfigError, RunError
+from trainer.records.metrics import METRICS
+from trainer.runtime.files import expanded
+from trainer.runtime.lock import locked
+from trainer.storage.untrusted import read_json, refuse_download, validate_plain, validate_threads
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainer.config.run_config import RunConfig
+
+REPRODUCED = Path("outputs") / "reproduced"
+COMPARED = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+DESCRIPTION = """\
+Trains a recorded run again, in a folder of its own under outputs/reproduced, as far as it was trained, and compares
+the weights of the last epoch. On the same machine, with the same versions and as many threads, they are equal to the
+last bit (on a GPU if the run had deterministic=true). Where they are not, it says what differs between then and now,
+and how far weights and metrics are apart."""
+
+EPILOG = """\
+examples:
+  python -m trainer reproduce outputs/RUN
+  python -m trainer reproduce outputs/sweeps/STUDY/RUN --data-dir data
+
+exit code 0: equal to the last bit. 1: different, or the run cannot be read. 2: the command is wrong."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser("reproduce", DESCRIPTION, EPILOG)
+    parser.add_argument("run", metavar="RUN", help="folder of a run")
+    parser.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
+    parser.add_argument("--device", type=device, metavar="NAME", help="default: as the run was told")
+    parser.add_argument("--threads", type=count, metavar="N", help="of torch, on the CPU; default: as the run had them")
+    asked = parser.read(arguments)
+    folder = expanded(asked.run)
+    for name in ("last.pt", "environment.json"):
+        if not (folder / name).is_file():
+            raise ConfigError(f"{asked.run}: is not the folder of a run that was trained, {folder / name} is missing")
+    stamps = _stamps(folder)
+    from trainer.runtime.console import say, waiting
+
+    with waiting("Loading torch"):
+        import torch
+    torch.set_num_threads(asked.threads or int(stamps[0]["threads"]))
+    again = _train_again(folder, asked.data_dir, asked.device)
+    equal, lines = compare(folder, again)
+    say("")
+    for line in lines:
+        say(line)
+    if equal:
+        return 0
+    differences = [line for stamp in stamps for line in differing(stamp, _stamps(again)[-1])]
+    say("What differs between then and now:" if differences else "Versions, device and threads are the same.")
+    for line in dict.fromkeys(differences):
+        say(f"  {line}")
+    if len(stamps) > 1:
+        commands = "; ".join(str(stamp["command"]) for stamp in stamps)
+        say(f"It was started {len(stamps)} times, perhaps with other settings in between: {commands}")
+    return 1
+
+
+def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
+    """A fresh folder with the run in it, trained as far as the recorded one."""
+    from trainer.config.check import check
+    from trainer.run import train
+    from trainer.storage import checkpoint
+    from trainer.study.rerun import to_go_on
+
+    state = checkpoint.load(folder / "last.pt")
+    try:
+        config, epochs = check(validate_plain(state["config"])), int(state["trainer"]["epoch"])
+        progress = state["trainer"]["progress"]
+    except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RunError(f"{folder / 'last.pt'} does not hold a run that this trainer knows: {error}") from None
+    if data_dir is None:
+        refuse_download(config.dataset.name, config.data_dir, folder / "last.pt", "--data-dir DIR")
+    if progress:
+        raise RunError(f"{folder} was stopped within epoch {epochs + 1}: let it go on first. {to_go_on(folder)}")
+    again = _fresh(folder.resolve().name)
+    # Patience is left out: it changes no weight, and the run is to end where the recorded one did.
+    changes: dict[str, Any] = {"resume": None, "output_dir": None, "early_stop_patience": None}
+    changes |= {"device": where or config.device, "data_dir": data_dir or config.data_dir}
+    changed: RunConfig = config.model_copy(
+        update={**changes, "wandb": config.wandb.model_copy(update={"mode": "disabled"})}
+    )
+    with locked(again):
+        train(changed, again, stop_after=epochs)
+    return again
+
+
+def _fresh(name: str) -> Path:
+    REPRODUCED.mkdir(parents=True, exist_ok=True)
+    for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
+        folder = REPRODUCED / f"{name}{suffix}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
+
+
+def compare(recorded: Path, again: Path) -> tuple[bool, list[str]]:
+    """(whether all bits of the last weights are equal, what to tell)."""
+    from trainer.storage import checkpoint
+
+    old, new = (_weights(checkpoint.load(folder / "last.pt"), folder) for folder in (recorded, again))
+    hashes = [weights_hash(weights) for weights in (old, new)]
+    if hashes[0] == hashes[1]:
+        return True, [
+            f"Equal to the last bit: {len(old)} tensors, SHA-256 of the weights {hashes[0]}",
+            f"Folder: {again}",
+        ]
+    lines = [f"Different: SHA-256 of the weights {hashes[0]} then, {hashes[1]} now", f"Folder: {again}"]
+    if {name: value.shape for name, value in old.items()} != {name: value.shape for name, value in new.items()}:
+        return False, [*lines, "The networks are not of the same form: the trainer's code has changed"]
+    gaps = {name: float((old[name].double() - new[name].double()).abs().max()) for name in old if old[name].numel()}
+    where = max(gaps, key=lambda name: gaps[name])
+    lines.append(f"Largest difference of a weight: {gaps[where]:.3g}, in {where}")
+    return False, [*lines, *_metric_differences(recorded, again)]
+
+
+def weights_hash(weights: Mapping[str, "Tensor"]) -> str:
+    """The SHA-256 of names, types, shapes and bytes, in the order of the names: not of the file they lie in."""
+    import hashlib
+
+    import torch
+
+    content = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        content.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        content.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return content.hexdigest()
+
+
+def _weights(state: Mapping[str, Any], folder: Path) -> dict[str, "Tensor"]:
+    try:
+        weights = dict(state["trainer"]["model"])
+        for weight in weights.values():
+            weight.dtype  # noqa: B018  # raises where it is no tensor
+        return weights
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise RunError(f"{folder / 'last.pt'} holds no weights") from None
+
+
+def _metric_differences(recorded: Path, again: Path) -> list[str]:
+    """The largest difference of each metric over the epochs, and the first epoch with one."""
+    old, new = (_rows(folder) for folder in (recorded, again))
+    lines, first = [], None
+    for name in COMPARED:
+        gaps = {
+            epoch: abs(old[epoch][name] - new[epoch][name])
+            for epoch in sorted(old.keys() & new.keys())
+            if None not in (old[epoch].get(name), new[epoch].get(name))
+        }
+        apart = [epoch for epoch, gap in gaps.items() if gap > 0]
+        if apart:
+            worst = max(apart, key=lambda epoch: gaps[epoch])
+            lines.append(f"Largest difference of {name.replace('_', ' ')}: {gaps[worst]:.3g}, in epoch {worst}")
+            first = min(apart[0], first or apart[0])
+    return [*lines, f"The first epoch with a difference: {first}"] if first else ["No metric differs"]
+
+
+def _rows(folder: Path) -> dict[int, dict[str, Any]]:
+    from trainer.records.metrics import read_metrics
+
+    rows = {row["epoch"]: row for row in read_metrics(folder)}
+    if not rows:
+        raise RunError(f"{folder / METRICS} is missing or empty")
+    return rows
+
+
+def _stamps(folder: Path) -> list[dict[str, Any]]:
+    """One for each time the run was started, oldest first."""
+    path = folder / "environment.json"
+    try:
+        stamps: list[dict[str, Any]] = read_json(path)
+        for stamp in stamps:
+            validate_threads(stamp["threads"])
+            if not isinstance(stamp["packages"], dict) or not isinstance(stamp.get("git"), dict | None):
+                raise ValueError(path)
+        return [stamps[0], *stamps[1:]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        raise RunError(f"{path} is damaged: it says what the run ran on") from None
+
+
+def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """ "torch 2.6.0 then, 2.7.1 now", for everything of two stamps that may change a bit."""
+    lines = []
+    packages = (then["packages"], now["packages"])
+    for name in sorted({*packages[0], *packages[1]} - {"wandb"}):
+        lines += _line(name, *(each.get(name) for each in packages))
+    for key in ("device", "threads", "cuda", "python", "platform", "trainer"):
+        lines += _line(key, then.get(key), now.get(key))
+    commits = [each.get("git") or {} for each in (then, now)]
+    lines += _line("commit of the trainer", *(each.get("commit") for each in commits))
+    if any(each.get("dirty") for each in commits):
+        lines.append("the trainer's code had changes that are in no commit")
+    return lines
+
+
+def _line(name: str, then: Any, now: Any) -> list[str]:
+    return [] if then == now else [f"{name}: {then} then, {now} now"]

@@ -1,0 +1,54 @@
+"""`python -m trainer SETTING …`: train one run or, with `-m`, a study."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trainer.runtime.process import gc_paused
+from trainer.runtime.signals import WARNINGS, defer_signals
+from trainer.runtime.stdio import stdout_exit_code
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return 0 when everything was trained, 1 when a run failed, 2 when the configuration is wrong."""
+    if not {"-h", "--help", "--version"}.isdisjoint(arguments):
+        from trainer.cli.help import show
+
+        show(arguments)
+        return stdout_exit_code()
+    # Imported late: a mistake is reported, and a name completed, without waiting for torch.
+    from trainer.config.compose import interpret
+    from trainer.config.run_config import RunConfig
+    from trainer.errors import ConfigError, RunError
+
+    request = interpret(arguments)
+    if request is None:
+        return stdout_exit_code()
+    train, run_study, fail = _load()
+    try:
+        if isinstance(request, RunConfig):
+            train(request)
+            return 0
+        result = run_study(request)
+        if result.folder and result.trained:
+            from trainer.reports.wandb_report import log_verdict
+
+            log_verdict(result.folder)
+        return result.exit_code
+    except (RunError, ConfigError, OSError) as error:
+        fail(error)
+        return 2 if isinstance(error, ConfigError) else 1
+
+
+def _load() -> tuple[Callable[..., Any], Callable[..., Any], Callable[[Exception], None]]:
+    """Import torch and all that uses it. Return the functions that train a run, run a study and report a failure.
+
+    Raises Preempted if a cluster's warning came meanwhile: raised in the middle of an import it could get lost.
+    """
+    from trainer.runtime.console import fail, waiting
+
+    with gc_paused(), waiting("Loading torch"), defer_signals(WARNINGS) as warned:
+        from trainer.run import train
+        from trainer.study.execute import run_study
+    if warned:
+        raise warned.error()
+    return train, run_study, fail

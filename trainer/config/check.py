@@ -1,0 +1,200 @@
+"""The checks of a configuration: types, ranges, names and settings that contradict each other. Imports no torch."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from trainer.config.run_config import RunConfig, SweepConfig, Tag, WandbConfig
+from trainer.config.schema import CONF, GROUPS, REQUIRED, Choice, shared_parameters, techniques
+from trainer.config.suggestions import unknown
+from trainer.config.types import describe
+from trainer.errors import ConfigError
+
+
+def check(tree: Mapping[str, Any], overrides: Iterable[str] = (), files: Sequence[str] = ()) -> RunConfig:
+    """The typed run for a composed tree of plain values.
+
+    `overrides` are the keys set on the command line and `files` the YAML files in play, latest first: with
+    them an error says where the value stands. Raises `ConfigError` with one line: what is wrong, where, what
+    would be accepted and the nearest match.
+    """
+    origin = _Origin(set(overrides), files)
+    scalars = {str(key): value for key, value in tree.items() if key not in GROUPS}
+    if isinstance(scalars.get("wandb"), Mapping):
+        scalars["wandb"] = _validate(WandbConfig, scalars["wandb"], ("wandb",), "wandb", origin)
+    # Placeholders keep the errors of the scalars apart from the groups', which have a wording of their own.
+    stand_ins = {name: () if group.listed else Choice(name, "") for name, group in GROUPS.items()}
+    config = _validate(RunConfig, {**scalars, **stand_ins}, (), "", origin)
+    config = config.model_copy(update={name: _choose(name, tree.get(name), origin) for name in GROUPS})
+    _refuse_contradictions(config)
+    return config
+
+
+def check_sweep(tree: Any, overrides: Iterable[str] = (), files: Sequence[str] = ()) -> SweepConfig:
+    """The typed `sweep` section. Raises `ConfigError` as `check` does."""
+    origin = _Origin(set(overrides), files)
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"sweep={_shown(tree)} ({origin(['sweep'])}): must be a group of options")
+    sweep: SweepConfig = _validate(SweepConfig, tree, ("sweep",), "sweep", origin)
+    if sweep.method == "grid" and (sweep.stages > 1 or sweep.pruner != "none"):
+        what = f"sweep.stages={sweep.stages}" if sweep.stages > 1 else f"sweep.pruner={sweep.pruner}"
+        raise ConfigError(f"{what} needs sweep.method=random or tpe: a grid tries every point to its end")
+    return sweep
+
+
+class _Origin:
+    """Says where a value was written: on the command line, or in which YAML file."""
+
+    def __init__(self, overrides: set[str], files: Sequence[str]) -> None:
+        self.overrides, self.files = overrides, files
+
+    def __call__(self, path: Sequence[str]) -> str:
+        dotted = ".".join(path)
+        for key in self.overrides:
+            # `optimizer=adam` names a file; the values in it were not typed.
+            if f"{key}.".startswith(f"{dotted}.") or (key not in GROUPS and dotted.startswith(f"{key}.")):
+                return "command line"
+        return next((f"conf/{file}" for file in self.files if _holds(CONF / file, path)), "configuration")
+
+
+def _holds(file: Path, path: Sequence[str]) -> bool:
+    """Whether this YAML file gives the value at `path`, with or without its group in front, or sweeps over it."""
+    tree = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    dotted = ".".join(path)
+    sweep = ("hydra", "sweeper", "params", dotted)
+    arms = (((tree or {}).get("hydra") or {}).get("sweeper") or {}).get("arms") or []
+    if any(f" {dotted}=" in f" {arm}" for arm in arms):
+        return True
+    starts = (path, sweep, path[1:]) if path[0] == file.parent.name else (path, sweep)
+    for keys in starts:
+        node = tree
+        for key in keys:
+            node = node[key] if isinstance(node, dict) and key in node else None
+        if node is not None and keys:
+            return True
+    return False
+
+
+def _choose(group: str, value: Any, origin: _Origin) -> Choice | tuple[Choice, ...]:
+    accepted = ", ".join(sorted(techniques(group)))
+    if not isinstance(value, Mapping):
+        several = f"a list such as [{accepted.split(', ')[0]}]; items: " if GROUPS[group].listed else "one of "
+        raise ConfigError(f"{group}={_shown(value)} ({origin([group])}): must be {several}{accepted}")
+    if GROUPS[group].listed:
+        return tuple(_choice(group, name, options, (group, str(name)), origin) for name, options in value.items())
+    if "name" not in value:
+        raise ConfigError(f"{group}.name: no value is given ({origin([group])}); it must be one of {accepted}")
+    options = {key: option for key, option in value.items() if key != "name"}
+    return _choice(group, value["name"], options, (group,), origin)
+
+
+def _choice(group: str, name: Any, options: Any, path: tuple[str, ...], origin: _Origin) -> Choice:
+    accepted, shared = techniques(group), shared_parameters(group)
+    if not isinstance(name, str) or name not in accepted:
+        where = origin(path if GROUPS[group].listed else [group, "name"])
+        raise ConfigError(unknown(f"{group}={name}", str(name), accepted, where, f"there is no such {group}"))
+    if not isinstance(options, Mapping | None):
+        raise ConfigError(f"{'.'.join(path)}={options!r} ({origin(path)}): must hold the options of {name}")
+    checked = dict(_validate(_schema(group, name), options or {}, path, name, origin))
+    return Choice(
+        group,
+        name,
+        {key: value for key, value in checked.items() if key not in shared},
+        {key: value for key, value in checked.items() if key in shared},
+    )
+
+
+@cache
+def _schema(group: str, name: str) -> type[BaseModel]:
+    """The options of one technique, those of its whole group included."""
+    parameters = {**techniques(group)[name], **shared_parameters(group)}
+    fields: dict[str, Any] = {
+        key: (kind, ... if default is REQUIRED else default) for key, (kind, default) in parameters.items()
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+
+
+def _validate(
+    schema: type[BaseModel], values: Mapping[Any, Any], path: tuple[str, ...], owner: str, origin: _Origin
+) -> Any:
+    try:
+        return schema(**{str(key): value for key, value in values.items()})
+    except ValidationError as error:
+        # Unknown keys first: a misspelt key also leaves the right one missing.
+        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    key = str(first["loc"][0])
+    full, where = ".".join([*path, key]), origin([*path, key])
+    if first["type"] == "extra_forbidden":
+        reason = f"{owner} has no such option" if path else "there is no such key"
+        beside = ("retrain", "sweep") if schema is RunConfig else ()
+        root = RunConfig.model_fields if path else ()
+        raise ConfigError(unknown(full, key, [*schema.model_fields, *beside], where, reason, root))
+    field = schema.model_fields[key]
+    limits = [each for each in field.metadata if not isinstance(each, Tag)]
+    accepted = describe(Annotated[(field.annotation, *limits)] if limits else field.annotation)
+    if first["type"] == "missing" and len(first["loc"]) == 1:
+        raise ConfigError(f"{full}: no value is given ({where}); it must be {accepted}")
+    raise ConfigError(f"{full}={_shown(values[key])} ({where}): must be {accepted}")
+
+
+def _shown(value: Any) -> str:
+    """The value as YAML writes it: null, true, 'ten', 2.5."""
+    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+
+
+def _refuse_contradictions(run: RunConfig) -> None:
+    """Options that are each right and cannot be meant together."""
+    data, fold, folds = run.dataset.options, run.dataset.shared["fold"], run.dataset.shared["folds"]
+    warmup, steps = run.scheduler.shared["warmup_epochs"], run.scheduler.shared["warmup_steps"]
+    minimum, groups = run.scheduler.options.get("min_lr", 0.0), run.normalization.options.get("num_groups", 1)
+    widths = [run.model.options.get(key, ()) for key in ("channels", "hidden", "width")]
+    flat = [width for value in widths for width in (value if isinstance(value, tuple) else (value,))]
+    pieces = run.activation.options.get("pieces", 1)
+    lone = {"label_smoothing", "gradient_clipping"} & {choice.name for choice in run.regularization}
+    scale = next((choice.options for choice in run.augmentation if choice.name == "scale"), {"low": 1, "high": 1})
+    small = data.get("image_size", 32) < 16 and "channels" in run.model.options
+    late = run.early_stop_patience is not None and run.validate_every > run.epochs
+    contradictions = {
+        "normalization=batch needs batch_size of at least 2: one image has no batch statistics": (
+            run.normalization.name == "batch" and run.batch_size == 1
+        ),
+        f"validate_every={run.validate_every} is more than epochs={run.epochs}: early stopping would never look;"
+        " lower it or set early_stop_patience=null": late,
+        f"scheduler.warmup_epochs={warmup} leaves nothing of epochs={run.epochs}": warmup >= run.epochs,
+        "scheduler.warmup_epochs and scheduler.warmup_steps: give one of them": bool(warmup and steps),
+        "scheduler=cyclic starts at its minimum: with a warm-up set scheduler.min_lr above 0": (
+            run.scheduler.name == "cyclic" and bool(warmup or steps) and minimum == 0
+        ),
+        "scheduler.factors=[] lists no rate: at least one": run.scheduler.options.get("factors") == (),
+        f"scheduler.min_lr={minimum} is above lr={run.lr}": minimum > run.lr,
+        f"normalization.num_groups={groups} must divide the layers of model={run.model.name}: {flat}": (
+            any(width * pieces % groups for width in flat)
+        ),
+        f"model={run.model.name} needs dataset.image_size of at least 16": small,
+        "scheduler=plateau follows the validation loss: it needs a dataset.validation_size above 0": (
+            run.scheduler.name == "plateau" and folds is None and run.dataset.shared["validation_size"] == 0
+        ),
+        f"model=ensemble trains its members apart: leave out regularization={', '.join(sorted(lone))}": (
+            run.model.name == "ensemble" and bool(lone)
+        ),
+        f"augmentation.scale.low={scale['low']} is above augmentation.scale.high={scale['high']}": (
+            scale["low"] > scale["high"]
+        ),
+        f"dataset.fold={fold} needs dataset.folds=N with N above {fold}": (
+            fold is not None and (folds is None or fold >= folds)
+        ),
+        f"dataset.folds={folds} needs dataset.fold=0 … {(folds or 0) - 1}: the part to validate on": (
+            folds is not None and fold is None
+        ),
+        "dataset.folds=1 leaves nothing to train on: at least 2": folds == 1,
+        "resume continues in its own folder: leave output_dir out": (
+            run.resume is not None and run.output_dir is not None
+        ),
+    }
+    for sentence, contradicted in contradictions.items():
+        if contradicted:
+            raise ConfigError(sentence)

@@ -1,0 +1,129 @@
+"""The typed run: every scalar of config.yaml and every chosen technique, checked before anything is touched."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from annotated_types import Le
+from pydantic import BaseModel, ConfigDict
+
+from trainer.config.schema import GROUPS, Choice
+from trainer.config.types import (
+    Count,
+    CountOrZero,
+    Device,
+    Epochs,
+    Fraction,
+    Name,
+    NonNegative,
+    Positive,
+    Switch,
+    Text,
+)
+
+
+class Tag(Enum):
+    """The role of a setting. One without a tag decides the result and is fixed once the run has begun."""
+
+    RESUMABLE = "may be given anew when the run continues"
+    NO_EFFECT = "changes no result: two runs that differ in it alone are the same run"
+    ONE_RUN = "names the folder of one run, so that another one cannot take it over"
+    PLACE = "says on which machine and in which folder a run happens"
+
+
+class WandbConfig(BaseModel):
+    """How a run appears in Weights & Biases."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["offline", "online", "disabled"]
+    project: Text
+    entity: Text | None
+    group: Text | None
+    name: Text | None
+    tags: tuple[Text, ...]
+    notes: Text | None
+    log_model: Switch
+
+
+class SweepConfig(BaseModel):
+    """How a study searches and judges; see `conf/config.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[Name | None, Tag.NO_EFFECT]
+    method: Literal["grid", "random", "tpe"]
+    trials: Count
+    stages: Annotated[Count, Le(10)]  # the tenth has 20 000 times the epochs of the first
+    metric: Literal["validation_accuracy", "validation_loss"]
+    direction: Literal["maximize", "minimize"] | None
+    pruner: Literal["none", "median", "hyperband"]
+    seed: CountOrZero
+    on_error: Annotated[Literal["continue", "stop", "retry"], Tag.NO_EFFECT]
+    fairness_check: Annotated[Literal["off", "warn", "strict"], Tag.NO_EFFECT]
+    dry_run: Annotated[Switch, Tag.NO_EFFECT]
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the metric is better, else -1."""
+        natural = "maximize" if self.metric == "validation_accuracy" else "minimize"
+        return 1 if (self.direction or natural) == "maximize" else -1
+
+
+class RunConfig(BaseModel):
+    """One run, complete: the scalars of `conf/config.yaml` and one checked `Choice` for each group."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: Choice
+    model: Choice
+    activation: Choice
+    normalization: Choice
+    init: Choice
+    optimizer: Choice
+    scheduler: Choice
+    regularization: tuple[Choice, ...]
+    augmentation: tuple[Choice, ...]
+
+    epochs: Annotated[Epochs, Tag.RESUMABLE]
+    batch_size: Count
+    lr: Positive
+    weight_decay: NonNegative
+    weight_decay_scope: Literal["weights", "all"]
+    dropout: Fraction
+    seed: CountOrZero
+    split_seed: CountOrZero
+    device: Annotated[Device, Tag.RESUMABLE, Tag.PLACE]
+    precision: Literal["fp32", "bf16", "fp16"]
+    compile: Switch
+    deterministic: Switch = False  # runs recorded before 0.3.0 do not have it
+    validate_every: Count
+    layer_stats_every: Annotated[Count | None, Tag.RESUMABLE] = None  # runs recorded before 0.3.0 do not have it
+    early_stop_patience: Annotated[Count | None, Tag.RESUMABLE]
+    early_stop_min_delta: NonNegative
+    checkpoint_minutes: Annotated[Positive | None, Tag.RESUMABLE, Tag.NO_EFFECT]
+    on_nonfinite: Literal["stop", "skip", "halve_lr"]
+    data_dir: Annotated[Text, Tag.RESUMABLE, Tag.NO_EFFECT, Tag.PLACE]
+    output_dir: Annotated[Text | None, Tag.ONE_RUN, Tag.NO_EFFECT, Tag.PLACE]
+    resume: Annotated[Text | None, Tag.ONE_RUN, Tag.NO_EFFECT, Tag.PLACE]
+    wandb: Annotated[WandbConfig, Tag.RESUMABLE, Tag.NO_EFFECT]
+
+    def tree(self) -> dict[str, Any]:
+        """The run as plain YAML values, in the layout of `conf/`; `check(config.tree()) == config`."""
+        values = self.model_dump(mode="json", exclude=set(GROUPS))
+        for name, group in GROUPS.items():
+            chosen = getattr(self, name)
+            if group.listed:
+                values[name] = {choice.name: _plain(choice.options) for choice in chosen}
+            else:
+                values[name] = {"name": chosen.name, **_plain(chosen.options), **_plain(chosen.shared)}
+        return values
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+
+
+def tagged(*tags: Tag, model: type[BaseModel] = RunConfig) -> tuple[str, ...]:
+    """Return the settings that have one of these tags, in the order of their declaration."""
+    return tuple(name for name, field in model.model_fields.items() if not set(tags).isdisjoint(field.metadata))

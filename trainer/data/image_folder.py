@@ -1,0 +1,242 @@
+"""A person's own pictures, `<data_dir>/train/<class>/*`: decoded once, then mapped from a cache.
+
+The cache is keyed by content: the SHA-256 of every picture's class, name and bytes and of the options. So that
+the next run need not read every file for that, a listing of names, sizes and modification times remembers the key.
+The pixels are a plain file that is mapped, not read: several processes share it, and it may be larger than the memory.
+"""
+
+import contextlib
+import hashlib
+import math
+import mmap
+import os
+import re
+import shutil
+import stat
+import time
+import uuid
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from trainer.data.decode import MOST_BYTES, SUFFIXES, decode, told
+from trainer.data.images import Images, Part, Shape
+from trainer.errors import ConfigError, RunError
+from trainer.runtime.console import progress, warn
+from trainer.runtime.files import WRITING, expanded, realpath, replacing, sha256_of, write_text
+from trainer.runtime.memory import gigabytes, physical_memory
+from trainer.storage.checkpoint import load, save
+
+FORMAT = "3"  # of the cache; raise it when what is stored changes
+OLD_SECONDS = 7 * 24 * 3600
+
+
+def read(data_dir: Path, part: Part, image_size: int, grayscale: bool, on_corrupt_image: str) -> Images:
+    """Decodes one part, or takes it from the cache.
+
+    Raises ConfigError where there is no such folder or no room for its pixels, RunError naming a picture that
+    cannot be decoded.
+    """
+    classes = _classes(data_dir / "train")
+    files = _files(data_dir / part, classes)
+    shape = (1 if grayscale else 3, image_size, image_size)
+    options = (FORMAT, str(image_size), str(grayscale), on_corrupt_image, *classes)
+    cache = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ablation-trainer" / "images"
+    _refuse_open(cache)
+    listing = cache / f"{_sha256([*options, *(file.stamp for file in files)])}.listing"
+    known = _listed(listing)
+    if known and (images := _mapped(cache / known, shape, classes)):
+        return images
+    contents = (_content_stamp(file.path) for file in progress(files, f"Reading {data_dir / part}"))
+    key = _sha256([*options, *contents])
+    images = _mapped(cache / key, shape, classes)
+    if images is None:
+        _refuse_too_large(data_dir, len(files), shape, cache)
+        _decode_all(files, classes, shape, cache / key, skip=on_corrupt_image == "skip")
+        images = _mapped(cache / key, shape, classes)
+    if images is None:
+        raise RunError(f"{cache / key} is not as it was written: something else writes there. Remove it")
+    write_text(listing, key)
+    return images
+
+
+def _refuse_open(cache: Path) -> None:
+    """What others may write is not a cache of ours: what they put there would be trained on."""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if cache.stat().st_mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"{cache} can be written by everyone: chmod o-w {cache}, or name another place: XDG_CACHE_HOME"
+        )
+
+
+def _listed(listing: Path) -> str | None:
+    """The key in a listing; None where it is no key, which could be a path to anywhere."""
+    text = listing.read_bytes().decode("ascii", "replace") if listing.is_file() else ""
+    return text if re.fullmatch(r"[0-9a-f]{64}", text) else None
+
+
+def _mapped(folder: Path, shape: Shape, classes: tuple[str, ...]) -> Images | None:
+    """What is cached, None where nothing is; what is not as it was written is taken away with a warning.
+
+    The pixels lie as [N, H, W, C]: a view of them as [N, C, H, W] is what is called channels last. They are read once
+    to compare their hash, at about 1.5 GB a second: the statistics of the channels take longer.
+    """
+    if not folder.is_dir():
+        return None
+    channels, height, width = shape
+    try:
+        index = load(folder / "index.pt")
+        labels, digest = index["labels"], index["sha256"]
+        size = (len(labels), height, width, channels)
+        if labels.dtype != torch.int64 or labels.ndim != 1 or not 0 <= labels.min() <= labels.max() < len(classes):
+            raise ValueError("labels")
+        with (folder / "pixels").open("rb") as file:
+            if os.fstat(file.fileno()).st_size != math.prod(size) or sha256_of(file) != digest:
+                raise ValueError("pixels")
+    except (OSError, RunError, LookupError, TypeError, ValueError, AttributeError, RuntimeError):
+        warn(f"{folder} is not as it was written: the pictures are decoded anew")
+        shutil.rmtree(folder)
+        return None
+    pixels, mapping = _mapping(folder / "pixels")
+    if pixels.numel() > (memory := physical_memory()):
+        warn(
+            f"the pictures take {gigabytes(pixels.numel())}, the memory is {gigabytes(memory)}: every epoch reads them"
+            " from the disk, which is slow. A smaller dataset.image_size avoids that"
+        )
+    return Images(pixels.view(size).permute(0, 3, 1, 2), labels, classes, mapping=mapping)
+
+
+def _mapping(path: Path) -> tuple[torch.Tensor, mmap.mmap]:
+    """uint8 [bytes of the file], which may be larger than the memory: read-only, so that none is set aside for it.
+
+    A batch is images from all over the file: what the system reads ahead around each would be thousands of times as
+    much. A file that fits was read as a whole just before.
+    """
+    with path.open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if hasattr(mmap, "MADV_RANDOM"):
+        mapping.madvise(mmap.MADV_RANDOM)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it cannot be written to
+        return torch.frombuffer(mapping, dtype=torch.uint8), mapping
+
+
+def _refuse_too_large(data_dir: Path, count: int, shape: Shape, cache: Path) -> None:
+    needed, free = count * math.prod(shape), shutil.disk_usage(cache).free
+    if needed > free:
+        raise ConfigError(
+            f"data_dir={data_dir}: {count} pictures at {'×'.join(map(str, shape))} need {gigabytes(needed)} in {cache},"
+            f" which has {gigabytes(free)} free. Use a smaller dataset.image_size, fewer pictures, or another disk:"
+            " XDG_CACHE_HOME"
+        )
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    if not folder.is_dir():
+        raise ConfigError(f"data_dir={folder.parent}: must hold train/<class>/ with pictures; {folder} does not exist")
+    entries = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."]
+    for entry in entries:
+        _refuse_leaving(entry, folder.parent)
+        if not entry.name.isprintable():
+            raise ConfigError(
+                f"{entry}: the name of a class must be printable, {entry.name!r} is not. Rename the folder"
+            )
+    classes = tuple(sorted(entry.name for entry in entries))
+    if len(classes) < 2:
+        raise ConfigError(f"{folder}: must hold a folder for each of at least two classes, it holds {len(classes)}")
+    return classes
+
+
+def _refuse_leaving(path: Path, data_dir: Path) -> None:
+    """A link may shorten the way, not lead out of data_dir: whoever made the folder would choose what is read."""
+    if not realpath(path).is_relative_to(realpath(data_dir)):
+        raise ConfigError(f"{path} is a link to {realpath(path)}, outside data_dir={data_dir}: put the pictures there")
+
+
+class _File(NamedTuple):
+    path: str
+    label: int
+    stamp: str  # where it is, how large and how old: without opening it
+
+
+def _files(folder: Path, classes: tuple[str, ...]) -> list[_File]:
+    files: list[_File] = []
+    for label, name in enumerate(classes):
+        place = (folder / name).absolute()
+        _refuse_leaving(place, folder.parent)
+        entries = sorted(os.scandir(place), key=lambda entry: entry.name) if place.is_dir() else []
+        pictures = [entry for entry in entries if entry.is_file() and entry.name.lower().endswith(SUFFIXES)]
+        if not pictures:
+            raise ConfigError(f"{folder / name}: holds no picture ({', '.join(SUFFIXES)})")
+        for entry in pictures:
+            if entry.is_symlink():
+                _refuse_leaving(Path(entry.path), folder.parent)
+            state = entry.stat()
+            files.append(_File(entry.path, label, f"{entry.path} {state.st_size} {state.st_mtime_ns}"))
+    return files
+
+
+def _content_stamp(path: str) -> str:
+    """Of a file that is too large for a picture the size: it is not going to be read."""
+    *_, name, file = Path(path).parts
+    with Path(path).open("rb") as picture:
+        size = os.fstat(picture.fileno()).st_size
+        return f"{name}/{file} {size if size > MOST_BYTES else sha256_of(picture)}"
+
+
+def _sha256(lines: Iterable[str]) -> str:
+    """Of all lines, whatever letters and bytes stand in the names of files: only a zero cannot."""
+    return hashlib.sha256("\0".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _decode_all(files: list[_File], classes: tuple[str, ...], shape: Shape, folder: Path, skip: bool) -> None:
+    """Writes `pixels` and `index.pt` into a folder that appears when both are complete."""
+    content = hashlib.sha256()
+    labels: list[int] = []
+    refused: list[str] = []
+    _clear(folder.parent)
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.{WRITING}")  # containers give the same process numbers
+    aside.mkdir()
+    try:
+        with replacing(aside / "pixels") as pixels:
+            for file in progress(files, f"Decoding {len(files)} pictures, once"):
+                try:
+                    decoded = decode(file.path, shape)
+                except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
+                    if not skip:
+                        raise RunError(
+                            f"{told(file.path, error)}. Remove it, or leave such pictures out:"
+                            " dataset.on_corrupt_image=skip"
+                        ) from None
+                    refused.append(file.path)
+                else:
+                    pixels.write(decoded)
+                    content.update(decoded)
+                    labels.append(file.label)
+        _report(refused, labels, len(files), classes)
+        save(aside / "index.pt", {"labels": torch.tensor(labels), "sha256": content.hexdigest()})
+        with contextlib.suppress(OSError):  # another process was first: the content is the same
+            aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clear(cache: Path) -> None:
+    """What a kill has left there, of more than a week ago: it may be as large as the data."""
+    for left in cache.glob(f".*.{WRITING}"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > OLD_SECONDS:
+                shutil.rmtree(left)
+
+
+def _report(refused: list[str], labels: list[int], count: int, classes: tuple[str, ...]) -> None:
+    if refused:
+        names = ", ".join(refused[:3]) + (", …" if len(refused) > 3 else "")
+        warn(f"{len(refused)} of {count} pictures cannot be decoded and are left out: {names}")
+    present = set(labels)
+    empty = [name for index, name in enumerate(classes) if index not in present]
+    if empty:
+        raise RunError(f"none of the pictures of class {empty[0]} can be decoded")

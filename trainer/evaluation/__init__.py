@@ -1,0 +1,1 @@
+"""The test set: its ledger, inference, the final training and its card, export."""

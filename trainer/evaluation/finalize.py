@@ -1,0 +1,183 @@
+"""The final training of a study's best configuration, and the single reading of the test set."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.errors import ConfigError, RunError
+from trainer.runtime.files import expanded, make_folder
+from trainer.runtime.lock import locked
+from trainer.storage.untrusted import read_json, refuse_download
+
+if TYPE_CHECKING:
+    from trainer.config.run_config import RunConfig
+    from trainer.evaluation.ledger import Reading
+    from trainer.study.results import Winner
+
+
+def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_dir: str | None, why: str | None) -> int:
+    """Trains what is not trained, reads the test set if that was not done for these networks, writes the card."""
+    from trainer.runtime.console import say, waiting
+    from trainer.study.fingerprint import code_fingerprint
+    from trainer.study.results import winner_of
+
+    with waiting("Loading torch"):
+        import_module("trainer.run")
+
+    winner, code = winner_of(folder), code_fingerprint()
+    what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.point.items())
+    epochs = ", ".join(map(str, winner.best_epochs))
+    say(f"Best of {winner.tried[0]} configurations: {what or 'the only one'}", "bold")
+    configs = [_final(winner, seed, where, data_dir) for seed in range(seeds)]
+    _refuse_other_data(winner, configs[0])
+    _refuse_what_cannot_be_read(winner, configs[0])
+    say(f"Training it on all images for {winner.epochs} epochs (its runs were best in epoch {epochs}), {seeds} seeds")
+    places = [_place(winner, config, code) for config in configs]
+    for seed, (config, place) in enumerate(zip(configs, places, strict=True)):
+        _train(config, place, winner.epochs, f"Seed {seed}, {seed + 1} of {seeds}")
+    reading = _read_once(places, where or configs[0].device, data_dir, averaged, why or "finalize")
+    _write_card(winner, configs[0], list(range(seeds)), averaged, reading, code)
+    return 0
+
+
+def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None) -> "RunConfig":
+    """The winner's configuration without validation."""
+    from trainer.config.check import check
+    from trainer.evaluation.ledger import study_name
+
+    try:
+        tree = dict(winner.config)
+        tree["dataset"] = {**tree["dataset"], "validation_size": 0, "folds": None, "fold": None}
+        tree["wandb"] = {**tree["wandb"], "name": f"{study_name(winner.folder)}-final-seed-{seed}"}
+        tree |= {"seed": seed, "early_stop_patience": None, "output_dir": None, "resume": None}
+        if tree["scheduler"]["name"] == "plateau":
+            tree["scheduler"] = _replayed(winner)
+            if tree["on_nonfinite"] == "halve_lr":  # the recorded rates are halved already
+                tree["on_nonfinite"] = "skip"
+        tree |= {"device": where or tree["device"], "data_dir": data_dir or tree["data_dir"]}
+        config = check(tree)
+        if data_dir is None:
+            refuse_download(config.dataset.name, config.data_dir, winner.folder / "study.json", "--data-dir DIR")
+        return config
+    except (ConfigError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise RunError(f"{winner.folder}: its winner cannot be trained on all images: {error}") from None
+
+
+def _replayed(winner: "Winner") -> Mapping[str, Any]:
+    """A plateau follows the validation loss, which is no more: the rates that it took in the run of the median."""
+    from trainer.records.metrics import read_metrics
+
+    warmup, rates = winner.config["scheduler"]["warmup_epochs"], [row["lr"] for row in read_metrics(winner.median)]
+    if winner.config["scheduler"]["warmup_steps"] or warmup != int(warmup):
+        raise ConfigError("scheduler=plateau can be repeated after a warm-up of whole epochs only")
+    if len(rates) < winner.epochs:
+        raise ConfigError(f"{winner.median} has recorded {len(rates)} epochs, its best one is {winner.epochs}")
+    factors = [rate / winner.config["lr"] for rate in rates[int(warmup) : winner.epochs]]
+    return {"name": "factors", "factors": factors or [1.0], "warmup_epochs": warmup, "warmup_steps": 0}
+
+
+def _refuse_other_data(winner: "Winner", config: "RunConfig") -> None:
+    from trainer.study.fingerprint import DataFingerprints
+
+    if DataFingerprints().of(config) not in winner.data:
+        raise RunError(f"data_dir={config.data_dir}: these are not the images that {winner.folder} was run on")
+
+
+def _refuse_what_cannot_be_read(winner: "Winner", config: "RunConfig") -> None:
+    """What would end in nothing after all the training: a broken ledger, test images that are not there."""
+    from trainer.data.loader import load
+    from trainer.evaluation.ledger import readings
+    from trainer.evaluation.test_set import refuse_unreadable
+    from trainer.training.build import pick_device
+
+    try:
+        readings(winner.folder)
+        training = load(config.dataset, expanded(config.data_dir), pick_device(config.device))
+        refuse_unreadable(config, training)
+    except (RunError, OSError) as error:
+        raise ConfigError(f"{error}. Nothing was trained") from None
+
+
+def _place(winner: "Winner", config: "RunConfig", code: str) -> Path:
+    """The folder of one final training: another one for another configuration, length or code."""
+    from trainer.study.fingerprint import digest, significant
+
+    decided = {"config": significant(config.tree()), "epochs": winner.epochs, "code": code}
+    return winner.folder / "final" / f"seed-{config.seed}-{digest(decided)}"
+
+
+def _train(config: "RunConfig", folder: Path, epochs: int, title: str) -> None:
+    from trainer.run import train
+    from trainer.runtime.console import say
+
+    say(title, "bold")
+    try:
+        with locked(make_folder(folder)):
+            result = train(config, folder, stop_after=epochs)
+        if result.interrupt:
+            raise result.interrupt
+    except KeyboardInterrupt:
+        say("The same command goes on from here", "yellow")
+        raise
+
+
+def _read_once(places: Sequence[Path], where: str, data_dir: str | None, averaged: int, why: str) -> "Reading":
+    """The reading of these networks: from the ledger if a killed finalize had come so far."""
+    from trainer.evaluation.inference import load_network
+    from trainer.evaluation.ledger import ledger_of, read_ledger
+    from trainer.evaluation.test_set import read_test_set
+    from trainer.runtime.console import say
+    from trainer.training.build import pick_device
+
+    snapshots = [load_network(place / "best.pt") for place in places]
+    wanted = [snapshot.digest for snapshot in snapshots]
+    for known in read_ledger(ledger_of(snapshots[0].path)):
+        members = 0 if known.ensemble is None else known.ensemble["members"]
+        if [each.checkpoint for each in known.networks] == wanted and members == averaged:
+            say(f"The test set was read for these networks on {known.when[:10]}: reading {known.number} in the ledger")
+            return known
+    return read_test_set(snapshots, pick_device(where), data_dir, why, averaged).reading
+
+
+def _write_card(
+    winner: "Winner", config: "RunConfig", seeds: list[int], averaged: int, reading: "Reading", code: str
+) -> None:
+    from trainer.config.run_config import Tag, tagged
+    from trainer.evaluation.card import contents, markdown
+    from trainer.evaluation.ledger import readings, study_name
+    from trainer.runtime.console import say, warn
+    from trainer.runtime.files import write_text
+
+    same = "those of the study" if code == winner.code else "changed since the study"
+    if code != winner.code:
+        warn("the code or the libraries were changed since the study was run: the card says so")
+    command = ["python", "-m", "trainer", "finalize", str(winner.folder), "--seeds", str(len(seeds))]
+    more = {
+        "schedule": winner.config["scheduler"]["name"],
+        "test_readings": sum(each.number <= reading.number for each in readings(winner.folder)),
+        "code": same,
+        **_environment(Path(winner.folder, "final"), reading),
+        "finalize_command": shlex.join([*command, *(["--ensemble", str(averaged)] if averaged else [])]),
+    }
+    tree = {key: value for key, value in config.tree().items() if key not in tagged(Tag.NO_EFFECT)}
+    card = contents(winner, study_name(winner.folder), tree | {"seed": seeds}, seeds, reading, more)
+    text = markdown(card)
+    write_text(winner.folder / "finalize.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_text(winner.folder / "card.md", text)
+    say("")
+    say(text.partition("```yaml")[0].rstrip())
+    say("")
+    say(f"Card: {winner.folder / 'card.md'}", "bold")
+
+
+def _environment(final: Path, reading: "Reading") -> Mapping[str, Any]:
+    """What the first seed was trained on."""
+    path = final / Path(reading.networks[0].run).name / "environment.json"
+    try:
+        stamp = read_json(path)[-1]
+        return {"torch": stamp["packages"]["torch"], "device": stamp["device"], "git": stamp["git"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        raise RunError(f"{path} is damaged or missing") from None

@@ -1,0 +1,150 @@
+"""The terminal's view of training: a line for every epoch above a progress bar."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from trainer.config.run_config import RunConfig
+from trainer.config.shell import resume_command
+from trainer.records.run_folder import RunFolder
+from trainer.runtime.console import Item, closing_table, duration, out, say, warn
+from trainer.training.epoch import EpochReport
+from trainer.training.trainer import ClassificationTrainer
+
+# Of each column the title and the width; a narrow terminal gets the first five, closer together.
+COLUMNS = (
+    ("epoch", 7),
+    ("train loss", 10),
+    ("accuracy", 8),
+    ("validation loss", 15),
+    ("accuracy", 8),
+    ("lr", 8),
+    ("images/s", 8),
+    ("seconds", 7),
+)
+
+NARROW = 92
+
+REFRESH_SECONDS = 0.1
+
+
+class EpochDisplay:
+    """Use as a context: `line` for every epoch, `watch` around the batches of one."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+        )
+        self.progress = Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
+        self.task, self.shown = self.progress.add_task("", visible=False), False
+
+    def __enter__(self) -> "EpochDisplay":
+        say(self._row([title for title, _ in COLUMNS]), "bold")
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.progress.stop()
+
+    def watch(self, batches: Iterable[Item], epoch: int, steps: int, done: int) -> Iterator[Item]:
+        """The batches of an epoch (from 1) behind those done; the bar moves ten times a second, not with each."""
+        before, updated = (epoch - 1) * steps + done, time.monotonic()
+        if not self.shown:  # the time left is reckoned from here, also in a run that goes on
+            self.progress.reset(self.task, total=self.epochs * steps, completed=before, visible=True)
+            self.shown = True
+        self.progress.update(self.task, description=f"epoch {epoch}/{self.epochs}", completed=before)
+        for step, batch in enumerate(batches, 1):
+            yield batch
+            if time.monotonic() - updated > REFRESH_SECONDS:
+                updated = time.monotonic()
+                self.progress.update(self.task, completed=before + step)
+
+    def line(self, report: EpochReport) -> None:
+        loss, accuracy = report.validation_loss, report.validation_accuracy
+        values = [
+            f"{report.epoch}/{self.epochs}",
+            f"{report.train_loss:.4f}",
+            f"{report.train_accuracy:.2%}",
+            "—" if loss is None else f"{loss:.4f}",
+            "—" if accuracy is None else f"{accuracy:.2%}",
+            f"{report.lr:.2e}",
+            f"{report.images_per_second:,.0f}",
+            f"{report.epoch_seconds:.2f}",
+        ]
+        mark, style = (
+            ("  best", "green") if report.improved and math.isfinite(report.validation_loss or 0.0) else ("", "")
+        )
+        self.progress.console.print(Text(self._row(values) + mark, style))
+
+    @staticmethod
+    def _row(values: list[str]) -> str:
+        narrow = out.is_terminal and out.width < NARROW
+        cells = [f"{value:>{width}}" for value, (_, width) in zip(values, COLUMNS, strict=True)]
+        return " ".join(cells[:5]) if narrow else "  ".join(cells)
+
+
+def announce(config: RunConfig, device: torch.device) -> None:
+    """Say which network is trained on which data, with which optimizer and where."""
+    count = torch.get_num_threads()
+    threads = f" ({count} thread{'s' if count > 1 else ''})" if device.type == "cpu" else ""
+    say(f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, on {device}{threads}", "bold")
+
+
+def introduce(config: RunConfig, trainer: ClassificationTrainer, folder: RunFolder) -> None:
+    """Say how many images, parameters and steps there are, and where the run begins or continues."""
+    images, validation = trainer.train.images, trainer.validation
+    say(
+        f"{len(images)} training and {0 if validation is None else len(validation.labels)} validation images"
+        f" {'×'.join(map(str, images.shape))}, {len(images.classes)} classes; {trainer.parameters} parameters;"
+        f" {len(trainer.train)} steps an epoch of up to {config.batch_size} images"
+    )
+    within = f", step {trainer.progress.step} of the next" if trainer.progress else ""
+    start = f", going on after epoch {trainer.epoch}{within}" if trainer.epoch or within else ""
+    say(f"Folder: {folder.path}{start}")
+
+
+def report_complete(trainer: ClassificationTrainer, folder: RunFolder) -> None:
+    """Say that nothing is left to train, and the command that trains further."""
+    again = f". To train on: {longer_command(trainer, folder)}" if folder.can_resume else ""
+    done = f"{trainer.epoch} of {folder.last_epoch} epochs"
+    if trainer.epoch > folder.last_epoch:
+        done = f"it has {trainer.epoch} epochs already"
+    say(f"{folder.path} is complete: {done}{again}")
+
+
+def warn_of_skipped(report: EpochReport, steps: int) -> None:
+    """Warn of the steps that `on_nonfinite` left out of this epoch of so many steps."""
+    if report.skipped_steps:
+        which = f"{report.skipped_steps} of {steps} steps of epoch {report.epoch}"
+        warn(f"{which} were left out: loss or gradient not finite (on_nonfinite)")
+
+
+def conclude(trainer: ClassificationTrainer, folder: RunFolder, seconds: float) -> None:
+    """Print the closing table of a run that trained for `seconds`."""
+    best = trainer.early_stopping
+    if best.exhausted and trainer.epoch < trainer.epochs:
+        say(f"Stopped early: {best.waited} validations without progress.")
+    validated = [
+        ("Best epoch", f"{best.best_epoch} of {trainer.epoch}"),
+        ("Validation accuracy", f"{best.best_accuracy:.2%}"),
+        ("Validation loss", f"{best.best_loss:.4f}"),
+    ]
+    again = [("To train on", longer_command(trainer, folder))] if folder.can_resume else []
+    before = [] if trainer.validation is None else validated
+    closing_table([*before, ("Time", duration(seconds)), ("Folder", str(folder.path)), *again])
+
+
+def longer_command(trainer: ClassificationTrainer, folder: RunFolder) -> str:
+    """Return the command that trains a complete run further: with twice the epochs, or without early stopping."""
+    whole = [f"epochs={2 * trainer.epoch}"] if trainer.epoch >= trainer.epochs else []
+    return resume_command(folder.path, *["early_stop_patience=null"] * trainer.early_stopping.exhausted, *whole)

@@ -1,0 +1,16 @@
+"""The names of the files and folders of runs and studies."""
+
+from pathlib import Path
+
+OUTPUTS = Path("outputs")
+
+LAST, BEST, DESCRIBED = "last.pt", "best.pt", "best.json"
+
+
+MANIFEST = "study.json"
+
+RESULT = "result.json"
+
+JOB = "job.json"  # in the folder of a study's run: how its worker trains it
+
+HEARTBEAT = ".heartbeat"  # touched by a launcher's worker

@@ -1,0 +1,82 @@
+"""The outcome of a run, as its folder records it. Imports no torch."""
+
+import contextlib
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from trainer.errors import RunError
+from trainer.records.layout import HEARTBEAT, JOB, RESULT
+from trainer.runtime.files import write_text
+from trainer.runtime.lock import is_held
+from trainer.storage.untrusted import LARGEST, MOST_COUNT, parse_json_as, read_text
+
+BEAT_SECONDS = 2.0
+
+SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat for so long a worker is taken for dead
+
+DONE = ("finished", "pruned")
+
+STATES = ("queued", "running", *DONE, "failed", "interrupted")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run's folder says: state is queued, running, finished, pruned, failed or interrupted."""
+
+    state: str = "queued"
+    reason: str | None = None
+    epochs: int = 0
+    starts: int = 0
+    seconds: float = 0.0
+    best_epoch: int = 0
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    training_images: int | None = None  # not in what was recorded before the verdict asked for it
+    validation_images: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what would overflow in a sum: the file may be a stranger's."""
+        counts = (self.epochs, self.starts, self.best_epoch, self.training_images, self.validation_images)
+        metrics = (self.validation_loss, self.validation_accuracy)
+        if not all(count is None or 0 <= count < MOST_COUNT for count in counts) or not 0 <= self.seconds < math.inf:
+            raise ValueError("a count is out of range")
+        if any(value is not None and math.isfinite(value) and abs(value) > LARGEST for value in metrics):
+            raise ValueError("a metric is out of range")
+
+    def value(self, metric: str) -> float | None:
+        """The metric of the best epoch, None unless the run came to its end."""
+        value: float | None = getattr(self, metric)
+        return value if self.state == "finished" else None
+
+
+def read_outcome(folder: Path) -> Outcome:
+    path = folder / RESULT
+    try:
+        outcome = parse_json_as(Outcome, read_text(path)) if path.is_file() else Outcome()
+        if outcome.state not in STATES:
+            raise ValueError(f"state={outcome.state!r}")
+        return outcome
+    except ValueError:
+        raise RunError(f"{path} is damaged. Remove it: the run is then taken up from its last epoch") from None
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether the run is being trained, here or by a worker elsewhere that shows a heartbeat."""
+    with contextlib.suppress(OSError):
+        if time.time() - (folder / HEARTBEAT).stat().st_mtime < SILENT_SECONDS:
+            return True
+    return is_held(folder)
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    write_text(folder / RESULT, json.dumps(asdict(outcome), indent=2) + "\n")
+
+
+def write_result(folder: Path, state: str, reason: str | None = None) -> None:
+    """Leaves for the report how a run ended: finished, failed or interrupted. A study's worker does it itself."""
+    if not (folder / JOB).is_file():
+        with contextlib.suppress(RunError):  # of a disk that is full the person has been told
+            write_text(folder / RESULT, json.dumps({"state": state, "reason": reason}) + "\n")

@@ -1,0 +1,185 @@
+"""The folder of a run: where it lies, who holds it, and how a run continues from what lies there."""
+
+import contextlib
+import itertools
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from trainer.config.run_config import RunConfig, Tag, tagged
+from trainer.errors import ConfigError, RunError
+from trainer.records.environment import stamp
+from trainer.records.layout import JOB, LAST, OUTPUTS
+from trainer.records.metrics import METRICS, count_of
+from trainer.runtime.console import warn
+from trainer.runtime.files import WRITING, expanded, write_text
+from trainer.runtime.lock import LOCK, locked
+from trainer.storage import checkpoint, untrusted
+from trainer.storage.checkpoint import DamagedError
+from trainer.training.resume_check import checkpoint_errors, refuse_misfit
+from trainer.training.trainer import ClassificationTrainer
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run that is being trained.
+
+    `last_epoch`: training ends after this epoch, which may be earlier than the configuration's last one.
+    `can_resume`: the person may continue the run by `resume=`; a study continues its runs itself.
+    """
+
+    path: Path
+    last_epoch: int
+    can_resume: bool
+
+    def progress(self) -> str:
+        """Return "3 of 10 epochs and 7 steps", read from the checkpoint: an interrupt may come at any moment."""
+        epoch, step = 0, 0
+        with contextlib.suppress(RunError):
+            trained = checkpoint.load(self.path / LAST)["trainer"]
+            epoch, step = trained["epoch"], (trained["progress"] or {"step": 0})["step"]
+        steps = f" and {step} step{'s' if step > 1 else ''}" if step else ""
+        return f"{epoch} of {self.last_epoch} epochs{steps}"
+
+
+def planned_folder(config: RunConfig) -> Path:
+    """Where the run is or will be, looked at before any data is read. Raises ConfigError if it cannot go there."""
+    if config.resume:
+        if (Path(config.resume) / JOB).is_file():
+            raise ConfigError(
+                f"resume={config.resume}: is a run of a study, which goes on by the study's own command. To train it on"
+                f" by itself, resume a copy of the folder without {JOB}"
+            )
+        return Path(config.resume)
+    folder = expanded(config.output_dir) if config.output_dir else OUTPUTS
+    parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ConfigError(f"{folder} cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}")
+    if config.output_dir:
+        _refuse_used(folder)
+        return folder
+    moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return OUTPUTS / f"{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}"
+
+
+def _refuse_used(folder: Path) -> None:
+    """What a kill before the first file leaves is nothing."""
+    if folder.is_dir() and any(path.name != LOCK and path.suffix != f".{WRITING}" for path in folder.iterdir()):
+        raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or go on with resume={folder}")
+
+
+def create_folder(folder: Path, config: RunConfig) -> Path:
+    """A folder that no other run has, also when several start in the same second."""
+    if config.output_dir:
+        folder.mkdir(parents=True, exist_ok=True)
+        _refuse_used(folder)  # once more: another run may have been given it while the data were read
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
+        with contextlib.suppress(FileExistsError):
+            candidate = folder.with_name(folder.name + suffix)
+            candidate.mkdir()
+            return candidate
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def open_run_folder(
+    trainer: ClassificationTrainer, planned: RunFolder, config: RunConfig, caller_holds_lock: bool
+) -> Iterator[RunFolder]:
+    """Lock the run's folder for this process, put the state that lies there back, and yield the folder.
+
+    `caller_holds_lock`: the folder exists and is locked already. Raises RunError if another process trains there.
+    """
+    continues = bool(config.resume) or caller_holds_lock
+    path = planned.path if continues else create_folder(planned.path, config)
+    with contextlib.nullcontext() if caller_holds_lock else locked(path):
+        if continues:
+            restore(trainer, path, config)
+        yield replace(planned, path=path, can_resume=planned.can_resume and not (path / JOB).is_file())
+
+
+def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> None:
+    """Puts the state of `last.pt` back; a run that was stopped before its first save begins again.
+
+    Where that file is damaged or gone, the one before it takes its place: from there the run comes to the same bits,
+    and a job that was requeued has nobody to ask.
+    """
+    untrusted.refuse_links(folder)
+    for torn in folder.glob(f".*.{WRITING}"):  # left by a kill
+        torn.unlink()
+    path = folder / LAST
+    if not path.is_file() and checkpoint.previous(path).is_file():
+        warn(f"{path} is gone. Going on from the one before it, {checkpoint.previous(path)}")
+        checkpoint.previous(path).replace(path)
+    if not path.is_file():
+        # Of a run that was killed in its first save there is one.
+        if (epochs := count_of(folder)) > 1:
+            raise RunError(
+                f"{path} is gone: of the {epochs} epochs in {METRICS} nothing is left to go on from. Begin anew in"
+                f" another folder, or here without {METRICS}"
+            )
+        return
+    try:
+        state = checkpoint.load(path)
+    except DamagedError as error:
+        if not error.before:
+            raise
+        warn(f"{error}. Going on from there")
+        error.before.replace(path)
+        state = checkpoint.load(path)
+    with checkpoint_errors(path):
+        changed = _changed(untrusted.validate_plain(state.get("config")), config)
+    if changed:
+        raise RunError(f"{folder / 'config.yaml'} was changed since {path}: {', '.join(changed)}")
+    with checkpoint_errors(path):
+        refuse_misfit(trainer, state.get("trainer"))
+        trainer.load_state_dict(state["trainer"])
+
+
+def _changed(saved: Any, config: RunConfig) -> list[str]:
+    """The settings that the checkpoint was written with otherwise, but for those that may change."""
+    free = tagged(Tag.RESUMABLE, Tag.ONE_RUN)
+    # What was added since the run was recorded is missing in it, and meant as it is by default.
+    added = {key: field.default for key, field in RunConfig.model_fields.items() if not field.is_required()}
+    saved = added | (saved if isinstance(saved, dict) else {})
+    return [key for key, value in config.tree().items() if key not in free and saved.get(key) != value]
+
+
+def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
+    """Writes `config.yaml` and the environment stamp; returns the run's id, which a resumed run keeps."""
+    path = folder / "environment.json"
+    try:
+        stamps = untrusted.read_json(path) if path.is_file() else []
+        run_id = untrusted.validate_run_id(stamps[0]["run_id"]) if stamps else uuid.uuid4().hex[:8]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise RunError(f"{path} is damaged. Remove it and start again: it holds what the run ran on") from None
+    tree = config.tree() | {"resume": None}
+    # First: with it the run can go on, wherever it is killed.
+    write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    now = stamp(config, device, run_id)
+    if stamps and _grounds(stamps[-1]) != _grounds(now):
+        warn(
+            f"it goes on with torch {torch.__version__} on {now['device']} (threads: {now['threads']}), which is"
+            " not what it ran on before: the last bits may become others than those of a run that was not stopped"
+        )
+    stamps.append(now)  # one for each time the run was started
+    write_text(path, json.dumps(stamps, indent=2) + "\n")
+    return run_id
+
+
+def _grounds(known: Any) -> list[Any]:
+    """Of a stamp what decides the last bits of sums; the file may be a stranger's, or of an earlier version."""
+    if not isinstance(known, dict):
+        return []
+    packages, device = known.get("packages"), known.get("device")
+    version = packages.get("torch") if isinstance(packages, dict) else None
+    return [version, device, known.get("threads") if device == "cpu" else None]

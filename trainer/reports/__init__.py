@@ -1,0 +1,1 @@
+"""Reports of studies and runs: HTML pages, Markdown, W&B reports."""

@@ -1,0 +1,1 @@
+"""Process, signals, streams, console, files, locks, seeds and memory."""

@@ -1,0 +1,1 @@
+"""Checkpoints, and the validation of files that may come from elsewhere."""

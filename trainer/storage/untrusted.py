@@ -1,0 +1,233 @@
+"""Reads what may come from a stranger: run and study folders, and the values in them. They are data, and run nothing.
+
+What the person typed is trusted; a file never is, as it may have been sent by someone. Imports no torch.
+"""
+
+import json
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from trainer.errors import ConfigError, RunError, printable
+from trainer.runtime.files import expanded, realpath
+
+Kind = TypeVar("Kind")
+
+# Far above what is ever written here, and far below what could fill a memory.
+MOST_BYTES = {".yaml": 200_000, ".json": 200_000_000}
+MOST_LINE = 20_000_000  # bytes of a line: with the layer_stats into ten thousand layers it has 5 million
+MOST_VALUES = 20_000  # in a configuration: YAML's aliases make 2^60 of sixty lines
+MOST_LEVELS = 20
+MOST_BRACKETS = 500
+MOST_THREADS = 1024
+MOST_COUNT = 10**15  # of images, epochs, weights
+MOST_SECONDS = 10**9  # of an epoch: 30 years
+LARGEST = 1e39  # of a metric: single precision ends at 3.4e38
+# What each data set's reader looks for in data_dir before it downloads.
+DOWNLOADED = {
+    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    "mnist": ("MNIST/raw",),
+    "fashion_mnist": ("FashionMNIST/raw",),
+}
+
+
+def validate_plain(value: Any) -> Any:
+    """The value itself, if it is a configuration's: texts, numbers, switches, lists and groups with names.
+
+    Raises ValueError for anything else, for an interpolation, for what cannot be shown on a terminal and for far too
+    much of it.
+    """
+    left = MOST_VALUES
+
+    def visit(item: Any, where: str, level: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError(f"more than {MOST_VALUES} values")
+        if level > MOST_LEVELS:
+            raise ValueError(f"values nested more than {MOST_LEVELS} deep")
+        if isinstance(item, str):
+            if "${" in item:
+                raise ValueError(f"{where} holds an interpolation, ${{…}}: a file's values are taken as they stand")
+            if printable(item, keep="\n\t") != item:
+                raise ValueError(f"{where} holds control characters")
+        elif isinstance(item, dict):
+            for key, each in item.items():
+                if not isinstance(key, str):
+                    raise ValueError(f"{where} has a key that is no text")
+                visit(key, f"a key of {where}", level)
+                visit(each, f"{where}.{key}" if level else key, level + 1)
+        elif isinstance(item, list | tuple):
+            for number, each in enumerate(item):
+                visit(each, f"{where}[{number}]", level + 1)
+        elif item is not None and not isinstance(item, bool | int | float):
+            raise ValueError(f"{where} is of type {type(item).__name__}, which no setting is")
+
+    visit(value, "it", 0)
+    return value
+
+
+def validate_texts(value: Any) -> list[str]:
+    """A list of texts, such as the words of a command. Raises ValueError."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError("a list of texts is expected")
+    return [printable(each) for each in value]
+
+
+def refuse_pipe(path: Path) -> None:
+    """It would be waited for until somebody writes into it. Raises ValueError, OSError if there is nothing."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no plain file")
+
+
+def read_text(path: Path) -> str:
+    """Raises ValueError if the file is far larger than its kind ever is, or no text."""
+    refuse_pipe(path)
+    most = MOST_BYTES[path.suffix]
+    if path.stat().st_size > most:
+        raise ValueError(f"{path.stat().st_size} bytes, where at most {most} are expected")
+    return path.read_text(encoding="utf-8")
+
+
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file that grows, one at a time; a last one without its end is still being written.
+
+    None where there is no file. Raises ValueError at a line that is far longer than any ever is.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        while (line := file.readline(MOST_LINE)).endswith(b"\n"):
+            yield line
+    if len(line) == MOST_LINE:
+        raise ValueError(f"a line of more than {MOST_LINE} bytes")
+
+
+def read_json(path: Path) -> Any:
+    """Raises ValueError with what is wrong, OSError if the file cannot be read."""
+    return parse_json(read_text(path))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Raises ValueError with what is wrong."""
+    try:
+        return json.loads(text.decode() if isinstance(text, bytes) else text)
+    except RecursionError:
+        raise ValueError("values nested too deep") from None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings in a `config.yaml`. Raises ConfigError with one line; a tag such as !!python/object is refused."""
+    try:
+        text = read_text(path)
+        if text.count("[") + text.count("{") > MOST_BRACKETS:  # for each PyYAML looks at all that are open
+            raise ConfigError(f"{path}: more than {MOST_BRACKETS} brackets")
+        tree = yaml.safe_load(text)
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{path} does not hold the settings of a run")
+        return dict(validate_plain(tree))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: {getattr(error, 'problem', None) or 'is not YAML'}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text file: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: values nested too deep") from None
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def parse_json_as(kind: type[Kind], text: str) -> Kind:
+    """JSON as this dataclass, every field of its declared type. Raises ValueError naming the first that is not."""
+    try:
+        value: Kind = _adapter(kind).validate_json(text, strict=True)  # type: ignore[arg-type]  # classes are hashable
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+    return value
+
+
+def run_folder(study: Path, named: Any) -> Path:
+    """A run as a study's manifest names it: a folder in the study, or `../STUDY/RUN` beside it.
+
+    Raises ValueError if it lies elsewhere, be it by a link.
+    """
+    if not isinstance(named, str) or not re.fullmatch(r"(\.\./(?!\.)[^/]+/)?(?!\.)[^/]+", named):
+        raise ValueError(f"{named!r} is not the folder of a run")
+    folder = study / named
+    if not realpath(folder).is_relative_to(realpath(study).parent):
+        raise ValueError(f"{named!r} is a link to a place outside {study.parent}")
+    return folder
+
+
+def refuse_links(folder: Path) -> None:
+    """Before something is written into a folder: a link in it could lead the writing anywhere. Raises RunError."""
+    root = realpath(folder)
+    for path in root.rglob("*"):
+        # W&B's own links to its logs, left by a kill: into the folder of a run that was, nothing is written again.
+        if not path.is_symlink() or path.match("wandb/*run-*/logs/*.log"):
+            continue
+        if not realpath(path).is_relative_to(root):
+            raise RunError(f"{path} is a link to {realpath(path)}, outside {folder}: remove it and start again")
+
+
+def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) -> None:
+    """Where a file and not the person says where the data lie, nothing is written there. Raises ConfigError.
+
+    A folder below the one that the person is in, such as the default, is theirs.
+    """
+    place = expanded(data_dir)
+    if realpath(place).is_relative_to(Path.cwd()):
+        return
+    if dataset in DOWNLOADED and not any((place / name).exists() for name in DOWNLOADED[dataset]):
+        raise ConfigError(
+            f"{recorded_in}: {dataset} does not lie in the data_dir that is recorded there, {place}. Say where it lies,"
+            f" or may be downloaded to: {how}"
+        )
+
+
+def validate_threads(value: Any) -> int:
+    """Of an environment stamp. Raises ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_THREADS:
+        raise ValueError(f"threads={value!r}: must be a whole number from 1 to {MOST_THREADS}")
+    return value
+
+
+def validate_run_id(value: Any) -> str:
+    """The id of a run, which names its W&B folder. Raises ValueError."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise ValueError("run_id: must be of letters, digits, dash and underscore")
+    return value
+
+
+def validate_file_name(value: str) -> str:
+    """A text that may stand in the name of a file. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", value):
+        raise ValueError(f"{value!r} is no name of letters, digits, dot, dash and underscore")
+    return value
+
+
+def finite_metric(row: Mapping[str, Any], name: str) -> float | None:
+    """A metric of a row in `metrics.jsonl`, None where there is none. Raises ValueError."""
+    value = row.get(name)
+    if value is None:
+        return None
+    most = MOST_SECONDS if name.endswith("seconds") else LARGEST
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:  # nor is NaN
+        raise ValueError(f"{name}: must be a number from 0 to {most:g}")
+    return float(value)

@@ -1,0 +1,70 @@
+"""The four places in a training step where a technique may act, and the one where it may act on evaluation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Generator, Tensor, nn
+
+
+class Stateful(Protocol):
+    """Something with memory: it is saved and resumed with the run."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class StepHooks:
+    """What one technique does at each place; None costs nothing.
+
+    augment: (images [N, C, H, W], labels [N] or [N, K], generator) → the same, before the forward pass.
+    penalty: (logits [N, K], labels) → scalar added to the loss that is differentiated, not to the one reported.
+    limit_gradients: after the backward pass. after_step: after the optimizer's step.
+    evaluated: the model to evaluate and to keep as the best, in place of the one being trained.
+    """
+
+    augment: Augment | None = None
+    penalty: Callable[[Tensor, Tensor], Tensor] | None = None
+    limit_gradients: Callable[[], None] | None = None
+    after_step: Callable[[], None] | None = None
+    evaluated: nn.Module | None = None
+    state: Mapping[str, Stateful] = field(default_factory=dict)
+
+
+def join(parts: Sequence[StepHooks]) -> StepHooks:
+    """The parts as one, acting in their order; of several evaluated models the last one counts."""
+    augments = [part.augment for part in parts if part.augment]
+    penalties = [part.penalty for part in parts if part.penalty]
+
+    def augment(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        for function in augments:
+            images, labels = function(images, labels, generator)
+        return images, labels
+
+    def penalty(logits: Tensor, labels: Tensor) -> Tensor:
+        total = penalties[0](logits, labels)
+        for function in penalties[1:]:
+            total = total + function(logits, labels)
+        return total
+
+    return StepHooks(
+        augment=augment if augments else None,
+        penalty=penalty if penalties else None,
+        limit_gradients=_in_turn([part.limit_gradients for part in parts if part.limit_gradients]),
+        after_step=_in_turn([part.after_step for part in parts if part.after_step]),
+        evaluated=next((part.evaluated for part in reversed(parts) if part.evaluated is not None), None),
+        state={name: holder for part in parts for name, holder in part.state.items()},
+    )
+
+
+def _in_turn(functions: Sequence[Callable[[], None]]) -> Callable[[], None] | None:
+    def call() -> None:
+        for function in functions:
+            function()
+
+    return call if functions else None
