@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from contenders import CONTENDERS
+from benchmark_rivals import CONTENDERS
 from rich.console import Console
 from rich.table import Table
 
@@ -97,7 +97,7 @@ def _run(
         augment = "none" if name == "floor" else augment
         options = {"data": data, "data-dir": data_dir.absolute(), "result": result, "augment": augment}
         options |= {"batch-size": batch_size, "epochs": arguments.epochs}
-        command = [sys.executable, str(Path(__file__).with_name("contenders.py")), name]
+        command = [sys.executable, str(Path(__file__).with_name("benchmark_rivals.py")), name]
         command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
         command += arguments.overrides if name == "trainer" else []
         started = time.time()

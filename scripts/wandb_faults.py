@@ -19,8 +19,8 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from disks import fill, mounted, unmount  # noqa: E402
-from loopback import wandb_server  # noqa: E402
+from fake_wandb_server import wandb_server  # noqa: E402
+from full_disk import fill, mounted, unmount  # noqa: E402
 
 from trainer.storage import checkpoint  # noqa: E402
 

@@ -97,7 +97,7 @@ def in_time(path: Path, text: bytes) -> bool:
 def program(*arguments: str, cwd: Path, module: str = "trainer", **environment: str) -> subprocess.CompletedProcess:
     """`python -m trainer …` as a person starts it, without the seconds that torch takes to load.
 
-    What torch and rich read when they are imported, such as OMP_NUM_THREADS and COLUMNS, is that of the nursery.
+    What torch and rich read when they are imported, such as OMP_NUM_THREADS and COLUMNS, is that of the prefork_server.
     """
     place = cwd.parent / f"{cwd.name}-program"
     place.mkdir(exist_ok=True)
@@ -108,13 +108,13 @@ def program(*arguments: str, cwd: Path, module: str = "trainer", **environment: 
         "folder": str(cwd),
         "environment": clean_environment(**environment),
     }
-    server = nursery()
+    server = prefork_server()
     server.stdin.write(json.dumps(job | files) + "\n")
     server.stdin.flush()
     ready, _, _ = select.select([server.stdout], [], [], 120)
     code = server.stdout.readline() if ready else ""
     if not code:
-        nursery.cache_clear()
+        prefork_server.cache_clear()
         os.killpg(server.pid, signal.SIGKILL)  # and what it has started
         raise TimeoutError(f"{module} {arguments} takes more than two minutes, or was killed")
     told = [Path(path).read_text() for path in files.values()]
@@ -122,19 +122,19 @@ def program(*arguments: str, cwd: Path, module: str = "trainer", **environment: 
 
 
 @functools.cache
-def nursery() -> subprocess.Popen:
+def prefork_server() -> subprocess.Popen:
     """One for all tests of this worker; it ends with the worker, which holds the other end of its pipe."""
-    command, pipe = [sys.executable, Path(__file__).with_name("nursery.py")], subprocess.PIPE
+    command, pipe = [sys.executable, Path(__file__).with_name("prefork_server.py")], subprocess.PIPE
     return subprocess.Popen(
         command, stdin=pipe, stdout=pipe, text=True, env=clean_environment(), cwd="/", start_new_session=True
     )
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nursery_ends():
+def prefork_server_ends():
     yield
-    if nursery.cache_info().currsize:
-        with nursery():  # closes its pipes and waits
+    if prefork_server.cache_info().currsize:
+        with prefork_server():  # closes its pipes and waits
             pass
 
 

@@ -1,4 +1,4 @@
-"""The mistakes and failures that are told to a person in one line, without a traceback."""
+"""Errors that are reported to a person in one line, without a traceback. Imports no torch."""
 
 LONGEST = 2000  # letters of a message
 

@@ -65,7 +65,7 @@ def test_a_failing_and_a_killed_run_cost_no_other():
 
 
 def test_submitit_carries_a_study_with_a_failing_run():
-    """`scripts/clusters.py` kills one, too: submitit takes 15 seconds to notice."""
+    """`scripts/check_launchers.py` kills one, too: submitit takes 15 seconds to notice."""
     code, folder = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2", "hydra/launcher=submitit_local")
     assert code == 1
     assert [row["state"] for row in table(folder)] == ["finished", "failed", "finished"]

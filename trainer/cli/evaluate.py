@@ -108,6 +108,8 @@ def _side_by_side(names: Sequence[str], result: "Result") -> "Table":
 
 def _by_class(classes: Sequence[str], scores: "Scores") -> list["Table"]:
     """The confusion matrix, a row a class with its accuracy; of many classes these and the most frequent confusions."""
+    import numpy as np
+
     count = len(classes)
     if count <= MATRIX:
         plain = list(classes) == [str(label) for label in range(count)]
@@ -124,9 +126,11 @@ def _by_class(classes: Sequence[str], scores: "Scores") -> list["Table"]:
         worst.add_row(
             _short(classes[label], 40), str(int(scores.confusion[label].sum())), _percent(scores.of_class(label))
         )
-    wrong = scores.confusion.clone().fill_diagonal_(0).flatten()
+    wrong = scores.confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    wrong = wrong.flatten()
     confused = new_table(("true", "left"), ("taken for", "left"), ("images", "right"))
-    for place in wrong.argsort(descending=True, stable=True)[:10].tolist():
+    for place in (-wrong).argsort(kind="stable")[:10].tolist():
         if wrong[place]:
             true, taken = divmod(place, count)
             confused.add_row(_short(classes[true], 30), _short(classes[taken], 30), str(int(wrong[place])))

@@ -7,6 +7,7 @@ Every threshold has its reason. Figures called measured are of small runs on dig
 import math
 
 from trainer.diagnosis.inputs import Evidence, LayerStats
+from trainer.stats.intervals import Z_ONE_SIDED, wilson
 from trainer.techniques.layer_names import layer_titles
 
 FITTED = 0.9  # of the training images: below it the lecture's first question, does it fit them, is answered no
@@ -59,7 +60,5 @@ def fall(evidence: Evidence, epochs: int = 3) -> float:
 
 
 def lower_bound(count: int, total: int) -> float:
-    """Of the share, at 95 % on one side (Wilson)."""
-    z, share = 1.645, count / total
-    spread = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    return (share + z**2 / (2 * total) - spread) / (1 + z**2 / total)
+    """Return the lower bound of the share count / total, at 95 % on one side."""
+    return wilson(count / total, total, Z_ONE_SIDED)[0]

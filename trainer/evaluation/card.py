@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from trainer.evaluation.ledger import LEDGER, Reading
-from trainer.stats.scores import wilson
+from trainer.stats.intervals import wilson
 from trainer.study.results import Winner
 
 FORMAT_VERSION = 1

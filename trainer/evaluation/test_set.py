@@ -47,8 +47,9 @@ def read_test_set(
     _say_what_was_read(ledger, snapshots)
     images = _test_images(snapshots, data_dir)
     tables = [each.probabilities(evaluation_batches(images, f"Testing {each.name}"), device) for each in snapshots]
-    members = tuple(score(table, images.labels) for table in tables)
-    ensemble = score(mean_probabilities(tables[:averaged]), images.labels) if averaged else None
+    labels = images.labels.numpy()
+    members = tuple(score(table.numpy(), labels) for table in tables)
+    ensemble = score(mean_probabilities(tables[:averaged]).numpy(), labels) if averaged else None
     mean = sum(each.accuracy for each in members) / len(members)
     reading = append(
         ledger,

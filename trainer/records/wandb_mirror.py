@@ -1,5 +1,11 @@
 """The record of a run: its own folder first, Weights & Biases as a mirror. The only module that imports wandb."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer.records.samples import Sample
+    from trainer.training.epoch import EpochReport
+
 import os
 import socket
 import tempfile
@@ -13,10 +19,8 @@ from urllib.parse import urlparse
 
 from trainer.config.run_config import WandbConfig
 from trainer.config.shell import sync_command
-from trainer.records.samples import Sample
 from trainer.runtime.console import warn
 from trainer.techniques.layer_names import layer_titles
-from trainer.training.epoch import EpochReport
 
 REACH_SECONDS = 2  # for a server to take a connection
 PATIENCE_SECONDS = 5  # for W&B to take what it is told
@@ -40,7 +44,7 @@ class WandbMirror:
         self.listening = run is not None
         self.folder = Path(run.dir).parent if self.listening else Path()
 
-    def log(self, report: EpochReport) -> None:
+    def log(self, report: "EpochReport") -> None:
         def tell(run: Any) -> None:
             values = {key: value for key, value in asdict(report).items() if value is not None}
             values |= _layer_stats_values(values.pop("layer_stats")) if report.layer_stats else {}
@@ -51,7 +55,9 @@ class WandbMirror:
     def summarize(self, values: dict[str, Any]) -> None:
         self._tell(lambda run: run.summary.update(values))
 
-    def log_samples(self, shown: Sequence[Sample], confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
+    def log_samples(
+        self, shown: "Sequence[Sample]", confusion: Sequence[Sequence[int]], classes: Sequence[str]
+    ) -> None:
         """Tables of sample predictions and of the confusion matrix, at the last epoch's step."""
 
         def tell(run: Any) -> None:
@@ -210,7 +216,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _picture(sample: Sample) -> Any:
+def _picture(sample: "Sample") -> Any:
     """[H, W, C] as W&B takes pictures, or [H, W] of one channel."""
     pixels = sample.pixels.permute(1, 2, 0).numpy()
     return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels

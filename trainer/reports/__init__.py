@@ -1,1 +1,1 @@
-"""Reports of studies and runs: HTML pages, Markdown, W&B reports."""
+"""Reports of studies and runs: HTML pages, Markdown, W&B reports. Imports no torch."""

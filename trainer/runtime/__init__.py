@@ -1,1 +1,1 @@
-"""Process, signals, streams, console, files, locks, seeds and memory."""
+"""Process, signals, streams, console, files, locks, seeds and memory. Imports no torch."""

@@ -94,6 +94,5 @@ def new_table(*columns: tuple[str, str], pad: int = 2) -> "Table":
 
 def show_table(table: "Table") -> None:
     """In a file there is room for long names."""
-    from trainer.runtime.console import out
 
     out.print(table, width=None if out.is_terminal else 160)

@@ -1,9 +1,10 @@
 """Seeds derived for each purpose, so that switching one technique on does not change what another one draws."""
 
 import hashlib
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Generator, device
+if TYPE_CHECKING:
+    from torch import Generator, device
 
 Purpose = Literal["init", "order", "augmentation", "dropout", "sweep"]
 
@@ -14,6 +15,8 @@ def derive(seed: int, purpose: Purpose, epoch: int = 0) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def generator(seed: int, purpose: Purpose, epoch: int, where: device | str = "cpu") -> Generator:
+def generator(seed: int, purpose: Purpose, epoch: int, where: "device | str" = "cpu") -> "Generator":
     """A generator for one purpose in one epoch: nothing to save, a resumed run derives it again."""
-    return Generator(where).manual_seed(derive(seed, purpose, epoch))
+    import torch  # late: the seeds alone need none of it
+
+    return torch.Generator(where).manual_seed(derive(seed, purpose, epoch))

@@ -1,1 +1,1 @@
-"""Statistical tests, intervals and scores: numbers in, numbers out."""
+"""Statistical tests, intervals and scores: numbers in, numbers out. Imports no torch."""

@@ -1,10 +1,10 @@
 """Which arm is better, by how much, and whether the runs can tell: values in, sentences out. Imports no torch.
 
 Each pair of arms is tested on its own spread (Welch 1947), with the bounds of Tukey's range test against the best arm
-(Games and Howell 1976) and of Dunnett's against a named one (Dunnett 1955). `scripts/aa_check.py` shows why: from three
-seeds on identical arms are told apart in 3 to 6 % of studies. A variance pooled over all arms does as well until one of
-them is four times as noisy as the others, then it errs in up to 20 %; a permutation of signs cannot conclude before six
-seeds. The best arm is picked from the values that are then tested, so all pairs are corrected for, not only its own.
+(Games and Howell 1976) and of Dunnett's against a named one (Dunnett 1955). `scripts/verdict_calibration.py` shows why:
+identical arms with three or more seeds are told apart in 3 to 6 % of studies. A variance pooled over all arms does as
+well until one of them is four times as noisy as the others, then it errs in up to 20 %; a permutation of signs cannot
+conclude before six seeds. The best arm is picked from the values that are then tested, so all pairs are corrected for.
 
 Seeds are not taken as pairs: runs of one seed are alike in similar arms only (correlations of 0.1 to 0.6 were
 recorded), and what that would gain there, the halved degrees of freedom lose elsewhere. Folds and splits are: they

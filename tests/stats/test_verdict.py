@@ -25,7 +25,7 @@ BATCH = (0.668, 0.659, 0.671, 0.663, 0.666, 0.661)
 LAYER = (0.650, 0.638, 0.659, 0.647, 0.662, 0.653)
 THREE = (("none", NONE), ("batch", BATCH), ("layer", LAYER))
 
-# Validation images of 300 that were right after 8 epochs on digits with seeds 0 … 59, as scripts/aa_check.py trains
+# Validation images of 300 that were right after 8 epochs on digits with seeds 0 … 59, as verdict_calibration.py trains
 # them at lr=0.003 and 0.001: run-to-run noise as it is, steps of one image and outliers included.
 RECORDED = {
     0.003: (

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import choices, compose, metrics, quick, timeless, tiny_images
-from made import made_run, made_study
+from fake_studies import fake_run, fake_study
 from test_run import same_state
-from test_tracking import OFFLINE, inspected
+from test_wandb_mirror import OFFLINE, inspected
 from torch import nn
 
 from trainer.config.check import check
@@ -167,7 +167,7 @@ def test_wandb_gets_histograms_filters_and_numbers():
 
 def test_a_long_run_with_insight_is_read_a_line_at_a_time(tmp_path):
     """Reading takes far less memory than the file has: with the statistics of every epoch it would take as much."""
-    made_run(tmp_path / "run", {}, 1.0, random.Random(0), 1000, ("a", "b"))
+    fake_run(tmp_path / "run", {}, 1.0, random.Random(0), 1000, ("a", "b"))
     path = tmp_path / "run" / "metrics.jsonl"
     rows = metrics(tmp_path / "run")
     layer = {"kind": "Linear", "gradient": {"low": 0.0, "high": 1.0, "counts": [10_000]}, "more": "x" * 30_000}
@@ -186,7 +186,7 @@ def test_a_long_run_with_insight_is_read_a_line_at_a_time(tmp_path):
 
 
 def test_of_many_insights_a_page_shows_some_and_the_last(tmp_path):
-    folder = made_study(tmp_path / "made", {"lr": ["0.1"]}, epochs=2600)
+    folder = fake_study(tmp_path / "made", {"lr": ["0.1"]}, epochs=2600)
     path = folder / "run-0" / "metrics.jsonl"
     rows = metrics(folder / "run-0")
     for row in rows[1::2]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, TINY, clean_environment, nursery
+from conftest import QUICK, TINY, clean_environment, prefork_server
 
 from trainer.errors import RunError
 from trainer.records.outcome import read_outcome
@@ -108,7 +108,7 @@ def test_what_cannot_be_written_is_lost_and_nothing_is_held_back_for_later(monke
 def on_a_full_disk(*arguments, cwd):
     """The exit code of the program where nothing that it says can be written."""
     job = {"module": "trainer", "arguments": arguments, "folder": str(cwd), "environment": clean_environment()}
-    server = nursery()
+    server = prefork_server()
     server.stdin.write(json.dumps(job | {"stdout": "/dev/full", "stderr": "/dev/full"}) + "\n")
     server.stdin.flush()
     return int(server.stdout.readline())

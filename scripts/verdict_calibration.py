@@ -1,7 +1,7 @@
 """The A/A and power check of the verdict, on recorded run-to-run noise.
 
-    python scripts/aa_check.py                     trains 60 seeds of three small arms on digits first (once: see below)
-    python scripts/aa_check.py --study FOLDER      resamples the values of a study that is there, of many seeds an arm
+    python scripts/verdict_calibration.py                 trains 60 seeds of three small arms on digits first, once
+    python scripts/verdict_calibration.py --study FOLDER  resamples a study that is there, with many seeds an arm
 
 It resamples the values of one arm into studies whose arms are identical, and counts how often a test reports a
 difference: at most 5 % may, within the sampling error that is shown. Then it moves one arm by a true difference and

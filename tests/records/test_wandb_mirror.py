@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, in_time, metrics, program, quick
-from loopback import wandb_server
+from fake_wandb_server import wandb_server
 
 OFFLINE = "wandb.mode=offline"
 

@@ -9,7 +9,7 @@ import yaml
 from conftest import ROOT
 
 
-def made_study(folder, axes, seeds=(0,), epochs=10, method="grid", classes=("cat", "dog", "ship"), failing=()):
+def fake_study(folder, axes, seeds=(0,), epochs=10, method="grid", classes=("cat", "dog", "ship"), failing=()):
     """`axes`: {"lr": ["0.1", "0.01"]}; the more an axis' place in its list, the better. Returns the folder."""
     defaults = yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())["sweep"]
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
@@ -19,7 +19,7 @@ def made_study(folder, axes, seeds=(0,), epochs=10, method="grid", classes=("cat
         config = {"epochs": epochs, "seed": seed, "dataset": {"name": "digits"}, **point}
         place = sum((axes[key].index(value) + 1) / len(axes[key]) for key, value in point.items()) / len(axes)
         failed = number in failing
-        made_run(folder / name, config, place, random.Random(number), 3 if failed else epochs, classes, failed)
+        fake_run(folder / name, config, place, random.Random(number), 3 if failed else epochs, classes, failed)
         entries.append({
             "id": f"{number:010}", "slug": "run", "folder": name, "point": {**point, "seed": str(seed)},
             "texts": {}, "config": config, "trial": number // len(seeds) if method != "grid" else 0, "stage": 1,
@@ -35,7 +35,7 @@ def made_study(folder, axes, seeds=(0,), epochs=10, method="grid", classes=("cat
     return folder
 
 
-def made_run(folder, config, place, draw, epochs, classes, failed=False):
+def fake_run(folder, config, place, draw, epochs, classes, failed=False):
     folder.mkdir(parents=True)
     rows = [
         {

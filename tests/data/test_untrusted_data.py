@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import tiny_images
 from PIL import Image
-from test_hostile import Touch, told
+from test_untrusted import Touch, told
 
 from trainer.data import cifar10, sources
 from trainer.data.download import md5_of

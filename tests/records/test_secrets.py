@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import program
-from loopback import wandb_server
+from fake_wandb_server import wandb_server
 
 from trainer.config.compose import interpret
 from trainer.errors import ConfigError

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
-from loopback import wandb_server
-from made import made_run, made_study
+from fake_studies import fake_run, fake_study
+from fake_wandb_server import wandb_server
 from playwright.sync_api import sync_playwright
 
 from trainer.cli.report import main
@@ -31,7 +31,7 @@ LRS = {"lr": ["0.001", "0.01", "0.1"]}
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return made_study(tmp_path_factory.mktemp("study") / "made", LRS, seeds=(0, 1, 2, 3), epochs=10)
+    return fake_study(tmp_path_factory.mktemp("study") / "made", LRS, seeds=(0, 1, 2, 3), epochs=10)
 
 
 def test_what_a_report_says_of_each_arm(study):
@@ -51,7 +51,7 @@ def test_what_a_report_says_of_each_arm(study):
 
 
 def test_the_mean_is_of_finished_runs_and_ends_with_the_shortest(tmp_path):
-    content = of_study(made_study(tmp_path / "made", {"lr": ["0.1"]}, seeds=(0, 1, 2), failing=(2,)))
+    content = of_study(fake_study(tmp_path / "made", {"lr": ["0.1"]}, seeds=(0, 1, 2), failing=(2,)))
     (arm,) = curves(content.arms)
     assert arm["epochs"] == list(range(1, 11)) and [len(run["epoch"]) for run in arm["runs"]] == [10, 10, 3]
     first, second = (run["validation_loss"] for run in arm["runs"][:2])
@@ -70,11 +70,11 @@ def test_classes_are_summed_over_the_runs_of_an_arm(study):
 
 def test_a_search_says_what_mattered(tmp_path):
     lrs = [f"{10**-place:.0e}" for place in range(5, 0, -1)]
-    folder = made_study(tmp_path / "made", {"lr": lrs, "dropout": ["0.5", "0.0"]}, method="tpe")
+    folder = fake_study(tmp_path / "made", {"lr": lrs, "dropout": ["0.5", "0.0"]}, method="tpe")
     search = of_study(folder).search
     assert [(axis["key"], axis["log"]) for axis in search["axes"]] == [("lr", True), ("dropout", False)]
     assert len(search["values"]) == 10 and sum(search["importance"].values()) == pytest.approx(1)
-    grid = made_study(tmp_path / "grid", {"optimizer": ["sgd", "adam"]})
+    grid = fake_study(tmp_path / "grid", {"optimizer": ["sgd", "adam"]})
     assert of_study(grid).search is None  # one setting: the table says it all
 
 
@@ -88,7 +88,7 @@ def test_the_markdown_holds_the_verdict_and_the_table(study):
 
 
 def test_what_is_inside_the_network_is_told_by_layer_and_epoch(tmp_path):
-    folder = made_study(tmp_path / "made", {"lr": ["0.1"]}, epochs=4)
+    folder = fake_study(tmp_path / "made", {"lr": ["0.1"]}, epochs=4)
     path = folder / "run-0" / "metrics.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert figures(of_study(folder))["inside"] is None
@@ -110,7 +110,7 @@ def test_what_is_inside_the_network_is_told_by_layer_and_epoch(tmp_path):
 
 def test_names_from_outside_stay_text(tmp_path):
     hostile = "</script><script>document.title='taken'</script>"
-    folder = made_study(tmp_path / "made", {"optimizer": ["sgd", hostile]}, classes=(hostile, "<b>dog</b>"))
+    folder = fake_study(tmp_path / "made", {"optimizer": ["sgd", hostile]}, classes=(hostile, "<b>dog</b>"))
     text = page.render(of_study(folder))
     assert hostile not in text and hostile.lower() not in text.lower()
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1]
@@ -121,7 +121,7 @@ def test_names_from_outside_stay_text(tmp_path):
 
 def test_two_hundred_runs_of_a_hundred_epochs_are_below_10_megabytes(tmp_path):
     lrs = [f"{1e-5 * 1.05**number:.3g}" for number in range(200)]
-    content = of_study(made_study(tmp_path / "made", {"lr": lrs}, epochs=100, method="random"))
+    content = of_study(fake_study(tmp_path / "made", {"lr": lrs}, epochs=100, method="random"))
     assert len(page.render(content).encode()) < 10e6
     few = curves(content.arms * 6)  # 720 000 numbers: every second epoch, and the last
     assert few[0]["runs"][0]["epoch"][:3] == [2, 4, 6] and few[0]["runs"][0]["epoch"][-1] == 100
@@ -129,7 +129,7 @@ def test_two_hundred_runs_of_a_hundred_epochs_are_below_10_megabytes(tmp_path):
 
 def test_a_run_has_a_report_too(tmp_path, capsys):
     config = {"epochs": 4, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
-    made_run(tmp_path / "run", config, 1.0, random.Random(0), 4, ("a", "b"))
+    fake_run(tmp_path / "run", config, 1.0, random.Random(0), 4, ("a", "b"))
     (tmp_path / "run" / "result.json").unlink()  # as of a run by itself
     content = of_run(tmp_path / "run")
     assert content.title == "mlp on digits with sgd" and content.arms[0].best_epoch == 4
@@ -174,7 +174,7 @@ def test_the_index_lists_what_is_there_and_names_what_is_not_readable(tmp_path, 
 
 def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     config = ALONE
-    made_run(tmp_path / "run", config, 1.0, random.Random(0), 2, ("a", "b"))
+    fake_run(tmp_path / "run", config, 1.0, random.Random(0), 2, ("a", "b"))
     (tmp_path / "run" / "result.json").unlink()
     (tmp_path / "run" / ".heartbeat").touch()  # of a worker elsewhere
     assert dict(of_run(tmp_path / "run").facts)["State"] == "running"
@@ -213,7 +213,7 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
 
 def test_a_run_goes_on_by_the_command_that_is_accepted(tmp_path):
     config = ALONE
-    study = made_study(tmp_path / "my study", {"model.hidden": ["[8]", "[9]"]})
+    study = fake_study(tmp_path / "my study", {"model.hidden": ["[8]", "[9]"]})
     command = "python -m trainer -m dataset=digits 'model.hidden=[8],[9]'"
     assert dict(of_study(study).facts)["Command"] == command
     for folder, again in (
@@ -222,7 +222,7 @@ def test_a_run_goes_on_by_the_command_that_is_accepted(tmp_path):
         (tmp_path / "reproduced" / "run", "The same command, trainer reproduce, begins it again"),
         (tmp_path / "my run", f"To go on: python -m trainer 'resume=\"{tmp_path}/my run\"'"),
     ):
-        made_run(folder, config, 1.0, random.Random(0), 2, ("a", "b"))
+        fake_run(folder, config, 1.0, random.Random(0), 2, ("a", "b"))
         (folder / "result.json").write_text('{"state": "interrupted", "reason": "stopped"}')
         if folder.name == "mine":
             (folder / "job.json").write_text("{}")
@@ -294,7 +294,7 @@ def test_the_page_works_in_a_browser(study):
 def test_the_page_fits_a_phone_and_a_hostile_name_runs_nothing(tmp_path):
     hostile = "<img src=x onerror=\"document.title='taken'\">"
     axes = {"lr": ["0.001", "0.1"], "optimizer": ["a" * 150, hostile], "dropout": ["0.0", "0.1", "0.5"]}
-    folder = made_study(tmp_path / "made", axes, classes=(hostile, "dog"))
+    folder = fake_study(tmp_path / "made", axes, classes=(hostile, "dog"))
     with opened(page.write(of_study(folder)), width=390) as view:
         shown(view, "runs", "drawn.has('runs')")
         shown(view, "search", "document.querySelectorAll('#parallel canvas').length > 0")
@@ -312,7 +312,7 @@ def test_a_report_is_read_without_torch(study):
 
 def test_a_study_becomes_a_report_in_wandb(tmp_path):
     pytest.importorskip("wandb_workspaces")
-    folder = made_study(tmp_path / "made", LRS, seeds=(0, 1, 2))
+    folder = fake_study(tmp_path / "made", LRS, seeds=(0, 1, 2))
     manifest = json.loads((folder / "study.json").read_text())
     for entry in manifest["runs"]:
         entry["config"]["wandb"] = {"mode": "offline", "project": "lecture", "entity": None}

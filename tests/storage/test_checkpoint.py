@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from conftest import QUICK, compose, metrics, quick, timeless
-from disks import fill, mounted, unmount
+from full_disk import fill, mounted, unmount
 from test_run import same_state
 
 from trainer.errors import RunError

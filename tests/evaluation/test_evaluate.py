@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, clean_environment, compose, program, quick, tiny_images
@@ -22,7 +23,8 @@ from trainer.evaluation.inference import load_network
 from trainer.evaluation.ledger import LEDGER, Network, append, read_ledger, readings
 from trainer.evaluation.test_set import mean_probabilities
 from trainer.runtime import files
-from trainer.stats.scores import calibration_error, score, wilson
+from trainer.stats.intervals import wilson
+from trainer.stats.scores import calibration_error, score
 from trainer.storage import checkpoint
 from trainer.study.execute import run_study
 from trainer.training.build import build_model
@@ -115,17 +117,17 @@ def test_no_code_leads_from_training_to_the_test_set():
 
 def test_scores_by_hand():
     probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]], dtype=torch.float64)
-    scores = score(probabilities, torch.tensor([0, 1, 1, 0]))
+    scores = score(probabilities.numpy(), np.array([0, 1, 1, 0]))
     assert scores.confusion.tolist() == [[1, 1], [1, 1]]
     assert (scores.accuracy, scores.correct, scores.images, scores.of_class(0)) == (0.5, 2, 4, 0.5)
     # Each image is alone in its bin: 0.1, 0.6, 0.2 and 0.7 away from being right or wrong.
     assert scores.calibration_error == pytest.approx((0.1 + 0.6 + 0.2 + 0.7) / 4)
     same_bin = torch.tensor([[0.81, 0.19]] * 4)
-    assert calibration_error(same_bin, torch.tensor([0, 0, 0, 1])) == pytest.approx(0.81 - 0.75)
+    assert calibration_error(same_bin.numpy(), np.array([0, 0, 0, 1])) == pytest.approx(0.81 - 0.75)
     two_bins = torch.tensor([[0.81, 0.19], [0.88, 0.12]])  # between them a border of 15 bins, none of 10
-    assert calibration_error(two_bins, torch.tensor([0, 1])) == pytest.approx((0.19 + 0.88) / 2)
-    assert calibration_error(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])) == 0
-    assert math.isnan(score(probabilities, torch.tensor([0, 0, 0, 0])).of_class(1))
+    assert calibration_error(two_bins.numpy(), np.array([0, 1])) == pytest.approx((0.19 + 0.88) / 2)
+    assert calibration_error(np.eye(2), np.array([0, 1])) == 0
+    assert math.isnan(score(probabilities.numpy(), np.array([0, 0, 0, 0])).of_class(1))
 
 
 @pytest.mark.parametrize(("correct", "count"), [(0, 10), (3, 7), (280, 297), (9999, 10000), (12, 12)])
@@ -167,13 +169,13 @@ def test_the_printed_numbers_are_those_of_the_network(capsys):
 
 def test_the_matrix_of_ten_long_names_fits_80_columns_and_many_classes_are_listed(capsys):
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "a name far too long")
-    scores = score(torch.eye(10).repeat(1000, 1), torch.arange(10).repeat_interleave(1000))
+    scores = score(np.tile(np.eye(10), (1000, 1)), np.arange(10).repeat(1000))
     for table in evaluate._by_class(names, scores):
         evaluate.show_table(table)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 11 and max(map(len, lines)) <= 80 and "9 a name far …" in lines[-1]
-    labels = torch.arange(20)
-    scores = score(torch.eye(20)[(labels + (labels == 3)).clamp(max=19)], labels)
+    labels = np.arange(20)
+    scores = score(np.eye(20)[(labels + (labels == 3)).clip(max=19)], labels)
     for table in evaluate._by_class([f"class {label}" for label in range(20)], scores):
         evaluate.show_table(table)
     lines = capsys.readouterr().out.splitlines()
@@ -195,7 +197,7 @@ def test_members_and_ensemble_stand_side_by_side(capsys):
         accuracy = float((table.argmax(1) == images.labels).double().mean())
         line = next(line for line in printed if line.startswith(f"{name} "))
         assert line.split()[1] == f"{accuracy:.2%}"
-        assert line.split()[-1] == f"{calibration_error(table, images.labels):.2%}"
+        assert line.split()[-1] == f"{calibration_error(table.numpy(), images.labels.numpy()):.2%}"
     (reading,) = read_ledger(LEDGER)
     assert reading.ensemble is not None and reading.ensemble["members"] == 3
     assert reading.accuracy == reading.ensemble["accuracy"] == accuracy

@@ -1,8 +1,8 @@
 """Kills a run or a study again and again, starts it again each time, and compares with an undisturbed one.
 
-python scripts/chaos.py --kills 50                                      half over a run, half over a study of three
-python scripts/chaos.py --kills 20 dataset=digits epochs=60 augmentation=lecture
-python scripts/chaos.py --kills 2 -m experiment=weight_decay dataset=mnist data_dir=/data seed=0,1,2 epochs=3
+python scripts/kill_and_resume.py --kills 50                        half over a run, half over a study of three
+python scripts/kill_and_resume.py --kills 20 dataset=digits epochs=60 augmentation=lecture
+python scripts/kill_and_resume.py --kills 2 -m experiment=weight_decay dataset=mnist data_dir=/data seed=0,1,2 epochs=3
 
 Every kill is a SIGKILL, in turn at any moment, while a checkpoint is being written, and while a line of metrics is.
 Compared are the hashes of all state in `last.pt` and `best.pt`, `best.json`, what `result.json` says of the end, the

@@ -24,7 +24,7 @@ def test_a_contender_hands_in_a_stamp_an_epoch(name, in_empty_folder, monkeypatc
     options = {"data": data, "data-dir": in_empty_folder / "own", "result": "result.json", "augment": "flip_crop"}
     options |= {"batch-size": 16, "epochs": 3}
     arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
-    done = program(name, *arguments, cwd=in_empty_folder, module="scripts.contenders")
+    done = program(name, *arguments, cwd=in_empty_folder, module="scripts.benchmark_rivals")
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads((in_empty_folder / "result.json").read_text())
     assert len(result["stamps"]) == 4 and result["stamps"] == sorted(result["stamps"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import clean_environment, compose, quick, tiny_images
-from made import made_study
+from fake_studies import fake_study
 
 from trainer.cli import doctor
 from trainer.config.compose import interpret
@@ -226,7 +226,7 @@ def test_what_to_try_is_a_whole_command(in_empty_folder):
     ):
         (folder / "environment.json").write_text(json.dumps([{"command": start} for start in starts]))
         assert command_with(folder, "lr=0.03") == command
-    study = made_study(in_empty_folder / "study", {"dropout": ["0.5", "0.1"]})
+    study = fake_study(in_empty_folder / "study", {"dropout": ["0.5", "0.1"]})
     manifest = json.loads((study / "study.json").read_text())
     manifest["runs"][1]["texts"] = {"dropout": "++dropout=0.1", "seed": "++seed=0"}
     (study / "study.json").write_text(json.dumps(manifest))

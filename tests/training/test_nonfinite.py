@@ -8,7 +8,7 @@ import torch
 from conftest import QUICK, compose, metrics, quick
 from test_checkpoint import same_run
 from test_run import same_state
-from test_training import linear_trainer
+from test_trainer import linear_trainer
 from torch import nn
 
 from trainer.diagnosis.replay import find_first_nonfinite

@@ -1,8 +1,8 @@
 """Studies through real launchers: an eight-run study with a run that fails and one that is killed.
 
-python scripts/clusters.py joblib submitit_local     the cores of this machine
-python scripts/clusters.py ray                       starts a local Ray (pip install '.[ray]')
-python scripts/clusters.py submitit_slurm            starts a real Slurm on this machine: as root, on Debian; its
+python scripts/check_launchers.py joblib submitit_local     the cores of this machine
+python scripts/check_launchers.py ray                       starts a local Ray (pip install '.[ray]')
+python scripts/check_launchers.py submitit_slurm            starts a real Slurm on this machine: as root, on Debian; its
                                                      packages are unpacked into a temporary folder, not installed
 
 Each must end with six finished runs, one failed ("the training loss is nan") and one failed ("its worker was killed"),

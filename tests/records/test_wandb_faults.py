@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import ROOT, compose, fresh, program, quick, timeless
-from disks import fill, mounted, unmount
-from loopback import wandb_server
+from fake_wandb_server import wandb_server
+from full_disk import fill, mounted, unmount
 
 from trainer.records import wandb_mirror
 from trainer.records.outcome import read_outcome
