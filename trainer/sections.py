@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from annotated_types import Le
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.kinds import Count, CountOrZero, Name, Switch, Text
 
@@ -39,6 +39,9 @@ class SweepConfig(BaseModel):
     on_error: Literal["continue", "stop", "retry"]
     fair: Literal["off", "warn", "strict"]
     dry_run: Switch
+    # Left out of the manifest of a study, which lists the axes that these become.
+    params: dict[str, Text] = Field({}, exclude=True)
+    arms: tuple[Text, ...] = Field((), exclude=True)
 
     @property
     def sign(self) -> int:
