@@ -14,8 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from trainer.config.compose import interpret
 from trainer.study.execute import run_study
+from trainer.study.plan import plan_from
 
 GRID = ["lr=1e-5,1e-4,1e-3,1e-2,3e-2,1e-1", "weight_decay=1e-5,1e-3", "dropout=0.0,0.5"]
 SPACE = ["lr=tag(log,interval(1e-5,1e-1))", "weight_decay=tag(log,interval(1e-5,1e-3))", "dropout=interval(0.0,0.5)"]
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _conducted(arguments: list[str]) -> list[dict[str, str]]:
-    run_study(interpret(["-m", *arguments]))
+    run_study(plan_from(["-m", *arguments]))
     name = next(text.partition("=")[2] for text in arguments if text.startswith("sweep.name="))
     (newest,) = Path("outputs/sweeps").glob(f"{name}-????????/study.json")
     with (newest.parent / "table.csv").open() as file:

@@ -12,12 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from trainer.config.compose import interpret
 from trainer.reports import page
 from trainer.reports.content import of_study
 from trainer.runtime.process import configure_process
 from trainer.study import execute, launch, worker
 from trainer.study.folder import SWEEPS
+from trainer.study.plan import plan_from
 from trainer.training.trainer import ClassificationTrainer
 
 TINY = ("dataset.image_size=8", "model=mlp", "model.hidden=[8]", "epochs=1")
@@ -57,7 +57,7 @@ def main() -> None:
     launch.work = work
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        plan = interpret(
+        plan = plan_from(
             ["-m", "dataset=digits", "device=cpu", *(TINY if asked.tiny else ["epochs=2"]), f"seed=range({asked.runs})"]
         )
         execute.run_study(plan)

@@ -246,11 +246,11 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 
 def record(seeds: int) -> Path:
     """Trains the small study, or what is left of it, in this folder's outputs."""
-    from trainer.config.compose import interpret
     from trainer.study.execute import run_study
+    from trainer.study.plan import plan_from
 
-    plan = interpret(["-m", *RECORDED, f"seed=range({seeds})"])
-    assert plan is not None and run_study(plan).exit_code == 0  # type: ignore[arg-type]
+    plan = plan_from(["-m", *RECORDED, f"seed=range({seeds})"])
+    assert run_study(plan).exit_code == 0
     folders = [path.parent for path in Path("outputs/sweeps").glob("aa_check-*/table.csv")]
     return max(folders, key=lambda folder: (folder / "table.csv").stat().st_mtime)
 

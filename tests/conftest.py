@@ -16,12 +16,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from trainer.config.compose import interpret
+from trainer.config import compose as config_compose
+from trainer.config.compose import Multirun
 from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
 from trainer.run import Result, train
 from trainer.runtime.signals import WARNINGS
 from trainer.study.axes import corners
+from trainer.study.plan import Plan, plan_of
 
 # The tests' networks are tiny: a second thread only waits, and fights with whatever else runs on the machine.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -46,9 +48,15 @@ TINY = ("model=mlp", "model.hidden=[8]", "dataset.image_size=8")  # where it doe
 QUICK = ("dataset=digits", "wandb.mode=disabled", "device=cpu", "epochs=2")
 
 
+def interpret(arguments) -> RunConfig | Plan | None:
+    """The run or the plan of a study that a command line stands for, None where it only shows something."""
+    request = config_compose.interpret(list(arguments))
+    return plan_of(request) if isinstance(request, Multirun) else request
+
+
 def compose(arguments) -> list[RunConfig]:
     """The checked runs that a command line stands for: one, all of a grid, or those in a corner of a searched space."""
-    found = interpret(list(arguments))
+    found = interpret(arguments)
     if isinstance(found, RunConfig):
         return [found]
     runs = [] if found is None else found.runs or found.runs_at(next(corners(found.axes)))

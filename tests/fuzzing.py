@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import yaml
-from conftest import compose
+from conftest import compose, interpret
 from fuzzing_files import (
     NO_FILE,
     READ,
@@ -26,7 +26,6 @@ from fuzzing_files import (
 )
 from hypothesis import strategies as st
 
-from trainer.config.compose import interpret
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import CONF, GROUPS
 from trainer.errors import ConfigError

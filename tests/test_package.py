@@ -31,10 +31,10 @@ def wheel(tmp_path_factory):
     return file
 
 
-def test_the_wheel_holds_every_yaml_and_both_packages(wheel):
+def test_the_wheel_holds_every_yaml_and_the_package(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"trainer/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")} <= names
-    assert {"trainer/__main__.py", "trainer/config/completion.bash", "hydra_plugins/trainer_study/__init__.py"} <= names
+    assert {"trainer/__main__.py", "trainer/config/completion.bash"} <= names
     assert not [name for name in names if name.startswith(("tests", "conf", "outputs"))]
 
 
@@ -68,11 +68,11 @@ def test_every_library_that_is_imported_is_declared():
     project = pytest.importorskip("tomllib").loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
     declared = {re.match(r"[\w-]+", each)[0] for each in asked}
-    files = [file for name in ("trainer", "hydra_plugins") for file in (ROOT / name).rglob("*.py")]
+    files = (ROOT / "trainer").rglob("*.py")
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-    modules = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"trainer", "hydra_plugins"}
+    modules = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"trainer"}
     assert {"numpy", "yaml", "torch"} <= modules
     assert {LIBRARIES.get(module, module.replace("_", "-")) for module in modules} <= declared
 

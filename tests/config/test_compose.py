@@ -4,10 +4,10 @@ import shlex
 import shutil
 import sys
 
+import hydra
 import pytest
-from conftest import ROOT, clean_environment, compose, fresh, program, subprocess
+from conftest import ROOT, clean_environment, compose, fresh, interpret, program, subprocess
 
-from trainer.config.compose import interpret
 from trainer.config.suggestions import ALIASES
 from trainer.errors import ConfigError
 
@@ -89,8 +89,8 @@ MISTAKES = {
     "foo/bar=1": "foo/bar (command line): there is no such group. Accepted: activation, augmentation, dataset,"
     " experiment, init, model, normalization, optimizer, regularization, scheduler",
     "optimizer.name=[a,b]": f"optimizer=['a', 'b'] (command line): there is no such optimizer. Accepted: {OPTIMIZERS}",
-    "hydra.run.dir=here": "hydra.run.dir (command line): of Hydra's own settings only hydra/launcher, hydra.launcher,"
-    " hydra.sweeper are accepted; a run's folder is output_dir=FOLDER, a study is asked for by -m",
+    "hydra.run.dir=here": "hydra.run.dir (command line): of Hydra's own settings only hydra/launcher, hydra.launcher"
+    " are accepted; a run's folder is output_dir=FOLDER, a study is asked for by -m",
     "--foo": "--foo (command line): there is no such flag. Accepted: -m, --multirun, --cfg job, --config-dir DIR,"
     " --help, --version, --hydra-help, --info, --shell-completion",
     "-m lr=glob(*)": "lr (command line): this list of values is empty",
@@ -107,6 +107,17 @@ CONTRADICTIONS = {
     "-m experiment=optimizers,weight_decay": "each experiment brings runs of its own: start one after the other, not as"
     " an axis",
     "-m seed=1 --cfg job": "--cfg shows one run: leave -m out",
+    "--run -m": "--run and --multirun (command line): give one of them",
+    "--info -m": "--multirun and --info (command line): give one of them",
+    "--resolve": "--resolve and --package (command line): belong to --cfg",
+    "--cfg job --package nope": "--cfg job --package nope (command line): package 'nope' not found in config",
+    "--config-dir nowhere": "--config-dir nowhere (command line): there is no such folder",
+    "-m hydra/launcher=basic,joblib": "hydra/launcher (command line): is not a setting to compare",
+    "-m sweep.arms=lr=0.1": "sweep.arms=lr=0.1 (command line): cannot be read as key=value; if it is a text, quote it"
+    " twice: 'sweep.arms=\"lr=0.1\"'",
+    "-m sweep.arms=3": "sweep.arms=3 (command line): must be a list, each a text",
+    "-m sweep.params.lr=0.1": "sweep.params={'lr': 0.1} (command line): must be a group of options, each a text",
+    "sweep.method=random": "sweep.method (command line): belongs to a study of several runs: add -m",
     "dataset=digits --foo=1": "--foo=1 (command line): there is no such flag. Accepted: -m,"
     " --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion",
     "scheduler.warmup_epochs=1 scheduler.warmup_steps=1": "scheduler.warmup_epochs and scheduler.warmup_steps: give one"
@@ -177,6 +188,7 @@ def test_mistakes_help_and_completion_need_no_heavy_import():
     script = """
 import contextlib, sys
 from trainer.config.compose import interpret
+from trainer.study.plan import plan_from
 from trainer.errors import ConfigError
 from trainer.cli.help import show
 show([])
@@ -185,7 +197,7 @@ for mistake in ("optimizer=adm", "optimizer.bets=1", "epochs=ten", "dropout=2", 
     with contextlib.suppress(ConfigError):
         interpret([mistake])
     with contextlib.suppress(ConfigError):
-        interpret(["-m", "lr=0.1,-1"])
+        plan_from(["-m", "lr=0.1,-1"])
 print(sorted({"torch", "torchvision", "wandb", "sklearn", "rich", "numpy"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
@@ -231,7 +243,7 @@ def test_what_other_tools_call_otherwise_is_a_setting_here():
 @pytest.mark.parametrize(("change", "sentence"), YAML_MISTAKES.items(), ids=lambda value: str(value)[:40])
 def test_a_typo_in_a_yaml_file_names_the_file(change, sentence, in_empty_folder):
     file, old, new = change
-    for part in ("trainer", "conf", "hydra_plugins"):
+    for part in ("trainer", "conf"):
         shutil.copytree(ROOT / part, in_empty_folder / "copy" / part)
     path = in_empty_folder / "copy" / "conf" / file
     text = path.read_text()
@@ -242,7 +254,7 @@ def test_a_typo_in_a_yaml_file_names_the_file(change, sentence, in_empty_folder)
 
 
 def test_broken_yaml_is_named_with_its_line(in_empty_folder):
-    for part in ("trainer", "conf", "hydra_plugins"):
+    for part in ("trainer", "conf"):
         shutil.copytree(ROOT / part, in_empty_folder / "copy" / part)
     path = in_empty_folder / "copy" / "conf" / "optimizer" / "adam.yaml"
     path.write_text("name: adam\nbetas: {[0.9, 0.999]\neps: 1e-8\n")
@@ -266,6 +278,74 @@ def test_cfg_job_prints_every_value(capsys):
     printed = capsys.readouterr().out
     assert "\nlr: 0.5\n" in f"\n{printed}" and "name: sgd" in printed and "batch_size: 64\n" in printed
     assert "${" not in printed
+
+
+def test_cfg_job_shows_one_package_and_resolves_it(capsys):
+    compose(["--cfg", "job", "--package", "wandb", "wandb.name=${optimizer.name}"])
+    compose(["--cfg", "job", "--package", "wandb", "--resolve", "wandb.name=${optimizer.name}"])
+    plain, resolved = capsys.readouterr().out.split("# @package wandb\n")[1:]
+    assert "name: ${optimizer.name}\n" in plain and "name: adam\n" in resolved
+    assert plain.splitlines()[0] == "mode: offline"
+
+
+@pytest.fixture
+def own_yaml(tmp_path):
+    """Folder of `--config-dir` with an optimizer and a function that writes an experiment."""
+    (tmp_path / "own" / "optimizer").mkdir(parents=True)
+    (tmp_path / "own" / "experiment").mkdir()
+    adam = (ROOT / "conf" / "optimizer" / "adam.yaml").read_text()
+    (tmp_path / "own" / "optimizer" / "adam_fast.yaml").write_text(adam.replace("0.999", "0.9"))
+
+    def experiment(text):
+        (tmp_path / "own" / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}")
+        return ["--config-dir", str(tmp_path / "own"), "experiment=mine"]
+
+    return experiment
+
+
+def test_own_yaml_is_found_by_every_way_in(own_yaml, capsys, in_empty_folder):
+    arguments = own_yaml("sweep: {arms: [optimizer=adam_fast lr=0.1, optimizer=sgd]}")
+    runs = compose(["-m", *arguments])
+    assert [(run.optimizer.options.get("betas"), run.lr) for run in runs] == [((0.9, 0.9), 0.1), (None, 0.001)]
+    runs = compose(["-m", *arguments[:2], "optimizer=glob(adam*)"])
+    assert [run.optimizer.options["betas"] for run in runs] == [(0.9, 0.999), (0.9, 0.9), (0.9, 0.999)]
+    compose(["--cfg", "job", *arguments[:2], "optimizer=adam_fast", "--package", "optimizer.betas"])
+    assert capsys.readouterr().out == "# @package optimizer.betas\n- 0.9\n- 0.9\n"
+    shown = program("--info", "searchpath", *arguments[:2], cwd=in_empty_folder).stdout
+    assert f"| command-line | file://{arguments[1]} |" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    {
+        "hydra: {sweeper: {params: {lr: '0.1,0.2'}}}": "hydra.sweeper.params (a YAML file): is not read, an experiment"
+        " has its axes in sweep.params",
+        "hydra: {sweeper: {arms: [lr=0.1, lr=0.2]}}": "experiment/mine.yaml: Key 'arms' not in 'BasicSweeperConf'",
+        "sweep: {arm: [lr=0.1, lr=0.2]}": "sweep.arm (configuration): sweep has no such option. Did you mean arms?"
+        " Accepted: arms, direction, dry_run, fairness_check, method, metric, name, on_error, params, pruner, seed, stages,"
+        " trials",
+    }.items(),
+)
+def test_an_axis_in_the_wrong_place_is_told(text, sentence, own_yaml):
+    for flags in ([], ["-m"]):
+        with pytest.raises(ConfigError) as caught:
+            compose([*flags, *own_yaml(text)])
+        assert str(caught.value) == sentence
+
+
+def test_a_callback_of_hydra_is_not_called(own_yaml, in_empty_folder):
+    """Hydra's command line would create the file before the first mistake is told."""
+    written = in_empty_folder / "written"
+    arguments = own_yaml(f"hydra: {{callbacks: {{any: {{_target_: builtins.open, file: {written}, mode: w}}}}}}")
+    compose([*arguments, "dataset=digits"])
+    compose(["-m", *arguments, "dataset=digits", "seed=0,1"])
+    assert not written.exists()
+
+
+def test_a_program_that_uses_hydra_itself_can_compose_runs():
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        assert compose(["lr=0.5"])[0].lr == 0.5
+        assert hydra.compose("config").lr == 0.001
 
 
 def test_a_data_set_brings_its_batch_size_unless_one_is_named():
@@ -335,6 +415,12 @@ def test_what_is_typed_replaces_an_axis_and_a_setting_in_every_arm():
     ]
     assert {run.lr for run in compose(["-m", "experiment=optimizers_tuned", "lr=0.3"])} == {0.3}
     assert len(compose(["-m", "experiment=optimizers_tuned", "seed=0,1"])) == 12
+
+
+def test_arms_may_be_typed():
+    runs = compose(["-m", "sweep.arms=['optimizer=sgd lr=0.1','optimizer=adam']", "seed=0,1"])
+    seen = [(run.optimizer.name, run.lr, run.seed) for run in runs]
+    assert seen == [("sgd", 0.1, 0), ("sgd", 0.1, 1), ("adam", 0.001, 0), ("adam", 0.001, 1)]
 
 
 def test_the_lectures_augmentation_arm_trains_twice_as_long_and_the_fair_one_does_not():

@@ -31,7 +31,7 @@ def held(file):
 
 def many(file):
     """An experiment with axes is started with -m; its last arm is the one looked at."""
-    return ["-m"] if "sweeper:" in file.read_text() else []
+    return ["-m"] if {"params", "arms"} & (yaml.safe_load(file.read_text()).get("sweep") or {}).keys() else []
 
 
 def listed(value):

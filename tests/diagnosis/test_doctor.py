@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import clean_environment, compose, quick, tiny_images
+from conftest import clean_environment, compose, interpret, quick, tiny_images
 from fake_studies import fake_study
 
 from trainer.cli import doctor
-from trainer.config.compose import interpret
 from trainer.config.run_config import RunConfig
 from trainer.diagnosis.examine import held_out
 from trainer.diagnosis.faults import FAULTS, HEALTHY, noisy_labels, rare_classes

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, clean_environment, compose, program, quick, tiny_images
+from conftest import ROOT, clean_environment, compose, interpret, program, quick, tiny_images
 from PIL import Image
 
 from trainer.cli import evaluate
-from trainer.config.compose import interpret
 from trainer.config.help import options
 from trainer.data import sources
 from trainer.errors import ConfigError, RunError

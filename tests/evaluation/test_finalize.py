@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose, metrics, program
+from conftest import compose, interpret, metrics, program
 from PIL import Image
 from test_evaluate import TINY
 from test_run import same_state
 
 import trainer.records.recorder
 from trainer.cli import finalize
-from trainer.config.compose import interpret
 from trainer.data import sources
 from trainer.data.splits import split
 from trainer.errors import ConfigError, RunError

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import program
+from conftest import interpret, program
 from fake_wandb_server import wandb_server
 
-from trainer.config.compose import interpret
 from trainer.errors import ConfigError
 
 MARK = "mArkEr0451" * 4  # as long as a key of W&B

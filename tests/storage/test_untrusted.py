@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, compose, program, tiny_images
+from conftest import ROOT, compose, interpret, program, tiny_images
 from fuzzing_files import saved, sealed, untrained
 from PIL import Image
 
 from trainer.cli import doctor, evaluate, finalize, predict, report, reproduce
-from trainer.config.compose import interpret
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import PACKAGE
 from trainer.errors import ConfigError, RunError

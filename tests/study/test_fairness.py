@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import interpret
 
-from trainer.config.compose import interpret
 from trainer.config.schema import CONF
 from trainer.data.images import Images
 from trainer.errors import ConfigError
@@ -92,8 +92,8 @@ def test_arms_that_differ_in_what_was_not_asked(case, tmp_path):
     arms, sentence = ARMS[case]
     own = tmp_path / "own" / "experiment"
     own.mkdir(parents=True)
-    listed = "".join(f"      - {arm}\n" for arm in arms.split(" | "))
-    (own / "mine.yaml").write_text(f"# @package _global_\nhydra:\n  sweeper:\n    arms:\n{listed}")
+    listed = "".join(f"    - {arm}\n" for arm in arms.split(" | "))
+    (own / "mine.yaml").write_text(f"# @package _global_\nsweep:\n  arms:\n{listed}")
     assert examined("--config-dir", str(own.parent), "experiment=mine").unfair == (sentence,)
 
 

@@ -9,9 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from conftest import interpret
 from test_study import SHORT, TINY, study, table
 
-from trainer.config.compose import interpret
 from trainer.config.hydra_errors import LAUNCHERS
 from trainer.errors import ConfigError
 from trainer.study import launch

@@ -6,9 +6,9 @@ import math
 import shutil
 
 import pytest
+from conftest import interpret
 from test_study import SHORT, TINY, study, table
 
-from trainer.config.compose import interpret
 from trainer.errors import ConfigError
 from trainer.study import execute, launch
 from trainer.study.axes import Axis, corners, grid, narrowed, on_border

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import clean_environment, compose, in_time, metrics, program
+from conftest import clean_environment, compose, in_time, interpret, metrics, program
 
 from trainer.cli.train import main
-from trainer.config.compose import interpret
 from trainer.config.schema import PACKAGE
 from trainer.errors import ConfigError, RunError
 from trainer.run import train

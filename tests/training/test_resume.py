@@ -13,13 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import QUICK, choices, clean_environment, compose, metrics, quick, tiny_images
+from conftest import QUICK, choices, clean_environment, compose, interpret, metrics, quick, tiny_images
 from test_checkpoint import same_run
 from test_run import same_state
 
 from trainer.cli.main import main
 from trainer.config.check import check
-from trainer.config.compose import interpret
 from trainer.errors import Preempted
 from trainer.records.outcome import write_outcome
 from trainer.run import train

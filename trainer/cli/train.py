@@ -16,19 +16,23 @@ def main(arguments: Sequence[str]) -> int:
         show(arguments)
         return stdout_exit_code()
     # Imported late: a mistake is reported, and a name completed, without waiting for torch.
-    from trainer.config.compose import interpret
+    from trainer.config.compose import Multirun, interpret
     from trainer.config.run_config import RunConfig
     from trainer.errors import ConfigError, RunError
 
     request = interpret(arguments)
     if request is None:
         return stdout_exit_code()
+    if isinstance(request, Multirun):
+        from trainer.study.plan import plan_of
+
+        plan = plan_of(request)
     train, run_study, fail = _load()
     try:
         if isinstance(request, RunConfig):
             train(request)
             return 0
-        result = run_study(request)
+        result = run_study(plan)
         if result.folder and result.trained:
             from trainer.reports.wandb_report import log_verdict
 

@@ -65,8 +65,8 @@ def _holds(file: Path, path: Sequence[str]) -> bool:
     """Whether this YAML file gives the value at `path`, with or without its group in front, or sweeps over it."""
     tree = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     dotted = ".".join(path)
-    sweep = ("hydra", "sweeper", "params", dotted)
-    arms = (((tree or {}).get("hydra") or {}).get("sweeper") or {}).get("arms") or []
+    sweep = ("sweep", "params", dotted)
+    arms = ((tree or {}).get("sweep") or {}).get("arms") or []
     if any(f" {dotted}=" in f" {arm}" for arm in arms):
         return True
     starts = (path, sweep, path[1:]) if path[0] == file.parent.name else (path, sweep)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
-import hydra
 import yaml
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from trainer.config.check import check
+from trainer.config.check import check, check_sweep
 from trainer.config.hydra_errors import reworded, usage_errors
 from trainer.config.run_config import RunConfig, Tag, tagged
 from trainer.config.schema import CONF, GROUPS, PACKAGE
@@ -24,16 +27,11 @@ from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
 from trainer.storage.untrusted import read_config, refuse_download
 
-if TYPE_CHECKING:
-    from trainer.study.plan import Plan
-
-# Hydra's flags that show something instead of running; --cfg shows a run, which is checked like one that starts.
-SHOWING = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
 TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package", "-p"}
-FLAGS = SHOWING | TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve"}
+FLAGS = TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help", "--shell-completion", "-sc"}
 FLAGS_SHOWN = "-m, --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion"
-# Of Hydra's own settings those that belong to a sweep; a run's folder and its log are the trainer's.
-HYDRA_KEYS = ("hydra/launcher", "hydra.launcher", "hydra.sweeper")
+# Hydra's own settings that are accepted; a run's folder and its log are the trainer's.
+HYDRA_KEYS = ("hydra/launcher", "hydra.launcher")
 
 
 @dataclass(frozen=True)
@@ -59,39 +57,112 @@ class Job:
         return run
 
 
-def interpret(arguments: Sequence[str]) -> RunConfig | Plan | None:
-    """What the arguments ask for: a checked run, under `-m` the plan of a study, None where something was shown.
+class Composer:
+    """The composition of `conf/` and of the folder of `--config-dir`, whose files come second.
+
+    `hydra.compose` makes the same call of `load_configuration`; it is not used because its search path is process-wide
+    and `glob()` would not see a second folder. `hydra.main` would read `sys.argv`, print errors and exit, compose twice
+    and instantiate the callbacks that a YAML file names.
+    """
+
+    def __init__(self, config_dir: str | None) -> None:
+        _close_environment()
+        search_path = create_config_search_path(str(CONF))
+        if config_dir is not None:
+            folder = Path(config_dir).absolute()
+            if not folder.is_dir():
+                raise ConfigError(f"--config-dir {config_dir} (command line): there is no such folder")
+            search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+        version.setbase("1.3")
+        self.hydra = Hydra("trainer", ConfigLoaderImpl(search_path))
+        self.loader: Any = self.hydra.config_loader
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """Return the composed tree with Hydra's own part, and make that part the one that `${hydra:…}` reads."""
+        tree = self.loader.load_configuration("config", list(overrides), RunMode.RUN)
+        HydraConfig.instance().set_config(tree)
+        return tree
+
+
+@dataclass(frozen=True)
+class Multirun:
+    """A command line with `-m`: `study.plan` makes the plan of a study from it. `arguments` are as they were typed."""
+
+    composer: Composer
+    overrides: tuple[str, ...]
+    arguments: tuple[str, ...]
+
+
+def interpret(arguments: Sequence[str]) -> RunConfig | Multirun | None:
+    """Return a checked run, under `-m` what a study is planned from, None where something was shown.
 
     Raises ConfigError with one line for the first mistake; until then nothing has been read or written.
     """
-    flags, overrides = _sorted_out(arguments)
-    names = {flag.partition("=")[0] for flag in flags}
-    if not SHOWING.isdisjoint(names):
-        _show(arguments, flags, overrides, names)
+    flags, typed = _sorted_out(arguments)
+    with reworded(arguments), usage_errors(arguments):
+        asked = get_args_parser().parse_args(flags)
+        _refuse_combinations(asked)
+        composer = Composer(asked.config_dir)
+        if asked.info is not None or asked.hydra_help or asked.shell_completion:
+            _show_hydra(composer.hydra, asked, typed)
+            return None
+    overrides = [as_forced_override(text) for text in typed]
+    with reworded(arguments):
+        if asked.multirun:
+            folder = [f"--config-dir={asked.config_dir}"] if asked.config_dir is not None else []
+            return Multirun(composer, tuple(overrides), (*folder, *typed))
+        job = job_of(own_part(composer.compose(overrides)), overrides)
+    _refuse_study(job)
+    run = _resumed(job).checked()
+    if asked.cfg is None:
+        return run
+    if run.resume:
+        print(yaml.safe_dump(run.tree(), sort_keys=False, allow_unicode=True), end="")
         return None
-    found = _run_hydra([*flags, *map(as_forced_override, overrides)])
-    if not isinstance(found, Job):
-        from trainer.study.plan import Plan
+    with reworded(arguments), usage_errors(arguments):
+        composer.hydra.show_cfg("config", overrides, asked.cfg, asked.package, asked.resolve)
+    return None
 
-        with reworded(arguments):
-            return Plan.of(found, (*_own_yaml(flags), *overrides))
-    study = [key for key in found.overrides if key.partition(".")[0] in ("sweep", "retrain")]
+
+def _refuse_combinations(asked: argparse.Namespace) -> None:
+    """Raise ConfigError for flags that exclude each other: `hydra.main` checks them, its parser does not."""
+    if asked.cfg and asked.multirun:
+        raise ConfigError("--cfg shows one run: leave -m out")
+    modes = ("run", "multirun", "cfg", "info", "hydra_help", "shell_completion")
+    given = [f"--{mode.replace('_', '-')}" for mode in modes if getattr(asked, mode)]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} (command line): give one of them")
+    if (asked.resolve or asked.package) and not asked.cfg:
+        raise ConfigError("--resolve and --package (command line): belong to --cfg")
+
+
+def _show_hydra(hydra: Hydra, asked: argparse.Namespace, overrides: list[str]) -> None:
+    """Print Hydra's information or completions by the methods that `hydra.main` calls for these flags."""
+    if asked.info is not None:
+        hydra.show_info(asked.info, "config", overrides)
+    elif asked.hydra_help:
+        asked.overrides = overrides
+        hydra.hydra_help("config", get_args_parser(), asked)
+    else:
+        hydra.shell_completion("config", overrides)
+        if "install=bash" in overrides:  # Hydra's own function completes `trainer`, not `python -m trainer`
+            print((PACKAGE / "config" / "completion.bash").read_text(encoding="utf-8"))
+
+
+def _refuse_study(job: Job) -> None:
+    """Raise ConfigError where one run was asked for and `-m` is needed.
+
+    That is so for `sweep.…` and `retrain`, and for an experiment with a setting that was not given one value.
+    """
+    keys = set(job.overrides)
+    study = [key for key in job.overrides if key.partition(".")[0] in ("sweep", "retrain")]
     if study:
         raise ConfigError(f"{study[0]} (command line): belongs to a study of several runs: add -m")
-    return _resumed(found).checked()
-
-
-def _show(arguments: Sequence[str], flags: list[str], overrides: list[str], names: set[str]) -> None:
-    if not {"--cfg", "-c"}.isdisjoint(names):
-        if not {"-m", "--multirun"}.isdisjoint(names):
-            raise ConfigError("--cfg shows one run: leave -m out")
-        run = interpret(overrides)
-        if isinstance(run, RunConfig) and run.resume:
-            print(yaml.safe_dump(run.tree(), sort_keys=False, allow_unicode=True), end="")
-            return
-    _run_hydra([*flags, *overrides])
-    if "install=bash" in arguments:  # Hydra's own function completes `trainer`, not `python -m trainer`
-        print((PACKAGE / "config" / "completion.bash").read_text(encoding="utf-8"))
+    sweep = check_sweep(job.sweep, job.overrides, job.files)
+    arms = [{word.partition("=")[0] for word in arm.split()} for arm in sweep.arms or ("",)]
+    if not (sweep.params.keys() <= keys and any(arm <= keys for arm in arms)):
+        name = HydraConfig.get().runtime.choices.get("experiment")
+        raise ConfigError(f"experiment={name} compares several runs: python -m trainer -m experiment={name}")
 
 
 def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -111,44 +182,6 @@ def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, settings
 
 
-def _own_yaml(flags: Sequence[str]) -> list[str]:
-    """`--config-dir`, by whose files a study goes on, in one word."""
-    words = list(flags)
-    for index, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name in ("--config-dir", "-cd"):
-            return [f"--config-dir={value if equals else words[index + 1]}"]
-    return []
-
-
-def _run_hydra(arguments: Sequence[str]) -> Any:
-    """Hydra with a task that only takes what was composed: a Job, or from our sweeper a Sweep."""
-    overrides = [argument for argument in arguments if argument[:1] != "-"]
-    found: list[Any] = []  # stays empty under --cfg, which prints and runs no task
-
-    def take(composed: Any) -> None:
-        try:
-            found.append(job_of(composed, overrides) if isinstance(composed, DictConfig) else composed)
-        except Exception as error:
-            found.append(error)  # raised outside Hydra, which would print a heading of its own
-
-    _close_environment()
-    task = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(take)
-    before, sys.argv = sys.argv, [sys.argv[0], *arguments]
-    # It would compose everything once more, for a mode that -m alone sets here.
-    get_mode, Hydra.get_mode = Hydra.get_mode, lambda *_, **__: None  # type: ignore[method-assign]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
-    try:
-        with reworded(arguments), usage_errors(arguments):
-            task()
-            if found and isinstance(found[0], Exception):
-                raise found[0]
-            return found[0] if found else None
-    finally:
-        sys.argv, Hydra.get_mode = before, get_mode  # type: ignore[method-assign]
-        del os.environ["HYDRA_FULL_ERROR"]
-
-
 def _close_environment() -> None:
     """Takes `${oc.env:NAME}` away: what is composed is written into records, logs, checkpoints and W&B."""
 
@@ -158,15 +191,16 @@ def _close_environment() -> None:
     OmegaConf.register_new_resolver("oc.env", refuse, replace=True)
 
 
+def own_part(tree: DictConfig) -> DictConfig:
+    """Return the tree without Hydra's own part."""
+    return OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
+
+
 def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
     """The job for a composed tree; Hydra's state is still that of its composition."""
     state = HydraConfig.get()
-    keys = tuple(text.lstrip("+~").partition("=")[0] for text in overrides)
-    arms = [{word.partition("=")[0] for word in arm.split()} for arm in state.sweeper.get("arms") or [""]]
-    chosen = {*(state.sweeper.get("params") or {})} <= set(keys) and any(arm <= set(keys) for arm in arms)
-    if state.mode == RunMode.RUN and not chosen:
-        name = state.runtime.choices.get("experiment")
-        raise ConfigError(f"experiment={name} compares several runs: python -m trainer -m experiment={name}")
+    if state.sweeper.get("params"):
+        raise ConfigError("hydra.sweeper.params (a YAML file): is not read, an experiment has its axes in sweep.params")
     files = [
         f"{group}/{option}.yaml"
         for group, chosen in state.runtime.choices.items()
@@ -176,6 +210,7 @@ def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
     values = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(values, dict)
     values = _without_missing(values)
+    keys = tuple(text.lstrip("+~").partition("=")[0] for text in overrides)
     sweep, retrain = values.pop("sweep", None), values.pop("retrain", False)
     return Job(values, keys, (*reversed(files), "config.yaml"), sweep, retrain)
 

@@ -74,6 +74,8 @@ def _yaml_mistake(error: yaml.YAMLError) -> str:
 
 def _first_line(error: Exception) -> str:
     text = str(error).strip().splitlines() or [type(error).__name__]
+    if text[0].endswith(" raised while composing config:"):  # "In 'experiment/mine': ConfigKeyError raised while …"
+        return ".yaml: ".join([text[0].split("'")[1], *text[1:2]])
     if text[0].startswith(("Could not override 'hydra.", "Error merging override ")):
         key = text[0].removeprefix("Error merging override ").replace("Could not override", "").strip(" '.")
         return f"{key.lstrip('+')} (command line): {str(error.__cause__).partition(chr(10))[0]}"

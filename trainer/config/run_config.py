@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal
 
 from annotated_types import Le
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.config.schema import GROUPS, Choice
 from trainer.config.types import (
@@ -62,6 +62,9 @@ class SweepConfig(BaseModel):
     on_error: Annotated[Literal["continue", "stop", "retry"], Tag.NO_EFFECT]
     fairness_check: Annotated[Literal["off", "warn", "strict"], Tag.NO_EFFECT]
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
+    # Left out of the manifest of a study, which lists the axes that these become.
+    params: dict[str, Text] = Field({}, exclude=True)
+    arms: tuple[Text, ...] = Field((), exclude=True)
 
     @property
     def sign(self) -> int:

@@ -61,6 +61,8 @@ def describe(kind: Any) -> str:
         return f"a list of {len(items)}, " + (f"each {items[0]}" if len(set(items)) == 1 else ", ".join(items))
     if origin in (tuple, list):
         return f"a list, each {describe(arguments[0])}"
+    if origin is dict:
+        return f"a group of options, each {describe(arguments[1])}"
     return _WORDS.get(kind, "a group of options")
 
 

@@ -151,12 +151,14 @@ class Launch:
             return False
 
     def _through_hydra(self, folders: Sequence[Path]) -> None:
+        from hydra._internal.callbacks import Callbacks
         from hydra.core.plugins import Plugins
+        from hydra.types import HydraContext
 
-        sweep = self.plan.sweep
+        context = HydraContext(self.plan.sweep.loader, Callbacks())  # none: a YAML file could name any function as one
         try:
             launcher: Any = Plugins.instance().instantiate_launcher(
-                hydra_context=sweep.context, task_function=task, config=self._config()
+                hydra_context=context, task_function=task, config=self._config()
             )
             launcher.launch([[f'++output_dir="{folder}"'] for folder in folders], initial_job_idx=0)
         except Exception as error:  # the folders say which runs it has cost
@@ -167,11 +169,12 @@ class Launch:
         """Hydra's configuration with its own files inside the study's folder."""
         import copy
 
-        from omegaconf import open_dict, read_write
+        from omegaconf import OmegaConf, open_dict
 
         config = copy.deepcopy(self.plan.sweep.config)
         place = self.study.folder.absolute() / "launcher"
-        with read_write(config), open_dict(config):
+        OmegaConf.set_readonly(config.hydra, False)  # HydraConfig.set_config has made it read-only
+        with open_dict(config):
             config.hydra.sweep.dir, config.hydra.sweep.subdir = str(place), "."
             config.hydra.overrides.hydra += [f'hydra.sweep.dir="{place}"', "hydra.sweep.subdir=."]
         return config

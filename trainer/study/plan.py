@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trainer.config.check import check_sweep
+from trainer.config.compose import Multirun, interpret
+from trainer.config.hydra_errors import reworded
 from trainer.config.run_config import RunConfig, SweepConfig
 from trainer.errors import ConfigError
 from trainer.study.axes import ARM, Axis, Point, command_at, corners, grid, plain_override
-from trainer.study.sweeper import Sweep
+from trainer.study.sweeper import Sweep, read_sweep
 
 MANY = 20  # composing so many runs takes a second
 MOST_RUNS = 100_000  # of a grid: composing them takes an hour
@@ -91,6 +93,20 @@ class Plan:
     def command(self, point: Point) -> str:
         """The command that trains this point alone, as a person types it."""
         return command_at(self.arguments, {axis.key for axis in self.sweep.axes}, point)
+
+
+def plan_of(request: Multirun) -> Plan:
+    """Return the plan of a study, every run of it composed and checked. Raises ConfigError for the first mistake."""
+    with reworded(request.arguments):
+        return Plan.of(read_sweep(request.composer, request.overrides), request.arguments)
+
+
+def plan_from(arguments: Sequence[str]) -> Plan:
+    """Return the plan of the study that a command line with `-m` stands for. Raises ConfigError."""
+    request = interpret(arguments)
+    if not isinstance(request, Multirun):
+        raise ConfigError(f"{' '.join(arguments)}: a study needs -m")
+    return plan_of(request)
 
 
 def _arms_first(point: Point) -> list[str]:

@@ -13,11 +13,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.plugins.config_source import ConfigResult
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from trainer.config.compose import Job, as_forced_override, job_of
-from trainer.config.run_config import Tag, tagged
+from trainer.config.check import check_sweep
+from trainer.config.compose import Composer, Job, as_forced_override, job_of, own_part
+from trainer.config.run_config import SweepConfig, Tag, tagged
 from trainer.errors import ConfigError
 from trainer.study.axes import ARM, Axis
 
@@ -31,62 +31,64 @@ class Sweep:
     axes: tuple[Axis, ...]
     fixed: tuple[str, ...]
     compose: Callable[[Sequence[str]], Job] = field(repr=False)
-    context: HydraContext = field(repr=False)
-    config: DictConfig = field(repr=False)  # Hydra's own: its launcher
+    loader: ConfigLoader = field(repr=False)
+    config: DictConfig = field(repr=False)  # with Hydra's own part: its launcher
 
 
-class StudySweeper:
-    """Hydra's grid syntax (commas, range, choice, glob) and its distributions, and what an experiment brings along.
+def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
+    """Read Hydra's grid syntax (commas, range, choice, glob) and its distributions, and the axes of an experiment.
 
-    `params` are axes, each a setting and its values; `arms` are the values of one axis that changes several
+    `sweep.params` are axes, each a setting and its values; `sweep.arms` are the values of one axis that changes several
     settings at once, each a text such as "optimizer=sgd lr=0.1". What is typed on the command line comes last: it
     replaces an axis, and a setting in every arm.
     """
+    typed = _typed_once(arguments)
+    composer.loader.repository = _Frozen(composer.loader.repository)
+    parser = OverridesParser.create(config_loader=composer.loader)
+    given = parser.parse_overrides(list(arguments))
+    common = composer.compose([str(override.input_line) for override in given if not override.is_sweep_override()])
+    job = job_of(own_part(common), arguments)
+    settings = check_sweep(job.sweep, job.overrides, job.files)
+    own = [as_forced_override(f"{key}={value}") for key, value in settings.params.items() if key not in typed]
+    overrides = [*parser.parse_overrides(own), *given]
+    axes = [_axis(override) for override in overrides if override.is_sweep_override()]
+    if settings.arms:
+        axes.insert(0, Axis(ARM, texts=_without(settings.arms, typed)))
+    for axis in axes:
+        _refuse_what_is_not_compared(axis.key)
+    # Hydra's own settings, such as the launcher, stay in `common`, from which each point takes them.
+    own_settings = [each for each in overrides if not (each.is_sweep_override() or each.is_hydra_override())]
+    fixed = tuple(str(override.input_line) for override in own_settings)
+    points = _Points(composer.loader, common, settings)
+    return Sweep(tuple(axes), fixed, points.compose, composer.loader, common)
 
-    def __init__(self, params: dict[str, str] | None = None, arms: list[str] | None = None) -> None:
-        self.params, self.arms = params or {}, arms or []
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.context, self.config, self.hand_over = hydra_context, config, task_function
-        self.loader: ConfigLoader = hydra_context.config_loader
-        self.loader.repository = _Frozen(self.loader.repository)  # type: ignore[attr-defined]
-        self.parser = OverridesParser.create(config_loader=self.loader)
-        # By the groups that were chosen: what the runs have in common, and Hydra's own part of it.
+class _Points:
+    """The composition of points at a fraction of Hydra's time: runs of the same choices differ in settings alone."""
+
+    def __init__(self, loader: ConfigLoader, common: DictConfig, settings: SweepConfig) -> None:
+        self.loader, self.common, self.settings = loader, common, settings
+        self.parser = OverridesParser.create(config_loader=loader)
+        # {choices of groups: (the tree without further settings, Hydra's own part of it)}
         self.composed: dict[tuple[str, ...], tuple[DictConfig, Any]] = {}
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Hands the sweep over: its runs start when all that can be checked has been."""
-        typed = _typed_once(arguments)
-        own = [as_forced_override(f"{key}={value}") for key, value in self.params.items() if key not in typed]
-        overrides = self.parser.parse_overrides([*own, *arguments])
-        axes = [_axis(override) for override in overrides if override.is_sweep_override()]
-        if self.arms:
-            axes.insert(0, Axis(ARM, texts=_without(self.arms, typed)))
-        for axis in axes:
-            _refuse_what_is_not_compared(axis.key)
-        fixed = tuple(str(override.input_line) for override in overrides if not override.is_sweep_override())
-        self.hand_over(Sweep(tuple(axes), fixed, self._compose, self.context, self.config))
-
-    def _compose(self, overrides: Sequence[str]) -> Job:
-        """What Hydra composes, at a fraction of its time: runs of the same choices differ in settings alone."""
+    def compose(self, overrides: Sequence[str]) -> Job:
+        """Return the job at a point. Raises ConfigError where an axis of experiments brings along axes of its own."""
         choices = tuple(text for text in overrides if not text.startswith("++"))
         state = HydraConfig.instance()
         if choices not in self.composed:
-            whole = self._choose(choices)
+            whole = self.loader.load_sweep_config(self.common, list(choices))
             state.set_config(whole)
-            own = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
-            self.composed[choices] = own, state.cfg
-        common, state.cfg = self.composed[choices]
-        tree = copy.deepcopy(common)
+            self.composed[choices] = own_part(whole), state.cfg
+        own, state.cfg = self.composed[choices]
+        tree = copy.deepcopy(own)
         settings = self.parser.parse_overrides([text for text in overrides if text.startswith("++")])
         ConfigLoaderImpl._apply_overrides_to_config(settings, tree)
-        return job_of(tree, overrides)
-
-    def _choose(self, choices: Sequence[str]) -> DictConfig:
-        config = self.loader.load_sweep_config(self.config, list(choices))
-        if (config.hydra.sweeper.params or {}) != self.params or (config.hydra.sweeper.arms or []) != self.arms:
+        job = job_of(tree, overrides)
+        sweep = check_sweep(job.sweep, job.overrides, job.files)
+        if (sweep.params, sweep.arms) != (self.settings.params, self.settings.arms):
             raise ConfigError("each experiment brings runs of its own: start one after the other, not as an axis")
-        return config
+        return job
 
 
 class _Frozen(CachingConfigRepository):
@@ -111,7 +113,7 @@ def _typed_once(arguments: Sequence[str]) -> set[str]:
 
 
 def _refuse_what_is_not_compared(key: str) -> None:
-    root = key.partition(".")[0]
+    root = key.replace("/", ".").partition(".")[0]
     if root in ("sweep", "retrain", "hydra", "resume", "output_dir"):
         raise ConfigError(f"{key} (command line): is not a setting to compare")
     if root in tagged(Tag.NO_EFFECT) and root != "data_dir":  # other data may lie in another place
