@@ -10,8 +10,10 @@ from typing import NoReturn
 
 from trainer.errors import ConfigError, RunError, complain, within_memory
 from trainer.files import expanded
+from trainer.layout import BEST
 from trainer.process import program, tune
 from trainer.signals import heed, ignore
+from trainer.strangers import refuse_earlier_version
 from trainer.streams import delivered, endure
 
 
@@ -82,7 +84,8 @@ def best_of(run: str) -> Path:
     """The checkpoint of a run's folder, or the file itself. Raises ConfigError where there is none."""
     path = expanded(run)
     if path.is_dir():
-        path = path / "best.pt"
+        path = path / BEST
+        refuse_earlier_version(path)
         if not path.is_file():
             raise ConfigError(f"{run}: is not the folder of a run that has been validated, {path} does not exist")
     if not path.is_file():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.commands import Parser, count, device, start
 from trainer.errors import ConfigError, RunError
 from trainer.files import expanded, make
+from trainer.layout import BEST
 from trainer.lock import held
 from trainer.strangers import read_json, refuse_download, refuse_links
 
@@ -172,7 +173,7 @@ def _read_once(places: Sequence[Path], where: str, data_dir: str | None, average
     from trainer.sealed import read_test_set
     from trainer.snapshot import restore
 
-    snapshots = [restore(place / "best.pt") for place in places]
+    snapshots = [restore(place / BEST) for place in places]
     wanted = [snapshot.digest for snapshot in snapshots]
     for known in verified(ledger_of(snapshots[0].path)):
         members = 0 if known.ensemble is None else known.ensemble["members"]

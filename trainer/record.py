@@ -17,24 +17,25 @@ import torch
 import yaml
 
 from trainer import archive, checkpoint, strangers
-from trainer.checkpoint import DamagedError
+from trainer.checkpoint import Checkpoint, DamagedError
+from trainer.checkpoint_state import Best, Last
 from trainer.config import RunConfig
 from trainer.console import say, warn
 from trainer.environment import stamp
 from trainer.epoch import EpochReport
 from trainer.errors import ConfigError, RunError, ran_out
 from trainer.files import WRITING, expanded, write_text
+from trainer.layout import BEST, DESCRIBED, LAST
 from trainer.lock import LOCK, held
 from trainer.metrics import METRICS, MetricsFile, count_of
 from trainer.study.manifest import JOB, RESULT
 from trainer.training import ClassificationTrainer
 
 OUTPUTS = Path("outputs")
-LAST, BEST, DESCRIBED = "last.pt", "best.pt", "best.json"
 
 
 class Record:
-    """`metrics.jsonl`, `best.pt`, `best.json`, and behind them `last.pt`, which vouches for the others.
+    """`metrics.jsonl`, the best checkpoint, `best.json`, and behind them the last one, which vouches for the others.
 
     What cannot be written is kept in memory and tried again at the next save, while training goes on: a disk that
     is full for an hour costs nothing. `portrait` is what every checkpoint tells of the run.
@@ -46,7 +47,7 @@ class Record:
         self.metrics = MetricsFile(folder, epoch)
         if not (folder / JOB).is_file():
             (folder / RESULT).unlink(missing_ok=True)  # how it ended before
-        self.unsaved: dict[str, dict[str, Any] | str] = {}  # by file: a checkpoint, or a text
+        self.unsaved: dict[str, Checkpoint | str] = {}  # by file: a checkpoint, or a text
         self.trouble: RunError | None = None
 
     def is_due(self) -> bool:
@@ -55,11 +56,11 @@ class Record:
 
     def save(self, trainer: ClassificationTrainer, report: EpochReport | None) -> None:
         """After an epoch with its report, or between two steps."""
-        last = {**self.portrait, "trainer": trainer.state_dict()}
+        last = Last(**self.portrait, trainer=trainer.state_dict())
         # Without validation the last epoch is kept.
         if report and (report.improved or trainer.validation is None):
-            best = trainer.evaluated.state_dict()
-            self.unsaved[BEST] = {**self.portrait, "epoch": report.epoch, "model": best}
+            weights = trainer.evaluated.state_dict()
+            self.unsaved[BEST] = Best(**self.portrait, epoch=report.epoch, model=weights)
             self.unsaved[DESCRIBED] = _described(trainer, self.portrait["classes"])
         self.unsaved.pop(LAST, None)
         self.unsaved[LAST] = last
@@ -68,7 +69,7 @@ class Record:
                 self.metrics.append(report)
             self._write()
         except RunError as error:
-            if BEST in self.unsaved:  # the network goes on changing, and `last.pt` with it
+            if BEST in self.unsaved:  # the network goes on changing, and the last checkpoint with it
                 self.unsaved[BEST] = copy.deepcopy(self.unsaved[BEST])
             if not self.trouble:
                 warn(f"{error}. Training goes on, its state is kept in memory and tried again at every save")
@@ -168,7 +169,7 @@ def settled(trainer: ClassificationTrainer, folder: Path, config: RunConfig, giv
 
 
 def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> None:
-    """Puts the state of `last.pt` back; a run that was stopped before its first save begins again.
+    """Puts the state of the last checkpoint back; a run that was stopped before its first save begins again.
 
     Where that file is damaged or gone, the one before it takes its place: from there the run comes to the same bits,
     and a job that was requeued has nobody to ask.
@@ -180,6 +181,7 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
     if not path.is_file() and checkpoint.previous(path).is_file():
         warn(f"{path} is gone. Going on from the one before it, {checkpoint.previous(path)}")
         checkpoint.previous(path).replace(path)
+    strangers.refuse_earlier_version(path)
     if not path.is_file():
         # Of a run that was killed in its first save there is one.
         if (epochs := count_of(folder)) > 1:
@@ -189,20 +191,20 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
             )
         return
     try:
-        state = checkpoint.load(path)
+        state = checkpoint.load_as(Last, path)
     except DamagedError as error:
         if not error.before:
             raise
         warn(f"{error}. Going on from there")
         error.before.replace(path)
-        state = checkpoint.load(path)
+        state = checkpoint.load_as(Last, path)
     with fitting(path):
-        changed = _changed(strangers.harmless(state.get("config")), config)
+        changed = _changed(strangers.harmless(state.config), config)
     if changed:
         raise RunError(f"{folder / 'config.yaml'} was changed since {path}: {', '.join(changed)}")
     with fitting(path):
-        archive.refuse_misfit(trainer, state.get("trainer"))
-        trainer.load_state_dict(state["trainer"])
+        archive.refuse_misfit(trainer, state.trainer)
+        trainer.load_state_dict(state.trainer)
 
 
 @contextlib.contextmanager
@@ -278,6 +280,6 @@ def saved(folder: Path, goal: int) -> str:
     """ "3 of 10 epochs and 7 steps": asked of the file itself, as an interrupt may come at any moment."""
     epoch, step = 0, 0
     with contextlib.suppress(RunError):
-        trained = checkpoint.load(folder / LAST)["trainer"]
+        trained = checkpoint.load_as(Last, folder / LAST).trainer
         epoch, step = trained["epoch"], (trained["progress"] or {"step": 0})["step"]
     return f"{epoch} of {goal} epochs" + (f" and {step} step{'s' if step > 1 else ''}" if step else "")

@@ -22,7 +22,8 @@ from trainer.errors import Evicted, NonFiniteError, RunError, ran_out, within_me
 from trainer.files import expanded
 from trainer.insight import observed
 from trainer.invocation import command, resumed
-from trainer.record import DESCRIBED, Record, note_end, planned_folder, restore, saved, settled, write_setting
+from trainer.layout import BEST, DESCRIBED
+from trainer.record import Record, note_end, planned_folder, restore, saved, settled, write_setting
 from trainer.samples import samples
 from trainer.signals import noted
 from trainer.study.manifest import DONE, JOB, read_outcome
@@ -213,7 +214,7 @@ def _portray(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Path, 
     except (RunError, OSError, ValueError, LookupError) as error:
         warn(f"W&B gets no samples of this run: {error}")
     if artifact and mirror.listening:
-        mirror.keep(folder / "best.pt")
+        mirror.keep(folder / BEST)
 
 
 def _conclude(trainer: ClassificationTrainer, folder: Path, seconds: float, further: bool) -> None:

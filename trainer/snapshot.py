@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainer import checkpoint
 from trainer.archive import shape_of
 from trainer.build import build_network
+from trainer.checkpoint_state import Best
 from trainer.config import RunConfig, check
 from trainer.console import progress
 from trainer.data.decode import Shape
@@ -18,6 +19,7 @@ from trainer.data.images import Images
 from trainer.data.resident import in_order
 from trainer.errors import ConfigError, RunError, printable
 from trainer.files import sha256_of
+from trainer.layout import BEST
 from trainer.networks import InputScaling
 from trainer.strangers import harmless
 
@@ -37,7 +39,7 @@ class Snapshot:
     @property
     def name(self) -> str:
         """The run's folder, or the file where its name says more."""
-        return str(self.path.parent if self.path.name == "best.pt" else self.path)
+        return str(self.path.parent if self.path.name == BEST else self.path)
 
     @torch.inference_mode()
     def probabilities(self, batches: Iterable[Tensor], device: torch.device) -> Tensor:
@@ -54,17 +56,16 @@ def restore(path: Path) -> Snapshot:
     """Raises RunError with one line if the file is damaged, or holds what this trainer cannot build."""
     state = checkpoint.load(path)
     try:
-        config = check(harmless(state["config"]))
-        shape, classes, epoch = shape_of(state["shape"]), _classes(state["classes"]), state.get("epoch")
-        weights = state["model"] if "model" in state else _evaluated(state["trainer"])
+        config = check(harmless(state.config))
+        shape, classes = shape_of(state.shape), _classes(state.classes)
+        weights = state.model if isinstance(state, Best) else _evaluated(state.trainer)
         _refuse_other_size(config, shape)
         network = built(config, shape, classes, weights)
-        epoch = int(state["trainer"]["epoch"] if epoch is None else epoch)
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise RunError(f"{path} holds no network that this trainer can build: {_told(error)}") from None
     with path.open("rb") as file:
         digest = sha256_of(file)
-    return Snapshot(path, digest, config, shape, classes, epoch, network)
+    return Snapshot(path, digest, config, shape, classes, state.epoch, network)
 
 
 def built(config: RunConfig, shape: Shape, classes: tuple[str, ...], weights: dict[str, Tensor]) -> nn.Module:
@@ -80,8 +81,8 @@ def built(config: RunConfig, shape: Shape, classes: tuple[str, ...], weights: di
     kinds = {name: value.dtype for name, value in network.state_dict().items()}
     network.load_state_dict(weights, assign=True)
     for name, value in network.state_dict().items():
-        if value.dtype != kinds[name] or value.device.type != "cpu" or value.layout != torch.strided:
-            raise ValueError(f"{name} is {value.dtype} on {value.device} where {kinds[name]} is expected")
+        if value.dtype != kinds[name]:
+            raise ValueError(f"{name} is {value.dtype} where {kinds[name]} is expected")
     for part in network.modules():
         if isinstance(part, InputScaling):
             part.spread()
@@ -89,7 +90,7 @@ def built(config: RunConfig, shape: Shape, classes: tuple[str, ...], weights: di
 
 
 def _evaluated(state: Any) -> Any:
-    """Of `last.pt`: the weights that the run validates with, which under `regularization=ema` are their average."""
+    """The weights that a run validates with, which under `regularization=ema` are their average."""
     return state["seams"]["ema"]["module"] if "ema" in state["seams"] else state["model"]
 
 
@@ -100,11 +101,11 @@ def _refuse_other_size(config: RunConfig, shape: Shape) -> None:
         raise ValueError(f"shape={list(shape)} and dataset.image_size={size} contradict each other")
 
 
-def _classes(value: Any) -> tuple[str, ...]:
+def _classes(names: list[str]) -> tuple[str, ...]:
     """Printable names: the file may be a stranger's, and they are shown on a terminal."""
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value) or len(value) < 2:
+    if len(names) < 2:
         raise ValueError("classes: must be at least two names")
-    return tuple(map(printable, value))
+    return tuple(map(printable, names))
 
 
 def _told(error: Exception) -> str:

@@ -225,12 +225,22 @@ class ClassificationTrainer:
             if "fused" in own:  # torch would take the file's, and with it another speed
                 given["fused"] = own["fused"]
         self.optimizer.load_state_dict(state["optimizer"])
+        _order_axes(self.optimizer)
         self.schedule.load_state_dict(state["schedule"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         for name, part in self.seams.state.items():
             part.load_state_dict(state["seams"][name])
         self.early_stopping.load_state_dict(state["early_stopping"])
+
+
+def _order_axes(optimizer: Optimizer) -> None:
+    """Lay the memory of each parameter out as the parameter itself: a checkpoint does not keep the order of the axes,
+    and a fused step reads both in the order in which they lie in memory."""
+    for parameter, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                memory[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:

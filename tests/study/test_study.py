@@ -147,19 +147,19 @@ def test_every_run_has_a_readable_folder_a_log_and_a_row(capsys):
 def test_finished_runs_are_not_trained_again_unless_forced():
     arguments = (*SHORT, "lr=0.1,0.2")
     _, folder = study(*arguments)
-    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")}
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*/last.safetensors")}
     assert study(*arguments)[1] == folder
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")} == stamps
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.safetensors")} == stamps
     _, other = study(*SHORT, "lr=0.2,0.3")  # another study that shares a run
-    assert len(list(other.glob("*/last.pt"))) == 1
+    assert len(list(other.glob("*/last.safetensors"))) == 1
     assert [row["state"] for row in table(other)] == ["finished", "finished"]
     study(*SHORT, "lr=0.2,0.3", "force=true")  # trains the shared run itself, and leaves the other study's where it is
-    assert len([path for path in other.glob("*/last.pt") if path.parent.name.startswith("lr-")]) == 2
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")} == stamps
+    assert len([path for path in other.glob("*/last.safetensors") if path.parent.name.startswith("lr-")]) == 2
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.safetensors")} == stamps
     study(*arguments, "force=true")
     assert "force" not in Manifest.read(folder).again  # it would begin anew
-    kept = [path for path in folder.glob("*/last.pt") if path.parent.name.startswith("before_")]
-    assert len(kept) == 2 and len(list(folder.glob("*/last.pt"))) == 4
+    kept = [path for path in folder.glob("*/last.safetensors") if path.parent.name.startswith("before_")]
+    assert len(kept) == 2 and len(list(folder.glob("*/last.safetensors"))) == 4
 
 
 def test_what_decides_a_result_decides_the_id(monkeypatch):
@@ -263,7 +263,7 @@ def test_a_search_that_was_killed_twice_equals_an_undisturbed_one(in_empty_folde
     arguments = (*TINY, "epochs=6", "augmentation=crop", *axes)
     for after in (1, 3):
         process = started(*arguments, cwd=in_empty_folder)
-        wait_for(lambda after=after: len(list(in_empty_folder.glob("outputs/sweeps/*/*/last.pt"))) >= after)
+        wait_for(lambda after=after: len(list(in_empty_folder.glob("outputs/sweeps/*/*/last.safetensors"))) >= after)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert study(*arguments)[0] == 0
@@ -282,7 +282,7 @@ def test_a_search_that_was_killed_twice_equals_an_undisturbed_one(in_empty_folde
 def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(in_empty_folder):
     arguments = (*TINY, "epochs=400", "early_stop_patience=null", "lr=0.05,0.1")
     process = started(*arguments, cwd=in_empty_folder)
-    wait_for(lambda: list(in_empty_folder.glob("outputs/sweeps/*/*/last.pt")))
+    wait_for(lambda: list(in_empty_folder.glob("outputs/sweeps/*/*/last.safetensors")))
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
@@ -388,7 +388,7 @@ def test_another_studys_runs_may_be_damaged_or_gone():
 
 def test_what_the_deciding_code_imports_decides_too():
     """Or it checks, tells, stores, sets up the process: what is moved out of a deciding module is not forgotten."""
-    beside = {"checkpoint", "config", "console", "epoch", "errors", "files", "kinds", "process", "schema"}
+    beside = {"config", "console", "epoch", "errors", "files", "kinds", "process", "schema", "strangers"}
     deciding = {name.removesuffix(".py") for name in identity.DECIDING}
     paths = [PACKAGE / name for name in identity.DECIDING if name != "run.py"]  # which also tells and records
     files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]

@@ -15,7 +15,8 @@ from trainer.data.images import Images
 from trainer.diagnosis.case import Case, HeldOut, Row
 from trainer.diagnosis.replay import where_it_began
 from trainer.insight import insight_of
-from trainer.record import BEST, LAST, fitting
+from trainer.layout import BEST, LAST
+from trainer.record import fitting
 from trainer.training import ClassificationTrainer
 
 
