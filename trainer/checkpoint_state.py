@@ -47,7 +47,7 @@ class Last:
         return int(self.trainer["epoch"])
 
     def to_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return (tensors, named by the keys that lead to them: "optimizer.state.3.exp_avg"; the rest as description)."""
+        """Return (tensors, named by the keys that lead to them: "optimizer.state.3.exp_avg"; description)."""
         tensors, trainer = _split(self.trainer)
         return tensors, {**{name: getattr(self, name) for name in RUN_FIELDS}, "trainer": trainer}
 
