@@ -132,20 +132,22 @@ def checkpoints() -> st.SearchStrategy[bytes]:
     header, description, data = taken_apart(whole())
     places = [*_places({"header": header}), *_places({"description": description})]
     state = [place for place in places if place[:2] == ("description", "trainer")]
-    change = st.tuples(
-        st.one_of(st.sampled_from(places), st.sampled_from(state)),
-        st.sampled_from([*range(len(STRANGE)), "gone"]),
-    )
-    values = st.lists(change, min_size=1, max_size=3).map(_with_values)
     texts = mutated(json.dumps(description).encode()).map(lambda text: text.decode("utf-8", "replace"))
     return st.one_of(
         mutated(whole()),
         mutated(whole()[8 : len(whole()) - len(data)]).map(lambda header: framed(header, data)),
         texts.map(lambda text: put_together(copy.deepcopy(header), text, data)),
         numbers().map(sealed),
-        values,
-        values,
+        values(places),
+        values(state),
+        values(state),
     )
+
+
+def values(places: list[tuple]) -> st.SearchStrategy[bytes]:
+    """One to three of these values replaced or gone."""
+    change = st.tuples(st.sampled_from(places), st.sampled_from([*range(len(STRANGE)), "gone"]))
+    return st.lists(change, min_size=1, max_size=3).map(_with_values)
 
 
 def numbers() -> st.SearchStrategy[bytes]:

@@ -399,6 +399,14 @@ def test_a_state_saved_within_an_epoch_is_taken_up(stranger):
     assert checkpoint.load(stranger / "last.safetensors").trainer["epoch"] == 2
 
 
+def test_a_switch_that_is_off_in_other_words_is_taken_up(stranger):
+    """A fused step fails at None."""
+    altered(stranger / "last.safetensors", setting(nesterov=None, maximize=None))
+    resume()
+    (group, *_) = checkpoint.load(stranger / "last.safetensors").trainer["optimizer"]["param_groups"]
+    assert (group["nesterov"], group["maximize"]) == (False, False)
+
+
 ADAM = {
     "a part of its memory": (lambda memory: memory.pop("exp_avg"), "must hold step, exp_avg, exp_avg_sq"),
     "a part too many": (lambda memory: memory.update(max_exp_avg_sq=torch.ones(8, 64)), "must hold step, exp_avg, "),

@@ -222,8 +222,10 @@ class ClassificationTrainer:
             self.progress.load_state_dict(state["progress"])
         self.model.load_state_dict(state["model"])
         for own, given in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
-            if "fused" in own:  # torch would take the file's, and with it another speed
-                given["fused"] = own["fused"]
+            # Kept as they are here, where torch would take the file's: how a step is computed, and switches that are
+            # off, which is None in some versions of torch and False in others; a fused step fails at the other one.
+            kept = [key for key, value in own.items() if key == "fused" or value is None or value is False]
+            given.update({key: own[key] for key in kept})
         self.optimizer.load_state_dict(state["optimizer"])
         _order_axes(self.optimizer)
         self.schedule.load_state_dict(state["schedule"])
