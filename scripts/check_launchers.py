@@ -75,7 +75,7 @@ def check(launcher: str, folder: Path, environment: dict[str, str]) -> int:
     print(f"{launcher}: {seconds:.0f} s, exit code {first}, {reasons}", flush=True)
     wrong = tell("states", {rate: state for rate, (state, _) in states.items()}, expected) + tell("exit code", first, 1)
     wrong += tell("reason of the killed run", states[KILLED][1], "its worker was killed")
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("outputs/sweeps/*/*/last.pt")}
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("outputs/sweeps/*/*/last.safetensors")}
     again = train(arguments, folder, environment)
     untouched = sum(
         path.stat().st_mtime_ns == stamp for path, stamp in before.items() if f"lr-{KILLED}-" not in str(path)
@@ -93,7 +93,7 @@ def check_requeue(folder: Path, environment: dict[str, str]) -> int:
 
     def warn() -> None:
         while not done.wait(0.2):
-            if list(folder.glob("outputs/sweeps/*/lr-0.01-*/last.pt")):
+            if list(folder.glob("outputs/sweeps/*/lr-0.01-*/last.safetensors")):
                 tasks = _asked(environment, "squeue", "-h", "-r", "-o", "%i").split()  # %A would be the whole array
                 subprocess.run(["scancel", "--signal=USR2", min(tasks)], env=environment, check=False)
                 return
@@ -145,7 +145,7 @@ def killing(folder: Path, pattern: str) -> Iterator[None]:
         while not over.wait(0.05):
             for lock in folder.glob(f"outputs/sweeps/*/{pattern}/.lock"):
                 found = re.match(r"process (\d+) ", lock.read_text())
-                if found and found[1] not in killed and (lock.parent / "last.pt").is_file():
+                if found and found[1] not in killed and (lock.parent / "last.safetensors").is_file():
                     killed.add(found[1])
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(found[1]), signal.SIGKILL)

@@ -5,9 +5,9 @@ python scripts/kill_and_resume.py --kills 20 dataset=digits epochs=60 augmentati
 python scripts/kill_and_resume.py --kills 2 -m experiment=weight_decay dataset=mnist data_dir=/data seed=0,1,2 epochs=3
 
 Every kill is a SIGKILL, in turn at any moment, while a checkpoint is being written, and while a line of metrics is.
-Compared are the hashes of all state in `last.pt` and `best.pt`, `best.json`, what `result.json` says of the end, the
-metrics but for their times, and of a study the table; after each kill every file must be readable. Exit code 1 if
-anything differs. `--seed` repeats the draws.
+Compared are the hashes of all state in `last.safetensors` and `best.safetensors`, `best.json`, what `result.json` says
+of the end, the metrics but for their times, and of a study the table; after each kill every file must be readable.
+Exit code 1 if anything differs. `--seed` repeats the draws.
 """
 
 import argparse
@@ -132,20 +132,21 @@ def _events(folder: Path, kind: str) -> frozenset[Any]:
     """What is just being written: looked at as often as can be."""
     runs = [folder / "run", *folder.glob("outputs/sweeps/*/*")]
     if kind == "checkpoint":
-        return frozenset(path.name for run in runs for path in run.glob(f".*.pt.*.{WRITING}"))
+        return frozenset(path.name for run in runs for path in run.glob(f".*.safetensors.*.{WRITING}"))
     return frozenset((path, path.stat().st_size) for run in runs for path in run.glob("metrics.jsonl"))
 
 
 def progress(folder: Path) -> str:
     lines = [len(path.read_text().splitlines()) for path in folder.rglob("metrics.jsonl")]
-    steps = [(_state(path)["trainer"].get("progress") or {"step": 0})["step"] for path in folder.rglob("last.pt")]
+    trainers = [_state(path).get("trainer", {}) for path in folder.rglob("last.safetensors")]
+    steps = [(each.get("progress") or {"step": 0})["step"] for each in trainers]
     return f"{len(lines)} runs begun, {sum(lines)} epochs, {sum(steps)} steps within one"
 
 
 def broken(folder: Path) -> list[str]:
     """The files that cannot be read. A last line of metrics may be torn: it is dropped."""
     readers: dict[str, Callable[[Path], Any]] = {
-        "*.pt": checkpoint.load,
+        "*.safetensors": checkpoint.load,
         "*.json": lambda path: json.loads(path.read_text()),
         "metrics.jsonl": lambda path: [json.loads(line) for line in path.read_text().split("\n")[:-1]],
     }
@@ -162,7 +163,7 @@ def broken(folder: Path) -> list[str]:
 def compare(calm: Path, wild: Path) -> int:
     """Prints and counts what differs."""
     differences = 0
-    for path in sorted(calm.rglob("last.pt")):
+    for path in sorted(calm.rglob("last.safetensors")):
         other = (wild / path.relative_to(calm)).parent
         for name, read in READERS.items():
             if read(path.with_name(name)) != read(other / name):
@@ -173,15 +174,15 @@ def compare(calm: Path, wild: Path) -> int:
         same = other.is_file() and path.read_bytes() == other.read_bytes()
         print(f"table of {path.parent.name}: {'the same to the last digit' if same else 'DIFFERENT'}", flush=True)
         differences += not same
-    print(f"{len(list(calm.rglob('last.pt')))} runs compared", flush=True)
+    print(f"{len(list(calm.rglob('last.safetensors')))} runs compared", flush=True)
     return differences
 
 
 def _state(path: Path) -> dict[str, Any]:
     try:
-        return checkpoint.load(path)
+        return vars(checkpoint.load(path))
     except RunError as error:  # whatever it is, it is what this looks for
-        return {"trainer": {}, "cannot be read": f"{path}: {error}"}
+        return {"cannot be read": f"{path}: {error}"}
 
 
 def _hash(path: Path) -> str:
@@ -218,8 +219,8 @@ def _plain(path: Path) -> dict[str, object] | None:
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "last.pt": _hash,
-    "best.pt": _hash,
+    "last.safetensors": _hash,
+    "best.safetensors": _hash,
     "best.json": _plain,
     "metrics.jsonl": _metrics,
     "result.json": _plain,

@@ -84,7 +84,7 @@ def on_a_full_disk(folder: Path) -> Trial | None:
 
 
 def same(first: Path, second: Path) -> bool:
-    states = [checkpoint.load(run / "last.pt")["trainer"]["model"] for run in (first, second)]
+    states = [checkpoint.load(run / "last.safetensors").trainer["model"] for run in (first, second)]
     return all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 

@@ -22,6 +22,7 @@ from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
 from trainer.run import Result, train
 from trainer.runtime.signals import WARNINGS
+from trainer.storage.checkpoint_state import Last
 from trainer.study.axes import corners
 from trainer.study.plan import Plan, plan_of
 
@@ -75,6 +76,11 @@ def tiny_images(count=40, shape=(3, 16, 16), classes=4, seed=0):
     labels = torch.arange(count) % classes
     pixels = torch.randint(0, 100, (count, *shape), generator=draw) + labels.view(-1, 1, 1, 1) * 30
     return Images(pixels.to(torch.uint8), labels, ("cat", "dog", "ship", "truck")[:classes])
+
+
+def last_of(state: dict) -> Last:
+    """The checkpoint of a trainer with this state, where it does not matter what else the file says."""
+    return Last(config={}, classes=[], shape=[], trainer=state)
 
 
 def quick(*arguments: str) -> Result:

@@ -3,9 +3,9 @@
 import copy
 import hashlib
 import io
+import json
 import pickle
 import struct
-import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from trainer.errors import RunError
 from trainer.evaluation import inference
 from trainer.records import run_folder
 from trainer.storage import checkpoint
+from trainer.storage.checkpoint_state import Last
 from trainer.training.build import build_trainer
 from trainer.training.trainer import ClassificationTrainer
 
@@ -78,52 +79,91 @@ def untrained() -> ClassificationTrainer:
 
 
 @cache
-def saved() -> dict[str, Any]:
+def saved() -> Last:
     """What its checkpoint holds, saved within the second epoch."""
     config, images = planned()
     trainer = untrained()
     next(trainer.train_loop())
     trainer.do_train(pause=lambda: True)
-    portrait = {"config": config.tree(), "classes": list(images.classes), "shape": [1, 8, 8]}
-    return {"format_version": checkpoint.FORMAT_VERSION, **portrait, "trainer": trainer.state_dict()}
+    return Last(config.tree(), list(images.classes), [1, 8, 8], trainer.state_dict())
 
 
 @cache
-def unsealed() -> bytes:
-    content = io.BytesIO()
-    torch.save(saved(), content)
-    return content.getvalue()
+def whole() -> bytes:
+    """Its file."""
+    return b"".join(checkpoint.serialize(saved()))
 
 
 def sealed(content: bytes) -> bytes:
-    """A checksum proves nothing against a stranger: they can write one, too."""
-    bare = bytearray(content)
-    if bare[-checkpoint.COMMENT :].startswith(checkpoint.SEAL):
-        del bare[-checkpoint.COMMENT :]
-    bare[-2:] = checkpoint.COMMENT.to_bytes(2, "little")
-    return bytes(bare) + checkpoint.SEAL + hashlib.sha256(bare).hexdigest().encode()
+    """With the right checksum, if it has one at all: it proves nothing against a stranger, who can write one, too."""
+    start, end = content[: checkpoint.DIGITS.start], content[checkpoint.DIGITS.stop :]
+    if not start.endswith(checkpoint.START):
+        return content
+    return start + hashlib.sha256(start + checkpoint.BLANK + end).hexdigest().encode() + end
+
+
+def framed(header: bytes, data: bytes = b"") -> bytes:
+    """A safetensors file of this header."""
+    return sealed(len(header).to_bytes(8, "little") + header + data)
+
+
+def taken_apart(content: bytes) -> tuple[dict[str, Any], Any, bytes]:
+    """(header, description, the bytes of the tensors)."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    return header, json.loads(header["__metadata__"]["description"]), content[end:]
+
+
+def put_together(header: Any, description: Any, data: bytes) -> bytes:
+    """The file with another description; a text stands for it as it is."""
+    text = description if isinstance(description, str) else json.dumps(description)
+    if isinstance(header, dict) and isinstance(header.get("__metadata__"), dict):
+        header["__metadata__"]["description"] = text
+    return framed(json.dumps(header, separators=(",", ":")).encode(), data)
 
 
 # fmt: off
-STRANGE = [None, True, -1, 0, 0.5, 2.5, float("nan"), 10**30, "", "x", [], {}, [1], {"a": 1}, "\x1b[2J", [["x"]] * 3,
-           "${lr}", torch.ones(2), torch.ones(1).expand(10**12), torch.ones(8, 64).double(), torch.tensor(-1.0),
-           torch.ones(8, 64, dtype=torch.int32), torch.empty(0), torch.eye(3).to_sparse(),
-           torch.ones(4).as_strided((2, 2), (1, 1)), torch.tensor(float("nan"))]
+STRANGE = [None, True, -1, 0, 0.5, 2.5, float("nan"), float("inf"), 10**30, "", "x", [], {}, [1], {"a": 1}, "\x1b[2J",
+           [["x"]] * 3, "${lr}", "F64", "I32", "F8_E5M2", [8, 64], [0, 2**62], [2**40, 2**40], [0, 4], [-4, 0],
+           "9" * 5000]
 # fmt: on
 
 
 def checkpoints() -> st.SearchStrategy[bytes]:
-    """Mutated as a file, with its checksum and with a right one, within its pickle, and value by value."""
-    places = list(_places(saved()))
-    change = st.tuples(st.sampled_from(places), st.sampled_from([*range(len(STRANGE)), "gone"]))
-    values = st.lists(change, min_size=1, max_size=3).map(_with_values)
+    """Mutated as a file, in its header and its description with a right checksum, and value by value."""
+    header, description, data = taken_apart(whole())
+    places = [*_places({"header": header}), *_places({"description": description})]
+    state = [place for place in places if place[:2] == ("description", "trainer")]
+    texts = mutated(json.dumps(description).encode()).map(lambda text: text.decode("utf-8", "replace"))
     return st.one_of(
-        mutated(sealed(unsealed())),
-        mutated(unsealed()).map(sealed),
-        mutated(_pickle_of(unsealed())).map(_with_pickle).map(sealed),
-        values.map(sealed),
-        values.map(sealed),
+        mutated(whole()),
+        mutated(whole()[8 : len(whole()) - len(data)]).map(lambda header: framed(header, data)),
+        texts.map(lambda text: put_together(copy.deepcopy(header), text, data)),
+        numbers().map(sealed),
+        values(places),
+        values(state),
+        values(state),
     )
+
+
+def values(places: list[tuple]) -> st.SearchStrategy[bytes]:
+    """One to three of these values replaced or gone."""
+    change = st.tuples(st.sampled_from(places), st.sampled_from([*range(len(STRANGE)), "gone"]))
+    return st.lists(change, min_size=1, max_size=3).map(_with_values)
+
+
+def numbers() -> st.SearchStrategy[bytes]:
+    """Other bytes for the tensors: nothing of the form is changed."""
+    start = len(whole()) - len(taken_apart(whole())[2])
+    change = st.tuples(st.integers(start, len(whole()) - 8), st.binary(min_size=1, max_size=8))
+
+    def apply(changes: list[tuple[int, bytes]]) -> bytes:
+        content = bytearray(whole())
+        for place, new in changes:
+            content[place : place + len(new)] = new
+        return bytes(content)
+
+    return st.lists(change, min_size=1, max_size=4).map(apply)
 
 
 def _places(tree: object, path: tuple = ()) -> "list[tuple]":
@@ -135,38 +175,23 @@ def _places(tree: object, path: tuple = ()) -> "list[tuple]":
 
 
 def _with_values(changes: list) -> bytes:
-    state = torch.load(io.BytesIO(unsealed()), weights_only=True)
+    header, description, data = taken_apart(whole())
+    tree: Any = {"header": header, "description": description}
     for (*path, last), value in changes:
-        node = state
+        node = tree
         for key in path:
             inside = (isinstance(node, dict) and key in node) or (isinstance(node, list) and key in range(len(node)))
             node = node[key] if inside else {}
         if isinstance(node, dict) and value == "gone":
             node.pop(last, None)
         elif isinstance(node, dict) or (isinstance(node, list) and value != "gone" and last in range(len(node))):
-            strange = STRANGE[value]  # a copy of what the next change may reach into
-            node[last] = copy.deepcopy(strange) if isinstance(strange, list | dict) else strange
-    content = io.BytesIO()
-    torch.save(state, content)
-    return content.getvalue()
-
-
-def _pickle_of(content: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(content)) as parts:
-        return parts.read("archive/data.pkl")
-
-
-def _with_pickle(content: bytes) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(unsealed())) as parts, zipfile.ZipFile(made, "w") as new:
-        for name in parts.namelist():
-            new.writestr(name, content if name.endswith("data.pkl") else parts.read(name))
-    return made.getvalue()
+            node[last] = copy.deepcopy(STRANGE[value])  # the next change may reach into it
+    return put_together(tree.get("header"), tree.get("description"), data)
 
 
 def try_checkpoint(content: bytes, folder: Path) -> str:
     """By all that reads one; what is taken up is trained on, to the end of the epoch."""
-    path = folder / "run" / "last.pt"
+    path = folder / "run" / "last.safetensors"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     try:

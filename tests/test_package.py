@@ -56,7 +56,7 @@ def test_the_wheel_runs_from_any_folder(wheel, in_empty_folder):
     )
     assert (done.returncode, done.stderr) == (0, "")
     (folder,) = (in_empty_folder / "elsewhere" / "outputs").iterdir()
-    assert (folder / "best.pt").is_file()
+    assert (folder / "best.safetensors").is_file()
 
 
 # A module whose library has another name; ray comes with its launcher.

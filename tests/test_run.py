@@ -3,18 +3,21 @@
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import QUICK, ROOT, TINY, clean_environment, compose, metrics, program, quick, timeless
+from conftest import QUICK, ROOT, TINY, clean_environment, compose, last_of, metrics, program, quick, timeless
 
 import trainer.run
+from trainer.cli import doctor, evaluate, reproduce
 from trainer.errors import ConfigError, RunError
 from trainer.run import train
 from trainer.storage import checkpoint
@@ -28,6 +31,8 @@ def same_state(one, other):
         return torch.equal(one, other)
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same_state(one[key], other[key]) for key in one)
+    if is_dataclass(one):
+        return type(one) is type(other) and same_state(vars(one), vars(other))
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same_state, one, other))
     return one == other or repr(one) == repr(other) == "nan"
@@ -40,12 +45,12 @@ def test_a_run_leaves_its_record(in_empty_folder):
     kept = [
         ".lock",
         "best.json",
-        "best.previous.pt",
-        "best.pt",
+        "best.previous.safetensors",
+        "best.safetensors",
         "config.yaml",
         "environment.json",
-        "last.previous.pt",
-        "last.pt",
+        "last.previous.safetensors",
+        "last.safetensors",
     ]
     assert sorted(p.name for p in folder.iterdir()) == [*kept, "metrics.jsonl", "result.json"]
     rows = metrics(folder)
@@ -57,9 +62,9 @@ def test_a_run_leaves_its_record(in_empty_folder):
     (stamp,) = json.loads((folder / "environment.json").read_text())
     assert stamp["packages"]["torch"].startswith(torch.__version__.split("+")[0])
     assert (stamp["device"], stamp["seed"], len(stamp["run_id"])) == ("cpu", 0, 8)
-    best = checkpoint.load(folder / "best.pt")
-    assert (best["epoch"], best["classes"], best["shape"]) == (result.best_epoch, list("0123456789"), [1, 32, 32])
-    assert best["config"] == config | {"output_dir": "here"}
+    best = checkpoint.load(folder / "best.safetensors")
+    assert (best.epoch, best.classes, best.shape) == (result.best_epoch, list("0123456789"), [1, 32, 32])
+    assert best.config == config | {"output_dir": "here"}
 
 
 def test_the_digits_are_learnt(in_empty_folder):
@@ -68,7 +73,7 @@ def test_the_digits_are_learnt(in_empty_folder):
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     runs = [quick("epochs=1", f"output_dir={name}", f"seed={seed}") for name, seed in (("a", 0), ("b", 0), ("c", 1))]
-    states = [checkpoint.load(run.folder / "last.pt")["trainer"] for run in runs]
+    states = [checkpoint.load(run.folder / "last.safetensors").trainer for run in runs]
     assert same_state(states[0], states[1])
     assert not same_state(states[0]["model"], states[2]["model"])
     assert timeless(runs[0].folder) == timeless(runs[1].folder)
@@ -83,10 +88,8 @@ def test_a_run_resumed_after_every_epoch_equals_an_undisturbed_one_bit_for_bit()
     for epochs in (2, 3, 4):
         (run,) = compose(["resume=parts", f"epochs={epochs}"])
         train(run)
-    for name in ("best.pt", "last.pt"):
-        whole, parts = (checkpoint.load(Path(folder) / name) for folder in ("whole", "parts"))
-        for state in (whole, parts):
-            state.pop("config")
+    for name in ("best.safetensors", "last.safetensors"):
+        whole, parts = (replace(checkpoint.load(Path(folder) / name), config={}) for folder in ("whole", "parts"))
         assert same_state(whole, parts), name
     assert timeless(Path("whole")) == timeless(Path("parts"))
 
@@ -96,7 +99,7 @@ def test_a_kill_between_the_metrics_and_the_checkpoint_loses_and_repeats_nothing
     real = checkpoint.save
 
     def killed(path, state):
-        if path.name == "last.pt" and state["trainer"]["epoch"] == 2:
+        if path.name == "last.safetensors" and state.epoch == 2:
             raise SystemError("killed here")
         real(path, state)
 
@@ -139,26 +142,50 @@ def test_an_early_stopped_run_says_so_and_how_to_go_on(capsys):
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
     quick(*TINY, "output_dir=run")
-    path = Path("run/last.pt")
+    path = Path("run/last.safetensors")
     checkpoint.previous(path).unlink()
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(RunError, match=r"run/last.pt cannot be read as a checkpoint: "):
+    with pytest.raises(RunError, match=r"^run/last.safetensors is torn or altered: its checksum does not fit$"):
         train(compose(["resume=run", "epochs=3"])[0])
-    torch.save({"format_version": 99}, path)
-    with pytest.raises(RunError, match=r"run/last.pt has format version 99; this trainer reads 2"):
+    shutil.copy("run/best.safetensors", path)
+    with pytest.raises(RunError) as caught:
         train(compose(["resume=run", "epochs=3"])[0])
-    torch.save([1], path)
-    with pytest.raises(RunError, match=r"run/last.pt is not a checkpoint of this trainer"):
-        train(compose(["resume=run", "epochs=3"])[0])
+    assert (
+        str(caught.value) == "run/last.safetensors holds the network of an epoch, where the state of a run is expected"
+    )
+
+
+def test_a_checkpoint_of_an_earlier_version_is_named_by_whatever_looks_for_one(in_empty_folder):
+    quick(*TINY, "output_dir=run")
+    path = Path("run/best.safetensors")
+    shutil.copy(path, "now.safetensors")
+    for name in ("last", "best"):
+        Path(f"run/{name}.safetensors").unlink()
+        torch.save({"format_version": 2}, f"run/{name}.pt")
+    Path("run/last.previous.safetensors").unlink()
+    sentence = "was written by an earlier version (format 2), which this one does not read: train the run again"
+    for name, act in {
+        "last": lambda: train(compose(["resume=run", "epochs=3"])[0]),
+        "best": lambda: evaluate.main(["run"]),
+        "best ": lambda: checkpoint.load(path),
+        "best  ": lambda: evaluate.main(["run/best.pt"]),
+        "last ": lambda: reproduce.main(["run"]),
+        "last  ": lambda: doctor.main(["run"]),
+    }.items():
+        with pytest.raises(RunError) as caught:
+            act()
+        assert str(caught.value) == f"run/{name.strip()}.pt {sentence}"
+    Path("now.safetensors").rename(path)
+    assert checkpoint.load(path).epoch in (1, 2)  # the earlier file does not matter beside it
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):
-    path = tmp_path / "last.pt"
-    checkpoint.save(path, {"value": 1})
-    with pytest.raises(Exception, match="pickle"):
-        checkpoint.save(path, {"value": lambda: None})
-    assert checkpoint.load(path)["value"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+    path = tmp_path / "last.safetensors"
+    checkpoint.save(path, last_of({"epoch": 1}))
+    with pytest.raises(TypeError, match="function is not JSON serializable"):
+        checkpoint.save(path, last_of({"epoch": 2, "value": lambda: None}))
+    assert checkpoint.load(path).epoch == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.safetensors"]
 
 
 def test_a_folder_that_holds_something_is_refused_before_data_is_read():
@@ -272,7 +299,7 @@ def test_ctrl_c_keeps_the_last_step_and_says_how_to_go_on(in_empty_folder):
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
-    state = checkpoint.load(in_empty_folder / "run" / "last.pt")["trainer"]
+    state = checkpoint.load(in_empty_folder / "run" / "last.safetensors").trainer
     step = state["progress"]["step"] if state["progress"] else 0
     within = f" and {step} step{'s' if step > 1 else ''}" if step else ""
     saved = f"{state['epoch']} of 10000 epochs{within}"
@@ -316,12 +343,14 @@ def test_a_disk_that_is_full_or_a_folder_that_cannot_be_is_one_line(monkeypatch)
     real = os.fsync
 
     def full(descriptor):
-        if "last.pt" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+        if "last.safetensors" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
             raise OSError(28, "No space left on device")
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"^run/last.pt could not be written: No space left on device. Saved: 0 of 2"):
+    with pytest.raises(
+        RunError, match=r"^run/last.safetensors could not be written: No space left on device. Saved: 0 of 2"
+    ):
         quick(*TINY, "output_dir=run")
 
 
@@ -329,7 +358,7 @@ def test_a_setting_changed_behind_the_checkpoints_back_is_refused():
     quick(*TINY, "output_dir=run", "optimizer=adam")
     path = Path("run/config.yaml")
     path.write_text(path.read_text().replace("weight_decay: 0.0", "weight_decay: 0.1"))
-    with pytest.raises(RunError, match=r"run/config.yaml was changed since run/last.pt: weight_decay"):
+    with pytest.raises(RunError, match=r"run/config.yaml was changed since run/last.safetensors: weight_decay"):
         train(compose(["resume=run", "epochs=3"])[0])
 
 

@@ -20,18 +20,18 @@ def test_the_same_machine_gives_the_same_bits(capsys):
     run = quick(*SHORT, "output_dir=run").folder
     capsys.readouterr()
     assert reproduce.main([str(run)]) == 0
-    weights = checkpoint.load(run / "last.pt")["trainer"]["model"]
+    weights = checkpoint.load(run / "last.safetensors").trainer["model"]
     printed = capsys.readouterr().out
     assert f"Equal to the last bit: 6 tensors, SHA-256 of the weights {reproduce.weights_hash(weights)}" in printed
-    assert Path("outputs/reproduced/run/last.pt").is_file()
+    assert Path("outputs/reproduced/run/last.safetensors").is_file()
     assert reproduce.main([str(run)]) == 0
-    assert Path("outputs/reproduced/run_2/last.pt").is_file()
+    assert Path("outputs/reproduced/run_2/last.safetensors").is_file()
 
 
 def test_a_run_that_stopped_early_or_went_on_is_reproduced_as_far_as_it_came():
     run = quick(*TINY, "epochs=9", "early_stop_patience=1", "early_stop_min_delta=10.0", "output_dir=run").folder
     assert reproduce.main([str(run)]) == 0
-    assert checkpoint.load(Path("outputs/reproduced/run/last.pt"))["trainer"]["epoch"] == 2
+    assert checkpoint.load(Path("outputs/reproduced/run/last.safetensors")).epoch == 2
     quick(*SHORT, "output_dir=parts")
     train(compose(["resume=parts", "epochs=5"])[0])
     assert reproduce.main(["parts"]) == 0
@@ -52,9 +52,9 @@ def test_the_hash_is_of_the_tensors_not_of_the_file_or_its_order():
 
 def test_a_difference_is_measured_and_what_changed_is_named(capsys):
     run = quick(*SHORT, "output_dir=run").folder
-    state = checkpoint.load(run / "last.pt")
-    state["trainer"]["model"]["1.1.weight"][0, 0] += 0.25
-    checkpoint.save(run / "last.pt", state)
+    state = checkpoint.load(run / "last.safetensors")
+    state.trainer["model"]["1.1.weight"][0, 0] += 0.25
+    checkpoint.save(run / "last.safetensors", state)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rows[1]["validation_loss"] += 0.125
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -88,7 +88,9 @@ def test_the_threads_are_those_of_the_record():
 
 
 def test_what_cannot_be_reproduced_is_one_line(in_empty_folder):
-    with pytest.raises(ConfigError, match=r"^nowhere: is not the folder of a run that was trained, nowhere/last.pt is"):
+    with pytest.raises(
+        ConfigError, match=r"^nowhere: is not the folder of a run that was trained, nowhere/last.safetensors is"
+    ):
         reproduce.main(["nowhere"])
     run = quick(*SHORT, "output_dir=run").folder
     (run / "environment.json").write_text('[{"threads": "many"}]')
@@ -99,18 +101,20 @@ def test_what_cannot_be_reproduced_is_one_line(in_empty_folder):
 
 def test_a_hostile_record_runs_nothing():
     run = quick(*SHORT, "output_dir=run").folder
-    state = checkpoint.load(run / "last.pt")
-    state["config"]["optimizer"] = {"name": "os.system"}
-    checkpoint.save(run / "last.pt", state)
-    with pytest.raises(RunError, match=r"last.pt does not hold a run that this trainer knows: optimizer=os.system"):
+    state = checkpoint.load(run / "last.safetensors")
+    state.config["optimizer"] = {"name": "os.system"}
+    checkpoint.save(run / "last.safetensors", state)
+    with pytest.raises(
+        RunError, match=r"last.safetensors does not hold a run that this trainer knows: optimizer=os.system"
+    ):
         reproduce.main([str(run)])
     assert not Path("outputs/reproduced").exists()
 
 
 def test_a_run_that_was_stopped_within_an_epoch_is_to_go_on_first():
     run = quick(*TINY, "output_dir=run").folder
-    state = checkpoint.load(run / "last.pt")
-    state["trainer"] |= {"epoch": 1, "progress": {"step": 3}}
-    checkpoint.save(run / "last.pt", state)
+    state = checkpoint.load(run / "last.safetensors")
+    state.trainer.update(epoch=1, progress={"step": 3})
+    checkpoint.save(run / "last.safetensors", state)
     with pytest.raises(RunError, match=r"epoch 2: let it go on first. To go on: python -m trainer resume=run$"):
         reproduce.main([str(run)])

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 import torch
 import yaml
-from conftest import ROOT, compose, tiny_images
+from conftest import ROOT, compose, last_of, tiny_images
 
 from trainer.config.check import check
 from trainer.config.help import first_comment
@@ -84,8 +84,8 @@ def test_it_is_read_as_written_trains_and_a_resumed_run_has_the_same_bits(file, 
     steps = iter(range(3))
     assert list(itertools.islice(first.train_loop(pause=lambda: next(steps) == 2), 2))[1] is None
     torch.manual_seed(99)  # another process has drawn other numbers
-    checkpoint.save(tmp_path / "last.pt", {"trainer": first.state_dict()})
-    second.load_state_dict(checkpoint.load(tmp_path / "last.pt")["trainer"])
+    checkpoint.save(tmp_path / "last.safetensors", last_of(first.state_dict()))
+    second.load_state_dict(checkpoint.load(tmp_path / "last.safetensors").trainer)
     resumed = list(second.train_loop())
 
     assert [figures(report) for report in resumed] == [figures(report) for report in reports[1:]]

@@ -1,6 +1,8 @@
 """Pictures, archives and caches from a stranger: read as what they are, or refused in one line."""
 
+import hashlib
 import io
+import json
 import os
 import pickle
 import stat
@@ -12,13 +14,18 @@ import pytest
 import torch
 from conftest import tiny_images
 from PIL import Image
-from test_untrusted import Touch, told
+from test_untrusted import told
 
 from trainer.data import cifar10, sources
 from trainer.data.download import md5_of
 from trainer.data.splits import split
 from trainer.errors import ConfigError, RunError
-from trainer.storage import checkpoint
+
+
+class Touch:
+    def __reduce__(self):
+        return (Path("harmed").touch, ())
+
 
 # Pictures
 
@@ -112,22 +119,30 @@ def test_a_planted_or_damaged_cache_is_not_believed(own, capsys):
     cache = Path(os.environ["XDG_CACHE_HOME"]) / "ablation-trainer" / "images"
     (entry,) = (path for path in cache.iterdir() if path.is_dir())
     (listing,) = cache.glob("*.listing")
-    index = checkpoint.load(entry / "index.pt")
 
     def flipped():
         content = bytearray((entry / "pixels").read_bytes())
         content[5] ^= 1
         (entry / "pixels").write_bytes(content)
 
-    def written(**values):
-        torch.save({**index, **values}, entry / "index.pt")
+    def relabelled(*labels):
+        """With its checksum, which whoever writes there can compute."""
+        content = torch.tensor(labels).numpy().tobytes()
+        (entry / "labels").write_bytes(content)
+        checksums = json.loads((entry / "sha256.json").read_text())
+        checksums["labels"] = hashlib.sha256(content).hexdigest()
+        (entry / "sha256.json").write_text(json.dumps(checksums))
 
     for damage in (
         flipped,
         lambda: (entry / "pixels").write_bytes(b"short"),
-        lambda: (entry / "index.pt").write_bytes(pickle.dumps(Touch())),
-        lambda: written(labels=index["labels"] + 7),
-        lambda: written(labels="x"),
+        lambda: (entry / "labels").write_bytes(bytes(32)),
+        lambda: (entry / "sha256.json").write_text("[" * 100_000),
+        lambda: (entry / "sha256.json").write_text('{"pixels": 1}'),
+        lambda: relabelled(0, 0, 1, 7),
+        lambda: relabelled(0, 0, 1, -1),
+        lambda: relabelled(0, 0, 1),
+        relabelled,
         (entry / "pixels").unlink,
     ):
         damage()

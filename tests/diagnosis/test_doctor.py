@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import clean_environment, compose, interpret, quick, tiny_images
+from conftest import clean_environment, compose, interpret, last_of, quick, tiny_images
 from fake_studies import fake_study
 
 from trainer.cli import doctor
@@ -312,16 +312,24 @@ def damages_are_named():
     best = json.loads(Path("run/best.json").read_text())["epoch"]
     lacks = "run/metrics.jsonl is damaged or missing: it lacks "
     for name, text, sentence in (
-        ("metrics.jsonl", None, f"{lacks}6 of the 6 epochs that run/last.pt has, the first is epoch 1"),
-        ("metrics.jsonl", "".join(lines[:4]), f"{lacks}2 of the 6 epochs that run/last.pt has, the first is epoch 5"),
+        ("metrics.jsonl", None, f"{lacks}6 of the 6 epochs that run/last.safetensors has, the first is epoch 1"),
+        (
+            "metrics.jsonl",
+            "".join(lines[:4]),
+            f"{lacks}2 of the 6 epochs that run/last.safetensors has, the first is epoch 5",
+        ),
         ("metrics.jsonl", "{}\n", "run/metrics.jsonl is damaged"),
         (
-            "last.pt",
+            "last.safetensors",
             None,
-            "run/last.pt is missing, though the run has trained 6 or more epochs. There is the one before it,"
-            " run/last.previous.pt. To go on: python -m trainer resume=run",
+            "run/last.safetensors is missing, though the run has trained 6 or more epochs. There is the one before it,"
+            " run/last.previous.safetensors. To go on: python -m trainer resume=run",
         ),
-        ("best.pt", None, f"run/best.pt is missing, the network of epoch {best}, with the lowest validation loss"),
+        (
+            "best.safetensors",
+            None,
+            f"run/best.safetensors is missing, the network of epoch {best}, with the lowest validation loss",
+        ),
     ):
         whole = (path := Path("run", name)).read_bytes()
         path.unlink()
@@ -337,13 +345,21 @@ def misfits_are_named():
     """Files of the run that do not go together: one line each, where there was a traceback."""
     rows, config = Path("run/metrics.jsonl").read_text(), Path("run/config.yaml").read_text()
     for name, content, sentence in (
-        ("last.pt", Path("run/best.pt").read_bytes(), "run/last.pt is not the run's: it must hold trainer"),
-        ("best.pt", Path("run/last.pt").read_bytes(), "run/best.pt is not the run's: it must hold model"),
+        (
+            "last.safetensors",
+            Path("run/best.safetensors").read_bytes(),
+            "run/last.safetensors holds the network of an epoch, where the state of a run is expected",
+        ),
+        (
+            "best.safetensors",
+            Path("run/last.safetensors").read_bytes(),
+            "run/best.safetensors holds the state of a run, where the network of an epoch is expected",
+        ),
         (
             "config.yaml",
             config.replace("- 16", "- 17").encode(),
-            "run/last.pt does not fit run/config.yaml: size mismatch for model.1.1.weight: torch.float32 [16, 256]"
-            " where torch.float32 [17, 256] is expected",
+            "run/last.safetensors does not fit run/config.yaml: size mismatch for model.1.1.weight: torch.float32"
+            " [16, 256] where torch.float32 [17, 256] is expected",
         ),
         (
             "metrics.jsonl",
@@ -387,8 +403,10 @@ def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
 
 def test_a_run_of_one_epoch_may_have_been_killed_in_its_first_save(capsys):
     quick(*TINY, "epochs=1", "output_dir=run")
-    Path("run/last.pt").unlink()
-    with pytest.raises(RunError, match=r"^run/last\.pt is missing, though the run has trained 1 or more epochs$"):
+    Path("run/last.safetensors").unlink()
+    with pytest.raises(
+        RunError, match=r"^run/last\.safetensors is missing, though the run has trained 1 or more epochs$"
+    ):
         doctor.main(["run"])
     Path("run/result.json").unlink()
     assert doctor.main(["run"]) == 0
@@ -396,20 +414,20 @@ def test_a_run_of_one_epoch_may_have_been_killed_in_its_first_save(capsys):
 
 def test_a_checkpoint_with_a_huge_epoch_is_refused_at_once():
     with pytest.raises(RunError) as caught:
-        doctor._refuse_gaps(Path("run"), {1, 2, 4}, {"epoch": 10**15}, True)
-    lacks = f"it lacks {10**15 - 3} of the {10**15} epochs that run/last.pt has, the first is epoch 3"
+        doctor._refuse_gaps(Path("run"), {1, 2, 4}, last_of({"epoch": 10**15}), True)
+    lacks = f"it lacks {10**15 - 3} of the {10**15} epochs that run/last.safetensors has, the first is epoch 3"
     assert str(caught.value) == f"run/metrics.jsonl is damaged or missing: {lacks}"
 
 
 def test_a_run_that_goes_on_meanwhile_is_not_taken_for_damaged(monkeypatch, capsys):
-    folder, real = quick(*TINY, "output_dir=run").folder, doctor._part
+    folder, real = quick(*TINY, "output_dir=run").folder, doctor._loaded
 
-    def later(path, name):
-        if path.name == "last.pt":
+    def later(kind, path):
+        if path.name == "last.safetensors":
             train(compose(["resume=run", "epochs=3"])[0])
-        return real(path, name)
+        return real(kind, path)
 
-    monkeypatch.setattr(doctor, "_part", later)
+    monkeypatch.setattr(doctor, "_loaded", later)
     assert doctor.main([str(folder)]) == 0
     assert "3 of " in capsys.readouterr().out
 

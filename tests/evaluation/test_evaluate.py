@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from trainer.runtime import files
 from trainer.stats.intervals import wilson
 from trainer.stats.scores import calibration_error, score
 from trainer.storage import checkpoint
+from trainer.storage.checkpoint_state import Best
 from trainer.study.execute import run_study
 from trainer.training.build import build_model
 
@@ -85,7 +87,7 @@ def test_a_run_and_a_study_open_no_file_of_the_test_set(in_empty_folder):
         env=clean_environment(),
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(list(in_empty_folder.glob("outputs/sweeps/*/*/best.pt"))) == 2
+    assert len(list(in_empty_folder.glob("outputs/sweeps/*/*/best.safetensors"))) == 2
     for file in in_empty_folder.glob("pictures/test/*/*.png"):
         file.write_bytes(b"not a picture")
     with pytest.raises(RunError, match=r"pictures/test/cat/0.png cannot be decoded"):
@@ -149,7 +151,7 @@ def test_the_printed_numbers_are_those_of_the_network(capsys):
     run = quick(*TINY, "epochs=5", "output_dir=outputs/run").folder
     capsys.readouterr()
     assert evaluate.main([str(run), "why=to see"]) == 0
-    images, snapshot = sources.digits(Path(), "test", image_size=8), load_network(run / "best.pt")
+    images, snapshot = sources.digits(Path(), "test", image_size=8), load_network(run / "best.safetensors")
     with torch.inference_mode():
         predicted = snapshot.network(images.pixels).argmax(1)
     correct = int((predicted == images.labels).sum())
@@ -191,7 +193,7 @@ def test_members_and_ensemble_stand_side_by_side(capsys):
     tables = []
     with torch.inference_mode():
         for run in runs:
-            tables.append(load_network(Path(run) / "best.pt").network(images.pixels).softmax(1))
+            tables.append(load_network(Path(run) / "best.safetensors").network(images.pixels).softmax(1))
     for name, table in (*zip(runs, tables, strict=True), ("ensemble", sum(tables) / 3)):
         accuracy = float((table.argmax(1) == images.labels).double().mean())
         line = next(line for line in printed if line.startswith(f"{name} "))
@@ -219,8 +221,8 @@ def test_a_second_reading_says_so_and_a_study_counts_its_readings(capsys):
     lone = quick(*SHORT, "output_dir=lone").folder
     evaluate.main([str(lone)])
     assert capsys.readouterr().err == ""
-    copy = Path("copy.pt")
-    copy.write_bytes((lone / "best.pt").read_bytes())
+    copy = Path("copy.safetensors")
+    copy.write_bytes((lone / "best.safetensors").read_bytes())
     evaluate.main([str(copy)])
     assert "this is reading 2 of the test set for this run" in capsys.readouterr().err
     assert len(readings(study)) == 2
@@ -365,9 +367,9 @@ def test_every_network_is_rebuilt_from_its_checkpoint_alone(model, extra, tmp_pa
     digits = type(images)(images.storage, images.labels, tuple("0123"))
     network = build_model(config, digits)
     network.train()(digits.pixels.float() / 255)  # running statistics of its own
-    state = {"config": config.tree(), "classes": list("0123"), "shape": [1, 32, 32], "epoch": 3}
-    checkpoint.save(tmp_path / "best.pt", {**state, "model": network.state_dict()})
-    snapshot = load_network(tmp_path / "best.pt")
+    state = Best(config.tree(), list("0123"), [1, 32, 32], epoch=3, model=network.state_dict())
+    checkpoint.save(tmp_path / "best.safetensors", state)
+    snapshot = load_network(tmp_path / "best.safetensors")
     with torch.inference_mode():
         assert torch.equal(snapshot.network(digits.pixels), network.eval()(digits.pixels))
     assert (snapshot.classes, snapshot.shape, snapshot.epoch) == (tuple("0123"), (1, 32, 32), 3)
@@ -375,72 +377,67 @@ def test_every_network_is_rebuilt_from_its_checkpoint_alone(model, extra, tmp_pa
 
 def test_the_last_checkpoint_gives_the_average_where_the_run_validates_it():
     run = quick(*SHORT, "regularization=ema", "output_dir=run").folder
-    last, best = (load_network(run / name).network.state_dict() for name in ("last.pt", "best.pt"))
-    assert checkpoint.load(run / "best.pt")["epoch"] == 2
+    last, best = (load_network(run / name).network.state_dict() for name in ("last.safetensors", "best.safetensors"))
+    assert checkpoint.load(run / "best.safetensors").epoch == 2
     assert all(torch.equal(last[name], best[name]) for name in best)
 
 
-class Evil:
-    def __reduce__(self):
-        return (Path("harmed").touch, ())
-
-
-def damage(state: dict, how: str) -> dict:
+def damage(state: Best, how: str) -> Best:
     match how:
-        case "code":
-            return {**state, "epoch": Evil()}
+        case "interpolation":
+            return replace(state, config={**state.config, "optimizer": "${oc.env:HOME}"})
         case "unknown technique":
-            return {**state, "config": {**state["config"], "model": {"name": "os.system"}}}
+            return replace(state, config={**state.config, "model": {"name": "os.system"}})
         case "huge":
-            model = {**state["config"]["model"], "hidden": [10**15]}
-            return {**state, "config": {**state["config"], "model": model}}
+            model = {**state.config["model"], "hidden": [10**15]}
+            return replace(state, config={**state.config, "model": model})
         case "other types":
-            return {**state, "model": {name: value.double() for name, value in state["model"].items()}}
+            return replace(state, model={name: value.double() for name, value in state.model.items()})
         case "missing weight":
-            return {**state, "model": dict(list(state["model"].items())[1:])}
+            return replace(state, model=dict(list(state.model.items())[1:]))
         case "no weights":
-            return {**state, "model": None}
+            return replace(state, model={})
         case "shape":
-            return {**state, "shape": [1, -8, 8]}
+            return replace(state, shape=[1, -8, 8])
         case _:
-            return {key: value for key, value in state.items() if key != "classes"}
+            return replace(state, classes=["one"])
 
 
 REFUSED = {
-    "code": "cannot be read as a checkpoint",
+    "interpolation": "optimizer holds an interpolation",
     "unknown technique": "model=os.system (configuration): there is no such model",
     "huge": "can build: size mismatch for 1.",
-    "other types": "is torch.float64 on cpu where torch.float32 is expected",
+    "other types": "is torch.float64 where torch.float32 is expected",
     "missing weight": "Missing key(s) in state_dict",
     "no weights": "holds no network that this trainer can build",
     "shape": "shape=[1, -8, 8]: must be",
-    "no classes": "'classes' is missing",
+    "no classes": "classes: must be at least two names",
 }
 
 
 @pytest.mark.parametrize("how", REFUSED)
 def test_a_hostile_or_damaged_checkpoint_is_one_line_and_runs_nothing(how, in_empty_folder):
     run = quick(*SHORT, "output_dir=run").folder
-    state = checkpoint.load(run / "best.pt")
-    checkpoint.save(run / "best.pt", damage(state, how))
+    state = checkpoint.load(run / "best.safetensors")
+    checkpoint.save(run / "best.safetensors", damage(state, how))
     with pytest.raises(RunError) as caught:
         evaluate.main(["run"])
     assert REFUSED[how] in str(caught.value) and "\n" not in str(caught.value)
-    assert not Path("harmed").exists() and not LEDGER.exists()
+    assert not LEDGER.exists()
 
 
 def test_class_names_of_a_stranger_cannot_command_the_terminal():
     run = quick(*SHORT, "output_dir=run").folder
-    state = checkpoint.load(run / "best.pt")
-    names = ["\x1b]0;owned\x07", *state["classes"][1:]]
-    checkpoint.save(run / "best.pt", {**state, "classes": names})
-    assert load_network(run / "best.pt").classes[0] == "?]0;owned?"
+    state = checkpoint.load(run / "best.safetensors")
+    names = ["\x1b]0;owned\x07", *state.classes[1:]]
+    checkpoint.save(run / "best.safetensors", replace(state, classes=names))
+    assert load_network(run / "best.safetensors").classes[0] == "?]0;owned?"
 
 
 def test_other_images_than_those_of_the_training_are_refused():
     run = quick(*SHORT, "output_dir=run").folder
-    state = checkpoint.load(run / "best.pt")
-    checkpoint.save(run / "best.pt", {**state, "classes": list("abcdefghij")})
+    state = checkpoint.load(run / "best.safetensors")
+    checkpoint.save(run / "best.safetensors", replace(state, classes=list("abcdefghij")))
     with pytest.raises(ConfigError) as caught:
         evaluate.main(["run"])
     assert str(caught.value) == (
@@ -462,7 +459,7 @@ MISTAKES = {
     "run --ledger": "--ledger lists the readings: leave the runs out",
     "run device=gpu": "argument --device: gpu: must be auto, cpu, mps, cuda or cuda:N. See python -m trainer evaluate"
     " --help",
-    "empty": "empty: is not the folder of a run that has been validated, empty/best.pt does not exist",
+    "empty": "empty: is not the folder of a run that has been validated, empty/best.safetensors does not exist",
 }
 
 
@@ -470,8 +467,8 @@ MISTAKES = {
 def test_a_mistake_is_one_line_before_torch_is_loaded(typed, monkeypatch):
     Path("empty").mkdir()
     Path("run").mkdir()
-    Path("run/best.pt").touch()
-    monkeypatch.setitem(sys.modules, "trainer.evaluation.inference", None)  # importing it would fail
+    Path("run/best.safetensors").touch()
+    monkeypatch.setitem(sys.modules, "trainer.snapshot", None)  # importing it would fail
     with pytest.raises(ConfigError) as caught:
         evaluate.main(typed.split())
     assert str(caught.value).startswith(MISTAKES[typed])

@@ -51,7 +51,7 @@ def test_the_card_holds_the_winner_and_one_reading_for_all_seeds(capsys):
     images = sources.digits(Path(), "test", image_size=8)
     runs = sorted(path for path in (folder / "final").iterdir() if path.is_dir())
     with torch.inference_mode():
-        tables = [load_network(run / "best.pt").network(images.pixels).double().softmax(1) for run in runs]
+        tables = [load_network(run / "best.safetensors").network(images.pixels).double().softmax(1) for run in runs]
     accuracies = [float((table.argmax(1) == images.labels).double().mean()) for table in tables]
     mean = sum(accuracies) / 3
     assert [each["accuracy"] for each in card["networks"]] == accuracies
@@ -82,11 +82,11 @@ def test_it_trains_on_all_images_with_the_schedule_that_was_validated():
     assert [row["epoch"] for row in rows] == [1, 2]  # the median of 1, 3 and 2
     assert [row["validation_loss"] for row in rows] == [None, None]
     assert rows[1]["lr"] == pytest.approx(0.03 * (1 + math.cos(math.pi / 4)) / 2)  # a cosine over 4 epochs, not 2
-    trained = checkpoint.load(run / "last.pt")["trainer"]
+    trained = checkpoint.load(run / "last.safetensors").trainer
     steps = -(-1500 // 64)
     assert trained["schedule"]["steps"] == 2 * steps
-    assert checkpoint.load(run / "best.pt")["epoch"] == 2
-    assert same_state(checkpoint.load(run / "best.pt")["model"], trained["model"])
+    assert checkpoint.load(run / "best.safetensors").epoch == 2
+    assert same_state(checkpoint.load(run / "best.safetensors").model, trained["model"])
     assert trained["early_stopping"]["best_epoch"] == 0
     assert (run / "config.yaml").read_text().count("validation_size: 0\n") == 1
     assert of_run(run).verdict[:-1] == [
@@ -121,12 +121,12 @@ def test_a_second_finalize_reads_and_trains_nothing_and_more_seeds_are_another_r
     folder = study(*SHORT, "lr=0.03", "seed=0,1")
     finalize.main([str(folder), "--seeds", "2"])
     before, card = LEDGER.read_text(), (folder / "card.md").read_text()
-    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("final/*/last.pt")}
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("final/*/last.safetensors")}
     for name in ("finalize.json", "card.md"):
         (folder / name).unlink()  # as after a kill between the ledger and the card
     finalize.main([str(folder), "--seeds", "2"])
     assert (folder / "card.md").read_text() == card and LEDGER.read_text() == before
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("final/*/last.pt")} == stamps
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("final/*/last.safetensors")} == stamps
     assert "this is reading" not in capsys.readouterr().err
     finalize.main([str(folder), "--seeds", "3"])
     assert f"this is reading 2 of the test set for study {folder.name}" in capsys.readouterr().err
@@ -135,13 +135,13 @@ def test_a_second_finalize_reads_and_trains_nothing_and_more_seeds_are_another_r
     assert len(stamps) == 2 and {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
-@pytest.mark.parametrize("killed_at", [("last.pt", 2), ("best.pt", 3)])
+@pytest.mark.parametrize("killed_at", [("last.safetensors", 2), ("best.safetensors", 3)])
 def test_a_killed_finalize_goes_on_where_it_was(monkeypatch, killed_at):
     folder = study(*SHORT, "augmentation=crop", "lr=0.03", "seed=0,1")
     real, calls = checkpoint.save, []
 
     def killed(path, state):
-        epoch = state["trainer"]["epoch"] if path.name == "last.pt" else state["epoch"]
+        epoch = state.epoch
         calls.append((path.parent.name[:6], path.name, epoch))
         if calls[-1] == ("seed-1", *killed_at):
             raise SystemError("killed here")
@@ -155,11 +155,11 @@ def test_a_killed_finalize_goes_on_where_it_was(monkeypatch, killed_at):
     monkeypatch.setattr(checkpoint, "save", lambda path, state: (calls.append(path.parent.name[:6]), real(path, state)))
     finalize.main([str(folder), "--seeds", "2"])
     assert set(calls) == {"seed-1"}  # the first was trained
-    disturbed = {path.parent.name: checkpoint.load(path) for path in folder.glob("final/*/last.pt")}
+    disturbed = {path.parent.name: checkpoint.load(path) for path in folder.glob("final/*/last.safetensors")}
     (folder / "final").rename("disturbed")
     finalize.main([str(folder), "--seeds", "2"])
     for name, state in disturbed.items():
-        assert same_state(checkpoint.load(folder / "final" / name / "last.pt"), state)
+        assert same_state(checkpoint.load(folder / "final" / name / "last.safetensors"), state)
     assert len(read_ledger(LEDGER)) == 1  # equal networks: known already
 
 
@@ -254,7 +254,7 @@ def test_a_broken_ledger_or_missing_test_images_are_told_before_any_training(in_
         finalize.main([str(folder)])
     shutil.copytree("pictures/train", "pictures/test")
     assert finalize.main([str(folder), "seeds=1"]) == 0
-    trained = set(folder.glob("final/*/last.pt"))
+    trained = set(folder.glob("final/*/last.safetensors"))
     LEDGER.write_text(LEDGER.read_text().replace('"images": 20', '"images": 21'))
     with pytest.raises(ConfigError) as caught:  # exit code 2
         finalize.main([str(folder), "seeds=2"])
@@ -262,7 +262,7 @@ def test_a_broken_ledger_or_missing_test_images_are_told_before_any_training(in_
         "outputs/test_readings.jsonl, line 1 is not as it was written: its hash is another. The test set stays closed"
         " until the ledger is restored from a copy. Nothing was trained"
     )
-    assert set(folder.glob("final/*/last.pt")) == trained and len(trained) == 1
+    assert set(folder.glob("final/*/last.safetensors")) == trained and len(trained) == 1
 
 
 REFUSED = (

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
 from conftest import program, quick
 from PIL import Image
@@ -40,7 +41,7 @@ def test_class_and_probability_are_the_networks_own(capsys, monkeypatch):
     capsys.readouterr()
     monkeypatch.setattr(predict, "BATCH", 2)
     assert predict.main([str(run), "album", str(paths[0]), "top=3"]) == 0
-    snapshot = load_network(run / "best.pt")
+    snapshot = load_network(run / "best.safetensors")
     pixels = [
         torch.frombuffer(bytearray(image_folder.decode(str(path), (1, 8, 8))), dtype=torch.uint8) for path in paths
     ]
@@ -87,7 +88,7 @@ def test_no_data_are_needed(monkeypatch, capsys):
 
     monkeypatch.setattr("trainer.data.sources.digits", unread)
     (path,) = pictures(Path("album"), 1)
-    assert predict.main([str(run / "last.pt"), str(path)]) == 0
+    assert predict.main([str(run / "last.safetensors"), str(path)]) == 0
 
 
 MISTAKES = {
@@ -105,7 +106,7 @@ MISTAKES = {
 def test_a_mistake_is_one_line(typed):
     Path("empty").mkdir()
     Path("run").mkdir()
-    Path("run/best.pt").touch()
+    Path("run/best.safetensors").touch()
     with pytest.raises(ConfigError) as caught:
         predict.main(typed.split())
     assert str(caught.value).startswith(MISTAKES[typed])
@@ -115,14 +116,13 @@ def test_what_is_not_installed_is_named_with_its_extra(monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else real(name))
     Path("run").mkdir()
-    Path("run/best.pt").touch()
+    Path("run/best.safetensors").touch()
     with pytest.raises(ConfigError) as caught:
         predict.main(["run", "--export", "model.onnx"])
     assert str(caught.value).startswith("--export model.onnx needs onnxscript: pip install 'ablation-trainer[export]'")
 
 
 def test_safetensors_holds_every_weight_and_what_it_needs_to_be_used(capsys):
-    safetensors = pytest.importorskip("safetensors")
     run = trained()
     capsys.readouterr()
     predict.main([str(run), "--export", "model.safetensors"])
@@ -130,11 +130,12 @@ def test_safetensors_holds_every_weight_and_what_it_needs_to_be_used(capsys):
         "Written: model.safetensors. Largest difference of a probability from the original: 0.0e+00\n"
     )
     with safetensors.safe_open("model.safetensors", "pt") as file:
-        header = file.metadata()
+        description = json.loads(file.metadata()["description"])
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
-    expected = load_network(run / "best.pt").network.state_dict()
+    expected = load_network(run / "best.safetensors").network.state_dict()
     assert weights.keys() == expected.keys() and all(torch.equal(weights[name], expected[name]) for name in weights)
-    assert (json.loads(header["classes"]), json.loads(header["shape"])) == (list("0123456789"), [1, 8, 8])
+    assert (description["classes"], description["shape"]) == (list("0123456789"), [1, 8, 8])
+    assert load_network(Path("model.safetensors")).name == "model.safetensors"  # a checkpoint itself
 
 
 def test_onnx_gives_the_same_probabilities_for_any_number_of_images(capsys):
@@ -147,12 +148,11 @@ def test_onnx_gives_the_same_probabilities_for_any_number_of_images(capsys):
         images = torch.rand(count, 1, 8, 8)
         (got,) = session.run(["probabilities"], {"images": images.numpy()})
         with torch.inference_mode():
-            expected = load_network(run / "best.pt").network(images).softmax(1)
+            expected = load_network(run / "best.safetensors").network(images).softmax(1)
         assert torch.allclose(torch.from_numpy(got), expected, atol=1e-6)
 
 
 def test_an_export_that_differs_is_refused_and_leaves_no_file(monkeypatch):
-    pytest.importorskip("safetensors")
     run = trained()
     real = export._safetensors
 

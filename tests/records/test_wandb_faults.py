@@ -29,7 +29,7 @@ def undisturbed(tmp_path_factory):
 
 
 def same(folder: Path, other: Path) -> bool:
-    first, second = (checkpoint.load(each / "last.pt")["trainer"]["model"] for each in (folder, other))
+    first, second = (checkpoint.load(each / "last.safetensors").trainer["model"] for each in (folder, other))
     return timeless(folder) == timeless(other) and all(torch.equal(first[key], second[key]) for key in first)
 
 

@@ -143,7 +143,7 @@ def test_landscape_has_the_trained_loss_in_its_middle(capsys):
     loss = min(row["validation_loss"] for row in metrics(run))
     body = page("loss_landscape", str(run), "--resolution", "3", "--radius", "0.5", capsys=capsys)
     assert f"loss {loss:.4g} at the trained weights (×), on 60 validation images" in body
-    snapshot = load_network(run / "best.pt")
+    snapshot = load_network(run / "best.safetensors")
     images = demonstration.validation_images(snapshot, None, 1000, torch.device("cpu"))
     some = demonstration.validation_images(snapshot, None, 7, torch.device("cpu"))
     assert torch.equal(some.pixels, images.pixels[[0, 8, 17, 25, 34, 42, 51]])

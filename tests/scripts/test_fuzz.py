@@ -4,7 +4,7 @@ from collections import Counter
 
 import fuzzing
 import pytest
-from fuzzing_files import sealed, try_checkpoint, unsealed
+from fuzzing_files import sealed, try_checkpoint, whole
 from hypothesis import HealthCheck, given, settings
 
 
@@ -38,4 +38,4 @@ def test_a_mutated_file_is_read_or_refused_in_one_line(name, in_empty_folder):
 
 
 def test_the_checkpoint_that_is_mutated_is_itself_taken_up(in_empty_folder):
-    assert try_checkpoint(sealed(unsealed()), in_empty_folder) == fuzzing.READ
+    assert try_checkpoint(sealed(whole()), in_empty_folder) == fuzzing.READ

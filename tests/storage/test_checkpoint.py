@@ -3,18 +3,23 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
+import re
 import resource
 import shutil
 import subprocess
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import QUICK, compose, metrics, quick, timeless
+from conftest import QUICK, ROOT, compose, last_of, metrics, quick, timeless
 from full_disk import fill, mounted, unmount
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from test_run import same_state
 
 from trainer.errors import RunError
@@ -23,6 +28,7 @@ from trainer.records.outcome import read_outcome
 from trainer.run import train
 from trainer.storage import checkpoint
 from trainer.storage.checkpoint import DamagedError, previous
+from trainer.storage.checkpoint_state import Best
 from trainer.study.worker import work
 from trainer.training.trainer import ClassificationTrainer
 
@@ -31,58 +37,191 @@ TINY = ("model=mlp", "model.hidden=[256]", "dataset.image_size=8", "optimizer=mo
 
 def same_run(one: Path, other: Path) -> None:
     """All that two runs came to, but for times and the folder's name."""
-    for name in ("best.pt", "last.pt"):
+    for name in ("best.safetensors", "last.safetensors"):
         states = [checkpoint.load(folder / name) for folder in (one, other)]
-        assert same_state(*({key: state[key] for key in state if key != "config"} for state in states)), name
+        assert same_state(*(replace(state, config={}) for state in states)), name
     assert timeless(one) == timeless(other)
     assert (one / "best.json").read_text() == (other / "best.json").read_text()
 
 
-def test_a_checkpoint_ends_with_the_sha256_of_what_stands_before_it(tmp_path):
-    path = tmp_path / "last.pt"
-    checkpoint.save(path, {"value": torch.arange(3)})
-    content = path.read_bytes()
-    assert content[-71:] == b"sha256 " + hashlib.sha256(content[:-71]).hexdigest().encode()
-    assert torch.load(path, weights_only=True)["value"].tolist() == [0, 1, 2]  # and it is torch's own format
+def best_of(epoch: int, **model: torch.Tensor) -> Best:
+    return Best(config={"lr": 0.1}, classes=["a", "b"], shape=[1, 8, 8], epoch=epoch, model=model)
+
+
+def test_the_best_checkpoint_is_read_by_the_library_alone_and_by_any_json_parser(tmp_path):
+    weights = {
+        "1.weight": torch.randn(3, 4),
+        "0.mean": torch.tensor(0.25),
+        "empty": torch.empty(0, 3),
+        "counts": torch.arange(5),
+        "switch": torch.tensor([True, False]),
+        "half": torch.randn(3).half(),
+        "across": torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
+    }
+    checkpoint.save(tmp_path / "best.safetensors", best_of(3, **weights))
+    read = load_file(tmp_path / "best.safetensors")
+    assert read.keys() == weights.keys()
+    assert all(read[name].dtype == weights[name].dtype and torch.equal(read[name], weights[name]) for name in weights)
+    with safe_open(tmp_path / "best.safetensors", "pt") as file:
+        metadata = file.metadata()
+    description = json.loads(metadata["description"], parse_constant=pytest.fail)
+    assert description == {"config": {"lr": 0.1}, "classes": ["a", "b"], "shape": [1, 8, 8], "epoch": 3}
+    assert metadata["format_version"] == "3"
+    content = (tmp_path / "best.safetensors").read_bytes()
+    blank = content.replace(metadata["sha256"].encode(), b"0" * 64)
+    assert metadata["sha256"] == hashlib.sha256(blank).hexdigest()
+    assert same_state(checkpoint.load(tmp_path / "best.safetensors"), best_of(3, **weights))
+
+
+def test_the_last_checkpoint_gives_back_what_json_has_no_form_for(tmp_path):
+    shared = torch.randn(4)
+    state = {
+        "epoch": 0,
+        "progress": None,
+        "model": {"0.weight": shared, "0.tied": shared, "0.part": shared[1:3]},
+        "optimizer": {
+            "state": {0: {"step": torch.tensor(3.0), "momentum_buffer": None}, 12: {}},
+            "param_groups": [{"lr": 0.1 + 0.2, "betas": (0.9, 0.999), "params": [0, 12]}],
+        },
+        "schedule": {"steps": 10**15 - 1, "scale": 5e-324, "rule": {}},
+        "hooks": {"ema": {"started": True, "module": {"0.weight": torch.zeros(2)}}},
+        "early_stopping": {"best_loss": math.inf, "best_accuracy": math.nan, "reference": -math.inf},
+    }
+    checkpoint.save(tmp_path / "last.safetensors", last_of(state))
+    assert sorted(load_file(tmp_path / "last.safetensors")) == [
+        "hooks.ema.module.0.weight",
+        "model.0.part",
+        "model.0.tied",
+        "model.0.weight",
+        "optimizer.state.0.step",
+    ]
+    read = checkpoint.load(tmp_path / "last.safetensors").trainer
+    assert same_state(read, state)
+    assert list(read["optimizer"]["state"]) == [0, 12]
+    (group,) = read["optimizer"]["param_groups"]
+    assert (group["betas"], group["params"]) == ((0.9, 0.999), [0, 12])
+    assert all(type(read["schedule"][key]) is type(value) for key, value in state["schedule"].items())
+
+
+def test_a_name_that_would_lead_to_two_places_is_not_written():
+    with pytest.raises(ValueError, match=r"^hooks\.a\.b cannot be saved: there is a group of the same name$"):
+        checkpoint.serialize(last_of({"epoch": 0, "hooks": {"a": {"c": 1}, "a.b": torch.ones(1)}}))
+
+
+def test_the_same_state_gives_the_same_file(tmp_path):
+    """The library would write the metadata in another order each time."""
+    state = last_of({"epoch": 1, "model": {str(name): torch.full((3,), name) for name in range(50)}})
+    assert len({b"".join(checkpoint.serialize(state)) for _ in range(5)}) == 1
+
+
+def test_what_is_read_lies_where_torch_itself_would_put_it(tmp_path):
+    """The last bits of a matrix product may depend on it."""
+    checkpoint.save(tmp_path / "best.safetensors", best_of(1, **{str(n): torch.randn(n) for n in range(1, 40)}))
+    assert {each.data_ptr() % 64 for each in checkpoint.load(tmp_path / "best.safetensors").model.values()} == {0}
 
 
 def test_every_altered_byte_and_every_torn_end_is_noticed(tmp_path):
-    path = tmp_path / "last.pt"
-    checkpoint.save(path, {"value": torch.randn(20)})
+    path = tmp_path / "best.safetensors"
+    checkpoint.save(path, best_of(1, value=torch.randn(20)))
     content = path.read_bytes()
-    for position in range(0, len(content), 7):
+    for position in range(len(content)):
         changed = bytearray(content)
         changed[position] ^= 0x10
         path.write_bytes(changed)
         with pytest.raises(DamagedError, match=rf"^{path} (is torn or altered|cannot be read as a checkpoint)"):
             checkpoint.load(path)
-    for length in range(0, len(content), 41):
+    for length in range(0, len(content), 7):
         path.write_bytes(content[:length])
         with pytest.raises(DamagedError):
             checkpoint.load(path)
+    path.write_bytes(content + b"0")
+    with pytest.raises(DamagedError, match=r"is torn or altered: its checksum does not fit$"):
+        checkpoint.load(path)
 
 
 def test_a_file_without_its_checksum_is_refused(tmp_path):
-    path = tmp_path / "last.pt"
-    torch.save({"format_version": checkpoint.FORMAT_VERSION, "value": 1}, path)
+    path = tmp_path / "best.safetensors"
+    save_file({"0.weight": torch.ones(1)}, path, {"format_version": "3"})
     with pytest.raises(DamagedError) as caught:
         checkpoint.load(path)
     assert str(caught.value) == f"{path} is torn or altered: its checksum is missing"
 
 
+def test_a_safetensors_file_of_another_program_is_named(tmp_path):
+    save_file({"0.weight": torch.ones(1)}, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(RunError) as caught:
+        checkpoint.load(tmp_path / "model.safetensors")
+    assert str(caught.value) == f"{tmp_path}/model.safetensors is not a checkpoint of this trainer"
+
+
+def test_a_type_that_would_not_be_read_is_not_written():
+    with pytest.raises(ValueError, match=r"^phase cannot be saved: it is of type torch\.complex64$"):
+        checkpoint.serialize(best_of(1, phase=torch.ones(2, dtype=torch.complex64)))
+
+
+def test_the_readmes_lines_read_the_best_network_without_this_project(in_empty_folder):
+    """In an interpreter that does not find it."""
+    run = quick(*TINY, "epochs=1", "output_dir=outputs/RUN").folder
+    text = (ROOT / "README.md").read_text()
+    (lines,) = re.findall(r"```python\n(.*?safe_open.*?)```", text, re.DOTALL)
+    assert sum(map(bool, lines.splitlines())) == 4
+    show = "print(weights['0.mean'].shape, len(weights), description['classes'][-1], description['config']['epochs'])"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"{lines}\n{show}"],
+        cwd=in_empty_folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"torch.Size([1, 1, 1]) {len(checkpoint.load(run / 'best.safetensors').model)} 9 1\n"
+
+
+def test_a_file_of_another_version_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", "4")
+    checkpoint.save(tmp_path / "best.safetensors", best_of(1))
+    monkeypatch.undo()
+    with pytest.raises(RunError) as caught:
+        checkpoint.load(tmp_path / "best.safetensors")
+    assert str(caught.value) == f"{tmp_path}/best.safetensors has format version 4; this trainer reads 3"
+
+
+def test_a_save_copies_no_tensor(tmp_path):
+    """In a process of its own, whose peak is its own."""
+    script = """
+import resource, sys, torch
+from pathlib import Path
+from trainer.storage import checkpoint
+from trainer.storage.checkpoint_state import Best
+model = {str(n): torch.ones(5_000_000) for n in range(10)}  # 200 MB
+checkpoint.save(Path("warm.safetensors"), Best({}, [], [], 1, {"0": torch.ones(1)}))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+checkpoint.save(Path("best.safetensors"), Best({}, [], [], 1, model))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < 0.1 * 200
+
+
 @pytest.mark.parametrize("linked", [True, False])
 def test_the_previous_one_is_kept_and_offered(linked, tmp_path, monkeypatch):
     """Also where a file cannot have a second name."""
-    path = tmp_path / "best.pt"
+    path = tmp_path / "best.safetensors"
     if not linked:
         monkeypatch.setattr(os, "link", refusing(PermissionError(1, "Operation not permitted")))
     for value in (1, 2, 3):
-        checkpoint.save(path, {"value": value})
-    assert (checkpoint.load(path)["value"], checkpoint.load(previous(path))["value"]) == (3, 2)
+        checkpoint.save(path, best_of(value))
+    assert (checkpoint.load(path).epoch, checkpoint.load(previous(path)).epoch) == (3, 2)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DamagedError, match=rf"\. The one before it is whole: {tmp_path}/best\.previous\.pt$"):
+    with pytest.raises(DamagedError, match=rf"\. The one before it is whole: {tmp_path}/best\.previous\.safetensors$"):
         checkpoint.load(path)
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["best.previous.pt", "best.pt"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["best.previous.safetensors", "best.safetensors"]
 
 
 def refusing(error):
@@ -94,32 +233,33 @@ def refusing(error):
 
 def test_what_cannot_be_read_back_replaces_nothing(tmp_path, monkeypatch):
     """A disk that tells of no error and keeps other bytes."""
-    path, real = tmp_path / "last.pt", os.fsync
+    path, real = tmp_path / "last.safetensors", os.fsync
     for value in (1, 2):
-        checkpoint.save(path, {"value": value})
+        checkpoint.save(path, best_of(value))
 
     def rot(descriptor):
         os.pwrite(descriptor, b"?", 99)
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", rot)
-    with pytest.raises(RunError, match="is torn or altered: its checksum does not fit"):
-        checkpoint.save(path, {"value": 3})
-    assert (checkpoint.load(path)["value"], checkpoint.load(previous(path))["value"]) == (2, 1)
+    with pytest.raises(RunError) as caught:
+        checkpoint.save(path, best_of(3))
+    assert str(caught.value) == f"{path} could not be written: what was written cannot be read back"
+    assert (checkpoint.load(path).epoch, checkpoint.load(previous(path)).epoch) == (2, 1)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("loss", ["torn", "gone"])
 def test_resume_goes_on_from_the_previous_one_and_comes_to_the_same_bits(loss, capsys):
     whole, parts = quick(*TINY, "epochs=4", "output_dir=whole"), quick(*TINY, "epochs=3", "output_dir=parts")
-    path, leftover = parts.folder / "last.pt", parts.folder / ".best.pt.1.writing"
+    path, leftover = parts.folder / "last.safetensors", parts.folder / ".best.safetensors.1.writing"
     leftover.write_bytes(b"half")  # of a kill in mid-write
-    told = ("parts/last.pt is gone", " Going on from the one before it, parts/last.previous.pt\n")
+    told = ("parts/last.safetensors is gone", " Going on from the one before it, parts/last.previous.safetensors\n")
     if loss == "torn":
         path.write_bytes(path.read_bytes()[:2000])
         told = (
-            "parts/last.pt cannot be read as a checkpoint: ",
-            " The one before it is whole: parts/last.previous.pt. Going on from there\n",
+            "parts/last.safetensors is torn or altered: its checksum does not fit.",
+            " The one before it is whole: parts/last.previous.safetensors. Going on from there\n",
         )
     else:
         path.unlink()
@@ -133,10 +273,12 @@ def test_resume_goes_on_from_the_previous_one_and_comes_to_the_same_bits(loss, c
 
 def test_a_run_of_which_no_checkpoint_is_left_keeps_its_record():
     parts = quick(*TINY, "epochs=2", "output_dir=parts")
-    for path in parts.folder.glob("last*.pt"):
+    for path in parts.folder.glob("last*.safetensors"):
         path.unlink()
     before = (parts.folder / "metrics.jsonl").read_bytes()
-    with pytest.raises(RunError, match=r"^parts/last\.pt is gone: of the 2 epochs in metrics\.jsonl nothing is left"):
+    with pytest.raises(
+        RunError, match=r"^parts/last\.safetensors is gone: of the 2 epochs in metrics\.jsonl nothing is left"
+    ):
         train(compose(["resume=parts", "epochs=4"])[0])
     assert (parts.folder / "metrics.jsonl").read_bytes() == before
 
@@ -154,7 +296,14 @@ def test_a_kill_between_any_two_files_of_a_save_costs_nothing(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", replace)
         whole = quick(*TINY, "epochs=2", "output_dir=whole")
-    names = ["best.previous.pt", "best.pt", "best.json", "last.previous.pt", "last.pt", "result.json"]
+    names = [
+        "best.previous.safetensors",
+        "best.safetensors",
+        "best.json",
+        "last.previous.safetensors",
+        "last.safetensors",
+        "result.json",
+    ]
     assert [name for _, name in moments] == names
     for folder, _ in moments:
         train(compose([f"resume={folder}"])[0])
@@ -268,7 +417,7 @@ def test_a_disk_that_fails_to_the_end_keeps_what_it_had(fault, in_empty_folder, 
             train(run, stop=lambda epoch: epoch == 2 and bool(trouble.begin() and None))
         assert capsys.readouterr().err.count("warning") == 1
         trouble.end()
-        assert checkpoint.load(disk / "run" / "last.pt")["trainer"]["epoch"] == 2
+        assert checkpoint.load(disk / "run" / "last.safetensors").epoch == 2
         epochs = [row["epoch"] for row in metrics(disk / "run")]  # a full disk may have room for a line
         assert len(epochs) >= 2 and epochs == [1, 2, 3, 4][: len(epochs)]
         train(compose(["resume=disk/run"])[0])
@@ -341,5 +490,6 @@ def test_what_a_run_that_fails_has_kept_in_memory_is_written_where_it_can_be(mon
     monkeypatch.setattr(ClassificationTrainer, "do_validation", validated)
     with pytest.raises(RunError, match=r"^no longer\. Saved: 0 of 4 epochs, in run"):
         quick(*TINY, "lr=0.01", "epochs=4", "output_dir=run")
-    assert checkpoint.load(Path("run/best.pt"))["epoch"] == json.loads(Path("run/best.json").read_text())["epoch"] == 2
-    assert not Path("run/last.pt").exists()
+    assert checkpoint.load(Path("run/best.safetensors")).epoch == 2
+    assert json.loads(Path("run/best.json").read_text())["epoch"] == 2
+    assert not Path("run/last.safetensors").exists()

@@ -26,7 +26,7 @@ def killing(pattern: str):
         while not over.wait(0.02):
             for lock in Path("outputs/sweeps").glob(f"*/{pattern}/.lock"):
                 words = lock.read_text().split()
-                if len(words) > 1 and int(words[1]) not in killed and list(lock.parent.glob("last.pt")):
+                if len(words) > 1 and int(words[1]) not in killed and list(lock.parent.glob("last.safetensors")):
                     killed.add(int(words[1]))
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(words[1]), signal.SIGKILL)
@@ -56,7 +56,7 @@ def test_a_failing_and_a_killed_run_cost_no_other():
     assert rows["1e+30"]["reason"].startswith("the training loss is nan")
     assert all(path.read_text() for path in folder.glob("*/log.txt"))
     assert [path.name for path in Path.cwd().iterdir()] == ["outputs"]  # a launcher's own files lie inside the study
-    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("lr-0.[13]-*/last.pt")}
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("lr-0.[13]-*/last.safetensors")}
     assert study(*arguments)[0] == 1  # the same command again: only the two that failed
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert {row["lr"]: row["state"] for row in table(folder)} == {

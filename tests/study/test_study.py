@@ -148,21 +148,21 @@ def test_every_run_has_a_readable_folder_a_log_and_a_row(capsys):
 def test_finished_runs_are_not_trained_again_unless_forced():
     arguments = (*SHORT, "lr=0.1,0.2")
     _, folder = study(*arguments)
-    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")}
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*/last.safetensors")}
     assert study(*arguments)[1] == folder
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")} == stamps
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.safetensors")} == stamps
     _, other = study(*SHORT, "lr=0.2,0.3")  # another study that shares a run
-    assert len(list(other.glob("*/last.pt"))) == 1
+    assert len(list(other.glob("*/last.safetensors"))) == 1
     assert [row["state"] for row in table(other)] == ["finished", "finished"]
     study(
         *SHORT, "lr=0.2,0.3", "retrain=true"
     )  # trains the shared run itself, and leaves the other study's where it is
-    assert len([path for path in other.glob("*/last.pt") if path.parent.name.startswith("lr-")]) == 2
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")} == stamps
+    assert len([path for path in other.glob("*/last.safetensors") if path.parent.name.startswith("lr-")]) == 2
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.safetensors")} == stamps
     study(*arguments, "retrain=true")
     assert "retrain" not in Manifest.read(folder).again  # it would begin anew
-    kept = [path for path in folder.glob("*/last.pt") if path.parent.name.startswith("before_")]
-    assert len(kept) == 2 and len(list(folder.glob("*/last.pt"))) == 4
+    kept = [path for path in folder.glob("*/last.safetensors") if path.parent.name.startswith("before_")]
+    assert len(kept) == 2 and len(list(folder.glob("*/last.safetensors"))) == 4
 
 
 def test_what_decides_a_result_decides_the_id(monkeypatch):
@@ -266,7 +266,7 @@ def test_a_search_that_was_killed_twice_equals_an_undisturbed_one(in_empty_folde
     arguments = (*TINY, "epochs=6", "augmentation=crop", *axes)
     for after in (1, 3):
         process = started(*arguments, cwd=in_empty_folder)
-        wait_for(lambda after=after: len(list(in_empty_folder.glob("outputs/sweeps/*/*/last.pt"))) >= after)
+        wait_for(lambda after=after: len(list(in_empty_folder.glob("outputs/sweeps/*/*/last.safetensors"))) >= after)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert study(*arguments)[0] == 0
@@ -285,7 +285,7 @@ def test_a_search_that_was_killed_twice_equals_an_undisturbed_one(in_empty_folde
 def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(in_empty_folder):
     arguments = (*TINY, "epochs=400", "early_stop_patience=null", "lr=0.05,0.1")
     process = started(*arguments, cwd=in_empty_folder)
-    wait_for(lambda: list(in_empty_folder.glob("outputs/sweeps/*/*/last.pt")))
+    wait_for(lambda: list(in_empty_folder.glob("outputs/sweeps/*/*/last.safetensors")))
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")

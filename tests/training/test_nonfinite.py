@@ -111,7 +111,7 @@ def test_a_state_that_is_not_finite_is_never_saved_within_an_epoch(monkeypatch):
         RunError, match=r"epoch 2, step 11 of 19 .*\. Saved: 1 of 2 epochs and 10 steps, in run\. What may"
     ):
         quick(*TINY, "output_dir=run", "checkpoint_minutes=1e-9")
-    state = checkpoint.load(Path("run/last.pt"))["trainer"]
+    state = checkpoint.load(Path("run/last.safetensors")).trainer
     assert (state["epoch"], state["progress"]["step"]) == (1, 10)
     assert all(value.isfinite().all() for value in state["model"].values())
 

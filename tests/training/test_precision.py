@@ -65,8 +65,8 @@ def test_clipping_sees_gradients_as_they_are_and_not_as_fp16_scales_them():
 def test_a_resumed_fp16_run_keeps_the_scale_and_equals_an_undisturbed_one():
     small = ("precision=fp16", *TINY, "dropout=0.2", "normalization=batch")
     whole, half = quick(*small, "epochs=4"), quick(*small, "epochs=2")
-    state = checkpoint.load(half.folder / "last.pt")
-    assert state["trainer"]["scaler"]["scale"] == 65536.0 and state["trainer"]["scaler"]["_growth_tracker"] > 0
+    state = checkpoint.load(half.folder / "last.safetensors")
+    assert state.trainer["scaler"]["scale"] == 65536.0 and state.trainer["scaler"]["_growth_tracker"] > 0
     quick_resumed = compose([f"resume={half.folder}", "epochs=4"])[0]
     from trainer.run import train
 
@@ -92,7 +92,7 @@ def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names():
     for one, other in zip(metrics(plain.folder), metrics(compiled.folder), strict=True):
         assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
         assert other["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-5)
-    states = [checkpoint.load(result.folder / "best.pt")["model"] for result in (plain, compiled)]
+    states = [checkpoint.load(result.folder / "best.safetensors").model for result in (plain, compiled)]
     assert list(states[0]) == list(states[1])
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import QUICK, choices, clean_environment, compose, interpret, metrics, quick, tiny_images
+from conftest import QUICK, choices, clean_environment, compose, interpret, last_of, metrics, quick, tiny_images
 from test_checkpoint import same_run
 from test_run import same_state
 
@@ -61,9 +61,9 @@ def test_every_pair_that_carries_state_resumes_between_any_two_steps(optimizer, 
             if report is None:
                 break
             kept.append(report)
-        checkpoint.save(tmp_path / "last.pt", first.state_dict())
+        checkpoint.save(tmp_path / "last.safetensors", last_of(first.state_dict()))
         torch.manual_seed(99)  # another process has drawn other numbers
-        second.load_state_dict(checkpoint.load(tmp_path / "last.pt"))
+        second.load_state_dict(checkpoint.load(tmp_path / "last.safetensors").trainer)
         kept += second.train_loop()
         assert [timeless(report) for report in kept] == [timeless(report) for report in reports], name
         assert same_state(whole.state_dict(), second.state_dict()), name
@@ -85,7 +85,7 @@ def test_saves_within_an_epoch_change_nothing_and_are_where_it_goes_on(monkeypat
     with pytest.raises(SystemError):
         quick(*DRAWING, "epochs=3", "output_dir=parts", "checkpoint_minutes=1e-9")
     monkeypatch.setattr(checkpoint, "save", real)
-    assert saves[18:22] == ["last.pt", "best.pt", "last.pt", "last.pt"]
+    assert saves[18:22] == ["last.safetensors", "best.safetensors", "last.safetensors", "last.safetensors"]
     train(compose(["resume=parts", "checkpoint_minutes=null"])[0])
     assert "Folder: parts, going on after epoch 1, step 3 of the next\n" in capsys.readouterr().out
     same_run(Path("whole"), Path("parts"))
@@ -96,7 +96,7 @@ def test_within_an_epoch_it_is_saved_when_the_minutes_are_over_and_not_before(mo
     real, saved, seconds = checkpoint.save, [], itertools.count()
 
     def noted(path, state):
-        progress = state["trainer"]["progress"] if path.name == "last.pt" else None
+        progress = state.trainer["progress"] if path.name == "last.safetensors" else None
         saved.extend([progress["step"]] if progress else [])
         real(path, state)
 
@@ -111,24 +111,24 @@ def test_within_an_epoch_it_is_saved_when_the_minutes_are_over_and_not_before(mo
 
 def test_a_run_that_was_recorded_before_there_was_a_setting_goes_on():
     quick(*TINY, "output_dir=run")
-    path, last = Path("run/config.yaml"), Path("run/last.pt")
+    path, last = Path("run/config.yaml"), Path("run/last.safetensors")
     path.write_text(path.read_text().replace("deterministic: false\n", ""))
     state = checkpoint.load(last)
-    del state["config"]["deterministic"]
+    del state.config["deterministic"]
     checkpoint.save(last, state)
     assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 3
 
 
 def test_a_run_whose_optimizer_was_not_fused_goes_on_fused():
     quick(*QUICK, "optimizer=adam", "epochs=1", "output_dir=run")
-    last = Path("run/last.pt")
+    last = Path("run/last.safetensors")
     state = checkpoint.load(last)
-    (group,) = state["trainer"]["optimizer"]["param_groups"][:1]
+    (group,) = state.trainer["optimizer"]["param_groups"][:1]
     assert group["fused"] is True
     group["fused"] = None  # as it was written before
     checkpoint.save(last, state)
     train(compose(["resume=run", "epochs=2"])[0])
-    assert checkpoint.load(last)["trainer"]["optimizer"]["param_groups"][0]["fused"] is True
+    assert checkpoint.load(last).trainer["optimizer"]["param_groups"][0]["fused"] is True
 
 
 def test_a_run_that_goes_on_with_other_threads_says_what_that_means(capsys):
@@ -299,3 +299,23 @@ def test_while_nothing_trains_a_warning_ends_the_program_with_the_same_code():
     with pytest.raises(Preempted, match="SIGUSR1") as caught:
         raise_preempted(signal.SIGUSR1, None)
     assert caught.value.exit_code == 75
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "momentum"])
+def test_weights_that_lie_channels_last_resume_to_the_same_bits(optimizer, tmp_path):
+    """A file keeps no order of the axes; a fused step goes over weights and moments in the order of the memory."""
+    (config,) = compose(["dataset=digits", f"optimizer={optimizer}", "batch_size=20", "epochs=4", "device=cpu"])
+
+    def built():
+        trainer = build_trainer(config, tiny_images(40), tiny_images(12, seed=1), torch.device("cpu"))
+        trainer.model.to(memory_format=torch.channels_last)
+        return trainer
+
+    whole, first, second = built(), built(), built()
+    list(whole.train_loop())
+    next(first.train_loop())
+    checkpoint.save(tmp_path / "last.safetensors", last_of(first.state_dict()))
+    second.load_state_dict(checkpoint.load(tmp_path / "last.safetensors").trainer)
+    list(second.train_loop())
+    assert any(not weight.is_contiguous() for weight in second.model.parameters())
+    assert same_state(whole.state_dict(), second.state_dict())

@@ -80,7 +80,7 @@ def test_the_reported_loss_leaves_the_penalty_out_but_the_gradient_has_it():
     assert second[0] < 2.5 > first[0]
 
 
-def test_the_seams_act_in_their_places():
+def test_the_hooks_act_in_their_places():
     calls = []
     hooks = StepHooks(
         augment=lambda images, labels, draw: (calls.append("augment"), (images, labels))[1],

@@ -16,6 +16,7 @@ from trainer.runtime.process import configure_process
 from trainer.runtime.signals import ignore_signals, install_handlers
 from trainer.runtime.stdio import ignore_write_errors
 from trainer.runtime.text import complain
+from trainer.storage.untrusted import refuse_earlier_version
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,6 +87,7 @@ def best_of(run: str) -> Path:
     path = expanded(run)
     if path.is_dir():
         path = path / BEST
+        refuse_earlier_version(path)
         if not path.is_file():
             raise ConfigError(f"{run}: is not the folder of a run that has been validated, {path} does not exist")
     if not path.is_file():

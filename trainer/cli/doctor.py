@@ -8,21 +8,25 @@ counted on this machine (`--selftest`).
 import itertools
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.cli.common import Parser, count, device
 from trainer.errors import ConfigError, RunError
+from trainer.records.layout import BEST, LAST
 from trainer.records.metrics import METRICS
 from trainer.runtime.files import expanded
+from trainer.storage.untrusted import refuse_earlier_version
 
 if TYPE_CHECKING:
     from trainer.diagnosis.examine import Record
     from trainer.diagnosis.inputs import Evidence, Finding
     from trainer.diagnosis.selftest import Score, Trial
     from trainer.records.outcome import Outcome
+    from trainer.storage.checkpoint import Kind
+    from trainer.storage.checkpoint_state import Last
 
 FIRST_SEED = 500  # of the self-test; thresholds and faults were set on seeds below 400
 
@@ -89,6 +93,7 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     from trainer.data.loader import load
     from trainer.diagnosis.examine import Record
     from trainer.records.metrics import read_metrics
+    from trainer.storage.checkpoint_state import Best, Last
     from trainer.storage.untrusted import read_config, refuse_download
     from trainer.training.build import pick_device
 
@@ -96,13 +101,10 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, folder / "config.yaml", "--data-dir DIR")
     # A run that goes on writes the metrics of an epoch before its checkpoints: read in the other order they are whole.
-    last, best = _part(folder / "last.pt", "trainer"), _part(folder / "best.pt", "model")
+    last, best = _loaded(Last, folder / LAST), _loaded(Best, folder / BEST)
     rows = read_metrics(folder)
-    try:
-        _refuse_gaps(folder, {row["epoch"] for row in rows}, last, best is not None)
-        rows = rows[: last["epoch"] if last else 0]  # a line may be written and its checkpoint not yet
-    except (LookupError, TypeError):
-        raise RunError(f"{folder / 'last.pt'} is not a run's last checkpoint: it names no epoch") from None
+    _refuse_gaps(folder, {row["epoch"] for row in rows}, last, best is not None)
+    rows = rows[: last.epoch if last else 0]  # a line may be written and its checkpoint not yet
     target = pick_device(where)
     images = load(config.dataset, expanded(data_dir or config.data_dir), target)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
@@ -111,41 +113,39 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
         for name in ("train_accuracy", *(["validation_accuracy"] if validated else [])):
             if row[name] is None:
                 raise RunError(f"{folder / METRICS} is damaged: epoch {row['epoch']} has no {name}")
-    return Record(config, training, validation, target, rows, last, best, folder)
+    state, weights = last.trainer if last else None, best.model if best else None
+    return Record(config, training, validation, target, rows, state, weights, folder)
 
 
-def _part(path: Path, name: str) -> Mapping[str, Any] | None:
-    """Of a checkpoint, None where there is none. Raises RunError if it holds no such part."""
+def _loaded(kind: "type[Kind]", path: Path) -> "Kind | None":
+    """The checkpoint, None where there is none. Raises RunError if it is one of the other kind or version."""
     from trainer.storage import checkpoint
 
-    if not path.is_file():
-        return None
-    part = checkpoint.load(path).get(name)
-    if not isinstance(part, Mapping):
-        raise RunError(f"{path} is not the run's: it must hold {name}")
-    return part
+    refuse_earlier_version(path)
+    return checkpoint.load_as(kind, path) if path.is_file() else None
 
 
-def _refuse_gaps(folder: Path, epochs: Collection[int], last: Mapping[str, Any] | None, best: bool) -> None:
+def _refuse_gaps(folder: Path, epochs: Collection[int], last: "Last | None", best: bool) -> None:
     """Raises RunError where a file that the run wrote is missing or has lost lines: without it rules would mislead."""
     from trainer.records.outcome import DONE, read_outcome
+    from trainer.storage import checkpoint
     from trainer.study.rerun import to_go_on
 
-    before = folder / "last.previous.pt"
-    # An epoch goes into metrics.jsonl, best.pt, best.json, last.pt: a kill in the first one may leave no last.pt.
+    before = checkpoint.previous(folder / LAST)
+    # The last checkpoint is the last file of an epoch that is written: a kill in the first epoch may leave none.
     if last is None and (len(epochs) > 1 or read_outcome(folder).state in DONE):
         kept = f". There is the one before it, {before}. {to_go_on(folder)}" if before.is_file() else ""
-        raise RunError(
-            f"{folder / 'last.pt'} is missing, though the run has trained {len(epochs)} or more epochs{kept}"
-        )
-    if last and (lost := last["epoch"] - sum(1 <= epoch <= last["epoch"] for epoch in epochs)) > 0:
+        raise RunError(f"{folder / LAST} is missing, though the run has trained {len(epochs)} or more epochs{kept}")
+    if last and (lost := last.epoch - sum(1 <= epoch <= last.epoch for epoch in epochs)) > 0:
         first = next(epoch for epoch in itertools.count(1) if epoch not in epochs)
-        which = f"{lost} of the {last['epoch']} epochs that {folder / 'last.pt'} has, the first is epoch {first}"
+        which = f"{lost} of the {last.epoch} epochs that {folder / LAST} has, the first is epoch {first}"
         raise RunError(f"{folder / METRICS} is damaged or missing: it lacks {which}")
-    if last and not best and (epoch := last["early_stopping"]["best_epoch"]):
-        raise RunError(
-            f"{folder / 'best.pt'} is missing, the network of epoch {epoch}, with the lowest validation loss"
-        )
+    try:
+        epoch = last.trainer["early_stopping"]["best_epoch"] if last else 0
+    except (LookupError, TypeError):
+        raise RunError(f"{folder / LAST} is not a run's last checkpoint: it names no best epoch") from None
+    if epoch and not best:
+        raise RunError(f"{folder / BEST} is missing, the network of epoch {epoch}, with the lowest validation loss")
 
 
 def _plain(folder: Path, evidence: "Evidence", found: "Sequence[Finding]") -> dict[str, Any]:

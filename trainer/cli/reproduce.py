@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.cli.common import Parser, count, device
 from trainer.errors import ConfigError, RunError
+from trainer.records.layout import LAST
 from trainer.records.metrics import METRICS
 from trainer.runtime.files import expanded
 from trainer.runtime.lock import locked
-from trainer.storage.untrusted import read_json, refuse_download, validate_plain, validate_threads
+from trainer.storage.untrusted import (
+    read_json,
+    refuse_download,
+    refuse_earlier_version,
+    validate_plain,
+    validate_threads,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--threads", type=count, metavar="N", help="of torch, on the CPU; default: as the run had them")
     asked = parser.read(arguments)
     folder = expanded(asked.run)
-    for name in ("last.pt", "environment.json"):
+    refuse_earlier_version(folder / LAST)
+    for name in (LAST, "environment.json"):
         if not (folder / name).is_file():
             raise ConfigError(f"{asked.run}: is not the folder of a run that was trained, {folder / name} is missing")
     stamps = _stamps(folder)
@@ -73,16 +81,17 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
     from trainer.config.check import check
     from trainer.run import train
     from trainer.storage import checkpoint
+    from trainer.storage.checkpoint_state import Last
     from trainer.study.rerun import to_go_on
 
-    state = checkpoint.load(folder / "last.pt")
+    state = checkpoint.load_as(Last, folder / LAST)
     try:
-        config, epochs = check(validate_plain(state["config"])), int(state["trainer"]["epoch"])
-        progress = state["trainer"]["progress"]
+        config, epochs = check(validate_plain(state.config)), state.epoch
+        progress = state.trainer["progress"]
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise RunError(f"{folder / 'last.pt'} does not hold a run that this trainer knows: {error}") from None
+        raise RunError(f"{folder / LAST} does not hold a run that this trainer knows: {error}") from None
     if data_dir is None:
-        refuse_download(config.dataset.name, config.data_dir, folder / "last.pt", "--data-dir DIR")
+        refuse_download(config.dataset.name, config.data_dir, folder / LAST, "--data-dir DIR")
     if progress:
         raise RunError(f"{folder} was stopped within epoch {epochs + 1}: let it go on first. {to_go_on(folder)}")
     again = _fresh(folder.resolve().name)
@@ -112,8 +121,10 @@ def _fresh(name: str) -> Path:
 def compare(recorded: Path, again: Path) -> tuple[bool, list[str]]:
     """(whether all bits of the last weights are equal, what to tell)."""
     from trainer.storage import checkpoint
+    from trainer.storage.checkpoint_state import Last
 
-    old, new = (_weights(checkpoint.load(folder / "last.pt"), folder) for folder in (recorded, again))
+    states = [checkpoint.load_as(Last, folder / LAST).trainer for folder in (recorded, again)]
+    old, new = (_weights(state, folder) for state, folder in zip(states, (recorded, again), strict=True))
     hashes = [weights_hash(weights) for weights in (old, new)]
     if hashes[0] == hashes[1]:
         return True, [
@@ -144,12 +155,12 @@ def weights_hash(weights: Mapping[str, "Tensor"]) -> str:
 
 def _weights(state: Mapping[str, Any], folder: Path) -> dict[str, "Tensor"]:
     try:
-        weights = dict(state["trainer"]["model"])
+        weights = dict(state["model"])
         for weight in weights.values():
             weight.dtype  # noqa: B018  # raises where it is no tensor
         return weights
     except (LookupError, TypeError, ValueError, AttributeError):
-        raise RunError(f"{folder / 'last.pt'} holds no weights") from None
+        raise RunError(f"{folder / LAST} holds no weights") from None
 
 
 def _metric_differences(recorded: Path, again: Path) -> list[str]:

@@ -7,6 +7,7 @@ The pixels are a plain file that is mapped, not read: several processes share it
 
 import contextlib
 import hashlib
+import json
 import math
 import mmap
 import os
@@ -28,9 +29,9 @@ from trainer.errors import ConfigError, RunError
 from trainer.runtime.console import progress, warn
 from trainer.runtime.files import WRITING, expanded, realpath, replacing, sha256_of, write_text
 from trainer.runtime.memory import gigabytes, physical_memory
-from trainer.storage.checkpoint import load, save
+from trainer.storage.untrusted import read_json, refuse_pipe
 
-FORMAT = "3"  # of the cache; raise it when what is stored changes
+FORMAT = "4"  # of the cache; raise it when what is stored changes
 OLD_SECONDS = 7 * 24 * 3600
 
 
@@ -88,15 +89,19 @@ def _mapped(folder: Path, shape: Shape, classes: tuple[str, ...]) -> Images | No
         return None
     channels, height, width = shape
     try:
-        index = load(folder / "index.pt")
-        labels, digest = index["labels"], index["sha256"]
+        checksums = read_json(folder / "sha256.json")
+        for name in ("pixels", "labels"):
+            refuse_pipe(folder / name)
+            with (folder / name).open("rb") as file:
+                if sha256_of(file) != checksums[name]:
+                    raise ValueError(name)
+        labels = torch.frombuffer(bytearray((folder / "labels").read_bytes()), dtype=torch.int64)
         size = (len(labels), height, width, channels)
-        if labels.dtype != torch.int64 or labels.ndim != 1 or not 0 <= labels.min() <= labels.max() < len(classes):
+        if not 0 <= labels.min() <= labels.max() < len(classes):
             raise ValueError("labels")
-        with (folder / "pixels").open("rb") as file:
-            if os.fstat(file.fileno()).st_size != math.prod(size) or sha256_of(file) != digest:
-                raise ValueError("pixels")
-    except (OSError, RunError, LookupError, TypeError, ValueError, AttributeError, RuntimeError):
+        if (folder / "pixels").stat().st_size != math.prod(size):
+            raise ValueError("pixels")
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError):
         warn(f"{folder} is not as it was written: the pictures are decoded anew")
         shutil.rmtree(folder)
         return None
@@ -193,7 +198,7 @@ def _sha256(lines: Iterable[str]) -> str:
 
 
 def _decode_all(files: list[_File], classes: tuple[str, ...], shape: Shape, folder: Path, skip: bool) -> None:
-    """Writes `pixels` and `index.pt` into a folder that appears when both are complete."""
+    """Writes `pixels`, `labels` and `sha256.json` into a folder that appears when all are complete."""
     content = hashlib.sha256()
     labels: list[int] = []
     refused: list[str] = []
@@ -217,7 +222,11 @@ def _decode_all(files: list[_File], classes: tuple[str, ...], shape: Shape, fold
                     content.update(decoded)
                     labels.append(file.label)
         _report(refused, labels, len(files), classes)
-        save(aside / "index.pt", {"labels": torch.tensor(labels), "sha256": content.hexdigest()})
+        numbers = torch.tensor(labels).numpy().tobytes()
+        with replacing(aside / "labels") as index:
+            index.write(numbers)
+        checksums = {"pixels": content.hexdigest(), "labels": hashlib.sha256(numbers).hexdigest()}
+        write_text(aside / "sha256.json", json.dumps(checksums))
         with contextlib.suppress(OSError):  # another process was first: the content is the same
             aside.rename(folder)
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import ConfigError, RunError
+from trainer.records.layout import BEST
 from trainer.runtime.files import expanded, make_folder
 from trainer.runtime.lock import locked
 from trainer.storage.untrusted import read_json, refuse_download
@@ -132,7 +133,7 @@ def _read_once(places: Sequence[Path], where: str, data_dir: str | None, average
     from trainer.runtime.console import say
     from trainer.training.build import pick_device
 
-    snapshots = [load_network(place / "best.pt") for place in places]
+    snapshots = [load_network(place / BEST) for place in places]
     wanted = [snapshot.digest for snapshot in snapshots]
     for known in read_ledger(ledger_of(snapshots[0].path)):
         members = 0 if known.ensemble is None else known.ensemble["members"]

@@ -13,9 +13,11 @@ from trainer.config.run_config import RunConfig
 from trainer.data.images import Images, Shape
 from trainer.data.loader import in_order
 from trainer.errors import ConfigError, RunError, printable
+from trainer.records.layout import BEST
 from trainer.runtime.console import progress
 from trainer.runtime.files import sha256_of
 from trainer.storage import checkpoint
+from trainer.storage.checkpoint_state import Best
 from trainer.storage.untrusted import validate_plain
 from trainer.techniques.layers import InputScaling
 from trainer.training.build import build_network
@@ -36,7 +38,7 @@ class TrainedNetwork:
     @property
     def name(self) -> str:
         """The run's folder, or the file where its name says more."""
-        return str(self.path.parent if self.path.name == "best.pt" else self.path)
+        return str(self.path.parent if self.path.name == BEST else self.path)
 
     @torch.inference_mode()
     def probabilities(self, batches: Iterable[Tensor], device: torch.device) -> Tensor:
@@ -53,17 +55,16 @@ def load_network(path: Path) -> TrainedNetwork:
     """Raises RunError with one line if the file is damaged, or holds what this trainer cannot build."""
     state = checkpoint.load(path)
     try:
-        config = check(validate_plain(state["config"]))
-        shape, classes, epoch = shape_of(state["shape"]), _classes(state["classes"]), state.get("epoch")
-        weights = state["model"] if "model" in state else _evaluated(state["trainer"])
+        config = check(validate_plain(state.config))
+        shape, classes = shape_of(state.shape), _classes(state.classes)
+        weights = state.model if isinstance(state, Best) else _evaluated(state.trainer)
         _refuse_other_size(config, shape)
         network = network_with_weights(config, shape, classes, weights)
-        epoch = int(state["trainer"]["epoch"] if epoch is None else epoch)
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise RunError(f"{path} holds no network that this trainer can build: {_told(error)}") from None
     with path.open("rb") as file:
         digest = sha256_of(file)
-    return TrainedNetwork(path, digest, config, shape, classes, epoch, network)
+    return TrainedNetwork(path, digest, config, shape, classes, state.epoch, network)
 
 
 def network_with_weights(
@@ -81,8 +82,8 @@ def network_with_weights(
     kinds = {name: value.dtype for name, value in network.state_dict().items()}
     network.load_state_dict(weights, assign=True)
     for name, value in network.state_dict().items():
-        if value.dtype != kinds[name] or value.device.type != "cpu" or value.layout != torch.strided:
-            raise ValueError(f"{name} is {value.dtype} on {value.device} where {kinds[name]} is expected")
+        if value.dtype != kinds[name]:
+            raise ValueError(f"{name} is {value.dtype} where {kinds[name]} is expected")
     for part in network.modules():
         if isinstance(part, InputScaling):
             part.spread()
@@ -90,7 +91,7 @@ def network_with_weights(
 
 
 def _evaluated(state: Any) -> Any:
-    """Of `last.pt`: the weights that the run validates with, which under `regularization=ema` are their average."""
+    """The weights that a run validates with, which under `regularization=ema` are their average."""
     return state["hooks"]["ema"]["module"] if "ema" in state["hooks"] else state["model"]
 
 
@@ -101,11 +102,11 @@ def _refuse_other_size(config: RunConfig, shape: Shape) -> None:
         raise ValueError(f"shape={list(shape)} and dataset.image_size={size} contradict each other")
 
 
-def _classes(value: Any) -> tuple[str, ...]:
+def _classes(names: list[str]) -> tuple[str, ...]:
     """Printable names: the file may be a stranger's, and they are shown on a terminal."""
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value) or len(value) < 2:
+    if len(names) < 2:
         raise ValueError("classes: must be at least two names")
-    return tuple(map(printable, value))
+    return tuple(map(printable, names))
 
 
 def _told(error: Exception) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 OUTPUTS = Path("outputs")
 
-LAST, BEST, DESCRIBED = "last.pt", "best.pt", "best.json"
+LAST, BEST, DESCRIBED = "last.safetensors", "best.safetensors", "best.json"
 
 
 MANIFEST = "study.json"

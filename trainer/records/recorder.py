@@ -17,12 +17,14 @@ from trainer.records.metrics import MetricsFile
 from trainer.runtime.console import say, warn
 from trainer.runtime.files import write_text
 from trainer.storage import checkpoint
+from trainer.storage.checkpoint import Checkpoint
+from trainer.storage.checkpoint_state import Best, Last
 from trainer.training.epoch import EpochReport
 from trainer.training.trainer import ClassificationTrainer
 
 
 class Recorder:
-    """`metrics.jsonl`, `best.pt`, `best.json`, and behind them `last.pt`, which vouches for the others.
+    """Writes `metrics.jsonl`, the best checkpoint, `best.json`, then the last one, which vouches for the others.
 
     What cannot be written is kept in memory and tried again at the next save, while training goes on: a disk that
     is full for an hour costs nothing.
@@ -40,7 +42,7 @@ class Recorder:
         self.metrics = MetricsFile(folder, epoch)
         if not (folder / JOB).is_file():
             (folder / RESULT).unlink(missing_ok=True)  # how it ended before
-        self.unsaved: dict[str, dict[str, Any] | str] = {}  # by file: a checkpoint, or a text
+        self.unsaved: dict[str, Checkpoint | str] = {}  # by file: a checkpoint, or a text
         self.trouble: RunError | None = None
 
     def is_due(self) -> bool:
@@ -49,11 +51,11 @@ class Recorder:
 
     def save(self, trainer: ClassificationTrainer, report: EpochReport | None) -> None:
         """After an epoch with its report, or between two steps."""
-        last = {**self.header, "trainer": trainer.state_dict()}
+        last = Last(**self.header, trainer=trainer.state_dict())
         # Without validation the last epoch is kept.
         if report and (report.improved or trainer.validation is None):
-            best = trainer.evaluated.state_dict()
-            self.unsaved[BEST] = {**self.header, "epoch": report.epoch, "model": best}
+            weights = trainer.evaluated.state_dict()
+            self.unsaved[BEST] = Best(**self.header, epoch=report.epoch, model=weights)
             self.unsaved[DESCRIBED] = _described(trainer, self.header["classes"])
         self.unsaved.pop(LAST, None)
         self.unsaved[LAST] = last
@@ -62,7 +64,7 @@ class Recorder:
                 self.metrics.append(report)
             self._write()
         except RunError as error:
-            if BEST in self.unsaved:  # the network goes on changing, and `last.pt` with it
+            if BEST in self.unsaved:  # the network goes on changing, and the last checkpoint with it
                 self.unsaved[BEST] = copy.deepcopy(self.unsaved[BEST])
             if not self.trouble:
                 warn(f"{error}. Training goes on, its state is kept in memory and tried again at every save")

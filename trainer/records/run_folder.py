@@ -24,6 +24,7 @@ from trainer.runtime.files import WRITING, expanded, write_text
 from trainer.runtime.lock import LOCK, locked
 from trainer.storage import checkpoint, untrusted
 from trainer.storage.checkpoint import DamagedError
+from trainer.storage.checkpoint_state import Last
 from trainer.training.resume_check import checkpoint_errors, refuse_misfit
 from trainer.training.trainer import ClassificationTrainer
 
@@ -44,7 +45,7 @@ class RunFolder:
         """Return "3 of 10 epochs and 7 steps", read from the checkpoint: an interrupt may come at any moment."""
         epoch, step = 0, 0
         with contextlib.suppress(RunError):
-            trained = checkpoint.load(self.path / LAST)["trainer"]
+            trained = checkpoint.load_as(Last, self.path / LAST).trainer
             epoch, step = trained["epoch"], (trained["progress"] or {"step": 0})["step"]
         steps = f" and {step} step{'s' if step > 1 else ''}" if step else ""
         return f"{epoch} of {self.last_epoch} epochs{steps}"
@@ -108,7 +109,7 @@ def open_run_folder(
 
 
 def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> None:
-    """Puts the state of `last.pt` back; a run that was stopped before its first save begins again.
+    """Put the state of the last checkpoint back; a run that was stopped before its first save begins again.
 
     Where that file is damaged or gone, the one before it takes its place: from there the run comes to the same bits,
     and a job that was requeued has nobody to ask.
@@ -120,6 +121,7 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
     if not path.is_file() and checkpoint.previous(path).is_file():
         warn(f"{path} is gone. Going on from the one before it, {checkpoint.previous(path)}")
         checkpoint.previous(path).replace(path)
+    untrusted.refuse_earlier_version(path)
     if not path.is_file():
         # Of a run that was killed in its first save there is one.
         if (epochs := count_of(folder)) > 1:
@@ -129,20 +131,20 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
             )
         return
     try:
-        state = checkpoint.load(path)
+        state = checkpoint.load_as(Last, path)
     except DamagedError as error:
         if not error.before:
             raise
         warn(f"{error}. Going on from there")
         error.before.replace(path)
-        state = checkpoint.load(path)
+        state = checkpoint.load_as(Last, path)
     with checkpoint_errors(path):
-        changed = _changed(untrusted.validate_plain(state.get("config")), config)
+        changed = _changed(untrusted.validate_plain(state.config), config)
     if changed:
         raise RunError(f"{folder / 'config.yaml'} was changed since {path}: {', '.join(changed)}")
     with checkpoint_errors(path):
-        refuse_misfit(trainer, state.get("trainer"))
-        trainer.load_state_dict(state["trainer"])
+        refuse_misfit(trainer, state.trainer)
+        trainer.load_state_dict(state.trainer)
 
 
 def _changed(saved: Any, config: RunConfig) -> list[str]:

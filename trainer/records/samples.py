@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainer.records.layout import BEST
 from trainer.storage import checkpoint
+from trainer.storage.checkpoint_state import Best
 from trainer.training.trainer import ClassificationTrainer
 
 COUNT = 16
@@ -25,11 +27,11 @@ class Sample:
 
 @torch.inference_mode()
 def samples(trainer: ClassificationTrainer, folder: Path, count: int = COUNT) -> list[Sample]:
-    """Of `best.pt`, on the same images for every run with the same split."""
+    """Of the best checkpoint, on the same images for every run with the same split."""
     if trainer.validation is None or trainer.early_stopping.best_epoch == 0:
         return []
     network = copy.deepcopy(trainer.evaluated).eval()
-    network.load_state_dict(checkpoint.load(folder / "best.pt")["model"])
+    network.load_state_dict(checkpoint.load_as(Best, folder / BEST).model)
     whole = trainer.validation.images
     positions = torch.arange(min(count, len(whole)), device=whole.labels.device)
     images, labels, classes = whole.at(positions), whole.labels[positions], whole.classes

@@ -3,23 +3,34 @@
 import contextlib
 import hashlib
 import io
+import json
 import os
 import shutil
-import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 
+import safetensors.torch
 import torch
+from torch import Tensor
 
 from trainer.errors import RunError
 from trainer.runtime.files import replacing, temporary_path
 from trainer.runtime.memory import is_out_of_memory, release_frames
 from trainer.storage import checkpoint_guard
+from trainer.storage.checkpoint_state import Best, Last, from_parts
+from trainer.storage.untrusted import EARLIER_VERSION, refuse_earlier_version
 
-FORMAT_VERSION = 2
-# The comment that a zip archive may end with, and torch's files are zip archives: any reader of them ignores it.
-SEAL, HEX = b"sha256 ", 64
-COMMENT = len(SEAL) + HEX
+Buffer = bytes | memoryview
+Checkpoint = Best | Last
+Kind = TypeVar("Kind", Best, Last)
+NAMES = {kind: name for name, kind in checkpoint_guard.TYPES.items()}
+
+FORMAT_VERSION = "3"
+EARLIER_START = b"PK\x03\x04"  # of a zip file, which torch.save wrote
+# A file begins with the length of its header, 8 bytes, and the header with the checksum, so its place is fixed.
+START = b'{"__metadata__":{"sha256":"'
+DIGITS = slice(8 + len(START), 8 + len(START) + 64)
+BLANK = b"0" * 64  # what stands in the digits' place while the checksum is computed
 
 
 class DamagedError(RunError):
@@ -30,26 +41,58 @@ class DamagedError(RunError):
         self.before = before
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
+def save(path: Path, state: Checkpoint) -> None:
     """Replaces the file by this state, or leaves it as it was. The file that is replaced is kept as `previous`."""
-    content = io.BytesIO()  # torch's own writer hides from us that a disk is full
-    torch.save({"format_version": FORMAT_VERSION, **state}, content)
-    content.seek(-2, io.SEEK_END)  # an archive ends with the length of its comment, which was 0
-    content.write(COMMENT.to_bytes(2, "little"))
-    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    parts = serialize(state)
 
     def prove_and_keep(aside: Path) -> None:
-        if not _sealed(aside):
-            raise RunError(f"{path} could not be written: what was written cannot be read back")
+        with aside.open("rb") as file:
+            if not _checksum_fits(file):
+                raise RunError(f"{path} could not be written: what was written cannot be read back")
         _keep(path)
 
     with replacing(path, prove_and_keep) as file:
-        file.write(content.getbuffer())
-        file.write(SEAL + digest.encode())
+        file.writelines(parts)
+
+
+def serialize(state: Checkpoint) -> list[Buffer]:
+    """Return the parts of a safetensors file in their order. Tensors on the CPU are not copied.
+
+    The library's `save` copies each of them twice, and writes the metadata in an order that changes from file to file.
+    """
+    tensors, description = state.to_parts()
+    header: dict[str, Any] = {
+        "__metadata__": {
+            "sha256": BLANK.decode(),
+            "format_version": FORMAT_VERSION,
+            "description": json.dumps(description, separators=(",", ":")),
+        }
+    }
+    contents: list[memoryview] = []
+    end = 0
+    # The widest numbers first, as the library does it: so each begins at a multiple of its size.
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
+        if tensor.dtype not in NAMES:
+            raise ValueError(f"{name} cannot be saved: it is of type {tensor.dtype}")
+        content = _bytes_of(tensor)
+        begin, end = end, end + len(content)
+        header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        contents.append(content)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    start = len(text).to_bytes(8, "little") + text
+    digest = hashlib.sha256(start)
+    for content in contents:
+        digest.update(content)
+    return [start[: DIGITS.start], digest.hexdigest().encode(), start[DIGITS.stop :], *contents]
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def previous(path: Path) -> Path:
-    """last.pt → last.previous.pt: what the file was before it was last written."""
+    """last.safetensors → last.previous.safetensors: what the file was before it was last written."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
@@ -76,7 +119,7 @@ def _copy(path: Path, other: Path) -> None:
         os.fsync(new.fileno())
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> Checkpoint:
     """The saved state on the CPU. Raises RunError with one line if the file is absent or of another kind.
 
     Raises DamagedError if it is torn or altered.
@@ -92,48 +135,62 @@ def load(path: Path) -> dict[str, Any]:
         raise DamagedError(str(error), before) from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def load_as(kind: type[Kind], path: Path) -> Kind:
+    """Return what `load` returns. Raises RunError if the file holds the other kind of checkpoint."""
+    state = load(path)
+    if not isinstance(state, kind):
+        raise RunError(f"{path} holds {state.holds}, where {kind.holds} is expected")
+    return state
+
+
+def _read(path: Path) -> Checkpoint:
     try:
         checkpoint_guard.refuse_giant(path)
-        sealed = _sealed(path)
-        checkpoint_guard.refuse_bomb(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch warns of, such as sparse tensors, is refused
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        checkpoint_guard.refuse_oddities(state)
+        content = path.read_bytes()
+        if content.startswith(EARLIER_START):
+            raise RunError(f"{path} {EARLIER_VERSION}")
+        fits = _checksum_fits(io.BytesIO(content))
+        if fits is False:
+            raise DamagedError(f"{path} is torn or altered: its checksum does not fit")
+        metadata = checkpoint_guard.metadata_of(content)
+        if "format_version" not in metadata:
+            raise RunError(f"{path} is not a checkpoint of this trainer")
+        if fits is None:
+            raise DamagedError(f"{path} is torn or altered: its checksum is missing")
+        if (version := metadata.get("format_version")) != FORMAT_VERSION:
+            raise RunError(f"{path} has format version {version}; this trainer reads {FORMAT_VERSION}")
+        description = checkpoint_guard.description_of(metadata.get("description"))
+        return from_parts(_tensors(content), description)
     except FileNotFoundError:
+        refuse_earlier_version(path)
         raise RunError(f"{path} does not exist") from None
     except RunError:
         raise
     except OSError as error:  # of a disk or a network: the file may be whole
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # a damaged archive surfaces as one of a dozen types
+    except Exception as error:  # the library has errors of its own, torch and JSON others
         if is_out_of_memory(error):
             release_frames(error)
             raise RunError(f"{path} needs more memory than is free") from None
         raise DamagedError(f"{path} cannot be read as a checkpoint: {checkpoint_guard.reason(error)}") from None
-    if type(state) is not dict or type(state.get("format_version")) is not int:
-        raise RunError(f"{path} is not a checkpoint of this trainer")
-    if state["format_version"] != FORMAT_VERSION:
-        raise RunError(f"{path} has format version {state['format_version']}; this trainer reads {FORMAT_VERSION}")
-    if not sealed:
-        raise DamagedError(f"{path} is torn or altered: its checksum is missing")
-    return state
 
 
-def _sealed(path: Path) -> bool:
-    """Whether the file ends with a checksum. Raises DamagedError if it is not that of all that stands before it."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        left = os.fstat(file.fileno()).st_size - COMMENT
-        file.seek(max(left, 0))
-        seal = file.read()
-        if left < 0 or not seal.startswith(SEAL):
-            return False
-        file.seek(0)
-        while left and (part := file.read(min(left, 1 << 20))):
-            digest.update(part)
-            left -= len(part)
-    if seal != SEAL + digest.hexdigest().encode():
-        raise DamagedError(f"{path} is torn or altered: its checksum does not fit")
-    return True
+def _tensors(content: bytes) -> dict[str, Tensor]:
+    """The tensors by name, each in memory of torch's own.
+
+    That begins at a multiple of 64 bytes: where a matrix begins may decide the last bits of its products. The library
+    gives the tensors in an order that changes from call to call.
+    """
+    tensors: dict[str, Tensor] = safetensors.torch.load(content)
+    return {name: tensors.pop(name).clone() for name in sorted(tensors)}  # one at a time: never three copies of all
+
+
+def _checksum_fits(file: IO[bytes]) -> bool | None:
+    """Return whether the checksum is that of the file with blank digits; None if none is in its place."""
+    start = file.read(DIGITS.stop)
+    if start[8 : DIGITS.start] != START:
+        return None
+    digest = hashlib.sha256(start[: DIGITS.start] + BLANK)
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return start[DIGITS] == digest.hexdigest().encode()

@@ -6,7 +6,7 @@ What the person typed is trusted; a file never is, as it may have been sent by s
 import json
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ MOST_THREADS = 1024
 MOST_COUNT = 10**15  # of images, epochs, weights
 MOST_SECONDS = 10**9  # of an epoch: 30 years
 LARGEST = 1e39  # of a metric: single precision ends at 3.4e38
+EARLIER_VERSION = "was written by an earlier version (format 2), which this one does not read: train the run again"
 # What each data set's reader looks for in data_dir before it downloads.
 DOWNLOADED = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
@@ -86,6 +87,12 @@ def refuse_pipe(path: Path) -> None:
         raise ValueError("it is no plain file")
 
 
+def refuse_earlier_version(path: Path) -> None:
+    """Raise RunError if a file of an earlier version lies in the place of this checkpoint."""
+    if not path.exists() and path.with_suffix(".pt").is_file():
+        raise RunError(f"{path.with_suffix('.pt')} {EARLIER_VERSION}")
+
+
 def read_text(path: Path) -> str:
     """Raises ValueError if the file is far larger than its kind ever is, or no text."""
     refuse_pipe(path)
@@ -114,10 +121,10 @@ def read_json(path: Path) -> Any:
     return parse_json(read_text(path))
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Raises ValueError with what is wrong."""
+def parse_json(text: str | bytes, group: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Raises ValueError with what is wrong. `group` makes each object of its names and values, in place of dict."""
     try:
-        return json.loads(text.decode() if isinstance(text, bytes) else text)
+        return json.loads(text.decode() if isinstance(text, bytes) else text, object_pairs_hook=group)
     except RecursionError:
         raise ValueError("values nested too deep") from None
 

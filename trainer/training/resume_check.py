@@ -20,7 +20,10 @@ from pathlib import Path
 
 from trainer.errors import RunError
 from trainer.runtime.memory import is_out_of_memory, release_frames
-from trainer.storage import checkpoint_guard
+
+MOST_STEPS = 10**15  # of a counter
+# The parts of a trainer's state that are compared with its own before they are taken up.
+TAKEN_UP = ("epoch", "progress", "model", "optimizer", "schedule", "scaler", "hooks", "early_stopping")
 
 
 @contextlib.contextmanager
@@ -32,14 +35,7 @@ def checkpoint_errors(path: Path) -> Iterator[None]:
         if is_out_of_memory(error):
             release_frames(error)
             raise RunError(f"{path} needs more memory than is free") from None
-        reason = checkpoint_guard.reason(error)
-        raise RunError(f"{path} does not fit {path.with_name('config.yaml')}: {reason}") from None
-
-
-MOST_STEPS = 10**15  # of a counter
-
-# The parts of a trainer's state that are compared with its own before they are taken up.
-TAKEN_UP = ("epoch", "progress", "model", "optimizer", "schedule", "scaler", "hooks", "early_stopping")
+        raise RunError(f"{path} does not fit {path.with_name('config.yaml')}: {reason(error)}") from None
 
 
 def refuse_misfit(trainer: "ClassificationTrainer", given: Any) -> None:

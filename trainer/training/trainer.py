@@ -234,15 +234,27 @@ class ClassificationTrainer:
             self.progress.load_state_dict(state["progress"])
         self.model.load_state_dict(state["model"])
         for own, given in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
-            if "fused" in own:  # torch would take the file's, and with it another speed
-                given["fused"] = own["fused"]
+            # Kept as they are here, where torch would take the file's: how a step is computed, and switches that are
+            # off, which is None in some versions of torch and False in others; a fused step fails at the other one.
+            kept = [key for key, value in own.items() if key == "fused" or value is None or value is False]
+            given.update({key: own[key] for key in kept})
         self.optimizer.load_state_dict(state["optimizer"])
+        _order_axes(self.optimizer)
         self.schedule.load_state_dict(state["schedule"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         for name, part in self.hooks.state.items():
             part.load_state_dict(state["hooks"][name])
         self.early_stopping.load_state_dict(state["early_stopping"])
+
+
+def _order_axes(optimizer: Optimizer) -> None:
+    """Lay the memory of each parameter out as the parameter itself: a checkpoint does not keep the order of the axes,
+    and a fused step reads both in the order in which they lie in memory."""
+    for parameter, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                memory[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:

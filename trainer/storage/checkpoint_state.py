@@ -1,0 +1,125 @@
+"""The two kinds of checkpoint, each as tensors with names and a description that JSON can hold, and back again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+# The fields of each description, with the type that JSON gives them.
+RUN_FIELDS = {"config": dict, "classes": list, "shape": list}
+BEST_FIELDS = {**RUN_FIELDS, "epoch": int}
+LAST_FIELDS = {**RUN_FIELDS, "trainer": dict}
+TYPE_NAMES = {dict: "a group of values", list: "a list", int: "a whole number"}
+
+
+@dataclass(frozen=True)
+class Best:
+    """The network of one epoch. `shape`: (C, H, W) of the images; `model`: the weights under their plain names."""
+
+    config: dict[str, Any]
+    classes: list[str]
+    shape: list[int]
+    epoch: int
+    model: dict[str, Tensor]
+
+    holds = "the network of an epoch"
+
+    def to_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return (tensors by name, description)."""
+        return self.model, {name: getattr(self, name) for name in BEST_FIELDS}
+
+
+@dataclass(frozen=True)
+class Last:
+    """Everything that a run needs to go on. `trainer`: the state of its ClassificationTrainer."""
+
+    config: dict[str, Any]
+    classes: list[str]
+    shape: list[int]
+    trainer: dict[str, Any]
+
+    holds = "the state of a run"
+
+    @property
+    def epoch(self) -> int:
+        """The epochs that were completed."""
+        return int(self.trainer["epoch"])
+
+    def to_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return (tensors, named by the keys that lead to them: "optimizer.state.3.exp_avg"; description)."""
+        tensors, trainer = _split(self.trainer)
+        return tensors, {**{name: getattr(self, name) for name in RUN_FIELDS}, "trainer": trainer}
+
+
+def from_parts(tensors: dict[str, Tensor], description: dict[str, Any]) -> Best | Last:
+    """Return the checkpoint that has these parts. Raises ValueError if none has."""
+    fields = BEST_FIELDS if "epoch" in description else LAST_FIELDS
+    if description.keys() != fields.keys():
+        raise ValueError(f"it must hold {', '.join(fields)}")
+    for name, kind in fields.items():
+        _refuse_other_type(name, description[name], kind)
+    if not all(isinstance(each, str) for each in description["classes"]):
+        raise ValueError("classes: must be a list of names")
+    if not all(type(each) is int for each in description["shape"]):
+        raise ValueError(f"shape={description['shape']!r}: must be a list of whole numbers")
+    if fields is BEST_FIELDS:
+        return Best(**description, model=tensors)
+    trainer = description["trainer"]
+    _refuse_other_type("trainer.epoch", trainer.get("epoch"), int)
+    _join(trainer, tensors)
+    _restore_optimizer(trainer.get("optimizer"))
+    return Last(**description)
+
+
+def _refuse_other_type(name: str, value: Any, kind: type) -> None:
+    if type(value) is not kind:  # not isinstance: True is an int to Python
+        raise ValueError(f"{name} is of type {type(value).__name__}, where {TYPE_NAMES[kind]} is expected")
+
+
+def _split(tree: Mapping[Any, Any], prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (the tensors of nested groups, the groups without them). A group of tensors alone stays, empty.
+
+    Raises ValueError if a name would lead to two places, as of a tensor "a.b" beside a group "a".
+    """
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Tensor):
+            if isinstance(tree.get(str(key).partition(".")[0]), Mapping):
+                raise ValueError(f"{prefix}{key} cannot be saved: there is a group of the same name")
+            tensors[f"{prefix}{key}"] = value
+        elif isinstance(value, Mapping):
+            inner, plain[str(key)] = _split(value, f"{prefix}{key}.")
+            tensors |= inner
+        else:
+            plain[str(key)] = value
+    return tensors, plain
+
+
+def _join(tree: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Put each tensor into the innermost group that its name leads to; the rest of the name is its key there."""
+    for name, tensor in tensors.items():
+        group, key = tree, name
+        first, dot, rest = key.partition(".")
+        while dot and isinstance(group.get(first), dict):
+            group, key = group[first], rest
+            first, dot, rest = key.partition(".")
+        if group is tree or key in group:
+            raise ValueError(f"the tensor {name} belongs to no part of a trainer")
+        group[key] = tensor
+
+
+def _restore_optimizer(optimizer: Any) -> None:
+    """Restore the numbers of parameters, which are texts in JSON, and the tuples of settings, which are lists in it."""
+    if not isinstance(optimizer, dict):
+        return
+    state, groups = optimizer.get("state"), optimizer.get("param_groups")
+    if isinstance(state, dict):
+        if wrong := [key for key in state if not key.isdecimal() or str(int(key)) != key]:
+            raise ValueError(f"optimizer.state has the key {wrong[0]!r}, where the number of a parameter is expected")
+        optimizer["state"] = {int(key): value for key, value in state.items()}
+    if isinstance(groups, list) and all(isinstance(group, dict) for group in groups):
+        for group in groups:
+            tuples = {key: tuple(value) for key, value in group.items() if isinstance(value, list) and key != "params"}
+            group.update(tuples)
