@@ -30,7 +30,11 @@ ORDER = (
 # Packages whose docstring says that they import no torch: a mistake is reported, and a report read, without it.
 WITHOUT_TORCH = ("config", "errors", "reports", "runtime", "stats")
 # Modules of other packages that do without it too: those that a check of a configuration or a diagnosis reads.
-MODULES_WITHOUT_TORCH = ("trainer.techniques.checks", "trainer.techniques.layer_names")
+MODULES_WITHOUT_TORCH = (
+    "trainer.techniques.checks",
+    "trainer.techniques.layer_names",
+    "trainer.techniques.remedies",
+)
 PACKAGE = ROOT / "trainer"
 
 
