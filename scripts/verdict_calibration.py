@@ -24,7 +24,7 @@ from rich.table import Table
 from scipy import stats
 
 from trainer.stats.corrections import LEVEL, Bound
-from trainer.stats.verdict import Arm, Setting, judge
+from trainer.stats.verdict import Arm, Design, judge
 
 # Three arms of unequal noise: a learning rate that is low, about right and high for so few epochs.
 RECORDED = (
@@ -184,7 +184,7 @@ def by_the_verdict(values: np.ndarray) -> np.ndarray:
     """What the sentences of a study would say, study by study."""
     studies = track(values, "The verdict itself", console=out, transient=True, disable=not out.is_terminal)
     return np.array([
-        any(comparison.concluded for comparison in judge(_arms(study), Setting()).comparisons) for study in studies
+        any(comparison.concluded for comparison in judge(_arms(study), Design()).comparisons) for study in studies
     ])  # fmt: skip
 
 

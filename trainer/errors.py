@@ -1,10 +1,10 @@
-"""Errors that are reported to a person in one line, without a traceback. Imports no torch."""
+"""Exceptions that are reported in one line, without a traceback. Imports no torch."""
 
-LONGEST = 2000  # letters of a message
+MAX_MESSAGE = 2000  # letters of a message
 
 
 def printable(text: str, keep: str = "") -> str:
-    """The text with "?" for whatever could command a terminal or fake a line; `keep`: what may stay nevertheless."""
+    """Return the text with "?" for letters that could control a terminal or fake a line, except those in `keep`."""
     return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)
 
 
@@ -12,44 +12,44 @@ class OneLineError(Exception):
     """An error that is reported in one line, without a traceback."""
 
     def __str__(self) -> str:
-        """One line, whatever stands in the file, folder or class name that is quoted in it, and not a page of it."""
+        """Return one line of limited length, whatever the names of files and classes quoted in it contain."""
         text = printable(super().__str__())
-        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+        return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE // 2]} … {text[-MAX_MESSAGE // 2 :]}"
 
 
 class ConfigError(OneLineError, ValueError):
-    """The command line or a YAML file is wrong; nothing has been read, trained or written. Exit code 2."""
+    """An error in the command line or a YAML file, raised before anything is trained or written. Exit code 2."""
 
 
 class RunError(OneLineError, RuntimeError):
-    """The run was asked for correctly and failed: data missing or altered, loss not finite. Exit code 1."""
+    """A failure of a run that was configured correctly: data missing or altered, loss not finite. Exit code 1."""
 
 
 class NonFiniteError(RunError):
-    """A loss or a weight is NaN or infinite."""
+    """A loss or a weight that is NaN or infinite."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A request to stop that was noticed at a safe point. Exit code 130, as for Ctrl-C."""
+    """A stop that was requested by a signal and takes effect after a step. Exit code 130, as for Ctrl-C."""
 
     exit_code = 130
 
     def __init__(self, *arguments: str, reported: bool = False) -> None:
-        """`reported`: the person has been told of it, with what is saved and how to continue."""
+        """`reported`: a message with what is saved and how to continue has been printed."""
         super().__init__(*arguments)
         self.reported = reported
 
 
 class Preempted(Interrupted):
-    """The machine is needed for something else: SIGTERM or SIGUSR1, whose name is the message.
+    """A stop requested by a cluster through SIGTERM or SIGUSR1, whose name is the message.
 
-    Exit code 75: EX_TEMPFAIL of sysexits.h, "try again later", which schedulers can be told to requeue on.
+    Exit code 75: EX_TEMPFAIL of sysexits.h, "try again later", on which schedulers can requeue a job.
     """
 
     exit_code = 75
 
 
 def as_reported(interrupt: KeyboardInterrupt) -> Interrupted:
-    """Return the same interrupt, marked as one that the person has been told of."""
+    """Return the same interrupt, marked as reported."""
     kind = type(interrupt) if isinstance(interrupt, Interrupted) else Interrupted
     return kind(*interrupt.args, reported=True)

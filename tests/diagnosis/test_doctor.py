@@ -20,7 +20,7 @@ from trainer.config.run_config import RunConfig
 from trainer.diagnosis.examine import held_out
 from trainer.diagnosis.faults import FAULTS, HEALTHY, noisy_labels, rare_classes
 from trainer.diagnosis.inputs import Divergence, Evidence, HeldOut
-from trainer.diagnosis.remedies import beside, without
+from trainer.diagnosis.remedies import against, without
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.rules import RULES, diagnose
 from trainer.diagnosis.selftest import Trial, found_in, scores, trials
@@ -202,7 +202,7 @@ def test_what_to_try_is_taken_by_the_command_line(name, rule):
 
 def test_a_technique_is_put_beside_the_others_or_taken_from_them():
     (config,) = compose(["augmentation=[flip,crop]", "regularization=[l1,ema]"])
-    assert beside(config, "augmentation", ("crop", "mixup")) == "augmentation=[flip,crop,mixup]"
+    assert against(config, "wrong labels") == "augmentation=[flip,crop,mixup]"
     assert without(config, "regularization", "l1") == "regularization=[ema]"
 
 

@@ -24,6 +24,7 @@ from trainer.reports.charts import figures
 from trainer.reports.content import of_study
 from trainer.run import train
 from trainer.storage import checkpoint
+from trainer.techniques import activation as activations
 from trainer.training.build import build_hooks, build_trainer
 
 SMALL = ("model=mlp", "model.hidden=[16]", "dataset.image_size=16")
@@ -40,7 +41,7 @@ def network(activation: nn.Module, first: list[list[float]], second: list[list[f
 def test_the_figures_of_a_layer_are_those_worked_out_by_hand():
     model = network(nn.ReLU(), [[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0], [1.0, 0.0]], [[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
     images, labels = torch.tensor([[1.0, 2.0], [3.0, 1.0]]), torch.tensor([0, 1])
-    found = measure_layers(model, torch.optim.SGD(model.parameters(), 0.5), images, labels)
+    found = measure_layers(model, torch.optim.SGD(model.parameters(), 0.5), images, labels, activations.relu())
     gradients = torch.autograd.grad(nn.functional.cross_entropy(model(images), labels), list(model.parameters()))
     first, relu, second = (found["layers"][name] for name in ("0", "1", "2"))
     assert relu["dead"] == 0.25  # the third unit is below zero for both images
@@ -59,13 +60,17 @@ def test_the_figures_of_a_layer_are_those_worked_out_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("activation", "edge"), [(nn.Sigmoid(), math.log((1 + math.sqrt(0.95)) / (1 - math.sqrt(0.95)))), (nn.Tanh(), None)]
+    ("activation", "edge"),
+    [
+        (activations.sigmoid(), math.log((1 + math.sqrt(0.95)) / (1 - math.sqrt(0.95)))),
+        (activations.tanh(), math.atanh(math.sqrt(0.95))),
+    ],
 )
 def test_saturated_is_where_the_slope_is_below_a_twentieth_of_its_largest(activation, edge):
-    edge = edge or math.atanh(math.sqrt(0.95))
-    model = network(activation, [[1.0]], [[1.0], [1.0]])
+    model = network(activation.build(), [[1.0]], [[1.0], [1.0]])
     images = torch.tensor([[-1.01 * edge], [-0.99 * edge], [0.99 * edge], [1.01 * edge], [0.0]])
-    found = measure_layers(model, torch.optim.SGD(model.parameters(), 0.1), images, torch.tensor([0, 1, 0, 1, 0]))
+    labels = torch.tensor([0, 1, 0, 1, 0])
+    found = measure_layers(model, torch.optim.SGD(model.parameters(), 0.1), images, labels, activation)
     assert found["layers"]["1"]["saturated"] == pytest.approx(0.4)
 
 
@@ -73,7 +78,8 @@ def test_a_channel_is_dead_only_where_it_is_zero_at_every_place():
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
     model[0].weight.data, model[0].bias.data = torch.tensor([[[[1.0]]], [[[2.0]]]]), torch.tensor([0.0, -9.0])
     images = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]] * 2)
-    found = measure_layers(model, torch.optim.SGD(model.parameters(), 0.1), images, torch.tensor([0, 1]))
+    labels = torch.tensor([0, 1])
+    found = measure_layers(model, torch.optim.SGD(model.parameters(), 0.1), images, labels, activations.relu())
     assert found["layers"]["1"]["dead"] == 0.5
     assert found["filters"] == {"layer": "0", "low": 1.0, "high": 2.0, "values": [[[[0]]], [[[255]]]]}
 

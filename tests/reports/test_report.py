@@ -81,7 +81,7 @@ def test_a_search_says_what_mattered(tmp_path):
 def test_the_markdown_holds_the_verdict_and_the_table(study):
     text = markdown.render(of_study(study))
     content = of_study(study)
-    assert f"| lr=0.1 | {content.told(content.arms[0].mean, content.arms[0].deviation)} | 4 | 10 | " in text
+    assert f"| lr=0.1 | {content.format_value(content.arms[0].mean, content.arms[0].deviation)} | 4 | 10 | " in text
     assert "* lr=0.1 is better than lr=0.01 by " in text
     assert "| lr=0.001 | 0.001 |" in text  # what differs
     assert "\n* Commit: 0000000" not in text  # these runs recorded no environment

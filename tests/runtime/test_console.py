@@ -1,4 +1,4 @@
-"""What is said in a terminal is broken between words; in a file it is one line, and what is copied is never broken."""
+"""Messages are wrapped on a terminal and one line each in a file; paths and commands are never broken."""
 
 import io
 import json
@@ -32,21 +32,21 @@ def screen(monkeypatch):
     return shown
 
 
-def test_a_line_is_broken_between_words_and_a_command_can_be_pasted():
+def test_a_line_is_wrapped_between_words_and_a_command_can_be_pasted():
     assert wrap("lr=0.1 is too high", 18) == "lr=0.1 is too high"
     assert wrap("lr=0.1 is too high", 17) == "lr=0.1 is too\nhigh"
     assert wrap("Folder: outputs/a-folder-with-a-name", 20) == "Folder:\noutputs/a-folder-with-a-name"
     command = "python -m trainer resume=outputs/run 'model.hidden=[9, 9]' epochs=4"
-    told = wrap(f"Stopped. Saved: 1 of 2 epochs. To go on: {command}", 41)
-    assert told == (
-        "Stopped. Saved: 1 of 2 epochs. To go on:\npython -m trainer resume=outputs/run \\\n"
+    wrapped = wrap(f"Stopped. Saved: 1 of 2 epochs. To continue: {command}", 43)
+    assert wrapped == (
+        "Stopped. Saved: 1 of 2 epochs. To continue:\npython -m trainer resume=outputs/run \\\n"
         "  'model.hidden=[9, 9]' epochs=4"
     )
     pasted = subprocess.run(
-        ["bash"], input=f"echo {told.partition(chr(10))[2]}", check=True, capture_output=True, text=True
+        ["bash"], input=f"echo {wrapped.partition(chr(10))[2]}", check=True, capture_output=True, text=True
     )
     assert pasted.stdout == "python -m trainer resume=outputs/run model.hidden=[9, 9] epochs=4\n"
-    # What the shell could not read is text, and loses no letter; of two commands only the last one ends the line.
+    # A command that the shell could not read is text; of two commands the first one is text.
     assert wrap("See python -m trainer doctor outputs/student's run", 40) == (
         "See python -m trainer doctor\noutputs/student's run"
     )
@@ -59,7 +59,7 @@ def test_a_line_is_broken_between_words_and_a_command_can_be_pasted():
     assert wrap("one\n" + "two " * 8, 20) == "one\ntwo two two two two\ntwo two two"
 
 
-def test_a_terminal_shows_it_broken(screen):
+def test_a_terminal_shows_wrapped_messages(screen):
     console.say(LONG)
     console.fail(RunError(LONG))
     console.warn(LONG)
@@ -91,7 +91,7 @@ def test_a_file_gets_one_line(capsys):
     assert printed.err == f"trainer: {LONG * 3}\n"
 
 
-def test_what_cannot_be_written_is_lost_and_nothing_is_held_back_for_later(monkeypatch, capsys):
+def test_output_that_cannot_be_written_is_dropped_and_not_tried_again(monkeypatch, capsys):
     for place, code in (("/dev/full", 1), ("log.txt", 0)):
         with monkeypatch.context() as patch, Path(place).open("w", encoding="utf-8") as file:
             patch.setattr(stdio, "_output", [])
@@ -106,7 +106,7 @@ def test_what_cannot_be_written_is_lost_and_nothing_is_held_back_for_later(monke
 
 
 def on_a_full_disk(*arguments, cwd):
-    """The exit code of the program where nothing that it says can be written."""
+    """Return the exit code of the program when its output goes to a full disk."""
     job = {"module": "trainer", "arguments": arguments, "folder": str(cwd), "environment": clean_environment()}
     server = prefork_server()
     server.stdin.write(json.dumps(job | {"stdout": "/dev/full", "stderr": "/dev/full"}) + "\n")
@@ -114,7 +114,7 @@ def on_a_full_disk(*arguments, cwd):
     return int(server.stdout.readline())
 
 
-def test_a_run_that_cannot_say_a_word_is_trained_and_an_answer_that_is_lost_is_a_failure(in_empty_folder):
+def test_a_run_without_output_is_trained_and_a_command_whose_output_is_lost_fails(in_empty_folder):
     assert on_a_full_disk(*QUICK, *TINY, "output_dir=run", cwd=in_empty_folder) == 0
     assert read_outcome(Path("run")).state == "finished"
     assert on_a_full_disk("--cfg", "job", cwd=in_empty_folder) == 1

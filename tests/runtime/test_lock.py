@@ -1,4 +1,4 @@
-"""One process at a time works in a run's folder."""
+"""The lock lets one process at a time work in a run's folder."""
 
 import errno
 import fcntl
@@ -54,7 +54,7 @@ def test_a_folder_that_was_given_to_another_run_meanwhile_is_left_to_it(monkeypa
     assert [path.name for path in Path("run").iterdir()] == ["config.yaml"]
 
 
-def test_a_folder_that_vanishes_while_the_data_are_read_is_not_begun_anew(monkeypatch):
+def test_a_folder_that_is_moved_while_the_data_are_read_is_not_created_again(monkeypatch):
     from trainer.data.loader import load
 
     def slow(*arguments):
@@ -68,7 +68,7 @@ def test_a_folder_that_vanishes_while_the_data_are_read_is_not_begun_anew(monkey
     assert not Path("run").exists()
 
 
-def test_a_file_system_without_locks_keeps_nobody_out_and_nothing_back(monkeypatch):
+def test_a_file_system_without_locks_can_be_used(monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -78,7 +78,7 @@ def test_a_file_system_without_locks_keeps_nobody_out_and_nothing_back(monkeypat
     assert [reading.accuracy for reading in read_ledger(LEDGER)] == [0.5]
 
 
-def test_the_lock_goes_with_a_process_that_is_killed(in_empty_folder):
+def test_a_killed_process_releases_its_lock(in_empty_folder):
     Path("run").mkdir()
     waiting = (
         "import sys, time; from pathlib import Path; from trainer.runtime.lock import locked\n"
@@ -94,14 +94,14 @@ def test_the_lock_goes_with_a_process_that_is_killed(in_empty_folder):
             locked(Path("run")),
         ):
             pass
-        assert holder_here(Path("run")) == process.pid  # who was refused did not wipe it out
+        assert holder_here(Path("run")) == process.pid  # the refused process left the note
         process.send_signal(signal.SIGKILL)
     assert not is_held(Path("run"))
     with locked(Path("run")):
         assert holder_here(Path("run")) == os.getpid()
 
 
-def test_a_report_that_looks_at_the_moment_of_the_start_keeps_nobody_out():
+def test_a_shared_lock_of_a_moment_is_waited_for():
     Path("run").mkdir()
     with (Path("run") / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -127,13 +127,13 @@ def test_a_pipe_for_a_lock_is_not_waited_for():
     os.mkfifo("run/.lock")
     assert not is_held(Path("run")) and holder_here(Path("run")) is None
     with (
-        pytest.raises(RunError, match=r"^run/\.lock could not be written: is no plain file$"),
+        pytest.raises(RunError, match=r"^run/\.lock could not be written: is not a regular file$"),
         locked(Path("run")),
     ):
         pass
 
 
-def test_of_whatever_lies_in_a_lock_a_line_is_told():
+def test_a_long_note_is_quoted_in_one_line():
     Path("run").mkdir()
     with Path("run/.lock").open("w+") as lock:
         lock.write("x\n" * 10**6)
@@ -143,8 +143,8 @@ def test_of_whatever_lies_in_a_lock_a_line_is_told():
             pass
 
 
-def test_the_note_of_a_process_that_is_gone_names_nobody():
-    """Its number may be another process's by now, which is not to be stopped."""
+def test_the_note_of_an_ended_process_is_ignored():
+    """Another process may have its number by now, which must not be stopped."""
     Path("run").mkdir()
     with locked(Path("run")):
         note = Path("run/.lock").read_text()

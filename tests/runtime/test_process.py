@@ -1,4 +1,4 @@
-"""A process that trains: what it is set to, its exit code, and that nothing is left undone at its end."""
+"""The settings of a process that trains, its exit code and its end (threads, exit handlers, unflushed output)."""
 
 import gc
 import os
@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from trainer.runtime.process import BY_HAND, configure_process, gc_paused
+from trainer.runtime.process import MALLOC_VARIABLES, configure_process, gc_paused
 
-# Written by a thread that outlives main, by what was left for the exit, and to a buffer that nobody flushed.
+# Output of a thread that outlives main, of an exit handler, and of a buffer that is not flushed.
 SCRIPT = """
 import atexit, sys, threading, time
 from trainer.runtime.process import run_and_exit
@@ -42,13 +42,13 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_process_ends_with_its_code_and_nothing_undone(end):
+def test_a_process_ends_with_its_code_after_threads_and_exit_handlers(end):
     done = subprocess.run([sys.executable, "-c", SCRIPT.format(end=end)], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (ENDS[end][0], "main thread\nat exit\n")
     assert done.stderr.endswith(ENDS[end][1])
 
 
-def test_a_reader_that_has_gone_changes_no_code(monkeypatch):
+def test_a_closed_pipe_does_not_change_the_exit_code(monkeypatch):
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     done = subprocess.run(
         ["bash", "-c", '"$0" -c "$1" | true; echo ${PIPESTATUS[0]}', sys.executable, SCRIPT.format(end="sys.exit(3)")],
@@ -77,9 +77,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver() < ("glibc", "2.35"), reason="another C library, or an older one")
-def test_memory_that_is_freed_is_not_fetched_from_the_system_again():
+def test_freed_memory_is_kept_for_the_next_tensor():
     def faults(*words, **environment):
-        own = {name: value for name, value in os.environ.items() if name not in BY_HAND} | environment
+        own = {name: value for name, value in os.environ.items() if name not in MALLOC_VARIABLES} | environment
         done = subprocess.run([sys.executable, "-c", FAULTS, *words], check=True, capture_output=True, env=own)
         return int(done.stdout)
 
@@ -87,14 +87,14 @@ def test_memory_that_is_freed_is_not_fetched_from_the_system_again():
     if faults() < 0.9 * pages:
         pytest.skip("this system's pages are larger than it says")
     assert faults("tuned") < 0.1 * pages
-    assert faults("tuned", MALLOC_TRIM_THRESHOLD_="131072") > 0.4 * pages  # what is set by hand stays
+    assert faults("tuned", MALLOC_TRIM_THRESHOLD_="131072") > 0.4 * pages  # the user's setting stays
 
 
 @pytest.mark.parametrize(
     ("most", "expected"), [(2**31, {-3: 2**30, -1: 2**30}), (2**25, {-3: 2**25, -1: 2**30}), (0, {})]
 )
-def test_an_older_glibc_gets_what_it_takes(most, expected, monkeypatch):
-    """Another than this machine's. Without -3, M_MMAP_THRESHOLD, -1 would do harm."""
+def test_an_older_glibc_gets_the_sizes_that_it_accepts(most, expected, monkeypatch):
+    """A stand-in for other versions of glibc. Without -3 (M_MMAP_THRESHOLD), -1 would do harm."""
 
     class Older:
         def mallopt(self, parameter, value):
@@ -104,7 +104,7 @@ def test_an_older_glibc_gets_what_it_takes(most, expected, monkeypatch):
             return 0
 
     taken = {}
-    for name in BY_HAND:
+    for name in MALLOC_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
     monkeypatch.setattr("ctypes.CDLL", lambda _: Older())

@@ -15,7 +15,7 @@ from scipy import stats
 from trainer.cli.report import main
 from trainer.errors import ConfigError
 from trainer.stats.corrections import Bound, noise_floor
-from trainer.stats.verdict import Arm, Setting, judge
+from trainer.stats.verdict import Arm, Design, judge
 from trainer.study.axes import REPLICATES
 from trainer.study.results import lines, read
 
@@ -46,7 +46,7 @@ def arms(*named):
 
 
 def sentences(*named, baseline=None, **setting):
-    return judge(arms(*named), Setting(**setting), baseline).lines()
+    return judge(arms(*named), Design(**setting), baseline).lines()
 
 
 def test_against_the_best_is_games_and_howells_test_as_scipy_has_it():
@@ -54,23 +54,23 @@ def test_against_the_best_is_games_and_howells_test_as_scipy_has_it():
     unequal = (("none", NONE), ("batch", BATCH), ("layer", LAYER[:4]))
     reference = stats.tukey_hsd(NONE, BATCH, LAYER[:4], equal_var=False)
     interval = reference.confidence_interval()
-    found = judge(arms(*unequal), Setting()).comparisons
+    found = judge(arms(*unequal), Design()).comparisons
     assert [(each.first.name, each.second.name) for each in found] == [("batch", "layer"), ("batch", "none")]
     for each, other in zip(found, (2, 0), strict=True):
         assert each.p == pytest.approx(reference.pvalue[1, other], rel=0.04)  # a tenth of a degree of freedom
-        assert each.half == pytest.approx((interval.high - interval.low)[1, other] / 2, rel=0.02)
+        assert each.half_width == pytest.approx((interval.high - interval.low)[1, other] / 2, rel=0.02)
         assert each.difference == pytest.approx(reference.statistic[1, other])
 
 
 def test_two_arms_are_welchs_t_test():
-    (found,) = judge(arms(("none", NONE), ("batch", BATCH)), Setting()).comparisons
+    (found,) = judge(arms(("none", NONE), ("batch", BATCH)), Design()).comparisons
     reference = stats.ttest_ind(BATCH, NONE, equal_var=False)
     assert found.p == pytest.approx(reference.pvalue, rel=0.04)
     interval = reference.confidence_interval()
-    assert found.half == pytest.approx((interval.high - interval.low) / 2, rel=0.02)
+    assert found.half_width == pytest.approx((interval.high - interval.low) / 2, rel=0.02)
 
 
-FOLDS = Setting(unit="fold", split_ratio=1 / 5)  # of six
+FOLDS = Design(unit="fold", split_ratio=1 / 5)  # of six
 
 
 def corrected(first, second):
@@ -82,7 +82,7 @@ def test_two_paired_arms_are_the_paired_t_test_with_the_corrected_variance():
     (found,) = judge(arms(("none", NONE), ("batch", BATCH)), FOLDS).comparisons
     t = corrected(BATCH, NONE)
     assert found.p == pytest.approx(2 * stats.t.sf(t, 5), rel=1e-3)
-    assert found.half == pytest.approx(stats.t.isf(0.025, 5) * found.difference / t, rel=1e-3)
+    assert found.half_width == pytest.approx(stats.t.isf(0.025, 5) * found.difference / t, rel=1e-3)
 
 
 def test_seeds_of_a_fold_are_one_observation_of_it():
@@ -93,7 +93,7 @@ def test_seeds_of_a_fold_are_one_observation_of_it():
         for arm in arms(("none", NONE), ("batch", BATCH))
     ]
     (found,) = judge(three, FOLDS).comparisons
-    assert (found.p, found.half, found.sentence(FOLDS)) == (one.p, one.half, one.sentence(FOLDS))
+    assert (found.p, found.half_width, found.sentence(FOLDS)) == (one.p, one.half_width, one.sentence(FOLDS))
     assert "(6 paired folds, p = 0.0" in found.sentence(FOLDS)
     assert judge([Arm(arm.name, dict(list(arm.values.items())[:6])) for arm in three], FOLDS).lines()[0] == (
         "No conclusion at 2 folds; at least 3 folds an arm are needed"
@@ -113,7 +113,7 @@ def test_identical_arms_on_folds_that_share_training_images_are_told_apart_in_5_
             ]
             runs = {f"{fold}/{seed}": 0.9 + 0.01 * effects[fold] for fold in range(folds) for seed in range(seeds)}
             study.append(Arm(name, runs))
-        (found,) = judge(study, Setting(unit="fold", split_ratio=1 / (folds - 1))).comparisons
+        (found,) = judge(study, Design(unit="fold", split_ratio=1 / (folds - 1))).comparisons
         told += found.concluded
     assert 8 <= told <= 30  # 2 to 7.5 %
 
@@ -126,7 +126,7 @@ def test_paired_arms_are_corrected_for_every_pair_or_for_those_with_the_baseline
     named = judge(arms(*THREE), FOLDS, "layer").comparisons[0]
     assert named.p == pytest.approx(1 - (1 - p) ** 2)
     bound = stats.t.isf((1 - 0.95**0.5) / 2, 5)
-    assert named.half == pytest.approx(bound * named.difference / corrected(BATCH, LAYER), rel=1e-4)
+    assert named.half_width == pytest.approx(bound * named.difference / corrected(BATCH, LAYER), rel=1e-4)
 
 
 @pytest.mark.parametrize("count, runs", [(2, 3), (3, 6), (7, 3), (12, 5)])
@@ -203,7 +203,7 @@ def test_a_difference_and_its_interval_are_never_shown_alike():
 def test_what_it_says_to_need_is_what_it_needs(paired):
     """With the same means and spread from so many seeds on the difference is told, and not with one seed less."""
     first, second = (0.50, 0.53, 0.52), (0.52, 0.53, 0.55)
-    needed = judge(arms(("a", first), ("b", second)), Setting(split_ratio=paired)).comparisons[0].needed
+    needed = judge(arms(("a", first), ("b", second)), Design(split_ratio=paired)).comparisons[0].needed
 
     def stretched(values, runs):
         """As many values of the same mean and standard deviation."""
@@ -216,7 +216,7 @@ def test_what_it_says_to_need_is_what_it_needs(paired):
     else:
         pairs = {runs: (stretched(first, runs), stretched(second, runs)) for runs in (needed - 1, needed)}
     told = {
-        runs: judge(arms(("a", a), ("b", b)), Setting(split_ratio=paired)).comparisons[0].concluded
+        runs: judge(arms(("a", a), ("b", b)), Design(split_ratio=paired)).comparisons[0].concluded
         for runs, (a, b) in pairs.items()
     }
     assert told == {needed - 1: False, needed: True}
@@ -297,7 +297,7 @@ def test_the_noise_floor_is_the_binomial_one():
 def test_identical_arms_are_told_apart_in_at_most_5_per_cent_of_200_studies(lr, count, runs):
     values, draw = [int(right) / 300 for right in RECORDED[lr].split()], random.Random(1)
     studies = [arms(*((str(arm), draw.choices(values, k=runs)) for arm in range(count))) for _ in range(200)]
-    verdicts = [judge(study, Setting()) for study in studies]
+    verdicts = [judge(study, Design()) for study in studies]
     assert sum(any(each.concluded for each in verdict.comparisons) for verdict in verdicts) <= 10
 
 
@@ -306,7 +306,7 @@ def test_a_true_difference_of_four_points_is_told_by_six_seeds_in_most_studies()
     told = 0
     for _ in range(50):
         low, high = draw.choices(values, k=6), [value + 0.04 for value in draw.choices(values, k=6)]
-        told += judge(arms(("low", low), ("high", high)), Setting()).lines()[0].startswith("high is better than low by")
+        told += judge(arms(("low", low), ("high", high)), Design()).lines()[0].startswith("high is better than low by")
     assert told >= 40
 
 
@@ -398,12 +398,12 @@ def test_the_last_stage_and_the_replicates_of_a_study(tmp_path):
     images = {"training_images": 1200, "validation_images": 300}
     runs = [({"lr": "0.1", "dataset.fold": str(fold)}, finished(0.6, **images)) for fold in range(5)]
     found = read(on_disk(tmp_path / "folds", runs))
-    assert found.setting == Setting(unit="fold", split_ratio=0.25, images=300)
+    assert found.design == Design(unit="fold", split_ratio=0.25, images=300)
     staged = [({"lr": "0.1", "stage": 1}, finished(0.6)), ({"lr": "0.2", "stage": 2}, finished(0.5))]
     assert [arm.name for arm in read(on_disk(tmp_path / "stages", staged)).arms] == ["lr=0.2"]
     both = [({"lr": "0.1", "seed": "0", "split_seed": "1"}, finished(0.6, validation_images=300))]
     found = read(on_disk(tmp_path / "both", both))
-    assert (found.setting, found.arms[0].values) == (Setting(unit="split", split_ratio=1.0, images=300), {"1/0": 0.6})
+    assert (found.design, found.arms[0].values) == (Design(unit="split", split_ratio=1.0, images=300), {"1/0": 0.6})
 
 
 def test_a_baseline_is_found_in_any_order_and_a_wrong_one_is_one_line(tmp_path):

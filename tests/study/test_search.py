@@ -13,7 +13,7 @@ from trainer.errors import ConfigError
 from trainer.study import execute, launch
 from trainer.study.axes import Axis, corners, grid, narrowed, on_border
 from trainer.study.launch import Launch
-from trainer.study.search import Pruning, Tried, ask
+from trainer.study.search import Pruning, TriedPoint, ask
 
 LR = Axis("lr", prefix="++lr", low=1e-5, high=1e-1, log=True)
 DROPOUT = Axis("dropout", prefix="++dropout", low=0.0, high=0.8)
@@ -41,7 +41,7 @@ def test_the_points_depend_on_the_seed_and_what_was_tried_alone(method):
         for _ in range(14):
             point = ask([LR, DROPOUT, WIDTH, KIND], tried, method, seed, 1)
             value = -abs(math.log10(LR.value(point["lr"])) + 3) - DROPOUT.value(point["dropout"])
-            tried.append(Tried(point, value, "finished"))
+            tried.append(TriedPoint(point, value, "finished"))
         return [tuple(each.point.values()) for each in tried]
 
     assert path(0) == path(0) != path(1)
@@ -55,7 +55,7 @@ def test_tpe_goes_where_points_have_been_good_and_random_does_not():
         tried = []
         for _ in range(40):
             point = ask([LR], tried, method, 0, sign)
-            tried.append(Tried(point, sign * -abs(math.log10(LR.value(point["lr"])) + 3), "finished"))
+            tried.append(TriedPoint(point, sign * -abs(math.log10(LR.value(point["lr"])) + 3), "finished"))
         return sum(abs(math.log10(LR.value(each.point["lr"])) + 3) for each in tried[30:]) / 10
 
     assert last("tpe", 1) < 0.5 < last("random", 1)  # orders of magnitude from the best
@@ -63,7 +63,7 @@ def test_tpe_goes_where_points_have_been_good_and_random_does_not():
 
 
 def test_a_failed_point_does_not_stop_the_search():
-    tried = [Tried({"lr": "++lr=0.1"}, None, "failed"), Tried({"lr": "++lr=0.01"}, None, "pruned", {1: 0.2})]
+    tried = [TriedPoint({"lr": "++lr=0.1"}, None, "failed"), TriedPoint({"lr": "++lr=0.01"}, None, "pruned", {1: 0.2})]
     assert 1e-5 <= LR.value(ask([LR], tried, "tpe", 0, 1)["lr"]) <= 0.1
 
 

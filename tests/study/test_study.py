@@ -160,7 +160,7 @@ def test_finished_runs_are_not_trained_again_unless_forced():
     assert len([path for path in other.glob("*/last.safetensors") if path.parent.name.startswith("lr-")]) == 2
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.safetensors")} == stamps
     study(*arguments, "retrain=true")
-    assert "retrain" not in Manifest.read(folder).again  # it would begin anew
+    assert "retrain" not in Manifest.read(folder).restart_command  # it would begin anew
     kept = [path for path in folder.glob("*/last.safetensors") if path.parent.name.startswith("before_")]
     assert len(kept) == 2 and len(list(folder.glob("*/last.safetensors"))) == 4
 
@@ -189,7 +189,7 @@ def test_editing_a_yaml_while_a_study_runs_changes_nothing(tmp_path, capsys):
     file.write_text("name: momentum\nmomentum: 0.9\ndampening: 0.0\n")
     run_study(search)
     (folder,) = Path("outputs/sweeps").glob("*")
-    assert Manifest.read(folder).again.startswith(
+    assert Manifest.read(folder).restart_command.startswith(
         f"python -m trainer -m --config-dir={tmp_path / 'own'} dataset=digits "
     )
     (best,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  python -m trainer ")]

@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler
 from trainer.config.schema import techniques
 from trainer.errors import ConfigError
 from trainer.techniques import scheduler
-from trainer.training.lr_schedule import warm_up
+from trainer.training.lr_schedule import Schedule, warm_up
 
 LR, EPOCHS = 0.6, 30
 
@@ -74,7 +74,8 @@ def sgd():
 
 def schedule(name, options, steps_per_epoch=4, epochs=EPOCHS, optimizer=None, **warm):
     build = partial(getattr(scheduler, name), **options)
-    return warm_up(build, optimizer or sgd(), LR, epochs, steps_per_epoch, **warm)
+    rule, warmup_steps = warm_up(build, LR, epochs, steps_per_epoch, **warm)
+    return Schedule(optimizer or sgd(), rule, steps_per_epoch, warmup_steps)
 
 
 def rates(name, options, steps, **settings):
@@ -182,7 +183,7 @@ def test_warm_up_before_a_cycle_climbs_to_where_the_cycle_starts():
     """A cycle starts at its minimum; at the default minimum of 0 no step of the warm-up would train."""
     listed = rates("cyclic", {"period": 2.0, "min_lr": 0.2}, steps=10, warmup_steps=4)
     assert listed == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6, 0.5])
-    with pytest.raises(ConfigError, match=r"this schedule starts at 0, so a warm-up has nothing to climb to"):
+    with pytest.raises(ConfigError, match=r"this schedule starts at 0, so a warm-up has no rate to rise to"):
         rates("cyclic", {"period": 2.0}, steps=14, warmup_steps=6)
 
 

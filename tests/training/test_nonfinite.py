@@ -123,7 +123,7 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(choice, rate):
     def built(step, on_nonfinite):
         torch.manual_seed(1)
         model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))
-        broken = at_step(step, lambda images, labels, draw: (images.float() * math.nan, labels))
+        broken = at_step(step, lambda images, labels, generator: (images.float() * math.nan, labels))
         updates = []
         hooks = StepHooks(augment=lambda *rest: broken(*rest) or rest[:2], after_step=lambda: updates.append(1))
         return linear_trainer(epochs=1, model=model, hooks=hooks, on_nonfinite=on_nonfinite), updates
@@ -152,8 +152,8 @@ def test_a_gradient_alone_is_reason_enough_and_an_epoch_without_a_step_is_not_ac
     penalty = StepHooks(penalty=lambda logits, labels: 0 * logits.sum() if (value := bad()) is None else value)
     reports = list(linear_trainer(epochs=2, model=model, hooks=penalty, on_nonfinite="skip").train_loop())
     assert [report.skipped_steps for report in reports] == [1, 0]
-    always = StepHooks(augment=lambda images, labels, draw: (images.float() * math.nan, labels))
-    with pytest.raises(RunError, match=r"^every step of epoch 1 was left out: no loss or gradient was finite$"):
+    always = StepHooks(augment=lambda images, labels, generator: (images.float() * math.nan, labels))
+    with pytest.raises(RunError, match=r"^every step of epoch 1 was skipped: no loss or gradient was finite$"):
         list(linear_trainer(hooks=always, on_nonfinite="skip").train_loop())
 
 
@@ -164,9 +164,9 @@ def test_what_was_left_out_is_recorded_and_a_resumed_run_leaves_out_the_same(cho
 
     real = augmentation.crop
 
-    def crop(images, labels, classes, draw, *, padding):
-        images, labels = real(images, labels, classes, draw, padding=padding)
-        broken = torch.rand((), generator=draw) < 0.25
+    def crop(images, labels, classes, generator, *, padding):
+        images, labels = real(images, labels, classes, generator, padding=padding)
+        broken = torch.rand((), generator=generator) < 0.25
         return torch.where(broken, math.nan, images.float() / 255), labels
 
     arguments = (*TINY, "augmentation=crop", f"on_nonfinite={choice}", "lr=0.01", "dropout=0.2")

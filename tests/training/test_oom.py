@@ -141,7 +141,7 @@ def test_before_the_first_step_and_in_other_commands_it_is_one_line_too(monkeypa
     monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
     for fails, told in (
         (larger_than_any_memory, ": [enforce fail"),
-        (lambda _: bytearray(10**17), ". End what else uses it, or try another device, such as device=cpu\n"),
+        (lambda _: bytearray(10**17), ". Stop other programs that use it, or try another device, such as device=cpu\n"),
     ):
         assert exit_code_of(lambda fails=fails: fails(None)) == 1
         said = capsys.readouterr().err

@@ -274,7 +274,7 @@ with defer_signals() as stop:
 def test_a_second_ctrl_c_leaves_at_once():
     done = subprocess.run([sys.executable, "-c", SIGNALLED], check=False, capture_output=True, env=clean_environment())
     assert (done.returncode, done.stdout) == (130, b"goes on to the end of the step: True\n")
-    assert done.stderr == b"trainer: left at once, by a second Ctrl-C. What was saved before it is kept\n"
+    assert done.stderr == b"trainer: stopped at once by a second Ctrl-C. The last saved state is kept\n"
 
 
 def test_a_signal_before_the_first_step_is_told_too(monkeypatch, capsys):

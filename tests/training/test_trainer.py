@@ -83,7 +83,7 @@ def test_the_reported_loss_leaves_the_penalty_out_but_the_gradient_has_it():
 def test_the_hooks_act_in_their_places():
     calls = []
     hooks = StepHooks(
-        augment=lambda images, labels, draw: (calls.append("augment"), (images, labels))[1],
+        augment=lambda images, labels, generator: (calls.append("augment"), (images, labels))[1],
         penalty=lambda logits, labels: (calls.append("penalty"), logits.sum() * 0)[1],
         limit_gradients=lambda: calls.append("limit"),
         after_step=lambda: calls.append("after"),
@@ -104,7 +104,7 @@ def test_validation_draws_nothing_and_runs_in_evaluation_mode():
             modes.append(self.training)
             return self.linear(images.flatten(1))
 
-    hooks = StepHooks(augment=lambda images, labels, draw: (images * 0, labels))
+    hooks = StepHooks(augment=lambda images, labels, generator: (images * 0, labels))
     trainer = linear_trainer(hooks=hooks, model=Spy())
     augmented = trainer.do_validation()
     trainer.hooks = StepHooks()
@@ -152,7 +152,7 @@ def test_early_stopping_off_keeps_the_best_and_never_stops():
 def test_a_loss_that_is_not_finite_names_epoch_and_step():
     steps = []
 
-    def break_the_fifth(images, labels, draw):
+    def break_the_fifth(images, labels, generator):
         steps.append(1)
         return (images.float() * math.nan if len(steps) == 5 else images), labels
 
@@ -169,7 +169,7 @@ def test_mixed_labels_count_the_share_of_the_predicted_class():
     logits = torch.tensor([[5.0, 1.0, 0.0], [0.0, 1.0, 4.0]])
     labels = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.8, 0.2]])
     trainer = linear_trainer(
-        model=Constant(logits), hooks=StepHooks(augment=lambda images, _, draw: (images[:2], labels)), epochs=1
+        model=Constant(logits), hooks=StepHooks(augment=lambda images, _, generator: (images[:2], labels)), epochs=1
     )
     trainer.train = DeviceLoader(tiny_images(2), 2, CPU)
     loss, accuracy = trainer.do_train()

@@ -129,12 +129,12 @@ def _refuse_gaps(folder: Path, epochs: Collection[int], last: "Last | None", bes
     """Raises RunError where a file that the run wrote is missing or has lost lines: without it rules would mislead."""
     from trainer.records.outcome import DONE, read_outcome
     from trainer.storage import checkpoint
-    from trainer.study.rerun import to_go_on
+    from trainer.study.rerun import continue_hint
 
     before = checkpoint.previous(folder / LAST)
     # The last checkpoint is the last file of an epoch that is written: a kill in the first epoch may leave none.
     if last is None and (len(epochs) > 1 or read_outcome(folder).state in DONE):
-        kept = f". There is the one before it, {before}. {to_go_on(folder)}" if before.is_file() else ""
+        kept = f". There is the one before it, {before}. {continue_hint(folder)}" if before.is_file() else ""
         raise RunError(f"{folder / LAST} is missing, though the run has trained {len(epochs)} or more epochs{kept}")
     if last and (lost := last.epoch - sum(1 <= epoch <= last.epoch for epoch in epochs)) > 0:
         first = next(epoch for epoch in itertools.count(1) if epoch not in epochs)
@@ -182,7 +182,7 @@ def _show(folder: Path, evidence: "Evidence", found: "Sequence[Finding]") -> Non
 def _why(folder: Path, ended: "Outcome", alive: bool) -> str:
     """Why a run with a next epoch that is sound has not trained it, as its record says."""
     from trainer.records.layout import JOB
-    from trainer.study.rerun import to_go_on
+    from trainer.study.rerun import continue_hint
 
     if alive:
         return "It is still training"
@@ -190,7 +190,7 @@ def _why(folder: Path, ended: "Outcome", alive: bool) -> str:
         return f"{folder / 'result.json'} says: {': '.join(filter(None, (ended.state, ended.reason)))}"
     if ended.state == "queued" and (folder / JOB).is_file():
         return "Its study has not started it"
-    return f"It was killed. {to_go_on(folder)}"
+    return f"It was killed. {continue_hint(folder)}"
 
 
 def _selftest(first_seed: int, data_dir: str | None, processes: int) -> int:

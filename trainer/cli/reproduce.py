@@ -82,7 +82,7 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
     from trainer.run import train
     from trainer.storage import checkpoint
     from trainer.storage.checkpoint_state import Last
-    from trainer.study.rerun import to_go_on
+    from trainer.study.rerun import continue_hint
 
     state = checkpoint.load_as(Last, folder / LAST)
     try:
@@ -93,7 +93,7 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, folder / LAST, "--data-dir DIR")
     if progress:
-        raise RunError(f"{folder} was stopped within epoch {epochs + 1}: let it go on first. {to_go_on(folder)}")
+        raise RunError(f"{folder} was stopped within epoch {epochs + 1}: let it go on first. {continue_hint(folder)}")
     again = _fresh(folder.resolve().name)
     # Patience is left out: it changes no weight, and the run is to end where the recorded one did.
     changes: dict[str, Any] = {"resume": None, "output_dir": None, "early_stop_patience": None}

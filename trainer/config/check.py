@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -147,42 +148,12 @@ def _shown(value: Any) -> str:
 
 
 def _refuse_contradictions(run: RunConfig) -> None:
-    """Options that are each right and cannot be meant together."""
-    data, fold, folds = run.dataset.options, run.dataset.shared["fold"], run.dataset.shared["folds"]
-    warmup, steps = run.scheduler.shared["warmup_epochs"], run.scheduler.shared["warmup_steps"]
-    minimum, groups = run.scheduler.options.get("min_lr", 0.0), run.normalization.options.get("num_groups", 1)
-    widths = [run.model.options.get(key, ()) for key in ("channels", "hidden", "width")]
-    flat = [width for value in widths for width in (value if isinstance(value, tuple) else (value,))]
-    pieces = run.activation.options.get("pieces", 1)
-    lone = {"label_smoothing", "gradient_clipping"} & {choice.name for choice in run.regularization}
-    scale = next((choice.options for choice in run.augmentation if choice.name == "scale"), {"low": 1, "high": 1})
-    small = data.get("image_size", 32) < 16 and "channels" in run.model.options
-    late = run.early_stop_patience is not None and run.validate_every > run.epochs
+    """Options that are each right and cannot be meant together: first the core's, then those of the techniques."""
+    fold, folds = run.dataset.shared["fold"], run.dataset.shared["folds"]
     contradictions = {
-        "normalization=batch needs batch_size of at least 2: one image has no batch statistics": (
-            run.normalization.name == "batch" and run.batch_size == 1
-        ),
         f"validate_every={run.validate_every} is more than epochs={run.epochs}: early stopping would never look;"
-        " lower it or set early_stop_patience=null": late,
-        f"scheduler.warmup_epochs={warmup} leaves nothing of epochs={run.epochs}": warmup >= run.epochs,
-        "scheduler.warmup_epochs and scheduler.warmup_steps: give one of them": bool(warmup and steps),
-        "scheduler=cyclic starts at its minimum: with a warm-up set scheduler.min_lr above 0": (
-            run.scheduler.name == "cyclic" and bool(warmup or steps) and minimum == 0
-        ),
-        "scheduler.factors=[] lists no rate: at least one": run.scheduler.options.get("factors") == (),
-        f"scheduler.min_lr={minimum} is above lr={run.lr}": minimum > run.lr,
-        f"normalization.num_groups={groups} must divide the layers of model={run.model.name}: {flat}": (
-            any(width * pieces % groups for width in flat)
-        ),
-        f"model={run.model.name} needs dataset.image_size of at least 16": small,
-        "scheduler=plateau follows the validation loss: it needs a dataset.validation_size above 0": (
-            run.scheduler.name == "plateau" and folds is None and run.dataset.shared["validation_size"] == 0
-        ),
-        f"model=ensemble trains its members apart: leave out regularization={', '.join(sorted(lone))}": (
-            run.model.name == "ensemble" and bool(lone)
-        ),
-        f"augmentation.scale.low={scale['low']} is above augmentation.scale.high={scale['high']}": (
-            scale["low"] > scale["high"]
+        " lower it or set early_stop_patience=null": (
+            run.early_stop_patience is not None and run.validate_every > run.epochs
         ),
         f"dataset.fold={fold} needs dataset.folds=N with N above {fold}": (
             fold is not None and (folds is None or fold >= folds)
@@ -198,3 +169,19 @@ def _refuse_contradictions(run: RunConfig) -> None:
     for sentence, contradicted in contradictions.items():
         if contradicted:
             raise ConfigError(sentence)
+    _check_techniques(run)
+
+
+def _check_techniques(run: RunConfig) -> None:
+    """Call the checks of every group and of every chosen technique, found by their names."""
+    # Loaded by name, as the techniques are: their package lies above this one, which knows none of them.
+    checks = import_module("trainer.techniques.checks")
+    for group in GROUPS:
+        chosen = getattr(run, group)
+        choices = chosen if GROUPS[group].listed else (chosen,)
+        for name in (group, *(f"{group}_{choice.name}" for choice in choices)):
+            getattr(checks, name, _no_check)(run)
+
+
+def _no_check(_run: RunConfig) -> None:
+    """Stand in for a technique that contradicts nothing."""

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from trainer.config.run_config import RunConfig
 from trainer.runtime.console import warn
 from trainer.runtime.memory import skip_on_oom
-from trainer.techniques.activation import Maxout
+from trainer.techniques.activation import Activation
 from trainer.techniques.hooks import StepHooks, join
 from trainer.training.build import build_hooks
 from trainer.training.determinism import deterministic_mode
@@ -25,15 +25,8 @@ IMAGES = 256  # of the fixed batch: enough for a share of units, half a usual st
 BINS = 30
 FILTERS = 16  # of the first layer, as many as are kept
 WEIGHTED = (nn.Conv2d, nn.Linear)
-RECTIFIERS = (nn.ReLU, nn.GELU)  # those that can be zero for whatever comes in
-ACTIVATIONS = (*RECTIFIERS, nn.LeakyReLU, nn.ELU, nn.Sigmoid, nn.Tanh, Maxout)
 ZERO = 1e-6  # GELU comes close to it and never arrives
-# The slope at an output y as a share of the steepest one; below a twentieth a unit hardly learns any more.
-SLOPES: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
-    nn.Sigmoid: lambda y: 4 * y * (1 - y),
-    nn.Tanh: lambda y: 1 - y.square(),
-}
-FLAT = 0.05
+FLAT = 0.05  # of the steepest slope: below a twentieth a unit hardly learns any more
 
 
 def with_layer_stats(
@@ -65,8 +58,11 @@ def layer_stats_of(
     positions = positions.to(labels.device)
     images = trainer.train.images.at(positions)
     model, optimizer = model or trainer.model, optimizer or trainer.optimizer
+    activation = config.activation.function()()
     with deterministic_mode(config.deterministic):
-        return measure_layers(model, optimizer, images, labels[positions], lambda twin: build_hooks(config, twin))
+        return measure_layers(
+            model, optimizer, images, labels[positions], activation, lambda twin: build_hooks(config, twin)
+        )
 
 
 def measure_layers(
@@ -74,6 +70,7 @@ def measure_layers(
     optimizer: Optimizer,
     images: Tensor,
     labels: Tensor,
+    activation: Activation,
     hooks_of: Callable[[nn.Module], list[StepHooks]] = lambda twin: [],
 ) -> dict[str, Any]:
     """One training step on `images` [N, C, H, W] by a copy of both, in plain values of five digits.
@@ -87,11 +84,15 @@ def measure_layers(
     drawn aside. fp32, without augmentation.
     """
     twin, twin_optimizer = copy.deepcopy((model, optimizer), _without_graphs(model))
-    modules = {name: module for name, module in twin.named_modules() if isinstance(module, WEIGHTED + ACTIVATIONS)}
+    measured = (*WEIGHTED, type(activation.build()))
+    modules = {name: module for name, module in twin.named_modules() if isinstance(module, measured)}
     layers: dict[str, dict[str, Any]] = {}
 
     def look(name: str, module: nn.Module, output: Tensor) -> None:
-        layers[name] = {"kind": type(module).__name__, **_of_output(module, output.detach())}
+        layers[name] = {
+            "kind": type(module).__name__,
+            **_of_output(output.detach(), None if isinstance(module, WEIGHTED) else activation),
+        }
 
     for name, module in modules.items():
         module.register_forward_hook(lambda module, _inputs, output, name=name: look(name, module, output))
@@ -133,15 +134,20 @@ def _drawing_aside(device: torch.device) -> Any:
     return torch.random.fork_rng([device], device_type=device.type)
 
 
-def _of_output(module: nn.Module, output: Tensor) -> dict[str, Any]:
-    """`output` [N, F] or [N, C, H, W]: a unit is a feature, or a channel at all its places."""
-    found: dict[str, Any] = {"mean": _short(output.mean()), "std": _short(output.std())}
-    if isinstance(module, RECTIFIERS):
+def _of_output(output: Tensor, activation: Activation | None) -> dict[str, Any]:
+    """Return the statistics of a layer's output, [N, F] or [N, C, H, W]; `activation` is None behind weights.
+
+    A unit is a feature, or a channel at all its places.
+    """
+    values: dict[str, Any] = {"mean": _short(output.mean()), "std": _short(output.std())}
+    if activation is None:
+        return values
+    if activation.can_die:
         largest = output.abs().amax(tuple(axis for axis in range(output.ndim) if axis != 1))
-        found["dead"] = _short((largest <= ZERO).float().mean())
-    if type(module) in SLOPES:
-        found["saturated"] = _short((SLOPES[type(module)](output) < FLAT).float().mean())
-    return found | ({"activation": _histogram(output)} if isinstance(module, ACTIVATIONS) else {})
+        values["dead"] = _short((largest <= ZERO).float().mean())
+    if activation.slope:
+        values["saturated"] = _short((activation.slope(output) < FLAT).float().mean())
+    return values | {"activation": _histogram(output)}
 
 
 def _of_gradient(weight: nn.Parameter) -> dict[str, Any]:

@@ -1,36 +1,42 @@
-"""Overrides to try that suit the run they are given for, and are not what it has already. Imports no torch."""
-
-from collections.abc import Sequence
+"""Overrides to try against what a rule has found, none of which the run has already. Imports no torch."""
 
 from trainer.config.run_config import RunConfig
+from trainer.config.schema import GROUPS
+from trainer.techniques.remedies import REMEDIES, SYMMETRIC_ACTIVATIONS
 
 
-def beside(config: RunConfig, group: str, names: Sequence[str]) -> str:
-    """The listed group with one technique more, the first that it does not have: augmentation=[flip,crop]."""
-    chosen = [choice.name for choice in getattr(config, group)]
-    return f"{group}=[{','.join([*chosen, *[name for name in names if name not in chosen][:1]])}]"
+def against(config: RunConfig, cause: str) -> str:
+    """Return the first technique against a cause that the run does not use, or a smaller learning rate.
+
+    A listed group keeps what it has: augmentation=[flip,crop].
+    """
+    for group, option, instead_of in REMEDIES[cause]:
+        chosen = chosen_names(config, group)
+        if option not in chosen and instead_of in (None, *chosen):
+            return f"{group}=[{','.join([*chosen, option])}]" if GROUPS[group].listed else f"{group}={option}"
+    return f"lr={config.lr / 10:.3g}"
+
+
+def chosen_names(config: RunConfig, group: str) -> list[str]:
+    """Return the options that the run has chosen of a group, in their order."""
+    choices = getattr(config, group)
+    return [choice.name for choice in (choices if GROUPS[group].listed else (choices,))]
 
 
 def without(config: RunConfig, group: str, name: str) -> str:
-    left = [choice.name for choice in getattr(config, group) if choice.name != name]
+    """Return the listed group without one of its techniques."""
+    left = [chosen for chosen in chosen_names(config, group) if chosen != name]
     return f"{group}=[{','.join(left)}]" if left else f"{group}=none"
 
 
-def first_new(config: RunConfig, *candidates: tuple[str, str]) -> str:
-    """The first of these (group, option) that the run does not have, at last a smaller learning rate."""
-    new = [f"{group}={name}" for group, name in candidates if getattr(config, group).name != name]
-    return new[0] if new else f"lr={config.lr / 10:.3g}"
-
-
 def smoother_start(config: RunConfig) -> str:
-    """The initialization that keeps the size of what passes through, for the run's activation."""
-    symmetric = config.activation.name in ("sigmoid", "tanh", "maxout")
-    start = ("init", "xavier_normal" if symmetric else "kaiming_normal")
-    return first_new(config, start, ("normalization", "batch"), ("activation", "relu"))
+    """Return the initialization that keeps the variance of what passes through, for the run's activation."""
+    symmetric = config.activation.name in SYMMETRIC_ACTIVATIONS
+    return against(config, "badly scaled symmetric start" if symmetric else "badly scaled start")
 
 
 def wider(config: RunConfig) -> str:
-    """Twice the units where the model has most of its weights."""
+    """Return twice the units, where the model has most of its weights."""
     options = config.model.options
     if "hidden" in options:
         hidden = options["hidden"]

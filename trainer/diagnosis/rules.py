@@ -8,7 +8,7 @@ from collections.abc import Callable
 from statistics import mean
 
 from trainer.diagnosis.inputs import Evidence, Finding
-from trainer.diagnosis.remedies import beside, first_new, smoother_start, wider, without
+from trainer.diagnosis.remedies import against, chosen_names, smoother_start, wider, without
 from trainer.diagnosis.step_rules import divergence, learning_rate_too_high, learning_rate_too_low
 from trainer.diagnosis.thresholds import (
     DEAD,
@@ -25,6 +25,7 @@ from trainer.diagnosis.thresholds import (
     lower_bound,
     relative_gradients,
 )
+from trainer.techniques.remedies import BATCH_STATISTICS, WEIGHT_LIMITS
 
 
 def zero_initialization(evidence: Evidence) -> Finding | None:
@@ -62,9 +63,7 @@ def vanishing_gradients(evidence: Evidence) -> Finding | None:
     when = "before training" if evidence.initial else "after the last epoch"
     seen = f"{when} the gradient of {name} is {ratio:.1e} of its weights, of the last layer {ratios[-1][1]:.1e}"
     meaning = "What the loss says does not reach the first layers."
-    normalized = evidence.config.normalization.name != "none"
-    remedies = [("activation", "relu"), ("init", "kaiming_normal")]
-    override = first_new(evidence.config, *([] if normalized else [("normalization", "batch")]), *remedies)
+    override = against(evidence.config, "small gradients")
     explains = {"underfitting", "learning rate too low", "saturated units", "dead ReLUs", "early stopping too early"}
     return Finding("vanishing gradients", seen, meaning, override, frozenset(explains))
 
@@ -76,7 +75,7 @@ def dead_relus(evidence: Evidence) -> Finding | None:
     share, name = max(dead)
     seen = f"{share:.0%} of the units of {name} are zero for every image"
     meaning = "No gradient passes them, so they never come back."
-    return Finding("dead ReLUs", seen, meaning, "activation=leaky_relu", frozenset({"underfitting"}))
+    return Finding("dead ReLUs", seen, meaning, against(evidence.config, "dead units"), frozenset({"underfitting"}))
 
 
 def saturated_units(evidence: Evidence) -> Finding | None:
@@ -90,9 +89,7 @@ def saturated_units(evidence: Evidence) -> Finding | None:
             seen = f"{when} {share:.0%} of the outputs of {name} lie where its slope is nearly zero"
             meaning = "Hardly any gradient comes through: its inputs are too large."
             started = when == "before training"
-            override = (
-                smoother_start(evidence.config) if started else first_new(evidence.config, ("activation", "relu"))
-            )
+            override = smoother_start(evidence.config) if started else against(evidence.config, "saturation")
             explains = frozenset({"underfitting", "overfitting", "learning rate too low", "vanishing gradients"})
             return Finding("saturated units", seen, meaning, override, explains)
     return None
@@ -100,9 +97,10 @@ def saturated_units(evidence: Evidence) -> Finding | None:
 
 def batch_too_small(evidence: Evidence) -> Finding | None:
     """ResNet-50 on ImageNet loses 1.1 points at 8 images a batch, 3.6 at 4 and 11 at 2 (Wu & He 2018)."""
-    if evidence.config.normalization.name != "batch" or evidence.config.batch_size >= 8:
+    size, normalization = evidence.config.batch_size, evidence.config.normalization.name
+    if normalization not in BATCH_STATISTICS or size >= 8:
         return None
-    seen = f"batch_size={evidence.config.batch_size} with normalization=batch"
+    seen = f"batch_size={size} with normalization={normalization}"
     meaning = "The mean of so few images is noise."
     explains = frozenset({"underfitting", "label noise", "early stopping too early"})
     return Finding("batch too small", seen, meaning, "batch_size=32", explains)
@@ -120,9 +118,7 @@ def class_imbalance(evidence: Evidence) -> Finding | None:
         recall = evidence.held_out.recalls[list(evidence.class_counts).index(rare)]
         seen += "" if math.isnan(recall) else f"; of the latter {recall:.0%} are recognized"
     meaning = "The accuracy hides the rare classes; add pictures of them, or make more of those that are there."
-    return Finding(
-        "class imbalance", seen, meaning, beside(evidence.config, "augmentation", ("crop", "translate", "rotation"))
-    )
+    return Finding("class imbalance", seen, meaning, against(evidence.config, "few images"))
 
 
 def label_noise(evidence: Evidence) -> Finding | None:
@@ -146,7 +142,7 @@ def label_noise(evidence: Evidence) -> Finding | None:
     places = ", ".join(map(str, answers.suspects[:3]))
     meaning = "Labels are probably wrong" + (f": look at the images {places}, …" if places else ".")
     explains = frozenset({"underfitting"})
-    override = beside(evidence.config, "augmentation", ("mixup", "cutmix"))
+    override = against(evidence.config, "wrong labels")
     return Finding("label noise", seen, meaning, override, explains)
 
 
@@ -177,8 +173,8 @@ def underfitting(evidence: Evidence) -> Finding | None:
     if settings.dropout > HALF or settings.weight_decay > 0.01:
         what = "dropout" if settings.dropout > HALF else "weight_decay"
         return Finding("underfitting", seen, f"{what} holds it back.", f"{what}=0.0")
-    for name in ("l1", "l2", "max_norm"):
-        if name in [choice.name for choice in settings.regularization]:
+    for name in WEIGHT_LIMITS:
+        if name in chosen_names(settings, "regularization"):
             override = without(settings, "regularization", name)
             return Finding("underfitting", seen, f"{name} holds it back.", override)
     learns = len(evidence.rows) < 5 and losses(evidence)[-1] < 0.95 * chance(evidence)
@@ -213,7 +209,7 @@ def overfitting(evidence: Evidence) -> Finding | None:
 
 def _against_overfitting(evidence: Evidence) -> str:
     if not evidence.config.augmentation:
-        return "augmentation=[crop]"
+        return against(evidence.config, "few images")
     return "dropout=0.5" if evidence.config.dropout < HALF else "weight_decay=0.01"
 
 

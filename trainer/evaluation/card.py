@@ -106,8 +106,8 @@ def markdown(card: dict[str, Any]) -> str:
 
 
 def _schedule(card: dict[str, Any]) -> str:
-    if card["schedule"] == "plateau":
-        return "scheduler=plateau needs a validation loss: the rates of the validated run of that length are repeated"
+    if card["schedule_replayed"]:
+        return "their schedule needs a validation loss: the rates of the validated run of that length are repeated"
     return f"the schedule stays that of {card['config']['epochs']}"
 
 

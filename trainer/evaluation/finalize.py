@@ -54,7 +54,7 @@ def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None)
         tree["dataset"] = {**tree["dataset"], "validation_size": 0, "folds": None, "fold": None}
         tree["wandb"] = {**tree["wandb"], "name": f"{study_name(winner.folder)}-final-seed-{seed}"}
         tree |= {"seed": seed, "early_stop_patience": None, "output_dir": None, "resume": None}
-        if tree["scheduler"]["name"] == "plateau":
+        if _needs_validation(winner):
             tree["scheduler"] = _replayed(winner)
             if tree["on_nonfinite"] == "halve_lr":  # the recorded rates are halved already
                 tree["on_nonfinite"] = "skip"
@@ -67,13 +67,23 @@ def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None)
         raise RunError(f"{winner.folder}: its winner cannot be trained on all images: {error}") from None
 
 
+def _needs_validation(winner: "Winner") -> bool:
+    """Return whether the winner's learning rate follows the validation loss, which the final training has not."""
+    from trainer.config.check import check
+    from trainer.techniques.scheduler import StatefulLR
+
+    config = check(winner.config)
+    return isinstance(config.scheduler.function()(config.lr, config.epochs), StatefulLR)
+
+
 def _replayed(winner: "Winner") -> Mapping[str, Any]:
-    """A plateau follows the validation loss, which is no more: the rates that it took in the run of the median."""
+    """Return a schedule of the rates that such a rule took in the run with the median result."""
     from trainer.records.metrics import read_metrics
 
-    warmup, rates = winner.config["scheduler"]["warmup_epochs"], [row["lr"] for row in read_metrics(winner.median)]
-    if winner.config["scheduler"]["warmup_steps"] or warmup != int(warmup):
-        raise ConfigError("scheduler=plateau can be repeated after a warm-up of whole epochs only")
+    schedule, rates = winner.config["scheduler"], [row["lr"] for row in read_metrics(winner.median)]
+    name, warmup = schedule["name"], schedule["warmup_epochs"]
+    if schedule["warmup_steps"] or warmup != int(warmup):
+        raise ConfigError(f"scheduler={name} can be repeated after a warm-up of whole epochs only")
     if len(rates) < winner.epochs:
         raise ConfigError(f"{winner.median} has recorded {len(rates)} epochs, its best one is {winner.epochs}")
     factors = [rate / winner.config["lr"] for rate in rates[int(warmup) : winner.epochs]]
@@ -157,7 +167,7 @@ def _write_card(
         warn("the code or the libraries were changed since the study was run: the card says so")
     command = ["python", "-m", "trainer", "finalize", str(winner.folder), "--seeds", str(len(seeds))]
     more = {
-        "schedule": winner.config["scheduler"]["name"],
+        "schedule_replayed": _needs_validation(winner),
         "test_readings": sum(each.number <= reading.number for each in readings(winner.folder)),
         "code": same,
         **_environment(Path(winner.folder, "final"), reading),

@@ -12,12 +12,12 @@ from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError, printable
 from trainer.records.metrics import METRICS
 from trainer.records.outcome import DONE
-from trainer.reports.run_files import Planned, Run, run_of
+from trainer.reports.run_files import Run, RunLimits, run_of
 from trainer.runtime.console import duration
 from trainer.storage.untrusted import parse_json_as, read_config
 from trainer.study.axes import REPLICATES
 from trainer.study.manifest import Entry, Manifest
-from trainer.study.rerun import to_go_on
+from trainer.study.rerun import continue_hint
 from trainer.study.results import arm_names, last_stage, lines, reading_of, verdict
 
 
@@ -81,7 +81,7 @@ class Content:
     def share(self) -> bool:
         return self.metric.endswith("accuracy")
 
-    def told(self, value: float | None, deviation: float | None = None) -> str:
+    def format_value(self, value: float | None, deviation: float | None = None) -> str:
         """A value of the metric as a person reads it: "98.20 % ± 0.31"."""
         if value is None:
             return "—"
@@ -117,7 +117,7 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
         footnotes,
         study.sweep.metric,
         study.sweep.sign,
-        "run" if len(study.replicates) > 1 else reading.setting.unit,  # its table counts runs, not folds
+        "run" if len(study.replicates) > 1 else reading.design.unit,  # its table counts runs, not folds
         ranked,
         _differences(ranked),
         _search(study, ranked, entries) if search else None,
@@ -133,7 +133,7 @@ def of_run(folder: Path) -> Content:
     config = read_config(path)
     try:
         what = f"{config['model']['name']} on {config['dataset']['name']} with {config['optimizer']['name']}"
-        planned = parse_json_as(Planned, json.dumps(config))
+        planned = parse_json_as(RunLimits, json.dumps(config))
     except (TypeError, LookupError):
         raise RunError(f"{path} is damaged, or of another version") from None
     except ValueError as error:
@@ -176,7 +176,7 @@ def _ended(run: Run, planned: int) -> list[str]:
     ended = f"It ended after {epochs}: {reason}." if run.outcome.reason else f"It stopped early, after {epochs}."
     told = {
         "failed": f"It failed after {epochs}: {reason}.",
-        "interrupted": f"It was interrupted after {epochs}: {reason}. {to_go_on(run.folder)}",
+        "interrupted": f"It was interrupted after {epochs}: {reason}. {continue_hint(run.folder)}",
         "running": f"It is still running: {epochs} so far.",
         "finished": "" if len(run.epochs) >= planned else ended,
     }
@@ -203,7 +203,7 @@ def _facts(study: Manifest, arms: Sequence[Arm]) -> list[tuple[str, str]]:
         ("Data", f"{dataset}, {images} validation images" if images else dataset),
         ("Started", study.started.replace("T", " ")[:16] + " UTC"),
         ("Training", duration(sum(run.seconds for arm in arms for run in arm.runs)) + " in all"),
-        ("Command", study.again),
+        ("Command", study.restart_command),
         *([("Stages", "; ".join(str(stage["text"]) for stage in study.stages))] if study.stages else []),
     ]
 

@@ -70,7 +70,7 @@ def _study(content: Content, folder: Path) -> list[dict[str, Any]]:
         _cell(facts["Started"]),
         _cell(facts["Runs"]),
         _cell(best.name if best else "—"),
-        _cell(content.told(best.mean, best.deviation) if best else "—", best.mean if best else None),
+        _cell(content.format_value(best.mean, best.deviation) if best else "—", best.mean if best else None),
         _cell(content.verdict[0] if content.verdict else "", wide=True),
     ]
 
@@ -82,7 +82,7 @@ def _run(content: Content, folder: Path) -> list[dict[str, Any]]:
         _cell(arm.runs[0].outcome.state),
         _cell(content.title, wide=True),
         _cell(dict(content.facts)["Epochs"], len(arm.runs[0].epochs)),
-        _cell(content.told(arm.mean), arm.mean),
+        _cell(content.format_value(arm.mean), arm.mean),
         _cell(f"{arm.seconds or 0:.1f}", arm.seconds),
     ]
 

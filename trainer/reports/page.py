@@ -79,7 +79,7 @@ def rows(content: Content) -> list[list[dict[str, Any]]]:
     return [
         [
             _cell(arm.name, arm.name),
-            _cell(content.told(arm.mean, arm.deviation), arm.mean),
+            _cell(content.format_value(arm.mean, arm.deviation), arm.mean),
             _cell(f"{len(arm.values)}" + (f" ({arm.left_out()})" if arm.left_out() else ""), len(arm.values)),
             _cell(_plain(arm.best_epoch), arm.best_epoch),
             _cell(_plain(arm.epochs_to_near_best), arm.epochs_to_near_best),

@@ -33,7 +33,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Stamp:
+class Environment:
     """What of `environment.json` is shown."""
 
     trainer: str
@@ -55,7 +55,7 @@ class Run:
     epochs: list[dict[str, Any]]
     config: Mapping[str, Any]
     best: Best | None
-    stamp: Stamp | None  # what it ran on, the last time it was started
+    stamp: Environment | None  # what it ran on, the last time it was started
 
     @property
     def seconds(self) -> float:
@@ -70,7 +70,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Planned:
+class RunLimits:
     """What of a configuration tells how far the run was to go."""
 
     epochs: int
@@ -78,7 +78,7 @@ class Planned:
     early_stop_min_delta: float = 0.0
 
 
-def run_of(folder: Path, replicate: str, config: Mapping[str, Any], planned: Planned | None = None) -> Run:
+def run_of(folder: Path, replicate: str, config: Mapping[str, Any], planned: RunLimits | None = None) -> Run:
     """`planned`: of a run of no study, which would know what became of it."""
     alive = is_alive(folder)  # asked first: a run that ends meanwhile has noted how
     rows, outcome = read_metrics(folder), read_outcome(folder)
@@ -87,11 +87,11 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], planned: Pla
     if outcome.state == "running" and not alive:
         outcome = replace(outcome, state="interrupted", reason="killed from outside")
     best = _recorded(Best, folder / "best.json")
-    stamps = _recorded(list[Stamp], folder / "environment.json")
+    stamps = _recorded(list[Environment], folder / "environment.json")
     return Run(folder, replicate, outcome, rows, config, best, stamps[-1] if stamps else None)
 
 
-def _by_itself(noted: Outcome, rows: list[dict[str, Any]], planned: Planned) -> Outcome:
+def _by_itself(noted: Outcome, rows: list[dict[str, Any]], planned: RunLimits) -> Outcome:
     """A run of no study notes how it ended; of one that has noted nothing the metrics tell whether it is whole."""
     compared = [row for row in rows if row["validation_loss"] is not None]
     best = min(compared, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
@@ -101,7 +101,7 @@ def _by_itself(noted: Outcome, rows: list[dict[str, Any]], planned: Planned) -> 
     return Outcome(state, noted.reason, epochs=len(rows), best_epoch=best or len(rows))
 
 
-def _exhausted(rows: list[dict[str, Any]], planned: Planned) -> bool:
+def _exhausted(rows: list[dict[str, Any]], planned: RunLimits) -> bool:
     """Whether early stopping ended the run: a loss that was not finite is null in the file."""
     stopping = EarlyStopping(planned.early_stop_patience, planned.early_stop_min_delta)
     for row in rows:

@@ -1,16 +1,11 @@
-"""What a person sees: a line an epoch above a progress bar in a terminal, plain lines in a file."""
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.table import Table
+"""Messages, tables and progress bars: coloured on a terminal, one plain line each in a file. Imports no torch."""
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.status import Status
@@ -21,69 +16,76 @@ from trainer.runtime.files import open_regular
 from trainer.runtime.stdio import append_log
 from trainer.runtime.text import wrap
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 Item = TypeVar("Item")
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-BESIDE = 23  # where the values of a closing table begin
-LONGEST = 1e13  # seconds that Python can write as days
+VALUE_COLUMN = 23  # letters before the values of a closing table
+MAX_SECONDS = 1e13  # beyond it timedelta overflows
 
 
 def say(message: str, style: str | None = None) -> None:
-    _tell(out, printable(message, keep="\n"), style or "")
+    """Print a message, which may have several lines, on standard output."""
+    _print(out, printable(message, keep="\n"), style or "")
 
 
 def fail(error: Exception) -> None:
-    _tell(err, f"trainer: {printable(str(error))}", "red")
+    """Print an error on standard error."""
+    _print(err, f"trainer: {printable(str(error))}", "red")
 
 
-def _tell(console: Console, line: str, style: str) -> None:
-    """In a file one line, whatever its length: it is searched and counted by lines."""
+def _print(console: Console, line: str, style: str) -> None:
+    # Not wrapped in a file, which is searched and counted by lines.
     console.print(Text(wrap(line, console.width) if console.file.isatty() else line, style))
 
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """What is said meanwhile goes into this file, behind what is there. Raises OSError where it is no plain file."""
+    """Append the output of the block to this file. Raises OSError if it is not a regular file."""
     with append_log(open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)) as file:
         out.file = err.file = file
         try:
             yield
         finally:
-            out.file = err.file = None  # type: ignore[assignment]  # again what sys.stdout and sys.stderr are
+            out.file = err.file = None  # type: ignore[assignment]  # None: follow sys.stdout and sys.stderr
 
 
 def waiting(description: str) -> Status:
-    """Use as a context around what takes a second or more: a spinner on the terminal, nothing in a file."""
+    """Show a spinner while a block of a second or more runs; nothing in a file. Use as a context manager."""
     return err.status(description)
 
 
 def warn(message: str) -> None:
-    _tell(err, f"trainer: warning: {printable(message)}", "yellow")
+    """Print a warning on standard error."""
+    _print(err, f"trainer: warning: {printable(message)}", "yellow")
 
 
 def progress(items: Iterable[Item], description: str) -> Iterator[Item]:
-    """The items, with a bar on the terminal while they are worked through; nothing in a file."""
+    """Yield the items and show a progress bar on the terminal; nothing in a file."""
     from rich.progress import track
 
     yield from track(items, description, console=err, transient=True, disable=not err.is_terminal)
 
 
 def closing_table(rows: Iterable[tuple[str, str]]) -> None:
-    """Name and value, in a file a line each."""
+    """Print names and values, in a file one line each."""
     for name, value in rows:
-        told = printable(value)
-        told = wrap(told, out.width, BESIDE) if out.file.isatty() else told
-        out.print(Text.assemble((f"  {name:<{BESIDE - 3}} ", "bold"), told))
+        cell = printable(value)
+        cell = wrap(cell, out.width, VALUE_COLUMN) if out.file.isatty() else cell
+        out.print(Text.assemble((f"  {name:<{VALUE_COLUMN - 3}} ", "bold"), cell))
 
 
 def duration(seconds: float) -> str:
-    """12.3 s, or 1:02:03 from two minutes on."""
-    return str(timedelta(seconds=round(seconds))) if 120 <= seconds < LONGEST else f"{seconds:.1f} s"
+    """Return a duration as "12.3 s", or as "1:02:03" from two minutes on."""
+    return str(timedelta(seconds=round(seconds))) if 120 <= seconds < MAX_SECONDS else f"{seconds:.1f} s"
 
 
 def new_table(*columns: tuple[str, str], pad: int = 2) -> "Table":
+    """Return a table without borders; each column is its title and "left" or "right" (numbers, never wrapped)."""
     from rich.table import Table
 
     table = Table(box=None, padding=(0, pad, 0, 0), pad_edge=False)
@@ -93,6 +95,5 @@ def new_table(*columns: tuple[str, str], pad: int = 2) -> "Table":
 
 
 def show_table(table: "Table") -> None:
-    """In a file there is room for long names."""
-
+    """Print a table, in a file 160 letters wide, so that long names are not wrapped."""
     out.print(table, width=None if out.is_terminal else 160)

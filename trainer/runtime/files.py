@@ -1,4 +1,4 @@
-"""Files: written whole or not at all. Imports no torch."""
+"""Files that are written completely or not at all, and the opening of untrusted ones. Imports no torch."""
 
 import contextlib
 import errno
@@ -12,49 +12,52 @@ from typing import IO
 
 from trainer.errors import ConfigError, RunError
 
-WRITING = "writing"  # the suffix of what is not yet in its place
+WRITING = "writing"  # suffix of a file or folder that is not complete yet
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces the file by this text, or leaves it as it was."""
+    """Replace the content of a file by this text, or leave the file as it was."""
     with replacing(path) as file:
         file.write(text.encode())
 
 
 @contextmanager
-def replacing(path: Path, before: Callable[[Path], None] = lambda aside: None) -> Iterator[IO[bytes]]:
-    """A file to write aside, flushed to the disk; on success it takes the place of `path`, else it vanishes.
+def replacing(path: Path, before: Callable[[Path], None] = lambda temporary: None) -> Iterator[IO[bytes]]:
+    """Yield a temporary file, which replaces `path` when the block succeeds and is removed when it fails.
 
-    `before` gets the whole file just before it does so.
+    `before` is called with the complete temporary file just before it replaces `path`. Raises RunError if the file
+    cannot be written.
     """
-    aside = temporary_path(path)
+    temporary = temporary_path(path)
     try:
-        aside.unlink(missing_ok=True)  # of a killed process of the same number, or a link, which "xb" does not follow
-        with aside.open("xb") as file:
+        # May be left by a killed process that had the same number, or be a link, which "xb" refuses to follow.
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:
             yield file
             file.flush()
+            # Content before name: after a power cut a rename that reached the disk first would name an empty file.
             os.fsync(file.fileno())
-        before(aside)
-        aside.replace(path)
+        before(temporary)
+        temporary.replace(path)  # atomic: a reader sees the old file or the new one, never a part
         _flush_folder(path.parent)
     except OSError as error:
         raise RunError(f"{path} could not be written: {error.strerror}") from None
     finally:
         with contextlib.suppress(OSError):  # the folder may have become read-only or vanished
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> Path:
-    """The folder, which need not be there yet. Raises RunError if it cannot be."""
+    """Create a folder if it does not exist, and return it. Raises RunError if it cannot be created."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{folder} could not be made: {error.strerror}") from None
+        raise RunError(f"{folder} could not be created: {error.strerror}") from None
     return folder
 
 
 def expanded(text: str) -> Path:
-    """The path that was typed or recorded, with `~` as the home folder that it stands for."""
+    """Return a path with `~` expanded. Raises ConfigError if there is no such user."""
     try:
         return Path(text).expanduser()
     except RuntimeError:  # no such user, or one without a home folder
@@ -62,24 +65,22 @@ def expanded(text: str) -> Path:
 
 
 def realpath(path: Path) -> Path:
-    """Where a path leads. Path.resolve fails for a link that leads to itself."""
+    """Return a path with its links resolved, even where a link points to itself, for which Path.resolve fails."""
     return Path(os.path.realpath(path))
 
 
 def open_regular(path: Path, flags: int) -> int:
-    """A descriptor of a plain file in a folder that may be a stranger's. Raises OSError for anything else.
-
-    A link is not followed, as it may lead anywhere, and a pipe, which would wait for its other end, is not waited for.
-    """
+    """Return a descriptor of a regular file in an untrusted folder. Raises OSError for anything else."""
+    # A link may point to any file of the user (O_NOFOLLOW); opening a pipe would block until it has a writer.
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no plain file", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
     return descriptor
 
 
 def sha256_of(file: IO[bytes]) -> str:
-    """Of an open file, piece by piece: it may be larger than the memory."""
+    """Return the SHA-256 of an open file, read in pieces of 1 MiB: it may be larger than the memory."""
     content = hashlib.sha256()
     while piece := file.read(1 << 20):
         content.update(piece)
@@ -87,15 +88,15 @@ def sha256_of(file: IO[bytes]) -> str:
 
 
 def temporary_path(path: Path) -> Path:
-    """Where a file of this process stands until it is whole."""
+    """Return the path at which this process writes a file until it is complete."""
     return path.with_name(f".{path.name}.{os.getpid()}.{WRITING}")
 
 
 def _flush_folder(folder: Path) -> None:
-    """The new name to the disk as well: without it a power cut may bring the old file back."""
+    """Flush the names in a folder: without it a power cut may bring the replaced file back."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems know no such thing
+        with contextlib.suppress(OSError):  # not supported by some network file systems
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

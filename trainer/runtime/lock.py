@@ -1,4 +1,4 @@
-"""A folder that one process works in at a time; the lock goes with the process, however it ends. Imports no torch."""
+"""A lock on a folder for one process at a time, released when the process ends, however it ends. Imports no torch."""
 
 import contextlib
 import fcntl
@@ -14,13 +14,16 @@ from trainer.errors import RunError
 from trainer.runtime.files import open_regular
 
 LOCK = ".lock"
-PATIENCE_SECONDS = 0.2  # `is_held` takes the lock for a moment: that is nobody's work
-MOST_NOTED = 200  # bytes: whatever lies there, a line of it is told
+RETRY_SECONDS = 0.2  # `is_held` in another process holds a shared lock for a moment
+MAX_NOTE = 200  # bytes that are quoted of the file, which is untrusted
 
 
 @contextlib.contextmanager
 def locked(folder: Path, wait: bool = False) -> Iterator[None]:
-    """The folder for this process alone. Raises RunError saying who holds it; with `wait`, waits for them."""
+    """Hold the lock of a folder while the block runs.
+
+    If another process holds it, wait for it where `wait` is set; otherwise raise RunError with its number.
+    """
     path = folder / LOCK
     try:
         lock = open_regular(path, os.O_RDWR | os.O_CREAT)
@@ -41,23 +44,24 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process is at work in the folder."""
+    """Return whether a process holds the lock of the folder."""
     return _holder(folder) is not None
 
 
 def holder_here(folder: Path) -> int | None:
-    """The process on this machine that holds the folder."""
-    found = re.match(r"process (\d{1,9}) on (.*) since", _holder(folder) or "")
-    return int(found[1]) if found and found[2] == platform.node() else None
+    """Return the number of the process on this machine that holds the lock, None if there is none."""
+    note = re.match(r"process (\d{1,9}) on (.*) since", _holder(folder) or "")
+    return int(note[1]) if note and note[2] == platform.node() else None
 
 
 def _holder(folder: Path) -> str | None:
-    """What whoever holds the folder noted, None where nobody does: a killed one's note stays, and means nothing."""
+    """Return the note of the process that holds the lock, None if none does. A killed process leaves its note."""
     try:
         lock = open_regular(folder / LOCK, os.O_RDONLY)
     except OSError:
         return None
     try:
+        # The kernel's lock decides, not the note. It is shared, so that several readers do not see each other.
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _note(lock)
@@ -69,22 +73,22 @@ def _holder(folder: Path) -> str | None:
 
 
 def acquire(lock: int, wait: bool) -> bool:
-    """Whether the open file is this process's now."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    """Lock an open file for this process; return whether that succeeded."""
+    deadline = time.monotonic() + RETRY_SECONDS
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             return True
         except BlockingIOError:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 return False
-            time.sleep(PATIENCE_SECONDS / 20)
-        except OSError:  # a file system without locks: nobody can be kept out there
+            time.sleep(RETRY_SECONDS / 20)
+        except OSError:  # a file system without locks: work without one
             return True
 
 
 def _write(lock: int, note: str) -> None:
-    """Who holds it, for those who ask: on a full disk nobody is told."""
+    """Write who holds the lock. On a full disk the lock is held without a note."""
     with contextlib.suppress(OSError):
         os.ftruncate(lock, 0)
         os.pwrite(lock, note.encode(), 0)
@@ -92,5 +96,5 @@ def _write(lock: int, note: str) -> None:
 
 def _note(lock: int) -> str:
     with contextlib.suppress(OSError):
-        return os.pread(lock, MOST_NOTED, 0).decode("utf-8", "replace")
+        return os.pread(lock, MAX_NOTE, 0).decode("utf-8", "replace")
     return ""

@@ -1,4 +1,4 @@
-"""Memory: how much there is, running out of it, and returning what is free. Imports no torch."""
+"""Memory: its size, errors when it runs out, and the release of what is free. Imports no torch."""
 
 import ctypes
 import gc
@@ -10,8 +10,9 @@ from pathlib import Path
 
 from trainer.errors import OneLineError, RunError
 
-# torch has an error type of its own for GPU memory alone. The last text is oneDNN's, which computes on CPUs.
-NO_MEMORY = (
+# torch has an error type for GPU memory only; on a CPU it raises RuntimeError with one of these texts. The last one is
+# that of oneDNN, which computes convolutions there.
+OUT_OF_MEMORY_TEXTS = (
     "out of memory",
     "can't allocate memory",
     "not enough memory",
@@ -24,14 +25,16 @@ NO_MEMORY = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether this error means that memory ran out."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, not imported here
-    return named or any(text.lower() in str(error).lower() for text in NO_MEMORY)
+    # By name, as torch is not imported here.
+    by_type = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return by_type or any(text.lower() in str(error).lower() for text in OUT_OF_MEMORY_TEXTS)
 
 
 def release_frames(error: BaseException) -> None:
     """Cut the traceback of an error, so that the tensors of the failed step are freed.
 
-    They hang on the step's frames, and those on the traceback, which others hold as well.
+    The traceback holds the frames, the frames hold the tensors. Deleting `error.__traceback__` is not enough, because
+    other objects hold the traceback as well.
     """
     trace = error.__traceback__
     while trace:
@@ -39,22 +42,24 @@ def release_frames(error: BaseException) -> None:
 
 
 @contextmanager
-def within_memory(advice: str = "End what else uses it, or try another device, such as device=cpu") -> Iterator[None]:
-    """Raise RunError, one line in place of torch's page, when the enclosed code runs out of memory."""
+def within_memory(
+    advice: str = "Stop other programs that use it, or try another device, such as device=cpu",
+) -> Iterator[None]:
+    """Raise RunError with one line and this advice if the block runs out of memory."""
     try:
         yield
     except Exception as error:
         if isinstance(error, OneLineError) or not is_out_of_memory(error):
             raise
         release_frames(error)
-        first = str(error).partition("\n")[0].split(". ")[:2]  # torch goes on with how the memory is divided up
+        first = str(error).partition("\n")[0].split(". ")[:2]  # torch appends allocator statistics
         reason = "".join([": ", ". ".join(first).rstrip(".")] if any(first) else [])
         raise RunError(f"the memory ran out{reason}. {advice}") from None
 
 
 @contextmanager
 def skip_on_oom() -> Iterator[None]:
-    """Leave the enclosed code, which a run can do without, when it runs out of memory."""
+    """Abandon the block, which a run can do without, if it runs out of memory."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -65,27 +70,27 @@ def skip_on_oom() -> Iterator[None]:
 
 
 def release() -> None:
-    """Free what nobody holds any more, on the GPU as well."""
+    """Free memory that is no longer referenced, on the GPU as well."""
     gc.collect()
     trim_heap()
-    torch = sys.modules.get("torch")  # without it nothing lies on a GPU
+    torch = sys.modules.get("torch")  # not imported: no tensor lies on a GPU
     if torch and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def trim_heap() -> None:
-    """Return to the system what is free of the memory that glibc keeps (see `process.configure_process`)."""
+    """Return the free memory that glibc keeps (see `process.configure_process`) to the system."""
     with suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def physical_memory() -> int:
-    """Return the memory of the machine in bytes, or of the container where that has less."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups 2 and 1
-        with suppress(OSError, ValueError):
-            found.append(int(Path("/sys/fs/cgroup", limit).read_text()))
-    return min(found)
+    """Return the memory of the machine in bytes, or the limit of its container if that is lower."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups, version 2 and 1
+        with suppress(OSError, ValueError):  # absent, or "max"
+            limits.append(int(Path("/sys/fs/cgroup", file).read_text()))
+    return min(limits)
 
 
 def gigabytes(count: int) -> str:

@@ -1,7 +1,4 @@
-"""What is particular to a process that trains: how it loads torch, where its tensors lie, and how it ends.
-
-Imports nothing heavy.
-"""
+"""The settings of a process that trains: threads, memory allocator, imports, and a fast exit. Imports no torch."""
 
 import atexit
 import contextlib
@@ -12,34 +9,39 @@ import sys
 from collections.abc import Callable, Iterator
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
-BY_HAND = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"}
-LARGEST = 2**30  # bytes; what is larger goes back to the system as before
+MALLOC_VARIABLES = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"}
+MAX_MMAP_BYTES = 2**30  # larger blocks are still returned to the system when they are freed
 
 
 def configure_process() -> None:
-    """How torch's threads wait and where its tensors lie; before torch is imported. What is set by hand stays."""
-    # The threads wait for each other in a busy loop. Where the machine has other work to do they wait for long: two
-    # trainings at once on two cores ran at a tenth of the speed of one. This many turns, told before torch is imported,
-    # cost nothing alone and keep half the speed each (measured, libgomp, batch 512).
+    """Set how torch's threads wait and how its memory is kept. Call it before torch is imported.
+
+    Environment variables that the user has set are respected.
+    """
+    # OpenMP threads wait for each other in a busy loop, which takes the cores from other processes: two trainings at
+    # once on two cores ran at a tenth of the speed of one. With this many turns, which libgomp reads when it is loaded,
+    # each ran at half the speed, and one alone as fast as before (measured, batch 512).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    # glibc gets memory for each tensor of over 32 MB from the system and gives it back when the tensor is gone: every
-    # step then touches all its pages anew. Kept, it takes a fifth off an epoch (measured, batch 2 048).
-    if BY_HAND.isdisjoint(os.environ):
+    # glibc maps the memory of each tensor of over 32 MB anew and unmaps it when the tensor is freed, so every step has
+    # a page fault for each of its pages. An epoch takes a fifth less time if the memory is kept (measured, batch 2
+    # 048).
+    if MALLOC_VARIABLES.isdisjoint(os.environ):
         with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
             library = ctypes.CDLL(None)
-            # An older glibc takes 32 MB at most. If it takes neither, the other one stays as well: set alone, it would
-            # freeze the first, which else grows by itself, at 128 kB.
-            if any(library.mallopt(M_MMAP_THRESHOLD, size) for size in (LARGEST, 2**25)):
-                library.mallopt(M_TRIM_THRESHOLD, LARGEST)
+            # glibc before 2.35 accepts at most 32 MB. If both sizes are refused, the trim threshold is left alone too:
+            # setting it would stop the growth of the mmap threshold at its initial 128 kB (man mallopt).
+            if any(library.mallopt(M_MMAP_THRESHOLD, size) for size in (MAX_MMAP_BYTES, 2**25)):
+                library.mallopt(M_TRIM_THRESHOLD, MAX_MMAP_BYTES)
 
 
 @contextlib.contextmanager
 def gc_paused() -> Iterator[None]:
-    """Around the imports of torch and what uses it: they make 300 000 objects, which stay.
+    """Pause garbage collection while the block imports torch.
 
-    To look for garbage among them takes half a second, while they are made and later again.
+    The imports create 300 000 objects that live as long as the process. Searching them for garbage takes half a second
+    during the import, and again in later collections; freezing them excludes them from those.
     """
-    atexit.register(gc.unfreeze)  # for an interpreter that takes them apart
+    atexit.register(gc.unfreeze)  # an interpreter that shuts down normally frees them
     gc.disable()
     try:
         yield
@@ -49,11 +51,11 @@ def gc_paused() -> Iterator[None]:
 
 
 def run_and_exit(main: Callable[[], int]) -> None:
-    """Run `main` as the only purpose of this process, and exit with the code that it returns.
+    """Run `main` and exit with the code that it returns, without freeing the objects of torch one by one.
 
-    An interpreter that ends frees, one by one, the objects that torch's import has built: a second to free memory that
-    the system takes back at once. The process therefore stops before that, after its threads have been joined and all
-    exit handlers have run: the handler that is registered first is called last.
+    An interpreter that shuts down spends a second on them, though the system reclaims the memory at once. The process
+    therefore ends by `os._exit` in an exit handler, after its threads have been joined. That handler runs last,
+    because it is registered first.
     """
     codes = list[int]()
     atexit.register(_stop, codes)
@@ -69,8 +71,9 @@ def run_and_exit(main: Callable[[], int]) -> None:
 
 
 def _stop(codes: list[int]) -> None:
+    # os._exit flushes nothing.
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or its reader has gone
             stream.flush()
-    if codes:  # none in a process that was forked meanwhile
+    if codes:  # empty in a process forked while `main` runs
         os._exit(codes[-1])

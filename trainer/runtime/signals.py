@@ -1,4 +1,4 @@
-"""What stops a run: Ctrl-C, and a cluster's warning that the machine is about to be taken away."""
+"""The signals that stop a run: Ctrl-C, and a cluster's warning before it takes the machine away. Imports no torch."""
 
 import os
 import signal
@@ -10,12 +10,12 @@ from types import FrameType
 
 from trainer.errors import Interrupted, Preempted
 
-# Slurm, LSF and Grid Engine warn by one of these, Kubernetes and systemd by the first. SIGUSR2 is submitit's own.
+# Slurm, LSF and Grid Engine send one of these, Kubernetes and systemd the first. SIGUSR2 is left to submitit.
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stop:
-    """The signal that has asked for a stop, if one has."""
+    """The signal that requested a stop; false until there is one."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -24,45 +24,46 @@ class Stop:
         return self.signal is not None
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """The handler while a run trains: it goes on to the end of the step. A second Ctrl-C leaves at once."""
+        """Handle a signal during training: the run stops after the step. A second Ctrl-C ends the process at once."""
         if number == signal.SIGINT and self.signal == signal.SIGINT:
-            with suppress(OSError):  # of a full disk: to leave is what counts
+            # os.write, because the signal may have interrupted a print, which cannot be entered twice.
+            with suppress(OSError):  # a full disk: the process ends all the same
                 if sys.stdout.isatty():
-                    os.write(1, b"\x1b[?25h\n")  # the progress bar has hidden the cursor
-                os.write(2, b"trainer: left at once, by a second Ctrl-C. What was saved before it is kept\n")
+                    os.write(1, b"\x1b[?25h\n")  # show the cursor, which the progress bar hides
+                os.write(2, b"trainer: stopped at once by a second Ctrl-C. The last saved state is kept\n")
             os._exit(130)
         self.signal = signal.Signals(number)
 
     def error(self) -> Interrupted:
-        """What to raise once the state is saved."""
+        """Return the exception to raise once the state is saved."""
         return Interrupted() if self.signal in (None, signal.SIGINT) else Preempted(self.signal.name)
 
 
 def raise_preempted(number: int, frame: FrameType | None) -> None:
-    """The handler while nothing trains."""
+    """Handle a cluster's warning while nothing is trained."""
     raise Preempted(signal.Signals(number).name)
 
 
 def install_handlers() -> None:
-    """From here on a cluster's warning is raised as Evicted."""
+    """Raise a cluster's warning as Preempted from here on."""
     for number in WARNINGS:
         signal.signal(number, raise_preempted)
 
 
 def ignore_signals() -> None:
-    """From here on nothing disturbs the leaving, which has begun."""
+    """Ignore all these signals from here on: the process is ending."""
     for number in (signal.SIGINT, *WARNINGS):
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def defer_signals(numbers: tuple[signal.Signals, ...] = (signal.SIGINT, *WARNINGS)) -> Iterator[Stop]:
-    """Within, signals are noted instead of interrupting. Those that a launcher has taken for itself are left to it."""
+    """Note signals instead of raising them while the block runs. Signals that a launcher handles are left to it."""
     stop = Stop()
     ours = (signal.SIG_DFL, signal.default_int_handler, raise_preempted)
     free = [number for number in numbers if signal.getsignal(number) in ours]
     if threading.current_thread() is not threading.main_thread():
-        free = []  # only the main thread is told of signals
+        free = []  # Python allows handlers in the main thread only
     before = {number: signal.signal(number, stop.note) for number in free}
     try:
         yield stop

@@ -1,4 +1,4 @@
-"""What is told where it cannot be written, as on a full disk, is lost; the work goes on. Imports nothing heavy."""
+"""Standard output and logs whose write errors, as on a full disk, do not end the process. Imports no torch."""
 
 import contextlib
 import io
@@ -10,9 +10,10 @@ from trainer.runtime.text import complain
 
 
 class _LossyFile(io.FileIO):
-    """Takes what cannot be written for written. It is the lowest layer, so no buffer above it holds on to the rest.
+    """A file that drops what cannot be written and keeps the error in `failure`.
 
-    A pipe whose reader has gone raises BrokenPipeError as ever.
+    The lowest layer of a stream, so that no buffer above it keeps the rest and fails again. A pipe whose reader has
+    gone still raises BrokenPipeError.
     """
 
     failure: OSError | None = None
@@ -24,21 +25,21 @@ class _LossyFile(io.FileIO):
             raise
         except OSError as error:
             self.failure = error
-            return memoryview(content).nbytes
+            return memoryview(content).nbytes  # "all written": a smaller number would be retried
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # a network's file system may tell of a full disk as late as this
+        with contextlib.suppress(OSError):  # a network file system may report a full disk as late as this
             super().close()
 
 
-_output: list[_LossyFile] = []  # what stands behind standard output since `endure`
+_output: list[_LossyFile] = []  # the file of standard output since `ignore_write_errors`
 
 
 def ignore_write_errors() -> None:
-    """From here on standard output and error end no work by failing."""
+    """Drop what cannot be written to standard output and error from here on."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None or stream is not getattr(sys, f"__{name}__"):  # closed, or somebody else's: a test's
+        if stream is None or stream is not getattr(sys, f"__{name}__"):  # closed, or replaced, as by a test
             continue
         with contextlib.suppress(OSError):
             stream.flush()
@@ -57,7 +58,7 @@ def ignore_write_errors() -> None:
 
 
 def stdout_exit_code() -> int:
-    """The exit code of a command whose result is what it has printed: 1, with a line, if some of that is lost."""
+    """Return the exit code of a command whose result is its output: 1, with a message, if some of it is lost."""
     if sys.stdout:
         sys.stdout.flush()
     for failure in (raw.failure for raw in _output):
@@ -68,5 +69,5 @@ def stdout_exit_code() -> int:
 
 
 def append_log(file: Path | int) -> TextIO:
-    """The file, or its descriptor, to be written behind what is there."""
+    """Open a file, given by its path or descriptor, to append text without write errors."""
     return io.TextIOWrapper(io.BufferedWriter(_LossyFile(file, "a")), encoding="utf-8")

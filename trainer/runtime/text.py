@@ -1,4 +1,4 @@
-"""Text for a terminal: wrapping, and one line for an error. Imports nothing heavy."""
+"""Text for a terminal: wrapping, and errors of one line. Imports no torch."""
 
 import contextlib
 import re
@@ -9,15 +9,15 @@ import textwrap
 
 from trainer.errors import printable
 
-# To the end of the line, to be copied; a sentence that follows makes it part of the text.
+# A command at the end of a line, to be copied; one that a sentence follows is part of the text.
 COMMAND = re.compile(r"(?:python -m trainer|wandb sync |pip install )(?:(?!\. [A-Z]).)*$")
 
 
 def wrap(text: str, width: int, indent: int = 0) -> str:
-    """The text broken between words for a terminal of this width, behind `indent` letters that stand there already.
+    """Return the text broken between words for a terminal of this width.
 
-    A folder is never broken, so that it can be copied. A command gets lines of its own, each but the last of them with
-    the shell's mark that it goes on.
+    `indent` letters stand before it on the first line and are left free on the others. A path is never broken, so that
+    it can be copied. A command gets lines of its own, which end with the shell's backslash except for the last.
     """
     lines = []
     for line in text.split("\n"):
@@ -35,15 +35,16 @@ def wrap(text: str, width: int, indent: int = 0) -> str:
 
 
 def _command_in(line: str) -> str:
-    """What stands at its end for the shell, if the shell could read it: a folder may be named with a lone quote."""
-    found = COMMAND.search(line)
-    with contextlib.suppress(ValueError):
-        return found[0] if found and shlex.split(found[0]) else ""
+    """Return the command at the end of a line, "" if there is none that the shell could read."""
+    match = COMMAND.search(line)
+    with contextlib.suppress(ValueError):  # the name of a folder may hold a lone quote
+        return match[0] if match and shlex.split(match[0]) else ""
     return ""
 
 
 def _command_lines(command: str, width: int) -> list[str]:
     lines = [""]
+    # Words of the shell: backslash and letter, quoted text, or anything else without spaces.
     for word in re.findall(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"])+""", command):
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width - 2:
             lines[-1] += " \\"
@@ -54,6 +55,6 @@ def _command_lines(command: str, width: int) -> list[str]:
 
 
 def complain(message: str) -> None:
-    """Tells it on standard error: one line, which a terminal shows broken between words. Imports nothing heavy."""
-    told = f"trainer: {printable(message)}"
-    print(wrap(told, shutil.get_terminal_size().columns) if sys.stderr.isatty() else told, file=sys.stderr)
+    """Print an error on standard error, as `console.fail` does, without importing rich."""
+    line = f"trainer: {printable(message)}"
+    print(wrap(line, shutil.get_terminal_size().columns) if sys.stderr.isatty() else line, file=sys.stderr)

@@ -17,31 +17,31 @@ def noise_floor(accuracy: float, images: int) -> float:
 
 @dataclass(frozen=True)
 class Bound:
-    """How large a t of one pair among `arms` arms must be; `beside_one`: all are compared with one that was named.
+    """The bound that the t of a pair among `arms` arms must exceed; `against_baseline`: all are compared with one arm.
 
     paired: the pairs' errors come from differences and are too little alike for the range's bound: on identical arms
     it errs in 10 % of studies of six arms and three runs, Šidák's in 2 %.
     """
 
     arms: int
-    beside_one: bool
+    against_baseline: bool
     paired: bool = False
 
     @property
     def pairs(self) -> int:
-        return self.arms - 1 if self.beside_one else self.arms * (self.arms - 1) // 2
+        return self.arms - 1 if self.against_baseline else self.arms * (self.arms - 1) // 2
 
     def tail(self, t: float, df: float) -> float:
         """P(some |t| is as large, were all arms the same)."""
         if self.paired:
             return _sidak_tail(t, self.pairs, df)
-        return (_dunnett_tail if self.beside_one else _range_tail)(t, self.arms, df)
+        return (_dunnett_tail if self.against_baseline else _range_tail)(t, self.arms, df)
 
     def __call__(self, df: float) -> float:
         """The t that identical arms exceed in 5 % of studies."""
         if self.paired:
             return _sidak_bound(self.pairs, df)
-        return (_dunnett_bound if self.beside_one else _range_bound)(self.arms, df)
+        return (_dunnett_bound if self.against_baseline else _range_bound)(self.arms, df)
 
 
 # scipy takes half a second to import: only where something is tested.

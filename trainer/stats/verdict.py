@@ -20,9 +20,17 @@ from statistics import mean, stdev
 
 from trainer.stats.corrections import LEVEL, Bound, noise_floor
 
-FEWEST = 3  # runs an arm: the spread of two is one number, and often 0 where accuracies go in steps of an image
-MOST = 100  # seeds: what needs more is said to need more
-TABLED = (20, 24, 30, 40, 60, 120, 1000)  # degrees of freedom; as in printed tables, those between take the row before
+MIN_RUNS = 3  # runs an arm: the spread of two is one number, and often 0 where accuracies go in steps of an image
+MAX_SEEDS = 100  # seeds: what needs more is said to need more
+TABULATED_DF = (
+    20,
+    24,
+    30,
+    40,
+    60,
+    120,
+    1000,
+)  # degrees of freedom; as in printed tables, those between take the row before
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Design:
     """How the values are meant. `images`: those validated on; `unit`: what repeats an arm (seed, fold, split).
 
     split_ratio: where the units are scored on different images, validation images by training images, else 0.
@@ -74,13 +82,13 @@ class Comparison:
     """Two arms. `difference` (first minus second) and `half` (half the 95 % interval) are in the metric's own unit.
 
     p and the interval hold for all comparisons of the study together; both are None where nothing can be tested.
-    `needed`: runs an arm from which on a difference of this size is told apart, None: more than `MOST`.
+    `needed`: runs an arm from which on a difference of this size is told apart, None: more than `MAX_SEEDS`.
     """
 
     first: Arm
     second: Arm
     difference: float
-    half: float | None = None
+    half_width: float | None = None
     p: float | None = None
     needed: int | None = None
 
@@ -88,20 +96,20 @@ class Comparison:
     def concluded(self) -> bool:
         return self.p is not None and self.p < LEVEL
 
-    def sentence(self, setting: Setting) -> str:
+    def sentence(self, design: Design) -> str:
         """ "batch is better than none by 1.8 ± 0.4 points (6 seeds, p = 0.03)"."""
-        names, counts = (self.first.name, self.second.name), _counts(self, setting)
-        if self.p is None or self.half is None:
-            return f"{names[0]} against {names[1]}: no conclusion, {_untestable(self, setting)}"
-        amount = _amount(abs(self.difference) if self.concluded else self.difference, self.half, setting)
+        names, counts = (self.first.name, self.second.name), _counts(self, design)
+        if self.p is None or self.half_width is None:
+            return f"{names[0]} against {names[1]}: no conclusion, {_untestable(self, design)}"
+        amount = _amount(abs(self.difference) if self.concluded else self.difference, self.half_width, design)
         p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
         if self.concluded:
-            better = "better" if self.difference * setting.sign > 0 else "worse"
+            better = "better" if self.difference * design.sign > 0 else "worse"
             return f"{names[0]} is {better} than {names[1]} by {amount} ({counts}, {p})"
         told = f"{names[0]} against {names[1]}: no conclusion at {counts} ({amount}, {p})"
-        if setting.unit == "fold":
+        if design.unit == "fold":
             return told  # more folds are other folds: smaller ones, whose training images are more alike
-        needs = f"at least {self.needed} are" if self.needed else f"more than {MOST} are"
+        needs = f"at least {self.needed} are" if self.needed else f"more than {MAX_SEEDS} are"
         return f"{told}; {needs} needed to tell a difference of this size"
 
 
@@ -109,53 +117,53 @@ class Comparison:
 class Verdict:
     """The comparisons, the first of them with the closest rival, and in words what they rest on."""
 
-    setting: Setting
+    design: Design
     comparisons: tuple[Comparison, ...]
     lone: tuple[str, ...] = ()  # what is said where there is nothing to compare
     test: str = ""
     floor: str = ""
 
     def lines(self) -> list[str]:
-        sentences = [comparison.sentence(self.setting) for comparison in self.comparisons]
+        sentences = [comparison.sentence(self.design) for comparison in self.comparisons]
         return [line for line in (*self.lone, *sentences, self.test, self.floor) if line]
 
 
-def judge(arms: Sequence[Arm], setting: Setting, baseline: str | None = None) -> Verdict:
+def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None) -> Verdict:
     """Every other arm against the best one, or against the arm named `baseline`, which must be among those with values.
 
     Arms without values are passed over. Raises StopIteration if there is no such baseline.
     """
-    ranked = sorted((arm for arm in arms if arm.values), key=lambda arm: -setting.sign * arm.mean)
+    ranked = sorted((arm for arm in arms if arm.values), key=lambda arm: -design.sign * arm.mean)
     if not ranked:
-        return Verdict(setting, (), ("No run has finished: there is nothing to compare",))
-    floor = _floor_sentence(ranked[0].mean, setting)
+        return Verdict(design, (), ("No run has finished: there is nothing to compare",))
+    floor = _floor_sentence(ranked[0].mean, design)
     if len(ranked) == 1:
         alone = f"Only one arm has finished runs, {ranked[0].name}: nothing to compare"
         if len(arms) == 1:
             alone = "One configuration is nothing to compare: give a setting several values, as in optimizer=sgd,adam"
-        return Verdict(setting, (), (alone,), "", floor)
+        return Verdict(design, (), (alone,), "", floor)
     reference = ranked[0] if baseline is None else next(arm for arm in ranked if arm.name == baseline)
     others = [arm for arm in ranked if arm is not reference]
-    most = max(len(_by_images(arm).values if setting.paired else arm.values) for arm in ranked)
-    if most < FEWEST:
-        begin = "Single runs: nothing can be concluded" if most == 1 else f"No conclusion at {most} {setting.unit}s"
-        advice = f"at least {FEWEST} {setting.unit}s an arm are needed"
-        example = ": add seed=0,1,2" if setting.unit == "seed" else ""
-        return Verdict(setting, (), (f"{begin}; {advice}{example}",), "", floor)
+    most = max(len(_by_images(arm).values if design.paired else arm.values) for arm in ranked)
+    if most < MIN_RUNS:
+        begin = "Single runs: nothing can be concluded" if most == 1 else f"No conclusion at {most} {design.unit}s"
+        advice = f"at least {MIN_RUNS} {design.unit}s an arm are needed"
+        example = ": add seed=0,1,2" if design.unit == "seed" else ""
+        return Verdict(design, (), (f"{begin}; {advice}{example}",), "", floor)
     pairs = [(reference, arm) if baseline is None else (arm, reference) for arm in others]
-    bound = Bound(len(ranked), baseline is not None, setting.paired)
+    bound = Bound(len(ranked), baseline is not None, design.paired)
     comparisons = tuple(
-        _compare(*(_shared(*pair) if setting.paired else pair), setting.split_ratio, bound) for pair in pairs
+        _compare(*(_shared(*pair) if design.paired else pair), design.split_ratio, bound) for pair in pairs
     )
     tested = any(comparison.p is not None for comparison in comparisons)
-    return Verdict(setting, comparisons, (), _test_sentence(setting, len(ranked), baseline) if tested else "", floor)
+    return Verdict(design, comparisons, (), _test_sentence(design, len(ranked), baseline) if tested else "", floor)
 
 
 def _compare(first: Arm, second: Arm, split_ratio: float, bound: Bound) -> Comparison:
     if not first.values or not second.values:
         return Comparison(first, second, math.nan)
     difference, fewest = first.mean - second.mean, min(len(first.values), len(second.values))
-    if fewest < FEWEST:
+    if fewest < MIN_RUNS:
         return Comparison(first, second, difference)
     if split_ratio:
         spread = stdev(value - second.values[key] for key, value in first.values.items())
@@ -173,11 +181,11 @@ def _compare(first: Arm, second: Arm, split_ratio: float, bound: Bound) -> Compa
 
     def tells(runs: int) -> bool:
         then = df * (runs - 1) / (fewest - 1)
-        row = max((row for row in TABLED if row <= then), default=float(math.floor(then)))
+        row = max((row for row in TABULATED_DF if row <= then), default=float(math.floor(then)))
         smaller = math.sqrt((1 / runs + split_ratio) / (1 / fewest + split_ratio))
         return bound(row) * error * smaller <= abs(difference)
 
-    needed = None if p < LEVEL else _first(tells, fewest + 1, MOST)
+    needed = None if p < LEVEL else _first(tells, fewest + 1, MAX_SEEDS)
     return Comparison(first, second, difference, bound(df) * error, p, needed)
 
 
@@ -206,72 +214,72 @@ def _by_images(arm: Arm) -> Arm:
     return Arm(arm.name, {images: mean(values) for images, values in found.items()})
 
 
-def _counts(comparison: Comparison, setting: Setting) -> str:
+def _counts(comparison: Comparison, design: Design) -> str:
     """ "6 seeds", "6 and 5 seeds"."""
     first, second = len(comparison.first.values), len(comparison.second.values)
     counts = f"{first}" if first == second else f"{first} and {second}"
-    return f"{counts} {'paired ' if setting.paired else ''}{setting.unit}{'s' if (first, second) != (1, 1) else ''}"
+    return f"{counts} {'paired ' if design.paired else ''}{design.unit}{'s' if (first, second) != (1, 1) else ''}"
 
 
-def _amount(difference: float, half: float, setting: Setting) -> str:
+def _amount(difference: float, half: float, design: Design) -> str:
     """ "1.8 ± 0.4 points": to the interval's first digit, or the second behind a 1; of points at least to a tenth."""
-    difference, half = (100 * difference, 100 * half) if setting.share else (difference, half)
+    difference, half = (100 * difference, 100 * half) if design.share else (difference, half)
     decimals = max(1, math.ceil(-math.log10(half / 2)))
     if round(half, decimals) == round(abs(difference), decimals):
         decimals += 1  # which of the two is larger decides
     told = f"{difference:.{decimals}f} ± {half:.{decimals}f}"
-    return f"{told} points" if setting.share else f"{told} in {setting.metric.replace('_', ' ')}"
+    return f"{told} points" if design.share else f"{told} in {design.metric.replace('_', ' ')}"
 
 
-def _untestable(comparison: Comparison, setting: Setting) -> str:
+def _untestable(comparison: Comparison, design: Design) -> str:
     fewest = min(len(comparison.first.values), len(comparison.second.values))
     if fewest == 0:
-        return f"they share no {setting.unit} that both finished"
-    if fewest < FEWEST:
+        return f"they share no {design.unit} that both finished"
+    if fewest < MIN_RUNS:
         short = min(comparison.first, comparison.second, key=lambda arm: len(arm.values))
         count = len(short.values)
-        what = setting.unit if setting.paired else "run"
-        return f"{short.name} has {count} finished {what}{'s' if count > 1 else ''}; at least {FEWEST} are needed"
-    if setting.paired and comparison.difference == 0:
-        return f"they gave the same value in every {setting.unit}"
-    if setting.paired:
-        return f"they differ by the same in every {setting.unit}, so what that varies by is not known"
+        what = design.unit if design.paired else "run"
+        return f"{short.name} has {count} finished {what}{'s' if count > 1 else ''}; at least {MIN_RUNS} are needed"
+    if design.paired and comparison.difference == 0:
+        return f"they gave the same value in every {design.unit}"
+    if design.paired:
+        return f"they differ by the same in every {design.unit}, so what that varies by is not known"
     if comparison.difference == 0:
         return "every run gave the same value"
-    return f"every {setting.unit} of an arm gave the same value, so what runs differ by is not known"
+    return f"every {design.unit} of an arm gave the same value, so what runs differ by is not known"
 
 
-def _test_sentence(setting: Setting, arms: int, baseline: str | None) -> str:
+def _test_sentence(design: Design, arms: int, baseline: str | None) -> str:
     pairs = arms * (arms - 1) // 2
-    kind = "the paired t test" if setting.paired else "Welch's t test"
+    kind = "the paired t test" if design.paired else "Welch's t test"
     if arms == 2:
         name, corrected = kind, "with two arms there is no more to correct for"
     elif baseline is None:
-        name = f"{kind} with Šidák's bound" if setting.paired else "Games and Howell's test"
+        name = f"{kind} with Šidák's bound" if design.paired else "Games and Howell's test"
         corrected = f"the best arm was picked from these same runs, so p and ± are corrected for all {pairs} pairs"
     else:
-        name = f"{kind} with {'Šidák' if setting.paired else 'Dunnett'}'s bound"
+        name = f"{kind} with {'Šidák' if design.paired else 'Dunnett'}'s bound"
         corrected = f"p and ± are corrected for the {arms - 1} comparisons with {baseline}"
-    if setting.paired:
+    if design.paired:
         return (
-            f"Test: {name} on the spread of each pair's differences {setting.unit} by {setting.unit} (the mean over its"
-            f" seeds where there are several); the variance is corrected for the training images that {setting.unit}s"
-            f" share (Nadeau and Bengio: 1/n + {setting.split_ratio:.2g} instead of 1/n); ± is the 95 % interval;"
+            f"Test: {name} on the spread of each pair's differences {design.unit} by {design.unit} (the mean over its"
+            f" seeds where there are several); the variance is corrected for the training images that {design.unit}s"
+            f" share (Nadeau and Bengio: 1/n + {design.split_ratio:.2g} instead of 1/n); ± is the 95 % interval;"
             f" {corrected}. On simulated identical arms it reports a difference in about 5 % of studies at most, from 3"
-            f" {setting.unit}s on"
+            f" {design.unit}s on"
         )
     return (
-        f"Test: {name} on each pair's own spread between {setting.unit}s, as arms differ in noise; ± is the 95 %"
+        f"Test: {name} on each pair's own spread between {design.unit}s, as arms differ in noise; ± is the 95 %"
         f" interval; {corrected}. On recorded noise of identical arms it reports a difference in 3 to 6 % of studies,"
         " from 3 runs on; a permutation of signs needs at least 6"
     )
 
 
-def _floor_sentence(accuracy: float, setting: Setting) -> str:
-    if not setting.share or not setting.images or not 0 < accuracy < 1:
+def _floor_sentence(accuracy: float, design: Design) -> str:
+    if not design.share or not design.images or not 0 < accuracy < 1:
         return ""
-    floor = 100 * noise_floor(accuracy, setting.images)
-    images = f"{setting.images:,}".replace(",", " ")
+    floor = 100 * noise_floor(accuracy, design.images)
+    images = f"{design.images:,}".replace(",", " ")
     return (
         f"Noise floor: with {images} validation images at {accuracy:.0%} two single runs, each scored on images of its"
         f" own, must differ by {floor:.1f} points. Here all arms see the same images, which makes it less; but a lead"

@@ -13,7 +13,7 @@ from trainer.runtime.console import duration, fail, progress, say
 from trainer.runtime.files import expanded
 from trainer.study.axes import corners
 from trainer.study.folder import Study
-from trainer.study.plan import Plan, Planned, plain
+from trainer.study.plan import Plan, PlannedRun, plain
 from trainer.training.build import build_trainer, pick_device
 
 
@@ -40,7 +40,7 @@ def dry_run(plan: Plan, study: Study) -> int:
     return 1 if failed else 0
 
 
-def _searched(plan: Plan, runs: list[Planned]) -> int:
+def _searched(plan: Plan, runs: list[PlannedRun]) -> int:
     each = len(runs) // max(1, len(list(corners(plan.axes))))
     return each * sum(plan.stage(number)[0] for number in range(1, plan.settings.stages + 1))
 

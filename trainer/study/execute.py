@@ -20,8 +20,8 @@ from trainer.study.folder import Study
 from trainer.study.launch import Launch
 from trainer.study.live_table import LiveTable, closing
 from trainer.study.manifest import Entry
-from trainer.study.plan import Plan, Planned
-from trainer.study.search import Tried, ask
+from trainer.study.plan import Plan, PlannedRun
+from trainer.study.search import TriedPoint, ask
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def run_study(plan: Plan) -> StudyResult:
         return StudyResult(exit_code, study.folder, _done(study) - before)
 
 
-def _without_twins(runs: Sequence[Planned], identities: Sequence[str]) -> tuple[Planned, ...]:
+def _without_twins(runs: Sequence[PlannedRun], identities: Sequence[str]) -> tuple[PlannedRun, ...]:
     """What is typed may ask for a run twice, as lr=0.001,1e-3 does: it is trained once, and that is said once."""
-    known: dict[str, Planned] = {}
+    known: dict[str, PlannedRun] = {}
     pairs = [(known.setdefault(name, run), run) for run, name in zip(runs, identities, strict=True)]
     twins = [pair for pair in pairs if pair[0] is not pair[1]]
     if twins:
@@ -131,7 +131,7 @@ def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, tab
     return True
 
 
-def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, list[int], Sequence[Planned]]]:
+def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, list[int], Sequence[PlannedRun]]]:
     """(stage, trial of each run, runs) to train at a time. A search reads the results before it asks again."""
     if plan.runs:
         yield 1, [0] * len(plan.runs), plan.runs
@@ -142,7 +142,7 @@ def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, lis
         if stage > 1:
             axes = _next_stage(plan, study, axes, stage, trials, epochs)
         while (count := len(tried := history(plan, study, stage))) < trials:
-            runs, numbers = list[Planned](), list[int]()
+            runs, numbers = list[PlannedRun](), list[int]()
             # What was asked for before a kill stays as it was: asked again, others would be known meanwhile. For the
             # same reason a batch of which some points are done is the batch that it was.
             known = {entry.trial: arm_of(entry.texts) for entry in study.entries if entry.stage == stage}
@@ -151,7 +151,7 @@ def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, lis
             for number in range(first, min(first + parallel, trials)):
                 seed = settings.seed + 1000 * stage
                 point = known.get(number) or ask(axes, tried, settings.method, seed, settings.sign)
-                tried.append(Tried(point, None, "running"))
+                tried.append(TriedPoint(point, None, "running"))
                 if number >= count:
                     made = plan.runs_at(point, epochs)
                     runs += made
@@ -164,7 +164,7 @@ def _first_of_batch(trial: int, parallel: int) -> int:
     return trial - trial % parallel
 
 
-def history(plan: Plan, study: Study, stage: int) -> list[Tried]:
+def history(plan: Plan, study: Study, stage: int) -> list[TriedPoint]:
     """What has been tried in a stage; points that were begun and are not done count as untried at the end."""
     tried = []
     for entries in points(study, stage):
@@ -175,7 +175,7 @@ def history(plan: Plan, study: Study, stage: int) -> list[Tried]:
         state = next((s for s in ("failed", "pruned") if any(o.state == s for o in outcomes)), "finished")
         complete = [value for value in values if value is not None]
         mean = statistics.mean(complete) if state == "finished" else None
-        tried.append(Tried(arm_of(entries[0].texts), mean, state, _mean_curve(plan, study, entries)))
+        tried.append(TriedPoint(arm_of(entries[0].texts), mean, state, _mean_curve(plan, study, entries)))
     return tried
 
 

@@ -13,13 +13,13 @@ from trainer.data.images import Images
 from trainer.data.loader import DeviceLoader, load
 from trainer.runtime.files import expanded
 from trainer.study.axes import ARM, corners, plain_override
-from trainer.study.plan import Plan, Planned
+from trainer.study.plan import Plan, PlannedRun
 from trainer.training.build import build_network, pick_device
 
-PARAMETERS = 0.01  # networks within 1 % count as equally large
-LENGTH = ("epochs", "batch_size")
-STOPPING = ("early_stop_patience", "early_stop_min_delta", "validate_every")
-TUNED = ("lr", "weight_decay", "dropout")  # what is tuned for a technique, beside its own options
+PARAMETER_TOLERANCE = 0.01  # networks within 1 % count as equally large
+LENGTH_SETTINGS = ("epochs", "batch_size")
+EARLY_STOPPING = ("early_stop_patience", "early_stop_min_delta", "validate_every")
+TUNED_SETTINGS = ("lr", "weight_decay", "dropout")  # what is tuned for a technique, beside its own options
 
 Facts = Mapping[str, Any]
 
@@ -64,7 +64,7 @@ def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairn
     return Fairness(*map(tuple, sentences))
 
 
-def _representatives(plan: Plan) -> Sequence[Planned]:
+def _representatives(plan: Plan) -> Sequence[PlannedRun]:
     if plan.runs:
         return plan.runs
     first = next(corners(plan.axes))
@@ -72,9 +72,9 @@ def _representatives(plan: Plan) -> Sequence[Planned]:
     return [run for point in points for run in plan.runs_at(point)]
 
 
-def _along(runs: Sequence[Planned], key: str) -> Iterator[list[Planned]]:
+def _along(runs: Sequence[PlannedRun], key: str) -> Iterator[list[PlannedRun]]:
     """The runs that have everything but this axis in common, seed and fold included."""
-    groups: dict[Any, list[Planned]] = {}
+    groups: dict[Any, list[PlannedRun]] = {}
     for run in runs:
         groups.setdefault(tuple(sorted((k, text) for k, text in run.point.items() if k != key)), []).append(run)
     return (group for group in groups.values() if len(group) > 1)
@@ -107,7 +107,7 @@ class _Reckoning:
             "data": config.dataset.name,
             "split": (config.split_seed, tuple(sorted(config.dataset.shared.items(), key=str))),
             "seed": config.seed,
-            "stopping": tuple(getattr(config, name) for name in STOPPING),
+            "stopping": tuple(getattr(config, name) for name in EARLY_STOPPING),
         }
 
     def _training(self, config: RunConfig) -> Images:
@@ -132,17 +132,17 @@ class _Reckoning:
 
 
 def _differences(
-    group: Sequence[Planned], key: str, varied: set[str], facts: Sequence[Facts]
+    group: Sequence[PlannedRun], key: str, varied: set[str], facts: Sequence[Facts]
 ) -> Iterator[tuple[str, _Finding]]:
     """(what differs, its finding) among runs that have all but one axis in common."""
     names = [plain_override(run.point[key]) for run in group]
     datas = {name for name in varied if name.split(".")[0] == "dataset"}
-    length = varied <= {*LENGTH, *datas}
+    length = varied <= {*LENGTH_SETTINGS, *datas}
     figures = {what: [each[what] for each in facts] for what in facts[0]}
     for what, tail, verb, noun, asked, tolerance in (
         ("steps", ": a longer training is compared, too", "trains", "steps", length, 0.0),
         ("images", ": more images are seen, too", "sees", "images", length, 0.0),
-        ("parameters", ": a larger network is compared, too", "has", "parameters", _sized(varied), PARAMETERS),
+        ("parameters", ": a larger network is compared, too", "has", "parameters", _sized(varied), PARAMETER_TOLERANCE),
     ):
         values = figures[what]
         most, least = max(values), min(values)
@@ -157,11 +157,13 @@ def _differences(
         ("data", True, "{} and {} are different data: their scores cannot be compared with each other"),
         ("split", False, "{} and {} are scored on different images: their split differs"),
         ("seed", False, "{} and {} have different seeds: give every arm the same ones, as seed=0,1,2"),
-        ("stopping", False, "{} and {} stop early by different rules: " + ", ".join(STOPPING)),
+        ("stopping", False, "{} and {} stop early by different rules: " + ", ".join(EARLY_STOPPING)),
     ):
         values = figures[what]
         other = next((place for place, value in enumerate(values) if value != values[0]), None)
-        said = (what == "split" and len(set(figures["data"])) > 1) or (what == "stopping" and varied <= {*STOPPING})
+        said = (what == "split" and len(set(figures["data"])) > 1) or (
+            what == "stopping" and varied <= {*EARLY_STOPPING}
+        )
         if other is not None and not said:
             yield what, _Finding(asked, 1.0, sentence.format(names[0], names[other]))
     rates = {run.config.lr for run in group}
@@ -178,7 +180,7 @@ def _sized(varied: set[str]) -> bool:
 def _tuning(arms: Sequence[str]) -> Iterator[_Finding]:
     """Techniques that are tried at more values of what is tuned for them than others."""
     words = [plain_override(text).split(" ") for text in arms]
-    tries = Counter(" ".join(word for word in each if word.split("=")[0] not in TUNED) for each in words)
+    tries = Counter(" ".join(word for word in each if word.split("=")[0] not in TUNED_SETTINGS) for each in words)
     tries.pop("", None)  # these arms vary nothing but the tuned values
     if tries and max(tries.values()) > min(tries.values()):
         (most, many), (least, few) = tries.most_common()[0], tries.most_common()[-1]

@@ -17,7 +17,7 @@ from trainer.records.outcome import Outcome, read_outcome
 from trainer.runtime.files import expanded, write_text
 from trainer.study.fingerprint import digest, run_id, significant
 from trainer.study.manifest import Entry, Manifest
-from trainer.study.plan import Plan, Planned, plain
+from trainer.study.plan import Plan, PlannedRun, plain
 
 SWEEPS = OUTPUTS / "sweeps"
 
@@ -76,7 +76,7 @@ class Study:
         }
         write_text(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
-    def add(self, planned: Planned, data: str, trial: int = 0, stage: int = 1) -> Entry:
+    def add(self, planned: PlannedRun, data: str, trial: int = 0, stage: int = 1) -> Entry:
         """The entry of a run, new or known; a finished run of another study is taken from where it is."""
         identity = run_id(planned.config, self.code, data)
         known = next(
@@ -100,7 +100,7 @@ class Study:
         self.entries.append(entry)
         return entry
 
-    def _where(self, planned: Planned, folder: str) -> dict[str, Any]:
+    def _where(self, planned: PlannedRun, folder: str) -> dict[str, Any]:
         """How the run is saved and shown: in W&B the study is the group and the run is named by what varies."""
         wandb = planned.config.wandb
         named = wandb.model_copy(update={"group": wandb.group or self.folder.name, "name": wandb.name or folder})

@@ -22,7 +22,7 @@ from trainer.runtime.lock import holder_here
 from trainer.study.folder import Study
 from trainer.study.manifest import Entry
 from trainer.study.plan import Plan
-from trainer.study.worker import STOPPING, task, work
+from trainer.study.worker import STOP_FILE, task, work
 
 POLL_SECONDS = 0.3
 STARTS = 2  # a run whose worker was killed is started once more, alone: its sibling may have been the cause
@@ -53,7 +53,7 @@ class Launch:
 
     def run(self, entries: Sequence[Entry]) -> bool:
         """Trains what is not done among the entries; False if the study is to stop after a failure."""
-        (self.study.folder / STOPPING).unlink(missing_ok=True)
+        (self.study.folder / STOP_FILE).unlink(missing_ok=True)
         waiting = [entry for entry in entries if self.study.outcome(entry).state not in DONE]
         for entry in waiting:
             # What an earlier attempt left behind must not be taken for how this one ends.
@@ -113,7 +113,7 @@ class Launch:
 
     def _stop(self, folders: Iterable[Path]) -> None:
         """Lets runs on this machine save and end, and those behind them not begin: a launcher would wait for all."""
-        (self.study.folder / STOPPING).touch()
+        (self.study.folder / STOP_FILE).touch()
         for folder in folders:
             process = holder_here(folder)
             if process and read_outcome(folder).state == "running":

@@ -90,7 +90,7 @@ class Manifest:
         return [text.partition("=")[0] for text in (*self.axes, *self.replicates)]
 
     @property
-    def again(self) -> str:
+    def restart_command(self) -> str:
         """The command that the study was started with, and goes on by: with retrain it would begin again."""
         return command("-m", *(word for word in self.command if _key(word) != "retrain"))
 

@@ -14,12 +14,12 @@ from trainer.errors import ConfigError
 from trainer.study.axes import ARM, Axis, Point, command_at, corners, grid, plain_override
 from trainer.study.sweeper import Sweep, read_sweep
 
-MANY = 20  # composing so many runs takes a second
-MOST_RUNS = 100_000  # of a grid: composing them takes an hour
+PROGRESS_FROM = 20  # composing so many runs takes a second
+MAX_RUNS = 100_000  # of a grid: composing them takes an hour
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """One run to be: where it lies on the axes (replicates included), and its checked configuration."""
 
     point: Point
@@ -41,7 +41,7 @@ class Plan:
     replicates: tuple[Axis, ...]
     launcher: str
     epochs: int = 0
-    runs: tuple[Planned, ...] = ()
+    runs: tuple[PlannedRun, ...] = ()
 
     @classmethod
     def of(cls, sweep: Sweep, arguments: tuple[str, ...]) -> "Plan":
@@ -67,7 +67,7 @@ class Plan:
                     plan.runs_at(point, plan.stage(1)[1])
             return plan
         points = list(grid(axes))
-        if len(points) > MANY:
+        if len(points) > PROGRESS_FROM:
             from trainer.runtime.console import progress  # not before a mistake could be told
 
             runs = [run for point in progress(points, f"Composing {len(points)} points") for run in plan.runs_at(point)]
@@ -80,14 +80,14 @@ class Plan:
         shrink = 3 ** (self.settings.stages - number)
         return max(1, self.settings.trials // 2 ** (number - 1)), max(1, round(self.epochs / shrink))
 
-    def runs_at(self, point: Point, epochs: int | None = None) -> list[Planned]:
+    def runs_at(self, point: Point, epochs: int | None = None) -> list[PlannedRun]:
         """The runs at a point, one for each combination of seeds and folds."""
         length = [] if epochs in (None, self.epochs) else [f"++epochs={epochs}"]
         runs = []
         for replicate in grid(self.replicates):
             whole = {**point, **replicate}
             job = self.sweep.compose([*_arms_first(whole), *self.sweep.fixed, *_texts(whole), *length])
-            runs.append(Planned(whole, job.checked()))
+            runs.append(PlannedRun(whole, job.checked()))
         return runs
 
     def command(self, point: Point) -> str:
@@ -143,8 +143,8 @@ def _refuse_misfits(settings: SweepConfig, axes: Sequence[Axis], replicates: Seq
             what = "sweep.method=random or tpe" if not axis.replicates else f"a list, such as {axis.key}=0,1,2"
             raise ConfigError(f"{axis.described()} (command line): an interval needs {what}")
     runs = math.prod(max(1, len(axis.texts)) for axis in (*axes, *replicates))
-    if runs > MOST_RUNS:
-        raise ConfigError(f"these axes make {runs} runs (command line): at most {MOST_RUNS}. Try sweep.method=random")
+    if runs > MAX_RUNS:
+        raise ConfigError(f"these axes make {runs} runs (command line): at most {MAX_RUNS}. Try sweep.method=random")
     if settings.method != "grid" and not axes:
         raise ConfigError(
             f"sweep.method={settings.method} has nothing to search: give it an axis, such as"

@@ -66,12 +66,12 @@ def _of_study(folder: Path) -> list[str]:
     return shlex.split(command_at(study.command, study.varied, texts))[3:]
 
 
-def to_go_on(folder: Path) -> str:
+def continue_hint(folder: Path) -> str:
     """How a run that was stopped goes on: resume= refuses those of a study, and those that a command repeats."""
     place = folder.resolve().parent
     if (folder / JOB).is_file():
         with contextlib.suppress(ConfigError, RunError):
-            return f"To go on: {Manifest.read(place).again}"
+            return f"To go on: {Manifest.read(place).restart_command}"
         return "It goes on by its study's command"
     if place.name == "final" and (place.parent / MANIFEST).is_file():
         return "It goes on by the same command: trainer finalize"

@@ -12,7 +12,7 @@ from typing import Any
 
 from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import DONE, Outcome
-from trainer.stats.verdict import Arm, Setting, Verdict, judge
+from trainer.stats.verdict import Arm, Design, Verdict, judge
 from trainer.study.axes import ARM, REPLICATES, arm_of, command_at
 from trainer.study.manifest import Entry, Manifest, arms_of
 
@@ -20,20 +20,20 @@ LONE = "the one configuration"  # the name of an arm where nothing but what repe
 
 
 @dataclass(frozen=True)
-class Reading:
+class StudyResults:
     """A study as its folder holds it. `states` counts the runs of (arm's name, state)."""
 
-    setting: Setting
+    design: Design
     arms: tuple[Arm, ...]
     states: Mapping[tuple[str, str], int]
 
 
-def read(folder: Path) -> Reading:
+def read(folder: Path) -> StudyResults:
     """Raises as `Manifest.read` does."""
     return reading_of(Manifest.read(folder))
 
 
-def reading_of(study: Manifest) -> Reading:
+def reading_of(study: Manifest) -> StudyResults:
     """Of several stages the last one counts: its runs are equally long."""
     sweep, entries = study.sweep, last_stage(study)
     names, outcomes = arm_names(entries), [study.outcome(entry) for entry in entries]
@@ -45,7 +45,7 @@ def reading_of(study: Manifest) -> Reading:
         if value is not None and math.isfinite(value):
             images, seed = (" ".join(entry.point[key] for key in keys) for keys in (splits, seeds))
             values[name]["/".join(part for part in (images, seed) if part)] = value
-    setting = Setting(
+    setting = Design(
         metric=sweep.metric,
         sign=sweep.sign,
         unit="fold" if "dataset.fold" in splits else "split" if splits else "seed",
@@ -53,7 +53,7 @@ def reading_of(study: Manifest) -> Reading:
         images=min((each.validation_images for each in outcomes if each.validation_images), default=0),
     )
     states = Counter((name, outcome.state) for name, outcome in zip(names, outcomes, strict=True))
-    return Reading(setting, tuple(Arm(name, each) for name, each in values.items()), states)
+    return StudyResults(setting, tuple(Arm(name, each) for name, each in values.items()), states)
 
 
 def _split_ratio(outcomes: Sequence[Outcome]) -> float:
@@ -77,15 +77,15 @@ def arm_names(entries: Sequence[Entry]) -> list[str]:
     ]
 
 
-def lines(reading: Reading, baseline: str | None = None) -> list[str]:
+def lines(reading: StudyResults, baseline: str | None = None) -> list[str]:
     """What a study's runs can tell, a sentence each. Raises ConfigError for an unknown arm."""
     return [*verdict(reading, baseline).lines(), *_missing(reading)]
 
 
-def verdict(reading: Reading, baseline: str | None = None) -> Verdict:
+def verdict(reading: StudyResults, baseline: str | None = None) -> Verdict:
     """Raises ConfigError if no arm of finished runs has the baseline's name."""
     if baseline is None:
-        return judge(reading.arms, reading.setting)
+        return judge(reading.arms, reading.design)
     by_name = {arm.name: arm for arm in reading.arms}
     wanted = sorted(baseline.split())
     found = next((name for name in by_name if sorted(name.split()) == wanted), None)
@@ -95,10 +95,10 @@ def verdict(reading: Reading, baseline: str | None = None) -> Verdict:
         raise ConfigError(f"--baseline={baseline}: the study has no such arm.{hint} Accepted: {', '.join(by_name)}")
     if not by_name[found].values:
         raise ConfigError(f"--baseline={baseline}: none of its runs has finished")
-    return judge(reading.arms, reading.setting, found)
+    return judge(reading.arms, reading.design, found)
 
 
-def _missing(reading: Reading) -> list[str]:
+def _missing(reading: StudyResults) -> list[str]:
     """Runs that are left out; where they failed it flatters their arm."""
     told = []
     for arm in reading.arms:
@@ -197,4 +197,4 @@ def _refuse_unfinished(
         what = (
             f"{waiting} of its {len(outcomes)} runs have not ended" if waiting else f"{missing} points were not tried"
         )
-        raise RunError(f"{study.folder} is not finished: {what}. Go on with: {study.again}")
+        raise RunError(f"{study.folder} is not finished: {what}. Go on with: {study.restart_command}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedPoint:
     """A point that was tried: its value (None if it failed or was pruned) and its curve by epoch."""
 
     point: Point
@@ -25,7 +25,7 @@ class Tried:
     curve: Mapping[int, float] = field(default_factory=dict)
 
 
-def ask(axes: Sequence[Axis], tried: Sequence[Tried], method: str, seed: int, sign: int) -> dict[str, str]:
+def ask(axes: Sequence[Axis], tried: Sequence[TriedPoint], method: str, seed: int, sign: int) -> dict[str, str]:
     """The next point: `random` draws it, `tpe` from where points have been good."""
     import optuna
 
@@ -90,7 +90,7 @@ def _distribution(axis: Axis) -> Any:
     return d.FloatDistribution(axis.low, axis.high, log=axis.log)
 
 
-def _trial(axes: Sequence[Axis], distributions: Mapping[str, Any], tried: Tried) -> Any:
+def _trial(axes: Sequence[Axis], distributions: Mapping[str, Any], tried: TriedPoint) -> Any:
     import optuna
 
     params = {axis.key: tried.point[axis.key] if axis.texts else axis.value(tried.point[axis.key]) for axis in axes}

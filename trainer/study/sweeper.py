@@ -21,7 +21,7 @@ from trainer.config.run_config import SweepConfig, Tag, tagged
 from trainer.errors import ConfigError
 from trainer.study.axes import ARM, Axis
 
-MOST_VALUES = 10_000  # of one setting
+MAX_VALUES = 10_000  # of one setting
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,9 @@ def _axis(override: Override) -> Axis:
     key, prefix, typed = override.key_or_group, override.get_key_element(), str(override.input_line).lstrip("+")
     if not override.is_interval_sweep():
         spanned: Any = override.value()
-        if isinstance(spanned, RangeSweep) and (count := _count(spanned)) > MOST_VALUES:
+        if isinstance(spanned, RangeSweep) and (count := _count(spanned)) > MAX_VALUES:
             raise ConfigError(
-                f"{typed} (command line): {count:.3g} values are too many, at most {MOST_VALUES} are listed"
+                f"{typed} (command line): {count:.3g} values are too many, at most {MAX_VALUES} are listed"
             )
         texts = tuple(f"{prefix}={value}" for value in override.sweep_string_iterator())
         if not texts:

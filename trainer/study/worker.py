@@ -21,11 +21,11 @@ from trainer.runtime.process import configure_process
 from trainer.storage.untrusted import parse_json_as, read_config, read_text, refuse_links, validate_threads
 from trainer.study.search import Pruning
 
-STOPPING = ".stopping"  # in the study's folder: its conductor was stopped, no further run begins
+STOP_FILE = ".stopping"  # in the study's folder: its conductor was stopped, no further run begins
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkerJob:
     """What a worker is told beside the configuration: torch's threads, and when the run has fallen behind."""
 
     threads: int | None
@@ -39,7 +39,7 @@ def task(config: Any) -> None:
     """
     configure_process()
     folder = Path(config.output_dir)
-    if not (folder.parent / STOPPING).exists():
+    if not (folder.parent / STOP_FILE).exists():
         try:
             work(folder, launched=True)
         except Preempted:
@@ -119,9 +119,9 @@ def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt |
     return ended, result.interrupt
 
 
-def _job(path: Path) -> Job:
+def _job(path: Path) -> WorkerJob:
     try:
-        job = parse_json_as(Job, read_text(path))
+        job = parse_json_as(WorkerJob, read_text(path))
         if job.threads is not None:
             validate_threads(job.threads)
         return job

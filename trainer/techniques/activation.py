@@ -12,12 +12,18 @@ from trainer.config.types import Count, NonNegative, Positive
 
 @dataclass(frozen=True)
 class Activation:
-    """How to build the module; `gain`: factor on the initial standard deviation (torch.nn.init.calculate_gain);
-    `pieces`: how many inputs it takes for each output."""
+    """A non-linearity and what other parts of the run need to know about it.
+
+    `gain`: factor on the initial standard deviation (torch.nn.init.calculate_gain); `pieces`: inputs for each output;
+    `can_die`: a unit may be zero for every input; `slope`: output → slope there as a share of the steepest, for those
+    that saturate.
+    """
 
     build: Callable[[], nn.Module]
     gain: float
     pieces: int = 1
+    can_die: bool = False
+    slope: Callable[[Tensor], Tensor] | None = None
 
 
 class Maxout(nn.Module):
@@ -32,15 +38,15 @@ class Maxout(nn.Module):
 
 
 def sigmoid() -> Activation:
-    return Activation(nn.Sigmoid, gain=1.0)
+    return Activation(nn.Sigmoid, gain=1.0, slope=lambda y: 4 * y * (1 - y))  # σ' = y(1 − y), at most 1/4
 
 
 def tanh() -> Activation:
-    return Activation(nn.Tanh, gain=5 / 3)
+    return Activation(nn.Tanh, gain=5 / 3, slope=lambda y: 1 - y.square())
 
 
 def relu() -> Activation:
-    return Activation(nn.ReLU, gain=math.sqrt(2))
+    return Activation(nn.ReLU, gain=math.sqrt(2), can_die=True)
 
 
 def leaky_relu(*, negative_slope: NonNegative = 0.01) -> Activation:
@@ -53,7 +59,7 @@ def elu(*, alpha: Positive = 1.0) -> Activation:
 
 
 def gelu() -> Activation:
-    return Activation(nn.GELU, gain=math.sqrt(2))
+    return Activation(nn.GELU, gain=math.sqrt(2), can_die=True)
 
 
 def maxout(*, pieces: Count = 2) -> Activation:

@@ -1,4 +1,4 @@
-"""Puts the parts of one run together: network, optimizer, schedule, techniques, trainer."""
+"""Build a trainer from a checked configuration: network, optimizer, schedule, techniques."""
 
 import os
 import shutil
@@ -17,12 +17,14 @@ from trainer.runtime.seeding import derive
 from trainer.techniques.hooks import Augment, StepHooks, join
 from trainer.techniques.layers import AuxiliaryLoss, InputScaling, Slots, weights
 from trainer.training.early_stopping import EarlyStopping
+from trainer.training.lr_schedule import Schedule
 from trainer.training.trainer import ClassificationTrainer, TrainerOptions, Watch, unwatched
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that was asked for; "auto" takes the GPU where there is one. Raises ConfigError if it is absent."""
-    # For deterministic=true. cuBLAS reads it at its first call in a process, of whichever run of a study that is.
+    """Return the device of this name; "auto" is the GPU if there is one. Raises ConfigError if it does not exist."""
+    # cuBLAS reads this at its first call in a process, which may be for an earlier run of a study: so it is set for
+    # every run, though only deterministic=true needs it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -36,13 +38,13 @@ def pick_device(name: str) -> torch.device:
 
 
 def build_model(config: RunConfig, images: Images) -> nn.Module:
-    """The network, initialized from the run's seed, with the scaling of its input in front."""
+    """Return the network, initialized from the run's seed, behind a layer that scales its input."""
     _refuse_too_large(config, images)
     return first_network(config, images, *statistics(images))
 
 
 def first_network(config: RunConfig, images: Images, mean: Tensor, std: Tensor) -> nn.Module:
-    """The same where mean and standard deviation [C] of the images are known already."""
+    """Return the same as `build_model`, given the mean and standard deviation [C] of the images."""
     torch.manual_seed(derive(config.seed, "init"))
     model = build_network(config, images.shape, images.classes, mean, std)
     initialize, gain = config.init.function(), config.activation.function()().gain
@@ -53,32 +55,33 @@ def first_network(config: RunConfig, images: Images, mean: Tensor, std: Tensor) 
 
 
 def _refuse_too_large(config: RunConfig, images: Images) -> None:
-    """Before anything is allocated: built without memory, the network only says how much it needs."""
-    nothing, memory = torch.empty(images.shape[0], device="meta"), physical_memory()
+    """Raise ConfigError if the weights do not fit into the memory."""
+    # Built on torch's "meta" device, whose tensors have a shape and no memory.
+    channels, memory = torch.empty(images.shape[0], device="meta"), physical_memory()
     try:
         with torch.device("meta"):
-            network = build_network(config, images.shape, images.classes, nothing, nothing)
+            network = build_network(config, images.shape, images.classes, channels, channels)
         needed = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
-    except (RuntimeError, OverflowError, TypeError):  # so large that torch cannot write its size down
+    except (RuntimeError, OverflowError, TypeError):  # the size does not fit into 64 bits
         needed = None
     if needed is None or needed > memory:
-        much = "more bytes than can be counted" if needed is None else gigabytes(needed)
-        raise ConfigError(f"model={config.model.name} needs {much} for its weights, the memory is {gigabytes(memory)}")
+        size = "more bytes than can be counted" if needed is None else gigabytes(needed)
+        raise ConfigError(f"model={config.model.name} needs {size} for its weights, the memory is {gigabytes(memory)}")
 
 
 def build_network(
     config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...], mean: Tensor, std: Tensor
 ) -> nn.Module:
-    """The network before its initialization, for images of `shape` (C, H, W); `mean` and `std` [C] of its input."""
+    """Return the network before initialization, for images of `shape` (C, H, W) with these `mean` and `std` [C]."""
     slots = Slots(config.activation.function()(), config.normalization.function(), config.dropout)
     return nn.Sequential(InputScaling(mean, std, *shape[1:]), config.model.function()(shape, classes, slots))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, scope: str) -> list[dict[str, object]]:
-    """Decayed and undecayed parameters: only weights are decayed, unless the scope is "all"."""
+    """Return groups of decayed and undecayed parameters: biases and normalization only decay if the scope is "all"."""
     decayed = list(model.parameters()) if scope == "all" else weights(model)
-    chosen = set(map(id, decayed))
-    undecayed = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
+    decayed_ids = set(map(id, decayed))  # `==` and `in` compare the values of tensors
+    undecayed = [parameter for parameter in model.parameters() if id(parameter) not in decayed_ids]
     groups: list[dict[str, object]] = [{"params": decayed, "weight_decay": weight_decay}]
     return [*groups, {"params": undecayed, "weight_decay": 0.0}] if undecayed else groups
 
@@ -86,16 +89,16 @@ def parameter_groups(model: nn.Module, weight_decay: float, scope: str) -> list[
 def build_trainer(
     config: RunConfig, training: Images, validation: Images | None, device: torch.device, watch: Watch = unwatched
 ) -> ClassificationTrainer:
-    """Everything of the configuration that acts on training, in one trainer."""
+    """Return the trainer of a configuration, with its network and data on the device."""
     train = DeviceLoader(training, config.batch_size, device)
     if len(training) < config.batch_size:
-        warn(f"batch_size={config.batch_size} is more than the {len(training)} training images: one step an epoch")
+        warn(f"batch_size={config.batch_size} is more than the {len(training)} training images: one step per epoch")
     model = build_model(config, training).to(device)
     groups = parameter_groups(model, config.weight_decay, config.weight_decay_scope)
     optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
-    schedule = config.scheduler.shared_function()(
-        config.scheduler.function(), optimizer, config.lr, config.epochs, len(train)
-    )
+    build_rule, warm_up = config.scheduler.function(), config.scheduler.shared_function()
+    rule, warmup_steps = warm_up(build_rule, config.lr, config.epochs, len(train))
+    schedule = Schedule(optimizer, rule, len(train), warmup_steps)
     augments = [_augment(choice.function(), len(training.classes)) for choice in config.augmentation]
     options = TrainerOptions(
         epochs=config.epochs,
@@ -116,19 +119,21 @@ def build_trainer(
 
 
 def build_hooks(config: RunConfig, model: nn.Module) -> list[StepHooks]:
-    """What acts on a step of this network besides the loss: its regularization, and losses of its own."""
+    """Return the hooks of the regularization, and of the layers that have a loss of their own."""
     auxiliary = [StepHooks(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, AuxiliaryLoss)]
     return [*(choice.function()(model) for choice in config.regularization), *auxiliary]
 
 
 def _compile(model: nn.Module, device: torch.device) -> None:
-    """In place, so that the names of the weights stay. On a GPU the network's forward and backward passes are replayed
-    as captured graphs; gathering, augmentation, loss and optimizer stay outside of them."""
+    """Compile the network in place, which keeps the names of its weights. Raises ConfigError without a compiler.
+
+    On a GPU the forward and backward passes are replayed as CUDA graphs ("reduce-overhead"); gathering, augmentation,
+    loss and optimizer stay outside of them.
+    """
     if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
         raise ConfigError("compile=true needs a C++ compiler on the path: g++ or clang++, or the one that CXX names")
-    # torch counts compilations over all networks of a process, and beyond eight it leaves the next ones uncompiled in
-    # silence: later arms of a study would be compared unlike. A run needs four: whole and last batches, both to train
-    # and to validate.
+    # torch counts compilations over all networks of a process and from the ninth on silently compiles no more, so that
+    # later arms of a study would run uncompiled. A run needs four: full and last batches, in training and validation.
     torch.compiler.reset()
     model.compile(mode="reduce-overhead" if device.type == "cuda" else None, dynamic=False)
 
@@ -138,4 +143,4 @@ def _auxiliary(network: AuxiliaryLoss) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _augment(function: Callable[..., tuple[Tensor, Tensor]], classes: int) -> Augment:
-    return lambda images, labels, draw: function(images, labels, classes, draw)
+    return lambda images, labels, generator: function(images, labels, classes, generator)

@@ -1,14 +1,15 @@
-"""Early stopping: when a run has seen enough validations without progress. Imports no torch."""
+"""Early stopping after too many validations without progress. Imports no torch."""
 
 import math
 from typing import Any
 
 
 class EarlyStopping:
-    """Counts validations without progress: those not below the last reference loss by more than `min_delta`.
+    """The count of validations without progress, and the best one.
 
-    The lowest loss of all is kept apart, so that a small improvement is saved though it does not count as
-    progress. A NaN is never an improvement. With `patience` None it only keeps the best.
+    Progress is a loss below the reference, which is the loss at the last progress, by more than `min_delta`. The lowest
+    loss is kept apart from the reference: a smaller improvement is saved as the best, though it is no progress. With
+    `patience` None training never stops early.
     """
 
     def __init__(self, patience: int | None, min_delta: float) -> None:
@@ -17,12 +18,12 @@ class EarlyStopping:
         self.reference, self.waited = math.inf, 0
 
     def observe(self, epoch: int, loss: float, accuracy: float) -> bool:
-        """Whether this is the best so far. The first validation always is, so that there is a best to keep."""
+        """Count a validation; return whether it is the best so far, as the first one always is."""
         self.waited += 1
         if loss < self.reference - self.min_delta:
             self.reference, self.waited = loss, 0
         if loss < self.best_loss or self.best_epoch == 0:
-            # A NaN here would be undercut by nothing: whatever comes next counts as better.
+            # No loss is below NaN, so a NaN at the first validation would stay the best for ever.
             self.best_loss = math.inf if math.isnan(loss) else loss
             self.best_epoch, self.best_accuracy = epoch, accuracy
             return True
@@ -30,10 +31,13 @@ class EarlyStopping:
 
     @property
     def exhausted(self) -> bool:
+        """True when training is to stop."""
         return self.patience is not None and self.waited >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state without the two settings, which a resumed run may change."""
         return {key: value for key, value in vars(self).items() if key not in ("patience", "min_delta")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state."""
         vars(self).update(state)

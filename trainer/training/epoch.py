@@ -1,4 +1,4 @@
-"""How far an epoch has come: with it a run that is stopped between two steps goes on bit for bit."""
+"""The progress of an epoch, with which a run that is stopped between two steps continues bit for bit; its report."""
 
 import time
 from dataclasses import dataclass
@@ -11,26 +11,29 @@ from trainer.runtime.seeding import derive, generator
 
 
 class EpochProgress:
-    """The sums of an epoch under way, and the generators that are drawn from in it.
+    """The sums of the epoch being trained, and the states of its random generators.
 
-    `losses` [steps] and `correct` stay on the device and are read once an epoch: no step waits for them.
+    `losses` [steps] and `correct` stay on the device and are read once an epoch, so that no step waits for the GPU.
     """
 
     def __init__(self, seed: int, epoch: int, steps: int, lr: float, device: torch.device) -> None:
-        self.device, self.lr = device, lr  # the rate that the epoch begins with
-        self.draw = generator(seed, "augmentation", epoch, device)
+        self.device, self.lr = device, lr  # the learning rate at the start of the epoch
+        self.generator = generator(seed, "augmentation", epoch, device)
         self.dropout_seed = derive(seed, "dropout", epoch)
         self.losses = torch.zeros(steps, device=device)
         self.correct = torch.zeros((), device=device)
-        self.step = self.images = self.skipped_steps = 0  # those done, trained on, left out
+        self.step = self.images = self.skipped_steps = 0  # steps done, images trained on, steps skipped
         self.seconds, self.complete = 0.0, False
         self.generators: dict[str, Tensor] = {}
 
     def begin(self) -> None:
-        """Sets torch's own generator, which dropout draws from, and the clock: to the start or to where it stopped."""
+        """Start the epoch or continue it: set the random generators and the clock.
+
+        Dropout and torch's other layers draw from the global generators, so these are set last, just before training.
+        """
         torch.manual_seed(self.dropout_seed)
         if self.generators:
-            self.draw.set_state(self.generators["augmentation"])
+            self.generator.set_state(self.generators["augmentation"])
             torch.set_rng_state(self.generators["cpu"])
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(self.generators["cuda"], self.device)
@@ -39,16 +42,17 @@ class EpochProgress:
         self.started = time.perf_counter() - self.seconds
 
     def rest(self, complete: bool = False) -> None:
-        """Keeps what `begin` sets: others may draw and work until it goes on."""
+        """Keep what `begin` restores, because validation and other runs draw from the same global generators."""
         self.complete = complete
         self.seconds = time.perf_counter() - self.started
-        self.generators = {"augmentation": self.draw.get_state(), "cpu": torch.get_rng_state()}
+        self.generators = {"augmentation": self.generator.get_state(), "cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             self.generators["cuda"] = torch.cuda.get_rng_state(self.device)
         if self.device.type == "mps":
             self.generators["mps"] = torch.mps.get_rng_state()
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the progress at the last `rest`; the device tells which generators are in it."""
         return {
             "device": self.device.type,
             "lr": self.lr,
@@ -62,21 +66,22 @@ class EpochProgress:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a progress; `begin` sets the generators."""
         self.lr, self.step, self.images = state["lr"], state["step"], state["images"]
         self.skipped_steps, self.seconds = state["skipped_steps"], state["seconds"]
         self.losses.copy_(state["losses"])
         self.correct.copy_(state["correct"])
-        # A generator of another kind of device cannot be taken over: the epoch's draws begin anew.
+        # The state of a CPU generator does not fit a GPU's, nor the reverse: there the epoch's seeds start again.
         self.generators = state["generators"] if state["device"] == self.device.type else {}
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch came to. Losses are means over images, accuracies fractions of one, `epoch` counts from 1.
+    """The results of one epoch. Losses are means over images, accuracies fractions of one, `epoch` counts from 1.
 
-    The validation figures are None where this epoch was not validated, `improved` says it has the lowest
-    validation loss so far. `skipped_steps` were left out under `on_nonfinite`; `layer_stats`
-    (trainer/layer_stats.py) is None where it was not asked for.
+    The validation figures are None if the epoch was not validated. `improved`: its validation loss is the lowest so
+    far. `skipped_steps`: those skipped under `on_nonfinite`. `layer_stats`: see `diagnosis/layer_stats.py`; None if
+    they were not recorded.
     """
 
     epoch: int

@@ -1,4 +1,4 @@
-"""Sets the optimizer's learning rate before every step: a warm-up, then the chosen rule."""
+"""The learning rate before every step: a linear warm-up, then the rule of the chosen scheduler."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,11 @@ from trainer.techniques.scheduler import LRFunction, StatefulLR
 
 
 class Schedule:
-    """The rate in step t (from 0): in W warm-up steps (t + 1)/W of what the rule begins with, then the rule."""
+    """The optimizer's learning rate by step.
+
+    In step t (from 0) of W warm-up steps it is (t + 1)/W of the rule's first rate; afterwards it is the rule's rate,
+    whose time, in epochs, starts at 0 after the warm-up.
+    """
 
     def __init__(self, optimizer: Optimizer, rule: LRFunction, steps_per_epoch: int, warmup_steps: int = 0) -> None:
         self.optimizer, self.rule = optimizer, rule
@@ -20,24 +24,24 @@ class Schedule:
         self._apply()
 
     def step(self) -> None:
-        """Call after each optimizer step."""
+        """Advance by one step. Call it after each optimizer step, and after a skipped one: time passes all the same."""
         self.steps += 1
         self._apply()
 
     def halve(self) -> None:
-        """Half of what it would be, from here on."""
+        """Halve the rate of all following steps."""
         self.scale /= 2
         self._apply()
 
     def observe(self, validation_loss: float) -> None:
-        """Call after each validation: a plateau follows its loss, once the warm-up is over."""
+        """Pass a validation loss to a rule that depends on it, once the warm-up is over."""
         if isinstance(self.rule, StatefulLR) and self.steps >= self.warmup_steps:
             self.rule.observe(validation_loss)
             self._apply()
 
     @property
     def lr(self) -> float:
-        """The rate that the next step uses."""
+        """The learning rate of the next step."""
         if self.steps < self.warmup_steps:
             return self.scale * self.rule(0.0) * (self.steps + 1) / self.warmup_steps
         return self.scale * self.rule((self.steps - self.warmup_steps) / self.steps_per_epoch)
@@ -48,10 +52,12 @@ class Schedule:
             group["lr"] = lr
 
     def state_dict(self) -> dict[str, Any]:
-        memory = self.rule.state_dict() if isinstance(self.rule, StatefulLR) else {}
-        return {"steps": self.steps, "scale": self.scale, "rule": memory}
+        """Return the steps done, the factor of `halve`, and the state of a rule that depends on the losses."""
+        rule_state = self.rule.state_dict() if isinstance(self.rule, StatefulLR) else {}
+        return {"steps": self.steps, "scale": self.scale, "rule": rule_state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state and set the optimizer's rate."""
         self.steps, self.scale = state["steps"], state["scale"]
         if isinstance(self.rule, StatefulLR):
             self.rule.load_state_dict(state["rule"])
@@ -60,17 +66,17 @@ class Schedule:
 
 def warm_up(
     build: Callable[[float, float], LRFunction],
-    optimizer: Optimizer,
     lr: float,
     epochs: int,
     steps_per_epoch: int,
     *,
     warmup_epochs: NonNegative = 0.0,
     warmup_steps: CountOrZero = 0,
-) -> Schedule:
-    """The chosen rule behind a linear warm-up of so many epochs or steps; the rule gets the epochs that remain.
+) -> tuple[LRFunction, int]:
+    """Return the rule for the epochs that remain after a linear warm-up, and the steps of the warm-up.
 
-    Raises ConfigError if both are given, if nothing remains, or if the rule starts at zero.
+    `build(lr, epochs)` makes the rule. Raises ConfigError if the warm-up is given both in epochs and in steps, if no
+    epochs remain, or if the rule starts at zero.
     """
     if warmup_epochs and warmup_steps:
         raise ConfigError("scheduler.warmup_epochs and scheduler.warmup_steps: give one of them")
@@ -81,5 +87,7 @@ def warm_up(
         )
     rule = build(lr, epochs - steps / steps_per_epoch)
     if steps and rule(0.0) == 0:
-        raise ConfigError("scheduler: this schedule starts at 0, so a warm-up has nothing to climb to; set its minimum")
-    return Schedule(optimizer, rule, steps_per_epoch, steps)
+        raise ConfigError(
+            "scheduler: this schedule starts at 0, so a warm-up has no rate to rise to; set scheduler.min_lr"
+        )
+    return rule, steps

@@ -1,4 +1,4 @@
-"""Losses, gradients and weights that are NaN or infinite: found, or left out where that was chosen."""
+"""Losses, gradients and weights that are NaN or infinite: an error, or a skipped step (`on_nonfinite`)."""
 
 import math
 from collections.abc import Sequence
@@ -14,28 +14,29 @@ OnNonFinite = Literal["stop", "skip", "halve_lr"]
 
 
 def largest(tensors: Sequence[Tensor]) -> Tensor:
-    """The largest magnitude as a scalar on the device; NaN if one is NaN."""
+    """Return the largest absolute value as a scalar on the device; NaN if any value is NaN."""
     return nn.utils.get_total_norm(list(tensors), math.inf)
 
 
 class Guard:
-    """`on_nonfinite=skip` and `halve_lr`: leaves out a step whose loss or gradient is not finite.
+    """The decision to skip a step whose loss or gradient is not finite (`on_nonfinite=skip` and `halve_lr`).
 
-    To know it, every step waits for the device. In fp16 gradients are left to the scaler, whose search for
-    the scale begins with some that overflow.
+    It makes every step wait for the device. In fp16 (`gradients=False`) only the loss is checked: the scaler skips
+    overflowing gradients itself, and its search for the scale begins with some.
     """
 
     def __init__(self, model: nn.Module, schedule: Schedule, halve: bool, gradients: bool) -> None:
         self.model, self.schedule, self.halve, self.gradients = model, schedule, halve, gradients
 
     def remember(self) -> None:
-        """Before the forward pass, which moves the running statistics of batch normalization."""
+        """Copy the buffers before the forward pass, which updates the running statistics of batch normalization."""
         self.buffers = [buffer.clone() for buffer in self.model.buffers()]
 
     @torch.no_grad()
     def should_skip(self, loss: Tensor) -> bool:
-        """Asked after the backward pass, with gradients that are no longer scaled."""
+        """Return whether to skip the step; then restore the buffers. Call it with unscaled gradients."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None] if self.gradients else []
+        # One tensor, so that the device is waited for once.
         if torch.stack([loss.detach(), *([largest(gradients)] if gradients else [])]).isfinite().all():
             return False
         for buffer, before in zip(self.model.buffers(), self.buffers, strict=True):
@@ -46,9 +47,9 @@ class Guard:
 
 
 def raise_if_nonfinite(losses: Tensor, model: nn.Module, epoch: int, steps: int, lr: float) -> None:
-    """Raises NonFiniteError naming the first of the steps taken whose loss is not finite, or that the network is not.
+    """Raise NonFiniteError if a loss of the steps done, a weight or a running statistic is not finite.
 
-    Waits for the device: once an epoch, and before a state is saved within one.
+    It waits for the device and is called once an epoch and before each save, so that no broken state is saved.
     """
     bad = (~losses.isfinite()).nonzero()
     statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]

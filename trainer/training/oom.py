@@ -1,4 +1,4 @@
-"""A device that runs out of memory: told in one line, with a batch size that fits."""
+"""The advice for a run that has run out of memory: a batch size that fits."""
 
 from contextlib import suppress
 
@@ -13,47 +13,49 @@ from trainer.training.build import build_trainer
 
 
 def batch_size_advice(config: RunConfig, training: Images, validation: Images | None, device: torch.device) -> str:
-    """The batch size that failed and the largest half of it that fits: a step of each is tried, then a validation."""
-    asked = size = min(config.batch_size, len(training))
-    checked = (
+    """Return a message with the batch size that failed and the largest one that fits, found by halving it.
+
+    For each size a training step is run, then a validation batch.
+    """
+    failed = size = min(config.batch_size, len(training))
+    validation_batch = (
         None
         if validation is None
         else validation.select(torch.arange(min(evaluation_batch_size(validation), len(validation))))
     )
-    config = config.model_copy(update={"compile": False})  # it would take up to a minute for each that is tried
-    while size and (lacking := _lacking(config.model_copy(update={"batch_size": size}), training, checked, device)):
-        if lacking == "validation":
+    config = config.model_copy(update={"compile": False})  # compiling takes up to a minute per size
+    while size:
+        config = config.model_copy(update={"batch_size": size})
+        lacking = _part_without_memory(config, training, validation_batch, device)
+        if lacking != "step":
             break
         size //= 2
     if size and lacking:
         return (
-            f"validating {len(checked or ())} images at once does not fit into the memory of {device}, though a step of"
-            f" batch_size={size} does. Use a smaller network or smaller images, or another device"
+            f"validating {len(validation_batch or ())} images at once does not fit into the memory of {device}, though a"
+            f" step of batch_size={size} does. Use a smaller network or smaller images, or another device"
         )
-    if size == asked:
+    if size == failed:
         return (
-            f"the memory of {device} ran out, though a step of batch_size={asked} fits when tried alone: does something"
-            " else use it? Try a smaller batch_size"
+            f"the memory of {device} ran out, though a step of batch_size={failed} fits when tried alone: does another"
+            " program use it? Try a smaller batch_size"
         )
     fits = f"batch_size={size} does: a step of it was tried" if size else "nor does a single image"
-    return f"batch_size={asked} does not fit into the memory of {device}; {fits}"
+    return f"batch_size={failed} does not fit into the memory of {device}; {fits}"
 
 
-def _lacking(config: RunConfig, training: Images, validation: Images | None, device: torch.device) -> str:
-    """What does not fit, "step" or "validation"; "" where one whole step, then all of `validation` can be done.
-
-    The optimizer's memory is included.
-    """
-    lacking = "step"
+def _part_without_memory(config: RunConfig, training: Images, validation: Images | None, device: torch.device) -> str:
+    """Run one training step, then validate; return "step" or "validation" if that does not fit, else ""."""
+    part = "step"
     try:
         release()
         trainer = build_trainer(config, training, validation, device)
-        with suppress(RunError):  # a loss that is not finite: it fits
-            trainer.do_train(pause=lambda: True)
-        lacking = "validation"
+        with suppress(RunError):  # a loss that is not finite; the step fits
+            trainer.do_train(pause=lambda: True)  # one step; its update allocates the optimizer's state
+        part = "validation"
         if validation is not None:
             trainer.do_validation()
     except (RuntimeError, MemoryError) as error:
-        release_frames(error)  # whatever its text: near the limit libraries have other words for it
-        return lacking
+        release_frames(error)  # any error: near the limit libraries report it in other words
+        return part
     return ""

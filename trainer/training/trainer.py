@@ -1,4 +1,4 @@
-"""The loop: `ClassificationTrainer` trains, validates, stops early and can be saved after any step."""
+"""The training loop. Read `do_train` first, which trains one epoch, then `do_validation` and `train_loop`."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,17 +20,17 @@ from trainer.training.lr_schedule import Schedule
 from trainer.training.nonfinite import Guard, OnNonFinite, raise_if_nonfinite
 
 Precision = Literal["fp32", "bf16", "fp16"]
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Watch = Callable[[Iterable[Any], int, int, int], Iterable[Any]]
 
 
 def unwatched(batches: Iterable[Any], epoch: int, steps: int, done: int) -> Iterable[Any]:
-    """No progress display."""
+    """Return the batches as they are: no progress display."""
     return batches
 
 
 def never() -> bool:
-    """No pause within an epoch."""
+    """Return False: no pause within an epoch."""
     return False
 
 
@@ -38,8 +38,8 @@ def never() -> bool:
 class TrainerOptions:
     """The settings of a `ClassificationTrainer` besides its network, optimizer, schedule and data.
 
-    `hooks`: the techniques that act on a step. `watch` wraps the batches of an epoch for a progress display, as in
-    `watch(batches, epoch, steps, done)`. `validate_every` counts epochs.
+    `hooks`: the techniques that act on a step. `validate_every`: in epochs. `watch(batches, epoch, steps, done)` wraps
+    the batches of an epoch to display progress; `epoch` counts from 1, `done` is the number of steps done already.
     """
 
     epochs: int
@@ -54,9 +54,11 @@ class TrainerOptions:
 
 
 class ClassificationTrainer:
-    """Train `model` on images that lie on the device; each technique acts through `options.hooks`.
+    """A classifier, its training data and the state of its training, which can be saved after any step.
 
-    Without `validation` no best epoch is chosen: training goes to the last epoch, which is the one to keep.
+    The network and all images lie on one device. A technique is one of the parts passed in (network, optimizer,
+    schedule) or acts on a step through one of four hooks, `options.hooks`. Without `validation` no best epoch is
+    chosen: the network of the last epoch is kept.
     """
 
     def __init__(
@@ -74,25 +76,29 @@ class ClassificationTrainer:
         self.hooks, self.early_stopping = options.hooks, options.early_stopping
         self.deterministic, self.watch, precision = options.deterministic, options.watch, options.precision
         self.device = train.labels.device
-        self.autocast = torch.autocast(self.device.type, HALF.get(precision), enabled=precision in HALF)
-        # Half-precision gradients vanish below 6e-8: scaled up before the backward pass, down again after it.
+        self.autocast = torch.autocast(
+            self.device.type, HALF_PRECISION.get(precision), enabled=precision in HALF_PRECISION
+        )
+        # In fp16 a gradient below 6e-8 becomes 0. The scaler multiplies the loss by a large factor before the backward
+        # pass and divides the gradients by it afterwards. In fp32 and bf16 it does nothing.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         halve, fp16 = options.on_nonfinite == "halve_lr", self.scaler.is_enabled()
         self.guard = None if options.on_nonfinite == "stop" else Guard(model, schedule, halve, gradients=not fp16)
         self.epoch = 0  # epochs completed
-        # Of the last validation: [K, K] counts, a row for each true class and a column for each predicted one.
+        self.progress: EpochProgress | None = None  # of the epoch being trained
+        # Counts [K, K] of the last validation: a row for each true class, a column for each predicted class.
         count = len(train.images.classes)
         self.confusion = torch.zeros(count, count, dtype=torch.long, device=self.device)
-        self.progress: EpochProgress | None = None  # of the next one
 
     def train_loop(self, pause: Callable[[], bool] = never) -> Iterator[EpochReport | None]:
-        """One report an epoch, until `epochs` are done or early stopping has seen enough.
+        """Train and validate until `epochs` are done or early stopping ends the run; yield a report after each epoch.
 
-        `pause` is asked after every step. Where it says so, None comes in between: a moment to save the state.
+        `pause` is called after every step. When it returns true, None is yielded before the next step, so that the
+        caller can save the state.
         """
         while not self.finished:
             trained = self.do_train(pause)
-            assert self.progress
+            assert self.progress  # set by do_train
             if trained is None:
                 yield None
                 continue
@@ -103,7 +109,7 @@ class ClassificationTrainer:
             due = self.epoch % self.validate_every == 0 or self.epoch == self.epochs
             if self.validation is not None and due:
                 loss, accuracy = self.do_validation()
-                self.schedule.observe(loss)
+                self.schedule.observe(loss)  # the plateau schedule lowers the rate when the loss stays
                 improved = self.early_stopping.observe(self.epoch, loss, accuracy)
             yield EpochReport(
                 epoch=self.epoch,
@@ -119,10 +125,11 @@ class ClassificationTrainer:
             )
 
     def do_train(self, pause: Callable[[], bool] = never) -> tuple[float, float] | None:
-        """One epoch over the training images: (loss, accuracy), means over them as they were trained on.
+        """Train one epoch; return (loss, accuracy), means over its images as they were augmented.
 
-        None where `pause` has stopped it after a step: called again, it goes on there. Raises NonFiniteError
-        naming the step if a loss is not finite.
+        Return None if `pause` has returned true after a step; the next call continues from there. Raises NonFiniteError
+        with the number of the step if a loss is not finite. The four hooks, each of which may be None, are where
+        augmentation, regularization and averaging act.
         """
         self.model.train()
         hooks, guard, progress = self.hooks, self.guard, self._begin()
@@ -131,30 +138,32 @@ class ClassificationTrainer:
             for images, labels in self.watch(batches, self.epoch + 1, len(self.train), progress.step):
                 if guard:
                     guard.remember()
-                if hooks.augment:
-                    images, labels = hooks.augment(images, labels, progress.draw)
+                if hooks.augment:  # hook 1: flip, crop, mixup, ...
+                    images, labels = hooks.augment(images, labels, progress.generator)
                 self.optimizer.zero_grad()
                 with self.autocast:
                     logits = self.model(images)
-                logits = logits.float()
+                logits = logits.float()  # the softmax of half-precision logits would lose digits
                 data_loss = F.cross_entropy(logits, labels)
+                # Hook 2: L1, L2, auxiliary losses. They are differentiated; the reported loss is without them.
                 loss = data_loss + hooks.penalty(logits, labels) if hooks.penalty else data_loss
                 self.scaler.scale(loss).backward()
-                if hooks.limit_gradients or guard:
+                if hooks.limit_gradients or guard:  # both need the true gradients; else scaler.step unscales them
                     self.scaler.unscale_(self.optimizer)
                 if guard and guard.should_skip(loss):
                     progress.skipped_steps += 1
                 else:
-                    if hooks.limit_gradients:
+                    if hooks.limit_gradients:  # hook 3: gradient clipping
                         hooks.limit_gradients()
-                    self.scaler.step(self.optimizer)
-                    if hooks.after_step:
+                    self.scaler.step(self.optimizer)  # skipped by the scaler itself if fp16 gradients overflow
+                    if hooks.after_step:  # hook 4: weight constraints, averages of the weights
                         hooks.after_step()
+                    # Sums stay on the device: .item() would make every step wait for the GPU.
                     progress.losses[progress.step] = data_loss.detach() * len(labels)
                     progress.correct += _correct(logits.detach(), labels)
                     progress.images += len(labels)
                 self.scaler.update()
-                self.schedule.step()
+                self.schedule.step()  # per step, not per epoch; a skipped step counts as well
                 progress.step += 1
                 if pause():
                     self._raise_if_nonfinite(progress)
@@ -162,15 +171,15 @@ class ClassificationTrainer:
                     return None
         self._raise_if_nonfinite(progress)
         if not progress.images:
-            raise RunError(f"every step of epoch {self.epoch + 1} was left out: no loss or gradient was finite")
+            raise RunError(f"every step of epoch {self.epoch + 1} was skipped: no loss or gradient was finite")
         progress.rest(complete=True)
         return progress.losses.sum().item() / progress.images, progress.correct.item() / progress.images
 
     @torch.inference_mode()
     def do_validation(self) -> tuple[float, float]:
-        """(loss, accuracy) over all validation images, without augmentation, in evaluation mode.
+        """Validate in evaluation mode, without augmentation; return (loss, accuracy) over all validation images.
 
-        `confusion` holds afterwards what was taken for what.
+        `confusion` then holds the counts by true and predicted class.
         """
         assert self.validation is not None
         model = self.evaluated.eval()
@@ -181,6 +190,7 @@ class ClassificationTrainer:
             for images, labels in self.validation.in_order():
                 with self.autocast:
                     logits = model(images).float()
+                # Sums divided once: the mean of batch means would give the images of a smaller last batch more weight.
                 loss += F.cross_entropy(logits, labels, reduction="sum")
                 pairs.index_add_(0, labels * classes + logits.argmax(1), torch.ones_like(labels))
         count = len(self.validation.labels)
@@ -202,20 +212,21 @@ class ClassificationTrainer:
 
     @property
     def finished(self) -> bool:
+        """True when no epoch is left to train."""
         return self.epoch >= self.epochs or self.early_stopping.exhausted
 
     @property
     def parameters(self) -> int:
-        """How many numbers are trained."""
+        """The number of trained parameters."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def evaluated(self) -> nn.Module:
-        """The model that is validated and kept: the trained one, or its average under `regularization=ema`."""
+        """The model that is validated and kept: the trained one, or a technique's in its place, such as an average."""
         return self.model if self.hooks.evaluated is None else self.hooks.evaluated
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything with memory, after an epoch or a pause within one. Other generators are derived anew."""
+        """Return all state after an epoch or a pause within one. Generators of other epochs are derived from seeds."""
         return {
             "epoch": self.epoch,
             "progress": self.progress and self.progress.state_dict(),
@@ -228,16 +239,17 @@ class ClassificationTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state, which `resume_check.refuse_misfit` has compared with this trainer."""
         self.epoch, self.progress = state["epoch"], None
         if state["progress"]:
             self.progress = EpochProgress(self.seed, self.epoch, len(self.train), 0.0, self.device)
             self.progress.load_state_dict(state["progress"])
         self.model.load_state_dict(state["model"])
-        for own, given in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
+        for own, saved in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
             # Kept as they are here, where torch would take the file's: how a step is computed, and switches that are
             # off, which is None in some versions of torch and False in others; a fused step fails at the other one.
             kept = [key for key, value in own.items() if key == "fused" or value is None or value is False]
-            given.update({key: own[key] for key in kept})
+            saved.update({key: own[key] for key in kept})
         self.optimizer.load_state_dict(state["optimizer"])
         _order_axes(self.optimizer)
         self.schedule.load_state_dict(state["schedule"])
@@ -258,7 +270,7 @@ def _order_axes(optimizer: Optimizer) -> None:
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many are right; for mixed labels [N, K] the share that the predicted class has in each image."""
+    """Return the number of correct predictions; for mixed labels [N, K] the sum of the predicted classes' shares."""
     predicted = logits.argmax(1)
     if labels.ndim == 1:
         return (predicted == labels).sum()

@@ -1,0 +1,36 @@
+"""The checks and the remedies that techniques bring: each belongs to an option that there is."""
+
+import inspect
+
+import pytest
+from conftest import compose
+
+from trainer.config.check import check
+from trainer.config.schema import GROUPS, techniques
+from trainer.errors import ConfigError
+from trainer.techniques import checks, remedies
+
+
+def test_every_check_bears_the_name_of_a_group_or_of_one_of_its_options():
+    names = {*GROUPS, *(f"{group}_{option}" for group in GROUPS for option in techniques(group))}
+    public = {name for name, function in inspect.getmembers(checks, inspect.isfunction) if not name.startswith("_")}
+    assert public <= names
+
+
+def test_a_new_check_is_called_for_the_runs_that_chose_its_technique(monkeypatch):
+    def refuse(run):
+        raise ConfigError(f"regularization=ema: not with lr={run.lr}")
+
+    monkeypatch.setattr(checks, "regularization_ema", refuse, raising=False)
+    check(compose(["dataset=digits", "regularization=[l2]"])[0].tree())
+    with pytest.raises(ConfigError, match=r"regularization=ema: not with lr=0\.25"):
+        compose(["dataset=digits", "regularization=[l2,ema]", "lr=0.25"])
+
+
+def test_every_remedy_is_an_option_of_its_group():
+    candidates = {remedy for candidates in remedies.REMEDIES.values() for remedy in candidates}
+    assert all(remedy.option in techniques(remedy.group) for remedy in candidates)
+    assert all(remedy.instead_of in (None, *techniques(remedy.group)) for remedy in candidates)
+    assert set(remedies.SYMMETRIC_ACTIVATIONS) <= set(techniques("activation"))
+    assert set(remedies.BATCH_STATISTICS) <= set(techniques("normalization"))
+    assert set(remedies.WEIGHT_LIMITS) <= set(techniques("regularization"))

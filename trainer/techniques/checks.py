@@ -1,0 +1,80 @@
+"""The checks of techniques that contradict another setting. Imports no torch: a mistake is reported without waiting.
+
+A function named after a config group is called for every run, and one named `<group>_<option>` for the runs that have
+chosen that option. Each takes the checked run and raises ConfigError with one line.
+"""
+
+from trainer.config.run_config import RunConfig
+from trainer.errors import ConfigError
+
+
+def model(run: RunConfig) -> None:
+    """Refuse images too small for two convolutions of 5×5 with pooling, before the data are read."""
+    if "channels" in run.model.options and run.dataset.options.get("image_size", 32) < 16:
+        raise ConfigError(f"model={run.model.name} needs dataset.image_size of at least 16")
+
+
+def model_ensemble(run: RunConfig) -> None:
+    """Refuse techniques that see only the first member's loss, or scale the gradients of all members together."""
+    joint = {"label_smoothing", "gradient_clipping"} & {choice.name for choice in run.regularization}
+    if joint:
+        raise ConfigError(
+            f"model=ensemble trains its members apart: leave out regularization={', '.join(sorted(joint))}"
+        )
+
+
+def normalization_batch(run: RunConfig) -> None:
+    """Refuse batches of one image, whose variance over the batch is zero."""
+    if run.batch_size == 1:
+        raise ConfigError("normalization=batch needs batch_size of at least 2: one image has no batch statistics")
+
+
+def normalization_group(run: RunConfig) -> None:
+    """Refuse groups that do not divide the channels of every layer."""
+    groups, pieces = run.normalization.options["num_groups"], run.activation.options.get("pieces", 1)
+    options = [run.model.options.get(key, ()) for key in ("channels", "hidden", "width")]
+    widths = [width for option in options for width in (option if isinstance(option, tuple) else (option,))]
+    # maxout takes `pieces` channels for each that it puts out, and they are normalized before it
+    if any(width * pieces % groups for width in widths):
+        raise ConfigError(
+            f"normalization.num_groups={groups} must divide the layers of model={run.model.name}: {widths}"
+        )
+
+
+def scheduler(run: RunConfig) -> None:
+    """Refuse a warm-up as long as the run, one of two lengths, and a smallest rate above the first."""
+    warmup, steps = run.scheduler.shared["warmup_epochs"], run.scheduler.shared["warmup_steps"]
+    if warmup >= run.epochs:
+        raise ConfigError(f"scheduler.warmup_epochs={warmup} leaves nothing of epochs={run.epochs}")
+    if warmup and steps:
+        raise ConfigError("scheduler.warmup_epochs and scheduler.warmup_steps: give one of them")
+    minimum = run.scheduler.options.get("min_lr", 0.0)
+    if minimum > run.lr:
+        raise ConfigError(f"scheduler.min_lr={minimum} is above lr={run.lr}")
+
+
+def scheduler_cyclic(run: RunConfig) -> None:
+    """Refuse a warm-up towards a cycle that begins at a rate of zero."""
+    warmup = run.scheduler.shared["warmup_epochs"] or run.scheduler.shared["warmup_steps"]
+    if warmup and run.scheduler.options["min_lr"] == 0:
+        raise ConfigError("scheduler=cyclic starts at its minimum: with a warm-up set scheduler.min_lr above 0")
+
+
+def scheduler_factors(run: RunConfig) -> None:
+    """Refuse an empty list."""
+    if not run.scheduler.options["factors"]:
+        raise ConfigError("scheduler.factors=[] lists no rate: at least one")
+
+
+def scheduler_plateau(run: RunConfig) -> None:
+    """Refuse a run without validation images."""
+    split = run.dataset.shared
+    if split["folds"] is None and split["validation_size"] == 0:
+        raise ConfigError("scheduler=plateau follows the validation loss: it needs a dataset.validation_size above 0")
+
+
+def augmentation_scale(run: RunConfig) -> None:
+    """Refuse an empty range of factors."""
+    scale = next(choice.options for choice in run.augmentation if choice.name == "scale")
+    if scale["low"] > scale["high"]:
+        raise ConfigError(f"augmentation.scale.low={scale['low']} is above augmentation.scale.high={scale['high']}")

@@ -1,0 +1,41 @@
+"""Techniques that help against a cause of bad training, or may be a cause themselves. Imports no torch."""
+
+from typing import NamedTuple
+
+
+class Remedy(NamedTuple):
+    """An option of a config group; `instead_of`: only for a run that has chosen this other option of the group."""
+
+    group: str
+    option: str
+    instead_of: str | None = None
+
+
+# Cause → techniques, in the order in which they are suggested: the first that a run does not use already.
+REMEDIES = {
+    # A start that enlarges or shrinks what passes through a layer. σ = gain·√(2 / (fan_in + fan_out)) suits activations
+    # that are nearly linear around zero (Glorot & Bengio 2010), σ = gain / √fan_in those that are zero on one side
+    # (He et al. 2015).
+    "badly scaled symmetric start": (
+        Remedy("init", "xavier_normal"),
+        Remedy("normalization", "batch"),
+        Remedy("activation", "relu"),
+    ),
+    "badly scaled start": (
+        Remedy("init", "kaiming_normal"),
+        Remedy("normalization", "batch"),
+        Remedy("activation", "relu"),
+    ),
+    "small gradients": (
+        Remedy("normalization", "batch", instead_of="none"),
+        Remedy("activation", "relu"),
+        Remedy("init", "kaiming_normal"),
+    ),
+    "dead units": (Remedy("activation", "leaky_relu"),),
+    "saturation": (Remedy("activation", "relu"),),
+    "few images": tuple(Remedy("augmentation", name) for name in ("crop", "translate", "rotation")),
+    "wrong labels": (Remedy("augmentation", "mixup"), Remedy("augmentation", "cutmix")),
+}
+SYMMETRIC_ACTIVATIONS = ("sigmoid", "tanh", "maxout")
+BATCH_STATISTICS = ("batch",)  # normalizations by the mean and deviation of a batch: noise in a small one
+WEIGHT_LIMITS = ("l1", "l2", "max_norm")  # regularizations that keep weights small: too strong, they prevent learning
