@@ -428,31 +428,6 @@ def test_the_lectures_augmentation_arm_trains_twice_as_long_and_the_fair_one_doe
     assert [run.epochs for run in compose(["-m", "experiment=augmentation"])] == [30, 30]
 
 
-@pytest.mark.parametrize("start", [["trainer"], [sys.executable, "-m", "trainer"]])
-def test_completion_asks_the_program(start, in_empty_folder):
-    if start == ["trainer"] and shutil.which("trainer") is None:
-        pytest.skip("the console script is not installed")
-    line = "trainer optimizer=ad"
-    environment = clean_environment(COMP_LINE=line, COMP_POINT=str(len(line)))
-    done = subprocess.run(
-        [*start, "--shell-completion", "query=bash"], check=True, capture_output=True, text=True, env=environment
-    )
-    assert done.stdout.split() == ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
-
-
-def test_bash_completes_the_module_form(in_empty_folder):
-    line = "python -m trainer optimizer=ada"
-    script = f"""
-eval "$({sys.executable} -m trainer --shell-completion install=bash)"
-PATH="$(dirname {sys.executable}):$PATH"
-COMP_WORDS=(python -m trainer optimizer=ada) COMP_LINE="{line}" COMP_POINT={len(line)}
-_trainer_module_complete
-echo "${{COMPREPLY[@]}}"
-"""
-    done = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True, env=clean_environment())
-    assert done.stdout.split() == ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
-
-
 def test_what_hydra_itself_trips_over_is_one_line_too():
     with pytest.raises(ConfigError, match=r"^regularization=\[1,2\]: Hydra cannot compose this \(TypeError: .*\)$"):
         compose(["regularization=[1,2]"])

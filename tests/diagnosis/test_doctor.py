@@ -452,7 +452,7 @@ def test_the_end_of_a_run_says_what_to_try_but_not_in_a_study(capsys):
 def test_mistakes_are_one_line(in_empty_folder):
     Path("run").mkdir()
     for arguments, sentence in (
-        ([], "RUN: no run is named. See python -m trainer doctor --help"),
+        ([], "RUN: is missing. See python -m trainer doctor --help"),
         (["run"], "run: is not the folder of a run, run/config.yaml does not exist"),
         (["run", "--selftest"], "--selftest trains runs of its own: leave RUN out"),
         (["--jsn"], "--jsn: there is no such option. Did you mean --json? See python -m trainer doctor --help"),

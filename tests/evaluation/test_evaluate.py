@@ -452,7 +452,7 @@ def test_other_images_than_those_of_the_training_are_refused():
 # The command
 
 MISTAKES = {
-    "": "RUN: no run is named. See python -m trainer evaluate --help",
+    "": "RUN: is missing. See python -m trainer evaluate --help",
     "nowhere": "nowhere: there is no such run or checkpoint",
     "run run": "run run: a run is named twice",
     "run --wy x": "--wy: there is no such option. Did you mean --why? See python -m trainer evaluate --help",

@@ -439,7 +439,7 @@ def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path):
     assert reported(str(tmp_path)) == (1, "", f"{damaged} command again: finished runs are found by their id\n")
     (tmp_path / "study.json").write_text("{}")
     assert reported(str(tmp_path))[2].startswith(damaged)
-    assert reported() == (2, "", "trainer: FOLDER: no study or run is named. See python -m trainer report --help\n")
+    assert reported() == (2, "", "trainer: FOLDER: is missing. See python -m trainer report --help\n")
     code, out, _ = reported("--help")
     assert code == 0 and "python -m trainer report outputs/sweeps/STUDY --baseline none" in out
 

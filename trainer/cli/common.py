@@ -40,6 +40,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError with one line, in place of argparse's usage text and exit."""
+        _, required, names = message.partition("the following arguments are required: ")
+        if required:
+            message = f"{names.partition(',')[0]}: is missing"
         raise ConfigError(f"{message.rstrip('.')}{'' if message.endswith('?') else '.'} See {self.prog} --help")
 
 

@@ -48,39 +48,44 @@ exit code 0: done, whatever was found. 1: the run cannot be read, or the self-te
 wrong."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = Parser("doctor", DESCRIPTION, EPILOG)
-    parser.add_argument("run", nargs="?", metavar="RUN", help="folder of a run, finished or failed")
-    parser.add_argument("--json", action="store_true", help="the findings as JSON")
-    parser.add_argument(
+def parser() -> Parser:
+    """Return the parser of the command."""
+    options = Parser("doctor", DESCRIPTION, EPILOG)
+    options.add_argument("run", nargs="?", metavar="RUN", help="folder of a run, finished or failed")
+    options.add_argument("--json", action="store_true", help="the findings as JSON")
+    options.add_argument(
         "--data-dir",
         metavar="DIR",
         help="where the data lie; default: where the run had them, for the self-test: digits alone, else MNIST too",
     )
-    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
-    parser.add_argument("--selftest", action="store_true", help="precision and recall of each rule; no RUN")
-    parser.add_argument("--first-seed", type=count, default=FIRST_SEED, metavar="N", help="of the self-test's runs")
-    parser.add_argument("--processes", type=count, metavar="N", help="of the self-test; default: one a core")
-    asked = parser.read(arguments)
-    if asked.selftest:
-        if asked.run:
+    options.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
+    options.add_argument("--selftest", action="store_true", help="precision and recall of each rule; no RUN")
+    options.add_argument("--first-seed", type=count, default=FIRST_SEED, metavar="N", help="of the self-test's runs")
+    options.add_argument("--processes", type=count, metavar="N", help="of the self-test; default: one a core")
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    request = parser().read(arguments)
+    if request.selftest:
+        if request.run:
             raise ConfigError("--selftest trains runs of its own: leave RUN out")
-        return _selftest(asked.first_seed, asked.data_dir, asked.processes or os.cpu_count() or 1)
-    if not asked.run:
-        raise ConfigError("RUN: no run is named. See python -m trainer doctor --help")
-    folder = expanded(asked.run)
+        return _selftest(request.first_seed, request.data_dir, request.processes or os.cpu_count() or 1)
+    if not request.run:
+        parser().error("RUN: is missing")
+    folder = expanded(request.run)
     if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"{asked.run}: is not the folder of a run, {folder / 'config.yaml'} does not exist")
+        raise ConfigError(f"{request.run}: is not the folder of a run, {folder / 'config.yaml'} does not exist")
     from trainer.runtime.console import waiting
 
     with waiting("Loading torch"):
         from trainer.diagnosis.examine import examine
         from trainer.diagnosis.rules import diagnose
-    record = read(folder, asked.data_dir, asked.device)
+    record = read(folder, request.data_dir, request.device)
     with waiting("Looking into the network"):
         evidence = examine(record)
     found = diagnose(evidence)
-    if asked.json:
+    if request.json:
         print(json.dumps(_plain(folder, evidence, found), indent=2, ensure_ascii=False))
     else:
         _show(folder, evidence, found)

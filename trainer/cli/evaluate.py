@@ -36,24 +36,29 @@ examples:
 exit code 0: done. 1: a checkpoint, the data or the ledger is damaged. 2: the command is wrong."""
 
 
+def parser() -> Parser:
+    """Return the parser of the command."""
+    options = Parser("evaluate", DESCRIPTION, EPILOG)
+    options.add_argument("runs", nargs="*", metavar="RUN", help="folder of a run, or a checkpoint file")
+    options.add_argument("--why", metavar="TEXT", help="what the number is for; stands in the ledger")
+    options.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
+    options.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
+    options.add_argument("--ledger", action="store_true", help="list all readings and check that none was changed")
+    return options
+
+
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser("evaluate", DESCRIPTION, EPILOG)
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="folder of a run, or a checkpoint file")
-    parser.add_argument("--why", metavar="TEXT", help="what the number is for; stands in the ledger")
-    parser.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
-    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
-    parser.add_argument("--ledger", action="store_true", help="list all readings and check that none was changed")
-    asked = parser.read(arguments)
-    if asked.ledger:
-        if asked.runs:
+    request = parser().read(arguments)
+    if request.ledger:
+        if request.runs:
             raise ConfigError("--ledger lists the readings: leave the runs out")
         return show_ledger()
-    if not asked.runs:
-        raise ConfigError("RUN: no run is named. See python -m trainer evaluate --help")
-    paths = [best_of(run) for run in asked.runs]
+    if not request.runs:
+        parser().error("RUN: is missing")
+    paths = [best_of(run) for run in request.runs]
     if len({path.resolve() for path in paths}) < len(paths):
-        raise ConfigError(f"{' '.join(asked.runs)}: a run is named twice")
-    return _evaluate(paths, asked.device, asked.data_dir, asked.why)
+        raise ConfigError(f"{' '.join(request.runs)}: a run is named twice")
+    return _evaluate(paths, request.device, request.data_dir, request.why)
 
 
 def _evaluate(paths: Sequence[Path], where: str, data_dir: str | None, why: str | None) -> int:

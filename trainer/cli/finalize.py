@@ -31,23 +31,28 @@ exit code 0: done. 1: the study is not finished or damaged, or a training failed
 is not whole or the test images cannot be read; nothing was trained."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = Parser("finalize", DESCRIPTION, EPILOG)
-    parser.add_argument("study", metavar="STUDY", help="folder of a study: outputs/sweeps/…")
-    parser.add_argument("--seeds", type=count, default=5, metavar="N", help="networks to train; default: 5")
-    parser.add_argument(
+def parser() -> Parser:
+    """Return the parser of the command."""
+    options = Parser("finalize", DESCRIPTION, EPILOG)
+    options.add_argument("study", metavar="STUDY", help="folder of a study: outputs/sweeps/…")
+    options.add_argument("--seeds", type=count, default=5, metavar="N", help="networks to train; default: 5")
+    options.add_argument(
         "--ensemble", type=count, nargs="?", const=0, metavar="M", help="average the first M of them; default: all"
     )
-    parser.add_argument("--why", metavar="TEXT", help="what the number is for; stands in the ledger")
-    parser.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the study had them")
-    parser.add_argument("--device", type=device, metavar="NAME", help="default: as the study was told")
-    asked = parser.read(arguments)
-    folder = expanded(asked.study)
+    options.add_argument("--why", metavar="TEXT", help="what the number is for; stands in the ledger")
+    options.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the study had them")
+    options.add_argument("--device", type=device, metavar="NAME", help="default: as the study was told")
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    request = parser().read(arguments)
+    folder = expanded(request.study)
     if not (folder / "study.json").is_file():
-        raise ConfigError(f"{asked.study}: is not the folder of a study, {folder / 'study.json'} does not exist")
-    averaged = 0 if asked.ensemble is None else asked.ensemble or asked.seeds
+        raise ConfigError(f"{request.study}: is not the folder of a study, {folder / 'study.json'} does not exist")
+    averaged = 0 if request.ensemble is None else request.ensemble or request.seeds
     if averaged == 1:
         raise ConfigError("--ensemble 1: an ensemble has at least two members")
     refuse_links(folder)
     with locked(make_folder(folder / "final")):
-        return _finalize(folder, max(asked.seeds, averaged), averaged, asked.device, asked.data_dir, asked.why)
+        return _finalize(folder, max(request.seeds, averaged), averaged, request.device, request.data_dir, request.why)

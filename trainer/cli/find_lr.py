@@ -44,21 +44,26 @@ examples:
 exit code 0: done. 1: the test found nothing. 2: the command or the configuration is wrong."""
 
 
+def parser() -> Parser:
+    """Return the parser of the command."""
+    options = Parser("find-lr", DESCRIPTION, EPILOG)
+    options.add_argument("settings", nargs="*", metavar="SETTING", help="as for python -m trainer: optimizer=adam …")
+    options.add_argument("--steps", type=count, default=150, metavar="N", help="of the test; default: 150")
+    options.add_argument("--from", dest="low", default="1e-7", metavar="LR", help="the first rate; default: 1e-7")
+    options.add_argument("--to", dest="high", default="10", metavar="LR", help="the last rate; default: 10")
+    return options
+
+
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser("find-lr", DESCRIPTION, EPILOG)
-    parser.add_argument("settings", nargs="*", metavar="SETTING", help="as for python -m trainer: optimizer=adam …")
-    parser.add_argument("--steps", type=count, default=150, metavar="N", help="of the test; default: 150")
-    parser.add_argument("--from", dest="low", default="1e-7", metavar="LR", help="the first rate; default: 1e-7")
-    parser.add_argument("--to", dest="high", default="10", metavar="LR", help="the last rate; default: 10")
-    asked = parser.read(arguments)
-    low, high = _rate("from", asked.low), _rate("to", asked.high)
+    request = parser().read(arguments)
+    low, high = _rate("from", request.low), _rate("to", request.high)
     if low >= high:
-        raise ConfigError(f"from={asked.low}: must be below to={asked.high}")
-    _refuse_few(asked.steps, low, high)
+        raise ConfigError(f"from={request.low}: must be below to={request.high}")
+    _refuse_few(request.steps, low, high)
     from trainer.config.compose import interpret
     from trainer.config.run_config import RunConfig
 
-    config = interpret(asked.settings)
+    config = interpret(request.settings)
     assert isinstance(config, RunConfig)
     if config.resume:
         raise ConfigError("resume: the test starts from a network's first weights, leave it out")
@@ -66,8 +71,8 @@ def main(arguments: Sequence[str]) -> int:
 
     with waiting("Loading torch"):
         from trainer.training.lr_range_test import measure
-    found = measure(config, asked.steps, low, high)
-    _show(config, found, asked.settings)
+    found = measure(config, request.steps, low, high)
+    _show(config, found, request.settings)
     return 0
 
 

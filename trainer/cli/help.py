@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from shutil import get_terminal_size
 
 from trainer import __version__
-from trainer.cli.main import COMMANDS
+from trainer.cli.main import COMMANDS, command_main, no_such_command
 from trainer.config.help import options, settings
 from trainer.config.schema import GROUPS
 
@@ -31,6 +31,17 @@ Commands, as in: python -m trainer report outputs/sweeps/STUDY. Each has a --hel
 EXIT_CODES = """\
 Exit code 0: done. 1: a run failed. 2: the command or the configuration is wrong.
 75: stopped by SIGTERM or SIGUSR1, its state saved. 130: Ctrl-C."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the help of the program, or of the command that the first argument names. Return 0."""
+    name = next((text for text in arguments if not text.startswith("-")), "help")
+    if name == "help":
+        show(())
+        return 0
+    if name not in COMMANDS:
+        raise no_such_command(name)
+    return command_main(name)(["--help"])
 
 
 def show(arguments: Sequence[str]) -> None:

@@ -33,35 +33,41 @@ examples:
 exit code 0: done. 1: a picture or the checkpoint cannot be read. 2: the command is wrong."""
 
 
+def parser() -> Parser:
+    """Return the parser of the command."""
+    options = Parser("predict", DESCRIPTION, EPILOG)
+    options.add_argument("run", metavar="RUN", help="folder of a run, or a checkpoint file")
+    options.add_argument("pictures", nargs="*", metavar="PICTURE", help="picture files, or folders with pictures")
+    options.add_argument("--top", type=count, default=1, metavar="N", help="how many classes to name; default: 1")
+    options.add_argument("--export", type=Path, metavar="FILE", help="write the network: .onnx or .safetensors")
+    options.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
+    return options
+
+
 def main(arguments: Sequence[str]) -> int:
     from trainer.evaluation.export import require
 
-    parser = Parser("predict", DESCRIPTION, EPILOG)
-    parser.add_argument("run", metavar="RUN", help="folder of a run, or a checkpoint file")
-    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="picture files, or folders with pictures")
-    parser.add_argument("--top", type=count, default=1, metavar="N", help="how many classes to name; default: 1")
-    parser.add_argument("--export", type=Path, metavar="FILE", help="write the network: .onnx or .safetensors")
-    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
-    asked = parser.read(arguments)
-    path = best_of(asked.run)
-    if not asked.pictures and not asked.export:
+    request = parser().read(arguments)
+    path = best_of(request.run)
+    if not request.pictures and not request.export:
         raise ConfigError("PICTURE: name pictures or a folder of them, or --export FILE")
-    if asked.export:
-        require(asked.export)
-    files = [file for each in asked.pictures for file in _pictures(expanded(each))]
+    if request.export:
+        require(request.export)
+    files = [file for each in request.pictures for file in _pictures(expanded(each))]
     from trainer.runtime.console import waiting
 
     with waiting("Loading torch"):
         from trainer.evaluation.inference import load_network
         from trainer.training.build import pick_device
     snapshot = load_network(path)
-    code = _predict(snapshot, files, min(asked.top, len(snapshot.classes)), pick_device(asked.device)) if files else 0
-    if asked.export:
+    where, top = pick_device(request.device), min(request.top, len(snapshot.classes))
+    code = _predict(snapshot, files, top, where) if files else 0
+    if request.export:
         from trainer.evaluation.export import export
         from trainer.runtime.console import say
 
-        difference = export(snapshot, asked.export)
-        say(f"Written: {asked.export}. Largest difference of a probability from the original: {difference:.1e}")
+        difference = export(snapshot, request.export)
+        say(f"Written: {request.export}. Largest difference of a probability from the original: {difference:.1e}")
     return code
 
 

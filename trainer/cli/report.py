@@ -76,34 +76,39 @@ def _tell_of_wandb(content: Content, publish: bool) -> None:
         say(f"To upload what W&B has offline: {sync_command(content.folder, runs)}")
 
 
+def parser() -> Parser:
+    """Return the parser of the command."""
+    options = Parser("report", DESCRIPTION, EPILOG)
+    options.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="of a study, of a run, or of many")
+    options.add_argument("--baseline", metavar="ARM", help="compare with this arm; default: with the best one")
+    options.add_argument("--wandb", action="store_true", help="create the study's report in W&B, too")
+    options.add_argument("--open", action="store_true", help="show the page in the browser")
+    return options
+
+
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser("report", DESCRIPTION, EPILOG)
-    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="of a study, of a run, or of many")
-    parser.add_argument("--baseline", metavar="ARM", help="compare with this arm; default: with the best one")
-    parser.add_argument("--wandb", action="store_true", help="create the study's report in W&B, too")
-    parser.add_argument("--open", action="store_true", help="show the page in the browser")
-    asked = parser.read(arguments)
-    folder = asked.folder
+    request = parser().read(arguments)
+    folder = request.folder
     if folder is None:
-        raise ConfigError("FOLDER: no study or run is named. See python -m trainer report --help")
+        parser().error("FOLDER: is missing")
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such folder")
     study, run = (folder / MANIFEST).is_file(), (folder / "config.yaml").is_file()
-    if asked.wandb and not study:
+    if request.wandb and not study:
         raise ConfigError(f"--wandb: {folder} is no study; a run by itself is in W&B as it is")
-    if asked.baseline and not study:
-        raise ConfigError(f"--baseline={asked.baseline}: {folder} is no study, it has no arms")
+    if request.baseline and not study:
+        raise ConfigError(f"--baseline={request.baseline}: {folder} is no study, it has no arms")
     if study or run:
-        content = of_study(folder, asked.baseline) if study else of_run(folder)
+        content = of_study(folder, request.baseline) if study else of_run(folder)
         show(content)
         markdown.write(content)
         path = page.write(content)
-        _tell_of_wandb(content, asked.wandb)
+        _tell_of_wandb(content, request.wandb)
     else:
         path, studies, runs = index.write(folder)
         say(f"{count(studies, 'study', 'studies')}, {count(runs, 'run', 'runs')} of no study")
     say(f"Report: {path}", "bold")
-    if asked.open:
+    if request.open:
         import webbrowser
 
         if not webbrowser.open(path.resolve().as_uri()):

@@ -41,25 +41,32 @@ examples:
 exit code 0: equal to the last bit. 1: different, or the run cannot be read. 2: the command is wrong."""
 
 
+def parser() -> Parser:
+    """Return the parser of the command."""
+    options = Parser("reproduce", DESCRIPTION, EPILOG)
+    options.add_argument("run", metavar="RUN", help="folder of a run")
+    options.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
+    options.add_argument("--device", type=device, metavar="NAME", help="default: as the run was told")
+    options.add_argument(
+        "--threads", type=count, metavar="N", help="of torch, on the CPU; default: as the run had them"
+    )
+    return options
+
+
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser("reproduce", DESCRIPTION, EPILOG)
-    parser.add_argument("run", metavar="RUN", help="folder of a run")
-    parser.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
-    parser.add_argument("--device", type=device, metavar="NAME", help="default: as the run was told")
-    parser.add_argument("--threads", type=count, metavar="N", help="of torch, on the CPU; default: as the run had them")
-    asked = parser.read(arguments)
-    folder = expanded(asked.run)
+    request = parser().read(arguments)
+    folder = expanded(request.run)
     refuse_earlier_version(folder / LAST)
     for name in (LAST, "environment.json"):
         if not (folder / name).is_file():
-            raise ConfigError(f"{asked.run}: is not the folder of a run that was trained, {folder / name} is missing")
+            raise ConfigError(f"{request.run}: is not the folder of a run that was trained, {folder / name} is missing")
     stamps = _stamps(folder)
     from trainer.runtime.console import say, waiting
 
     with waiting("Loading torch"):
         import torch
-    torch.set_num_threads(asked.threads or int(stamps[0]["threads"]))
-    again = _train_again(folder, asked.data_dir, asked.device)
+    torch.set_num_threads(request.threads or int(stamps[0]["threads"]))
+    again = _train_again(folder, request.data_dir, request.device)
     equal, lines = compare(folder, again)
     say("")
     for line in lines:

@@ -15,6 +15,11 @@ def main(arguments: Sequence[str]) -> int:
 
         show(arguments)
         return stdout_exit_code()
+    if not {"-sc", "--shell-completion"}.isdisjoint(arguments):
+        from trainer.cli.completion import main as complete
+
+        complete(arguments)
+        return stdout_exit_code()
     # Imported late: a mistake is reported, and a name completed, without waiting for torch.
     from trainer.config.compose import Multirun, interpret
     from trainer.config.run_config import RunConfig

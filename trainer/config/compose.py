@@ -15,20 +15,21 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from trainer.config.check import check, check_sweep
 from trainer.config.hydra_errors import reworded, usage_errors
 from trainer.config.run_config import RunConfig, Tag, tagged
-from trainer.config.schema import CONF, GROUPS, PACKAGE
+from trainer.config.schema import CONF, GROUPS
 from trainer.config.suggestions import no_such_flag
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
 from trainer.storage.untrusted import read_config, refuse_download
 
 TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package", "-p"}
-FLAGS = TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help", "--shell-completion", "-sc"}
+FLAGS = TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help"}
 FLAGS_SHOWN = "-m, --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion"
 # Hydra's own settings that are accepted; a run's folder and its log are the trainer's.
 HYDRA_KEYS = ("hydra/launcher", "hydra.launcher")
@@ -103,7 +104,7 @@ def interpret(arguments: Sequence[str]) -> RunConfig | Multirun | None:
         asked = get_args_parser().parse_args(flags)
         _refuse_combinations(asked)
         composer = Composer(asked.config_dir)
-        if asked.info is not None or asked.hydra_help or asked.shell_completion:
+        if asked.info is not None or asked.hydra_help:
             _show_hydra(composer.hydra, asked, typed)
             return None
     overrides = [as_forced_override(text) for text in typed]
@@ -128,7 +129,7 @@ def _refuse_combinations(asked: argparse.Namespace) -> None:
     """Raise ConfigError for flags that exclude each other: `hydra.main` checks them, its parser does not."""
     if asked.cfg and asked.multirun:
         raise ConfigError("--cfg shows one run: leave -m out")
-    modes = ("run", "multirun", "cfg", "info", "hydra_help", "shell_completion")
+    modes = ("run", "multirun", "cfg", "info", "hydra_help")
     given = [f"--{mode.replace('_', '-')}" for mode in modes if getattr(asked, mode)]
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} (command line): give one of them")
@@ -137,16 +138,27 @@ def _refuse_combinations(asked: argparse.Namespace) -> None:
 
 
 def _show_hydra(hydra: Hydra, asked: argparse.Namespace, overrides: list[str]) -> None:
-    """Print Hydra's information or completions by the methods that `hydra.main` calls for these flags."""
+    """Print Hydra's information or help by the methods that `hydra.main` calls for these flags."""
     if asked.info is not None:
         hydra.show_info(asked.info, "config", overrides)
-    elif asked.hydra_help:
+    else:
         asked.overrides = overrides
         hydra.hydra_help("config", get_args_parser(), asked)
-    else:
-        hydra.shell_completion("config", overrides)
-        if "install=bash" in overrides:  # Hydra's own function completes `trainer`, not `python -m trainer`
-            print((PACKAGE / "config" / "completion.bash").read_text(encoding="utf-8"))
+
+
+def completions(arguments: Sequence[str], word: str) -> list[str]:
+    """Return the settings that begin with `word` and may follow `arguments`. Raises ConfigError for a wrong one."""
+    flags, typed = _sorted_out(arguments)
+    with reworded(arguments), usage_errors(arguments):
+        request = get_args_parser().parse_args(flags)
+        plugin = DefaultCompletionPlugin(Composer(request.config_dir).loader)
+        # A comma in a setting stands for several values under -m only. Hydra splits the line at blanks: a setting that
+        # holds one is a text, which changes no candidate.
+        plain = [text for text in typed if len(text.split()) == 1]
+        line = " ".join([*(["-m"] if request.multirun else []), *plain, word])
+        names = plugin._query("config", line)
+    accepted = ("hydra.", "hydra/")
+    return [name for name in names if not name.startswith("hydra") or name in accepted or name.startswith(HYDRA_KEYS)]
 
 
 def _refuse_study(job: Job) -> None:

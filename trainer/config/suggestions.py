@@ -68,7 +68,7 @@ def _meant(word: str, value: str = "VALUE, without blanks") -> str:
     Some experiments are called like the setting that they vary: of the two the setting is meant.
     """
     word = word.lower().replace("-", "_")
-    settings = {path.name for path in CONF.iterdir() if path.is_dir()} | _scalars()
+    settings = root_keys()
     options = _options()
     near = difflib.get_close_matches(word, {*options, *settings}, n=1, cutoff=0.75)
     known = word in {*options, *settings} or word.partition(".")[0] in settings
@@ -89,9 +89,11 @@ def _options() -> dict[str, list[str]]:
     return found
 
 
-def _scalars() -> set[str]:
+def root_keys() -> set[str]:
+    """Return the keys that a command line may set: the config groups and the keys of config.yaml."""
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     lines = (CONF / "config.yaml").read_text(encoding="utf-8").splitlines()
-    return {line.partition(":")[0] for line in lines if line[:1].isalpha()} - {"defaults", "hydra"}
+    return groups | {line.partition(":")[0] for line in lines if line[:1].isalpha()} - {"defaults", "hydra"}
 
 
 def _alias(name: str, remark: str = "") -> str:

@@ -1,0 +1,154 @@
+"""Completion: the candidates for a line, and real shells that complete it."""
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, clean_environment, program
+
+from trainer.cli.completion import candidates
+from trainer.cli.main import COMMANDS
+
+OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    {
+        "trainer rep": ["report", "reproduce"],
+        "trainer train optimizer=ad": OPTIMIZERS,
+        "trainer optimizer=ad": OPTIMIZERS,
+        "trainer -m dataset=digits optimizer=sgd,ad": [f"optimizer=sgd,{name[10:]}" for name in OPTIMIZERS],
+        "trainer augmentation=[flip,cr": ["augmentation=[flip,crop"],
+        "trainer optimizer.a": ["optimizer.amsgrad="],
+        "trainer scheduler=step scheduler.st": ["scheduler.step_size="],
+        "trainer 'wandb.notes=two words' lr=": ["lr=0.001"],
+        "trainer 'optimizer=ad": [],
+        "trainer --conf": ["--config-dir"],
+        "trainer --config-dir o": [],
+        "trainer --config-dir own optimizer=adam_": ["optimizer=adam_fast"],
+        "trainer resume=o": ["resume=own/"],
+        "trainer resume=own/": ["resume=own/optimizer/"],
+        "trainer resume=nowhere/x": [],
+        "trainer hydra.": ["hydra.launcher."],
+        "trainer optimizer=adm l": [],
+        "trainer report ": [],
+        "trainer report --": ["--baseline", "--help", "--open", "--wandb"],
+        "trainer report STUDY --b": ["--baseline"],
+        "trainer evaluate --data-dir --d": [],
+        "trainer predict own --ex": ["--export"],
+        "trainer find-lr dataset=digits optimizer=mo": ["optimizer=momentum"],
+        "trainer find-lr steps=300 optimizer=mo": ["optimizer=momentum"],
+        "trainer find-lr st": ["steps="],
+        "trainer find-lr --": ["--from", "--help", "--steps", "--to"],
+        "trainer help fi": ["finalize", "find-lr"],
+        "trainer help finalize ": [],
+        "": sorted(COMMANDS),
+    }.items(),
+)
+def test_candidates(line, words, in_empty_folder):
+    own = in_empty_folder / "own" / "optimizer"
+    own.mkdir(parents=True)
+    shutil.copy(ROOT / "conf" / "optimizer" / "adam.yaml", own / "adam_fast.yaml")
+    found = candidates(line)
+    assert found == words if line else set(words) < set(found)
+
+
+def test_a_line_with_a_mistake_has_no_candidates(in_empty_folder):
+    done = program("--shell-completion", "query=zsh", cwd=in_empty_folder, COMP_LINE="trainer optimizer=adam --foo l")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("arguments", ["", "install=tcsh", "install", "query=bash install=bash", "complete=bash"])
+def test_a_wrong_request_is_one_line(arguments, in_empty_folder):
+    done = program("--shell-completion", *arguments.split(), cwd=in_empty_folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "trainer: --shell-completion (command line): must be followed by install=SHELL, uninstall=SHELL or query=SHELL,"
+        " where SHELL is one of bash, zsh, fish\n"
+    )
+
+
+def path_with_trainer(folder):
+    """Return a PATH whose `trainer` and `python` are those of this checkout."""
+    (folder / "bin").mkdir()
+    for name, module in (("python", ""), ("trainer", "-m trainer")):
+        script = folder / "bin" / name
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} {module} "$@"\n')
+        script.chmod(0o755)
+    return f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+
+
+def typed(shell, text, folder, until):
+    """Type `text` into an interactive shell on a terminal of its own until the file `until` exists."""
+    environment = clean_environment(PATH=path_with_trainer(folder), HOME=str(folder), TERM="xterm", PS1="$ ")
+    this, other = pty.openpty()
+    with subprocess.Popen(
+        shell, stdin=other, stdout=other, stderr=other, env=environment, cwd=folder, start_new_session=True
+    ) as process:
+        os.close(other)
+        os.write(this, text.encode())
+        end, shown = time.monotonic() + 60, b""
+        while not Path(until).is_file() and time.monotonic() < end:
+            if select.select([this], [], [], 0.2)[0]:  # a terminal that nobody reads stops the shell
+                shown += os.read(this, 65536)
+        process.kill()
+    os.close(this)
+    assert Path(until).is_file(), shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    "shell", [("bash", "--norc", "--noprofile", "-i"), ("zsh", "-f", "-i")], ids=lambda words: words[0]
+)
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    {
+        "trainer repo\tfig\t": ["trainer", "report", "figures.txt"],
+        "python -m trainer report --o\t": ["python", "-m", "trainer", "report", "--open"],
+        "trainer dataset=digits optimizer=n\tepo\t": ["trainer", "dataset=digits", "optimizer=nesterov", "epochs="],
+    }.items(),
+)
+def test_an_interactive_shell_completes(shell, keys, line, in_empty_folder):
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"{shell[0]} is not installed")
+    (in_empty_folder / "figures.txt").touch()
+    # Ctrl-A goes to the start of the line, which becomes the arguments of a function that writes them down.
+    record = 'record() { printf "%s\\n" "$@" > part; mv part line; }\n'
+    install = f'{record}eval "$(trainer --shell-completion install={shell[0]})"\n'
+    typed(shell, f"{install}{keys}\x01record \n", in_empty_folder, until=in_empty_folder / "line")
+    assert (in_empty_folder / "line").read_text().splitlines() == line
+
+
+def test_fish_completes(in_empty_folder):
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    (in_empty_folder / "figures.txt").touch()
+    lines = ["trainer rep", "python -m trainer optimizer=ada", "trainer report fig"]
+    script = "trainer --shell-completion install=fish | source\n" + "".join(f"complete -C '{line}'\n" for line in lines)
+    environment = clean_environment(PATH=path_with_trainer(in_empty_folder), HOME=str(in_empty_folder))
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script], check=True, capture_output=True, text=True, env=environment
+    )
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [
+        "report",
+        "reproduce",
+        *OPTIMIZERS,
+        "figures.txt",
+    ]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_is_installed_can_be_taken_away(shell, in_empty_folder):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    texts = [
+        program("--shell-completion", f"{action}install={shell}", cwd=in_empty_folder).stdout for action in ("", "un")
+    ]
+    done = subprocess.run([shell, "-c", "".join(texts)], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

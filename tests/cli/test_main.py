@@ -1,0 +1,123 @@
+"""The commands: how each is reached, what a mistake says, and the exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, clean_environment, program
+
+from trainer.cli.main import COMMANDS, main
+from trainer.config.suggestions import ALIASES, root_keys
+
+LISTED = "train, find-lr, doctor, report, finalize, evaluate, predict, reproduce, help"
+
+
+def one_line(arguments, capsys):
+    """Return the error of a command line, of which it is all that is printed."""
+    assert main(arguments.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("trainer: ") and captured.err.count("\n") == 1
+    return captured.err.removeprefix("trainer: ").removesuffix("\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    {
+        "reprot x": "report",
+        "find_lr dataset=digits": "find-lr",
+        "Report": "report",
+        "REPORT x": "report",
+        "dcotor": "doctor",
+        "finalise STUDY": "finalize",
+        "help evalute": "evaluate",
+    }.items(),
+)
+def test_a_misspelt_command_gets_the_nearest_one(arguments, near, capsys):
+    word = arguments.removeprefix("help ").split()[0]
+    assert one_line(arguments, capsys) == (
+        f"{word}: there is no such command. Did you mean {near}? Commands: {LISTED};"
+        " without one, settings such as optimizer=adam train a run"
+    )
+
+
+def test_help_for_a_word_that_is_like_no_command_lists_them(capsys):
+    assert one_line("help xyz", capsys) == (
+        f"xyz: there is no such command. Commands: {LISTED}; without one, settings such as optimizer=adam train a run"
+    )
+
+
+def test_a_setting_or_an_option_is_not_taken_for_a_command(capsys):
+    words = (
+        {path.stem for path in (ROOT / "conf").glob("*/*.yaml")}
+        | root_keys()
+        | {key for key in ALIASES if "=" not in key}
+    )
+    for word in sorted(words):
+        assert " (command line): must be key=value." in one_line(word, capsys)
+    assert one_line("adam", capsys) == "adam (command line): must be key=value. Did you mean optimizer=adam?"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    {
+        "report": "FOLDER: is missing. See python -m trainer report --help",
+        "report nowhere": "nowhere: there is no such folder",
+        "report --opne": "--opne: there is no such option. Did you mean --open? See python -m trainer report --help",
+        "report --baseline": "argument --baseline: expected one argument. See python -m trainer report --help",
+        "doctor": "RUN: is missing. See python -m trainer doctor --help",
+        "evaluate": "RUN: is missing. See python -m trainer evaluate --help",
+        "evaluate nowhere": "nowhere: there is no such run or checkpoint",
+        "finalize": "STUDY: is missing. See python -m trainer finalize --help",
+        "predict": "RUN: is missing. See python -m trainer predict --help",
+        "reproduce": "RUN: is missing. See python -m trainer reproduce --help",
+        "find-lr steps=0": "argument --steps: 0: must be a whole number of at least 1."
+        " See python -m trainer find-lr --help",
+    }.items(),
+)
+def test_a_wrong_argument_is_one_line(arguments, sentence, capsys):
+    assert one_line(arguments, capsys) == sentence
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("train", "help")])
+def test_every_command_has_a_help_of_its_own(name, capsys):
+    texts = []
+    for arguments in ([name, "--help"], ["help", name], ["help", name, "--help"]):
+        with pytest.raises(SystemExit) as leaving:
+            main(arguments)
+        assert leaving.value.code == 0
+        texts.append(capsys.readouterr().out)
+    assert len(set(texts)) == 1
+    assert texts[0].startswith(f"usage: python -m trainer {name} ")
+    assert "\nexamples:\n  python -m trainer " in texts[0] and "\nexit code 0: " in texts[0]
+
+
+def test_the_help_lists_the_commands(capsys):
+    for arguments in (["help"], ["--help"], ["-h"], ["train", "--help"], ["help", "train"], ["help", "help"]):
+        assert main(arguments) == 0
+        text = capsys.readouterr().out
+        for name, purpose in COMMANDS.items():
+            assert f" {name} {purpose} " in " ".join(text.split())
+
+
+def test_train_is_the_same_as_no_command(capsys):
+    shown = []
+    for start in ([], ["train"]):
+        assert main([*start, "--cfg", "job", "dataset=digits", "lr=0.5"]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] and "\nlr: 0.5\n" in shown[0]
+    assert one_line("train optimizer=adm", capsys) == one_line("optimizer=adm", capsys)
+
+
+def test_exit_code_1_for_a_damaged_file(in_empty_folder):
+    (in_empty_folder / "study.json").write_text("{")
+    done = program("report", ".", cwd=in_empty_folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("trainer: study.json is damaged") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["report", "finalize", "evaluate", "predict", "reproduce", "doctor", "find_lr"])
+def test_a_command_is_no_module_at_the_top(name):
+    command = [sys.executable, "-m", f"trainer.{name}", "--help"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=clean_environment())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith(f": No module named trainer.{name}\n")
