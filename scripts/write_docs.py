@@ -64,26 +64,38 @@ def _group(group: str) -> Iterator[str]:
     yield f"\n## {group}\n"
     yield f"Default: `{default}`{several}. Code: `{GROUPS[group].module.replace('.', '/')}.py`.\n"
     shared = shared_parameters(group)
+    options_of = [(name.removesuffix(" *"), purpose) for name, purpose in rows]
     yield from _table(
-        ("option", "purpose", "settings of the option: default, accepted"),
-        (
-            (f"`{name.removesuffix(' *')}`", text, _parameters(group, name.removesuffix(" *"), shared))
-            for name, text in rows
-        ),
+        ("option", "purpose", "settings of the option: default, accepted, meaning"),
+        ((f"`{name}`", purpose, "<br>".join(_parameters(group, name, shared))) for name, purpose in options_of),
     )
     if shared:
+        notes = _comments(CONF / group / f"{default}.yaml")
         yield "\nEvery option of the group has these as well; a data set may have another default:\n"
-        values = ((f"`{group}.{key}`", f"`{_shown(value)}`", describe(kind)) for key, (kind, value) in shared.items())
-        yield from _table(("setting", "default", "accepted"), values)
+        yield from _table(
+            ("setting", "default", "accepted", "meaning"),
+            (
+                (f"`{group}.{key}`", f"`{_shown(value)}`", describe(kind), notes.get(key, ""))
+                for key, (kind, value) in shared.items()
+            ),
+        )
 
 
-def _parameters(group: str, name: str, shared: Iterable[str]) -> str:
-    """Return the settings of one option with the values that its YAML file gives them."""
-    tree = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+def _parameters(group: str, name: str, shared: Iterable[str]) -> Iterator[str]:
+    """Yield each setting of an option: the value in its YAML file, the accepted values, the comment behind it."""
+    file = CONF / group / f"{name}.yaml"
+    tree, notes = yaml.safe_load(file.read_text(encoding="utf-8")) or {}, _comments(file)
     values = tree.get(name, {}) if GROUPS[group].listed else tree.get(group, tree)
     prefix = f"{group}.{name}" if GROUPS[group].listed else group
-    types = {key: kind for key, (kind, _) in techniques(group).get(name, {}).items() if key not in shared}
-    return "<br>".join(f"`{prefix}.{key}={_shown(values[key])}` {describe(kind)}" for key, kind in types.items())
+    for key, (kind, _) in techniques(group).get(name, {}).items():
+        if key not in shared:
+            note = f": {notes[key]}" if key in notes else ""
+            yield f"`{prefix}.{key}={_shown(values[key])}` {describe(kind)}{note}"
+
+
+def _comments(file: Path) -> dict[str, str]:
+    """Return the comment that stands behind the value of each key."""
+    return dict(re.findall(r"^ *(\w+):[^#\n]*# *(.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
 def _experiments() -> Iterator[str]:
