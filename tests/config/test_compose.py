@@ -8,7 +8,9 @@ import hydra
 import pytest
 from conftest import ROOT, clean_environment, compose, fresh, interpret, program, subprocess
 
-from trainer.config.suggestions import ALIASES
+from trainer.config.run_config import SweepConfig, WandbConfig
+from trainer.config.schema import GROUPS, shared_parameters, techniques
+from trainer.config.suggestions import ALIASES, root_keys
 from trainer.errors import ConfigError
 
 OPTIMIZERS = "adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd"
@@ -232,12 +234,45 @@ YAML_MISTAKES = {
 
 
 def test_what_other_tools_call_otherwise_is_a_setting_here():
-    tree = compose(["dataset=digits"])[0].tree()
     for setting in set(ALIASES.values()):
         key, _, option = setting.partition("=")
         group, _, inner = key.partition(".")
-        assert inner in tree[group] if inner else group in tree, setting
+        if group in GROUPS:
+            options = {name for technique in techniques(group).values() for name in technique} | {
+                *shared_parameters(group)
+            }
+        else:
+            options = {*WandbConfig.model_fields, *SweepConfig.model_fields}
+        assert inner in options if inner else group in root_keys(), setting
         assert not option or (ROOT / "conf" / key / f"{option}.yaml").is_file(), setting
+
+
+@pytest.mark.parametrize(
+    ("arguments", "renamed"),
+    {
+        "decay=all": "weight_decay_scope",
+        "insight_every=2": "layer_stats_every",
+        "force=true": "retrain",
+        "-m seed=0,1 force=true": "retrain",
+        "-m seed=0,1 sweep.fair=strict": "sweep.fairness_check",
+        "wandb.artifact=true": "wandb.log_model",
+        "dataset=image_folder dataset.broken=skip": "dataset.on_corrupt_image",
+        "scheduler=cosine scheduler.minimum=1e-5": "scheduler.min_lr",
+        "scheduler=step scheduler.every=3": "scheduler.step_size",
+        "scheduler=listed": "scheduler=factors",
+        "-m scheduler=constant,listed": "scheduler=factors",
+        "normalization=group normalization.groups=2": "normalization.num_groups",
+    }.items(),
+)
+def test_a_renamed_key_is_told_by_its_new_name(arguments, renamed):
+    with pytest.raises(ConfigError, match=rf" Did you mean {renamed}\? Accepted: "):
+        compose(arguments.split())
+
+
+def test_an_alias_is_left_out_where_the_technique_has_no_such_option():
+    with pytest.raises(ConfigError) as caught:
+        compose(["scheduler=cosine", "scheduler.every=3"])
+    assert "step_size" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("change", "sentence"), YAML_MISTAKES.items(), ids=lambda value: str(value)[:40])

@@ -1,6 +1,7 @@
 """ "Did you mean …?": for what was typed and does not exist, what it was probably meant to be. Imports no torch."""
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable
 
@@ -30,6 +31,17 @@ ALIASES = {
     **dict.fromkeys(("val_size", "val_split", "validation_size", "validation_split"), "dataset.validation_size"),
     **dict.fromkeys(("out", "out_dir", "save_dir", "log_dir"), "output_dir"),
     **dict.fromkeys(("ckpt", "checkpoint"), "resume"),
+    # Keys that were renamed.
+    "decay": "weight_decay_scope",
+    "force": "retrain",
+    "insight_every": "layer_stats_every",
+    "sweep.fair": "sweep.fairness_check",
+    "wandb.artifact": "wandb.log_model",
+    "dataset.broken": "dataset.on_corrupt_image",
+    "scheduler.minimum": "scheduler.min_lr",
+    "scheduler.every": "scheduler.step_size",
+    "scheduler=listed": "scheduler=factors",
+    "normalization.groups": "normalization.num_groups",
 }
 
 
@@ -39,8 +51,12 @@ def unknown(what: str, name: str, accepted: Iterable[str], where: str, reason: s
     `root`: for an option of a technique, the settings that it may have been meant to be.
     """
     names = sorted(accepted)
-    known = _alias(name) if what == name else ""
-    hint = known or _nearest(name, names, "") or _nearest(name, root, ", which stands at the root")
+    renamed = ALIASES.get(what, "")
+    if what == name:
+        hint = _alias(name)
+    else:  # an alias of an option helps only where the chosen technique has that option
+        hint = f" Did you mean {renamed}?" if re.split("[.=]", renamed)[-1] in names else ""
+    hint = hint or _nearest(name, names, "") or _nearest(name, root, ", which stands at the root")
     hint = hint or (_alias(name, ", which stands at the root") if root else "")
     return f"{what} ({where}): {reason}.{hint} Accepted: {', '.join(names) or 'none'}"
 
