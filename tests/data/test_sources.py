@@ -288,8 +288,12 @@ def test_names_addresses_and_checksums_are_those_that_torchvision_has():
         cifar10.ARCHIVE_MD5,
         cifar10.FOLDER,
     )
-    assert {**dict(CIFAR10.train_list), **dict(CIFAR10.test_list), cifar10.NAMES: CIFAR10.meta["md5"]} == cifar10.MD5
-    assert CIFAR10.meta["filename"] == cifar10.NAMES
+    assert {
+        **dict(CIFAR10.train_list),
+        **dict(CIFAR10.test_list),
+        cifar10.CLASS_NAMES: CIFAR10.meta["md5"],
+    } == cifar10.MD5
+    assert CIFAR10.meta["filename"] == cifar10.CLASS_NAMES
     for source in (MNIST, FashionMNIST):
         name = source.__name__
         assert {f"{name}/{file.removesuffix('.gz')}": digest for file, digest in source.resources} == {

@@ -275,11 +275,11 @@ def test_the_pickle_of_a_data_set_builds_bytes_and_nothing_else(tmp_path):
         read, labels = cifar10._batch(path)
         assert (read.flatten().tolist(), labels.tolist()) == (pixels.flatten().tolist(), [3])
     for content, sentence in {
-        pickle.dumps(Touch()): "it asks for ",
+        pickle.dumps(Touch()): "it needs ",
         pickle.dumps({"data": pixels.astype(float), "labels": [1]}): "the pixels are no bytes",
         pickle.dumps({"data": pixels[:, :9], "labels": [1]}): "does not hold 1 images of 3×32×32 bytes",
-        pickle.dumps({"data": pixels, "labels": ["x"]}): "labels that are no small whole numbers",
-        pickle.dumps([]): "it holds no group",
+        pickle.dumps({"data": pixels, "labels": ["x"]}): "labels that are not whole numbers from 0 to 255",
+        pickle.dumps([]): "it holds no dictionary",
         b"": "is damaged",
     }.items():
         path.write_bytes(content)

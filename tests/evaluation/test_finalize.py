@@ -235,7 +235,7 @@ def test_other_images_than_the_studys_are_refused(monkeypatch):
         return images
 
     monkeypatch.setattr(sources, "digits", other)
-    monkeypatch.setattr("trainer.data.loader._held", {})
+    monkeypatch.setattr("trainer.data.loader._last_loaded", {})
     with pytest.raises(RunError, match=r"^data_dir=.*: these are not the images that .* was run on$"):
         finalize.main([str(folder)])
     assert not LEDGER.exists()

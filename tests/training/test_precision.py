@@ -147,8 +147,8 @@ def test_an_operation_without_a_deterministic_form_is_one_line_that_names_the_se
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     quick(*TINY, "output_dir=without")
     reason = (
-        "deterministic=true: put_ has no deterministic implementation on this device. Leave out the technique that needs"
-        " it, or deterministic=true"
+        "deterministic=true: put_ has no deterministic implementation on this device. Leave out the technique that"
+        " needs it, or deterministic=true"
     )
     with pytest.raises(RunError) as caught:
         quick(*TINY, "deterministic=true", "output_dir=run")

@@ -1,1 +1,1 @@
-"""Image data: where it comes from, how it is split, how it lies on the device."""
+"""Image data: readers, the split into training and validation, and batches on the device."""

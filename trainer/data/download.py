@@ -1,4 +1,4 @@
-"""Fetches a file into its folder: whole and verified, or not at all."""
+"""Download of one file, which appears in its folder complete and verified or not at all."""
 
 import contextlib
 import hashlib
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from trainer.errors import RunError
 
-MOST_BYTES = 1_000_000_000  # the largest of these files, CIFAR-10's archive, has 170 million
+MAX_BYTES = 1_000_000_000  # the largest file, CIFAR-10's archive, has 170 million
 
 
 def md5_of(path: Path) -> str:
-    """The file's md5, which is what the data sets' authors publish; it guards against damage, not against malice.
+    """Return the md5 of a file, the checksum that the authors of the data sets publish, or "" if it is too large.
 
-    Of a file far larger than any of theirs "", at once: one with holes may have a terabyte, and hours to read.
+    md5 detects damage, not a forgery.
     """
-    if path.stat().st_size > MOST_BYTES:
-        return ""
+    if path.stat().st_size > MAX_BYTES:
+        return ""  # at once: a sparse file of a terabyte would take hours
     content = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -27,9 +27,9 @@ def md5_of(path: Path) -> str:
 
 
 def fetch(name: str, urls: Sequence[str], md5: str, folder: Path) -> Path:
-    """Downloads `name` from the first address that delivers it, checks its md5 and only then moves it in place.
+    """Download `name` from the first address that delivers it, check its md5, then move it into the folder.
 
-    Raises RunError with what to place where, if none does.
+    Raises RunError, with the file to place by hand, if no address delivers it.
     """
     from torchvision.datasets.utils import download_url
 
@@ -37,14 +37,14 @@ def fetch(name: str, urls: Sequence[str], md5: str, folder: Path) -> Path:
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as aside:
-            reason = _first(urls, lambda url: download_url(url, aside, name, md5))
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
+            reason = _first(urls, lambda url: download_url(url, temporary, name, md5))
             if reason is None:
-                (Path(aside) / name).replace(target)
+                (Path(temporary) / name).replace(target)
                 return target
     except OSError as error:
         reason = f"{folder}: {error.strerror}"
-    for path in created:  # leave nothing behind, not even an empty folder
+    for path in created:  # remove the empty folders as well
         with contextlib.suppress(OSError):
             path.rmdir()
     raise RunError(
@@ -54,10 +54,10 @@ def fetch(name: str, urls: Sequence[str], md5: str, folder: Path) -> Path:
 
 
 def _first(urls: Sequence[str], attempt: Callable[[str], None]) -> str | None:
-    """None once one of the addresses succeeded, else the last reason."""
+    """Try the addresses in turn; return None if one succeeds, else the last reason."""
     reason = "no address"
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20)  # seconds of silence; torchvision itself would wait for ever
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(20)  # seconds without an answer; torchvision sets no limit
     try:
         for url in urls:
             try:
@@ -68,4 +68,4 @@ def _first(urls: Sequence[str], attempt: Callable[[str], None]) -> str | None:
                 return None
         return reason
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(previous)

@@ -1,4 +1,4 @@
-"""What a data set is, wherever it came from."""
+"""`Images`: pixels, labels and classes of a data set or of a part of it."""
 
 import contextlib
 import hashlib
@@ -16,10 +16,10 @@ Shape = tuple[int, int, int]  # (C, H, W)
 
 @dataclass(frozen=True)
 class Images:
-    """Some images of a data set, which lies in memory once however many parts are made of it.
+    """N images out of the M of a data set, whose pixels are in memory once for all parts made of it.
 
-    storage: uint8 [M, C, H, W], every image of the data set. indices: [N], which of them these are; None: all.
-    labels: int64 [N], indices into `classes`. mapping: the memory-mapped file behind `storage`, if it is one.
+    `storage`: uint8 [M, C, H, W], all pixels of the data set. `indices`: int64 [N], the rows of `storage`; None: all.
+    `labels`: int64 [N], indices into `classes`. `mapping`: the memory-mapped file behind `storage`, if there is one.
     """
 
     storage: Tensor
@@ -39,17 +39,20 @@ class Images:
 
     @property
     def pixels(self) -> Tensor:
-        """uint8 [N, C, H, W]: a copy where these are not all."""
+        """The pixels of the N images, uint8 [N, C, H, W]: a copy unless they are the whole data set."""
         return self.storage if self.indices is None else self.storage[self.indices]
 
     def at(self, positions: Tensor) -> Tensor:
-        """uint8 [B, C, H, W], a copy of the pixels at these positions among the N."""
+        """Return a copy of the pixels of B images, uint8 [B, C, H, W], given by their positions [B] among the N."""
         return self.storage[positions if self.indices is None else self.indices[positions]]
 
     @contextlib.contextmanager
     def in_turn(self) -> Iterator[None]:
-        """Around a pass from the first image to the last: of a mapped file the system reads ahead, as it must not where
-        a batch takes images from all over it."""
+        """Let the system read a mapped file ahead while the block reads the images from first to last.
+
+        Otherwise it must not: a batch takes images from all over the file, and reading ahead around each would read
+        thousands of times as much.
+        """
         self._advise("MADV_SEQUENTIAL")
         try:
             yield
@@ -61,26 +64,27 @@ class Images:
             self.mapping.madvise(getattr(mmap, advice))
 
     def fingerprint(self) -> str:
-        """16 digits of the SHA-256 of classes, labels and pixels, wherever they lie."""
+        """Return 16 hexadecimal digits of the SHA-256 of classes, labels and pixels, the same on every device."""
         content = hashlib.sha256(" ".join(self.classes).encode())
         content.update(self.labels.cpu().numpy().tobytes())
         with self.in_turn():
+            # [N, H, W, C], the order in memory (see `to`), so that no copy is made.
             content.update(self.pixels.cpu().permute(0, 2, 3, 1).contiguous().numpy().data)
         return content.hexdigest()[:16]
 
     def select(self, positions: Tensor) -> "Images":
-        """Some of these: other rows of the same data set."""
+        """Return the images at these positions, which share the pixels of the data set."""
         positions = positions.to(self.labels.device)
         indices = positions if self.indices is None else self.indices[positions]
         return Images(self.storage, self.labels[positions], self.classes, indices, self.mapping)
 
     def to(self, device: torch.device) -> "Images":
-        """On this device and channels last, which a gather and all that follows keep.
+        """Return the images on a device, with pixels in channels-last order, [N, H, W, C] in memory.
 
-        Convolutions take 10–30 % less time so on a CPU.
+        A gather and all layers keep that order, in which convolutions take 10–30 % less time on a CPU.
         """
         with self.in_turn():
-            # Reordered where they lie: on the way to another device that would take their memory there twice.
+            # Reordered before the transfer: on the device that would need the memory twice.
             storage = self.storage.to(memory_format=torch.channels_last).to(device)
         indices = None if self.indices is None else self.indices.to(device)
         return Images(

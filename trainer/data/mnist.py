@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: four IDX files, as torchvision lays them out under `<data_dir>/<name>/raw/`."""
+"""The reader of MNIST and Fashion-MNIST: four IDX files each under `<data_dir>/<name>/raw/`, as in torchvision."""
 
 import gzip
 import math
@@ -14,10 +14,9 @@ from trainer.data.download import fetch, md5_of
 from trainer.data.images import Images, Part
 from trainer.errors import RunError
 
-MOST_BYTES = 100_000_000  # unpacked; the largest file has 47 million
+MAX_BYTES = 100_000_000  # unpacked; the largest file has 47 million
 
-# Whence the files come, the names of their classes and their md5, as torchvision has them too: to import it for that
-# would cost each start half a second.
+# Addresses, class names and md5 as in torchvision, which is not imported for them because that takes half a second.
 ADDRESSES = {
     "MNIST": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
     "FashionMNIST": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
@@ -39,7 +38,7 @@ PACKED_MD5 = {
     "FashionMNIST/t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
     "FashionMNIST/t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
 }
-# Fashion-MNIST's authors publish none of the unpacked files.
+# The authors of Fashion-MNIST publish none for the unpacked files.
 UNPACKED_MD5 = {
     "MNIST/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "MNIST/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -49,13 +48,13 @@ UNPACKED_MD5 = {
 
 
 def read(name: str, data_dir: Path, part: Part) -> Images:
-    """Reads (and, where absent, downloads) one part. Raises RunError naming a file that is damaged or missing."""
+    """Read one part, after a download if it is absent. Raises RunError naming a file that is damaged or missing."""
     raw = data_dir / name / "raw"
     prefix = "train" if part == "train" else "t10k"
     arrays = []
     for file in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
-        known = f"{name}/{file}"
-        content = _content(raw, file, PACKED_MD5[known], UNPACKED_MD5.get(known), ADDRESSES[name])
+        key = f"{name}/{file}"
+        content = _content(raw, file, PACKED_MD5[key], UNPACKED_MD5.get(key), ADDRESSES[name])
         arrays.append(_parse(content, raw / file))
     pixels, labels = arrays
     if pixels.ndim != 3 or labels.ndim != 1 or len(pixels) != len(labels):
@@ -66,11 +65,11 @@ def read(name: str, data_dir: Path, part: Part) -> Images:
 
 
 def _content(raw: Path, file: str, packed_md5: str, unpacked_md5: str | None, mirrors: Sequence[str]) -> bytes:
-    """The unpacked bytes: from the packed file if it is there (its md5 is known), else from the unpacked one."""
+    """Return the bytes of an IDX file, from the packed file if it is there (its md5 is always known)."""
     packed, unpacked = raw / f"{file}.gz", raw / file
     if unpacked.is_file() and not packed.is_file():
-        if (size := unpacked.stat().st_size) > MOST_BYTES:
-            raise RunError(f"{unpacked} has {size} bytes, where at most {MOST_BYTES} are expected")
+        if (size := unpacked.stat().st_size) > MAX_BYTES:
+            raise RunError(f"{unpacked} has {size} bytes, where at most {MAX_BYTES} are expected")
         if unpacked_md5 is not None and md5_of(unpacked) != unpacked_md5:
             raise _damaged(unpacked, unpacked_md5)
         return unpacked.read_bytes()
@@ -80,11 +79,11 @@ def _content(raw: Path, file: str, packed_md5: str, unpacked_md5: str | None, mi
         raise _damaged(packed, packed_md5)
     try:
         with gzip.open(packed) as stream:
-            content = stream.read(MOST_BYTES + 1)
+            content = stream.read(MAX_BYTES + 1)  # bounded: a small file may unpack to terabytes
     except (OSError, EOFError, zlib.error) as error:
         raise RunError(f"{packed} cannot be unpacked: {error}") from None
-    if len(content) > MOST_BYTES:
-        raise RunError(f"{packed} unpacks to more than {MOST_BYTES} bytes")
+    if len(content) > MAX_BYTES:
+        raise RunError(f"{packed} unpacks to more than {MAX_BYTES} bytes")
     return content
 
 
@@ -93,7 +92,10 @@ def _damaged(path: Path, md5: str) -> RunError:
 
 
 def _parse(content: bytes, path: Path) -> Tensor:
-    """IDX: two zero bytes, the type (8: uint8), the number of dimensions, their sizes big-endian, the data."""
+    """Return the array of an IDX file as a tensor. Raises RunError if it is damaged.
+
+    IDX: two zero bytes, the type (8: uint8), the number of dimensions, their sizes (4 bytes, big-endian), the data.
+    """
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise RunError(f"{path} is not an IDX file of bytes")
     shape = struct.unpack_from(f">{content[3]}I", content, 4)

@@ -1,4 +1,4 @@
-"""The data sets. Each reads one part; training only ever asks for "train", so the test images stay unread."""
+"""The data sets, a function for each option of `dataset`. Training reads the part "train" only, never "test"."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,44 +15,46 @@ from trainer.runtime.memory import gigabytes, physical_memory
 
 
 def digits(data_dir: Path, part: Part, *, image_size: Count = 32) -> Images:
-    """1 500 training and 297 test images; 8×8 enlarged bilinearly to one channel of `image_size`²."""
-    # scikit-learn carries the file; to import it for that would cost a second.
+    """Read scikit-learn's digits: 1 500 training and 297 test images, 8×8 enlarged bilinearly to `image_size`."""
+    # The file comes with scikit-learn, which is not imported for it because that takes a second.
     package = find_spec("sklearn")
     assert package is not None and package.origin is not None
     table = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",", dtype=np.uint8)
     needed = 4 * image_size**2 * len(table)  # as float32, before it is rounded to bytes
     if needed > physical_memory():
-        have = f"the memory is {gigabytes(physical_memory())}"
-        raise ConfigError(f"dataset.image_size={image_size}: the digits need {gigabytes(needed)} at that size, {have}")
+        memory = f"the memory is {gigabytes(physical_memory())}"
+        raise ConfigError(
+            f"dataset.image_size={image_size}: the digits need {gigabytes(needed)} at that size, {memory}"
+        )
     labels = torch.from_numpy(table[:, 64]).long()
     small = Images(torch.from_numpy(table[:, :64]).view(-1, 1, 8, 8), labels, tuple("0123456789"))
-    # The data come without a test part: this one is drawn once and for all, whatever the run's seeds.
+    # The data have no test part: it is drawn with a fixed seed, so that it is the same for all runs.
     train, test = split(small, split_seed=0, validation_size=297)
     assert test is not None
-    chosen = train if part == "train" else test
+    images = train if part == "train" else test
     size = (image_size, image_size)
     enlarged = torch.nn.functional.interpolate(
-        chosen.pixels.float() * (255 / 16), size, mode="bilinear", align_corners=False
-    )
-    return Images(enlarged.round().to(torch.uint8), chosen.labels, small.classes)
+        images.pixels.float() * (255 / 16), size, mode="bilinear", align_corners=False
+    )  # values are 0 to 16
+    return Images(enlarged.round().to(torch.uint8), images.labels, small.classes)
 
 
 def mnist(data_dir: Path, part: Part) -> Images:
-    """60 000 training and 10 000 test images, 1×28×28."""
+    """Read MNIST: 60 000 training and 10 000 test images, 1×28×28."""
     from trainer.data.mnist import read
 
     return read("MNIST", data_dir, part)
 
 
 def fashion_mnist(data_dir: Path, part: Part) -> Images:
-    """60 000 training and 10 000 test images, 1×28×28."""
+    """Read Fashion-MNIST: 60 000 training and 10 000 test images, 1×28×28."""
     from trainer.data.mnist import read
 
     return read("FashionMNIST", data_dir, part)
 
 
 def cifar10(data_dir: Path, part: Part) -> Images:
-    """50 000 training and 10 000 test images, 3×32×32."""
+    """Read CIFAR-10: 50 000 training and 10 000 test images, 3×32×32."""
     from trainer.data.cifar10 import read
 
     return read(data_dir, part)
@@ -66,7 +68,7 @@ def image_folder(
     grayscale: bool = False,
     on_corrupt_image: Literal["refuse", "skip"] = "refuse",
 ) -> Images:
-    """`train/<class>/*` and, if there is one, `test/<class>/*`; the shorter side is resized, the centre kept."""
+    """Read `train/<class>/*` or `test/<class>/*`; each image is resized by its shorter side and cropped to a square."""
     from trainer.data.image_folder import read
 
     return read(data_dir, part, image_size, grayscale, on_corrupt_image)

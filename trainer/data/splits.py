@@ -1,4 +1,4 @@
-"""Divides the training images into those to learn from and those to validate on."""
+"""The split of the training images into training and validation images."""
 
 import numpy as np
 import torch
@@ -16,11 +16,12 @@ def split(
     folds: Count | None = None,
     fold: CountOrZero | None = None,
 ) -> tuple[Images, Images | None]:
-    """(training, validation): stratified, the same for every `seed`, so that arms are scored on the same images.
+    """Return (training, validation) images, stratified by class.
 
-    `validation_size` is a number of images or a fraction of them; with `folds`, part `fold` of so many is
-    validated on instead. With `validation_size=0`, which only the final training on everything has, there is no
-    validation. Raises ConfigError where the images are too few for it.
+    The split depends on `split_seed` and not on `seed`, so that all arms are scored on the same images.
+    `validation_size` is a number or a fraction of images; with `folds`, part `fold` (from 0) of that many is the
+    validation set instead. With `validation_size=0`, as in the final training on all images, it is None. Raises
+    ConfigError if the images are too few.
     """
     if folds is None and validation_size == 0:
         return images, None
@@ -28,8 +29,9 @@ def split(
     count, classes = len(labels), len(images.classes)
     shuffled = np.random.default_rng(split_seed).permutation(count)
     by_class = shuffled[labels[shuffled].argsort(kind="stable")]
-    # At even distances through the images sorted by class: of every class its share, to within one image.
+    # Positions at even distances in the images sorted by class: every class gets its share, to within one image.
     if folds is not None and fold is not None:
+        # A fold with an image of each class needs as many images of each as there are folds.
         _refuse_unless(folds <= int(np.bincount(labels, minlength=classes).min()), f"folds={folds}", images)
         held_out = np.arange(fold, count, folds)
     else:
@@ -41,10 +43,10 @@ def split(
     return tuple(images.select(torch.from_numpy(np.flatnonzero(part))) for part in (~validation, validation))  # type: ignore[return-value]
 
 
-def _refuse_unless(fits: bool, wanted: str, images: Images) -> None:
-    """Before anything of that size is made. Raises ConfigError."""
+def _refuse_unless(fits: bool, setting: str, images: Images) -> None:
+    """Raise ConfigError unless the setting suits the images. Called before an array of that size is made."""
     if not fits:
         raise ConfigError(
-            f"dataset.{wanted} does not suit these {len(images)} images: it must leave each of {len(images.classes)}"
+            f"dataset.{setting} does not suit these {len(images)} images: it must leave each of {len(images.classes)}"
             " classes a share"
         )

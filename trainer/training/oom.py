@@ -32,8 +32,8 @@ def batch_size_advice(config: RunConfig, training: Images, validation: Images | 
         size //= 2
     if size and lacking:
         return (
-            f"validating {len(validation_batch or ())} images at once does not fit into the memory of {device}, though a"
-            f" step of batch_size={size} does. Use a smaller network or smaller images, or another device"
+            f"validating {len(validation_batch or ())} images at once does not fit into the memory of {device}, though"
+            f" a step of batch_size={size} does. Use a smaller network or smaller images, or another device"
         )
     if size == failed:
         return (
