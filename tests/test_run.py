@@ -243,7 +243,7 @@ def test_what_is_told_of_a_complete_run_leads_on(capsys):
     assert command == ["resume=run", "early_stop_patience=null", "epochs=4"]
     assert train(compose(command)[0]).epochs == 4
     assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 4  # fewer than it has
-    assert json.loads(Path("run/result.json").read_text())["reason"] == "no more were asked for"
+    assert json.loads(Path("run/result.json").read_text())["reason"] == "no more were requested"
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(monkeypatch):
@@ -304,14 +304,14 @@ def test_ctrl_c_keeps_the_last_step_and_says_how_to_go_on(in_empty_folder):
     within = f" and {step} step{'s' if step > 1 else ''}" if step else ""
     saved = f"{state['epoch']} of 10000 epochs{within}"
     assert state["epoch"] >= 3
-    assert out.splitlines()[-1] == f"Stopped. Saved: {saved}. To go on: python -m trainer resume=run"
+    assert out.splitlines()[-1] == f"Stopped. Saved: {saved}. To continue: python -m trainer resume=run"
 
 
 def test_ctrl_c_while_wandb_finishes_leaves_a_run_that_is_complete(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.run, "_log_samples", interrupted)
+    monkeypatch.setattr(trainer.run, "_log_results", interrupted)
     with pytest.raises(KeyboardInterrupt):
         quick(*TINY, "output_dir=run")
     assert capsys.readouterr().out.endswith("\nStopped. Saved: 2 of 2 epochs\n")

@@ -1,4 +1,4 @@
-"""The story of one run: data, network, techniques, training, record."""
+"""One run from its configuration to its record: data, network, techniques, training, files. Start at `train`."""
 
 import contextlib
 import time
@@ -33,12 +33,12 @@ from trainer.training.build import build_trainer, pick_device
 from trainer.training.oom import batch_size_advice
 from trainer.training.trainer import ClassificationTrainer
 
-NO_MORE_EPOCHS = "no more were asked for"  # why a complete run has fewer epochs than its configuration
+NO_MORE_EPOCHS = "no more were requested"  # recorded reason why a finished run has fewer epochs than configured
 
 
 @dataclass(frozen=True)
 class Data:
-    """The images to train and to validate on, and the device that they lie on."""
+    """The training and validation images and their device."""
 
     training: Images
     validation: Images | None
@@ -56,8 +56,8 @@ class Result:
     best_validation_accuracy: float
     training_images: int
     validation_images: int
-    stopped: bool = False  # by `stop`
-    interrupt: KeyboardInterrupt | None = None  # came too late for this run; the caller is to stop
+    stopped: bool = False  # by `stop`, before its last epoch
+    interrupt: KeyboardInterrupt | None = None  # arrived after the last step; the caller is to raise it
 
 
 def train(
@@ -66,12 +66,12 @@ def train(
     stop: Callable[[int], bool] | None = None,
     stop_after: int | None = None,
 ) -> Result:
-    """Train one checked run and leave its record in a folder of its own, or continue in `folder`, which is locked.
+    """Train one checked run in a new folder, or continue it in `folder`, whose lock the caller holds.
 
-    `stop` is asked after each epoch, with its number, and first of all when a run continues: the process may have been
-    killed between the save and the answer. Training ends after epoch `stop_after`, though the schedule is made for all
-    of `config.epochs`. Raises ConfigError before anything is written and RunError after that; Ctrl-C and a cluster's
-    warning are raised as Interrupted and Preempted once the last step is saved.
+    `stop` is called with the number of each completed epoch and ends the run if it returns true. A run that continues
+    calls it first, because the process may have been killed between a save and the call. Training ends after epoch
+    `stop_after`, while the schedule is made for all of `config.epochs`. Raises ConfigError before anything is written
+    and RunError after that; Ctrl-C and a cluster's warning are raised as Interrupted and Preempted after a save.
     """
     caller_holds_lock, stopped = folder is not None, False
     planned = RunFolder(folder or planned_folder(config), stop_after or config.epochs, can_resume=stop_after is None)
@@ -80,20 +80,20 @@ def train(
     with within_memory("Use fewer or smaller images, a smaller network, or another device"):
         images = load(config.dataset, expanded(config.data_dir), device)
         training, validation = config.dataset.shared_function()(images, config.split_seed)
-        data = Data(training, validation, device)
-        trainer = build_trainer(config, data.training, data.validation, device, display.watch)
+        trainer = build_trainer(config, training, validation, device, display.watch)
     with open_run_folder(trainer, planned, config, caller_holds_lock) as opened:
         if trainer.finished or trainer.epoch >= opened.last_epoch:
             report_complete(trainer, opened)
             write_result(opened.path, "finished", None if trainer.early_stopping.exhausted else NO_MORE_EPOCHS)
             return _result(trainer, opened.path)
         run_id = write_setting(config, device, opened.path)
-        recorder, started = Recorder(opened.path, config, data.training, trainer.epoch), time.perf_counter()
+        recorder, started = Recorder(opened.path, config, training, trainer.epoch), time.perf_counter()
         introduce(config, trainer, opened)
-        # The order matters. Failures are reported last, when W&B has been told and the progress bar is gone; signals
-        # are deferred inside of both, so that W&B closes undisturbed; `retried` is innermost, as it saves once more.
+        # The order matters: the contexts end from the last to the first. First the recorder retries failed saves, while
+        # signals are still deferred. Then signals are raised again, the progress bar goes, W&B is closed with the exit
+        # code, and at last a failure is reported, below all other output.
         with (
-            report_failure(trainer, config, data, opened),
+            report_failure(trainer, config, Data(training, validation, device), opened),
             wandb_mirror(config.wandb, config.tree(), opened.path, run_id) as mirror,
             display,
             defer_signals() as interrupt,
@@ -115,9 +115,7 @@ def train(
             mirror.summarize(_best(trainer))
             recorder.close()
             write_result(opened.path, "finished", NO_MORE_EPOCHS if stop_after else None)
-            _log_samples(mirror, trainer, opened.path)
-            if config.wandb.log_model and mirror.listening:
-                mirror.log_artifact(opened.path / BEST)
+            _log_results(mirror, trainer, opened.path, config.wandb.log_model)
         if not caller_holds_lock:  # a study reports on its runs together
             print_summary(trainer, config, opened.path)
         conclude(trainer, opened, time.perf_counter() - started)
@@ -126,67 +124,77 @@ def train(
 
 @contextlib.contextmanager
 def report_failure(trainer: ClassificationTrainer, config: RunConfig, data: Data, folder: RunFolder) -> Iterator[None]:
-    """Around the training: say what ended it early, what is saved and how to continue; note it in the run's folder."""
-    closer = ""
+    """Report an error or interrupt of the training: print what is saved and how to continue, and record the reason."""
+    doctor_hint = ""
     try:
         yield
         return
     except KeyboardInterrupt as error:
         by = f" by {error}" if isinstance(error, Preempted) else ""
         complete = read_outcome(folder.path).state in DONE  # interrupted while W&B finished
-        again = f". To go on: {resume_command(folder.path)}" if folder.can_resume and not complete else ""
-        say(f"Stopped{by}. Saved: {folder.progress()}{again}", "yellow")
+        hint = f". To continue: {resume_command(folder.path)}" if folder.can_resume and not complete else ""
+        say(f"Stopped{by}. Saved: {folder.progress()}{hint}", "yellow")
         if not complete:
             write_result(folder.path, "interrupted", f"stopped{by or ' by the user'}")
         raise as_reported(error) from None
     except NonFiniteError as error:
-        trainer.release()  # a second one is built to find the layer
-        write_result(folder.path, "failed", str(error))  # the search for the layer may be interrupted
+        trainer.release()  # the search for the layer builds a second trainer
+        write_result(folder.path, "failed", str(error))  # before the search, which may be interrupted
         where = _locate_nonfinite(config, data, folder.path, str(error))
         hint = "A smaller lr, regularization=gradient_clipping or on_nonfinite=skip usually helps"
         reason = f"{error}{where}. {hint}"
-        closer = f". What may be wrong: {command('doctor', folder.path)}"
+        doctor_hint = f". What may be wrong: {command('doctor', folder.path)}"
     except RunError as error:
         reason = str(error)
     except Exception as error:
-        if not is_out_of_memory(error):  # a technique's own mistake: its traceback is shown
+        if not is_out_of_memory(error):  # a bug, such as one in a technique: its traceback is shown
             write_result(folder.path, "failed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
             raise
         release_frames(error)
-        trainer.release()  # smaller batches are tried with another one
+        trainer.release()  # smaller batch sizes are tried with another trainer
         reason = batch_size_advice(config, data.training, data.validation, data.device)
     write_result(folder.path, "failed", reason)
-    raise RunError(f"{reason}. Saved: {folder.progress()}, in {folder.path}{closer}")
+    raise RunError(f"{reason}. Saved: {folder.progress()}, in {folder.path}{doctor_hint}")
 
 
 def _locate_nonfinite(config: RunConfig, data: Data, folder: Path, message: str) -> str:
-    """Train again from the last checkpoint, to the same bits, and look at every layer. Empty if nothing is found.
+    """Return the first value that is not finite, found by training again from the last checkpoint, or "".
 
-    A run in which all goes well pays nothing for it. `message` is what an interrupt of the search reports.
+    The replay computes the same bits and checks every layer, so that a healthy run pays nothing for the check.
+    `message`: the error of the run, printed if the search is interrupted.
     """
-    found = None
+    origin = None
     try:
-        with contextlib.suppress(RuntimeError, MemoryError), waiting("Looking for where it began"):
+        with (
+            contextlib.suppress(RuntimeError, MemoryError),
+            waiting("Searching for the first value that is not finite"),
+        ):
+            # Hooks on layers do not run in compiled code.
             uncompiled = config.model_copy(update={"compile": False})
             trainer = build_trainer(uncompiled, data.training, data.validation, data.device)
             restore(trainer, folder, config)
-            found = find_first_nonfinite(trainer)
+            origin = find_first_nonfinite(trainer)
     except KeyboardInterrupt as error:
         warn(message)
         raise as_reported(error) from None
-    return f"; first not finite: {found.what}, in step {found.step}" if found else ""
+    return f"; first not finite: {origin.what}, in step {origin.step}" if origin else ""
 
 
-def _log_samples(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Path) -> None:
-    """Send sample predictions to W&B. The run is trained: without a file or memory for this it has not failed."""
+def _log_results(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Path, log_model: bool) -> None:
+    """Send sample predictions to W&B, and the best network if `log_model`.
+
+    An error or lack of memory in the former is a warning, because the run itself is complete.
+    """
     try:
         with skip_on_oom():
-            shown = samples(trainer, folder) if mirror.listening else []
-            if shown:
+            predictions = samples(trainer, folder) if mirror.listening else []
+            if predictions:
                 best = read_json(folder / DESCRIBED)
-                mirror.log_samples(shown, best["confusion"], best["classes"])
+                mirror.log_samples(predictions, best["confusion"], best["classes"])
     except (RunError, OSError, ValueError, LookupError) as error:
         warn(f"W&B gets no samples of this run: {error}")
+    if log_model and mirror.listening:
+        mirror.log_artifact(folder / BEST)
 
 
 def _result(

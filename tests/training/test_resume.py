@@ -175,7 +175,7 @@ def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
     quick(*DRAWING, "epochs=3", "output_dir=whole")
     steps = sending(monkeypatch, number, 30)
     assert (left_with(monkeypatch, "epochs=3", "output_dir=parts"), len(steps)) == (code, 30)
-    line = f"Stopped{by}. Saved: 1 of 3 epochs and 11 steps. To go on: python -m trainer resume=parts"
+    line = f"Stopped{by}. Saved: 1 of 3 epochs and 11 steps. To continue: python -m trainer resume=parts"
     printed = capsys.readouterr()
     assert (printed.out.splitlines()[-1], printed.err) == (line, "")
     ended = json.loads(Path("parts/result.json").read_text())
