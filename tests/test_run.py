@@ -126,7 +126,8 @@ def test_resume_changes_only_what_it_may(capsys):
     assert (run.optimizer.name, run.epochs, run.wandb.name, run.wandb.mode) == ("sgd", 3, "again", "disabled")
     train(compose(["resume=run"])[0])
     assert (
-        "run is complete: 2 of 2 epochs. To train on: python -m trainer resume=run epochs=4" in capsys.readouterr().out
+        "run is complete: 2 of 2 epochs. To train further: python -m trainer resume=run epochs=4"
+        in capsys.readouterr().out
     )
 
 
@@ -239,7 +240,7 @@ def test_what_is_told_of_a_complete_run_leads_on(capsys):
     """Early stopping is exhausted in the very last epoch: both settings must change."""
     stopping = ("early_stop_patience=1", "early_stop_min_delta=10.0")
     quick(*TINY, *stopping, "output_dir=run")
-    command = capsys.readouterr().out.partition("To train on")[2].split(maxsplit=3)[3].split()
+    command = capsys.readouterr().out.partition("To train further")[2].split(maxsplit=3)[3].split()
     assert command == ["resume=run", "early_stop_patience=null", "epochs=4"]
     assert train(compose(command)[0]).epochs == 4
     assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 4  # fewer than it has
@@ -279,7 +280,7 @@ def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[3:6]] == ["epoch", "1/2", "2/2"]
     assert "\x1b" not in done.stdout and "━" not in done.stdout
-    assert lines[-1] == "  To train on          python -m trainer resume=run epochs=4"
+    assert lines[-1] == "  To train further     python -m trainer resume=run epochs=4"
     assert max(map(len, lines)) < 130
 
 
@@ -379,7 +380,7 @@ def test_the_command_to_go_on_works_for_any_folder(capsys):
     import shlex
 
     result = quick(*TINY, 'output_dir="a (1), ü"', "epochs=1")
-    command = capsys.readouterr().out.partition("To train on")[2].splitlines()[0]
+    command = capsys.readouterr().out.partition("To train further")[2].splitlines()[0]
     (run,) = compose(shlex.split(command)[3:])
     assert (run.resume, run.epochs) == (str(result.folder), 2)
 

@@ -12,7 +12,7 @@ from conftest import ROOT, compose, fresh, program, quick, timeless
 from fake_wandb_server import wandb_server
 from full_disk import fill, mounted, unmount
 
-from trainer.records import wandb_mirror
+from trainer.records import wandb_connection
 from trainer.records.outcome import read_outcome
 from trainer.records.samples import samples
 from trainer.run import train
@@ -122,9 +122,9 @@ def test_a_look_up_of_the_servers_name_that_hangs_is_not_waited_for(monkeypatch)
     monkeypatch.setattr(wandb, "setup", lambda *_: address)
     monkeypatch.setattr(wandb, "login", lambda **_: True)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(9))
-    monkeypatch.setattr(wandb_mirror, "REACH_SECONDS", 0.2)
+    monkeypatch.setattr(wandb_connection, "CONNECT_SECONDS", 0.2)
     started = time.monotonic()
-    assert wandb_mirror.why_not_online() == "wandb.invalid:80 cannot be reached (no answer for 0.2 seconds)"
+    assert wandb_connection.why_not_online() == "wandb.invalid:80 cannot be reached (no answer for 0.2 seconds)"
     assert time.monotonic() - started < 5
 
 

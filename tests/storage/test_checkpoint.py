@@ -266,7 +266,7 @@ def test_resume_goes_on_from_the_previous_one_and_comes_to_the_same_bits(loss, c
     train(compose(["resume=parts", "epochs=4"])[0])
     printed = capsys.readouterr()
     assert printed.err.startswith(f"trainer: warning: {told[0]}") and printed.err.endswith(told[1])
-    assert "Folder: parts, going on after epoch 2\n" in printed.out
+    assert "Folder: parts, continuing after epoch 2\n" in printed.out
     same_run(whole.folder, parts.folder)
     assert not leftover.exists()
 

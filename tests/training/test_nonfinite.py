@@ -176,7 +176,7 @@ def test_what_was_left_out_is_recorded_and_a_resumed_run_leaves_out_the_same(cho
     skipped = [row["skipped_steps"] for row in metrics(whole.folder)]
     assert all(2 <= count <= 9 for count in skipped)
     assert (
-        f"trainer: warning: {skipped[0]} of 19 steps of epoch 1 were left out: loss or gradient not finite"
+        f"trainer: warning: {skipped[0]} of 19 steps of epoch 1 were skipped: loss or gradient not finite"
         in capsys.readouterr().err
     )
     saves, save = [], checkpoint.save

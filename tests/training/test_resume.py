@@ -87,7 +87,7 @@ def test_saves_within_an_epoch_change_nothing_and_are_where_it_goes_on(monkeypat
     monkeypatch.setattr(checkpoint, "save", real)
     assert saves[18:22] == ["last.safetensors", "best.safetensors", "last.safetensors", "last.safetensors"]
     train(compose(["resume=parts", "checkpoint_minutes=null"])[0])
-    assert "Folder: parts, going on after epoch 1, step 3 of the next\n" in capsys.readouterr().out
+    assert "Folder: parts, continuing after epoch 1, step 3 of the next\n" in capsys.readouterr().out
     same_run(Path("whole"), Path("parts"))
 
 

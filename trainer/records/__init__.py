@@ -1,1 +1,1 @@
-"""The folder of a run and everything that is written to it or read from it."""
+"""The folder of a run: all that is written to it, read from it or shown of it."""

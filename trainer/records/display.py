@@ -1,4 +1,4 @@
-"""The terminal's view of training: a line for every epoch above a progress bar."""
+"""The terminal's view of a run: a line for every epoch above a progress bar, and the messages around it."""
 
 import math
 import time
@@ -16,7 +16,7 @@ from trainer.runtime.console import Item, closing_table, duration, out, say, war
 from trainer.training.epoch import EpochReport
 from trainer.training.trainer import ClassificationTrainer
 
-# Of each column the title and the width; a narrow terminal gets the first five, closer together.
+# Title and width of each column. A narrow terminal shows the first five, closer together.
 COLUMNS = (
     ("epoch", 7),
     ("train loss", 10),
@@ -27,14 +27,12 @@ COLUMNS = (
     ("images/s", 8),
     ("seconds", 7),
 )
-
-NARROW = 92
-
-REFRESH_SECONDS = 0.1
+NARROW = 92  # columns of a terminal below which it is narrow
+REFRESH_SECONDS = 0.1  # of the progress bar, which would cost more than a step if it moved with each
 
 
 class EpochDisplay:
-    """Use as a context: `line` for every epoch, `watch` around the batches of one."""
+    """The table of epochs and its progress bar. Use as a context manager; call `line` after each epoch."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
@@ -57,9 +55,9 @@ class EpochDisplay:
         self.progress.stop()
 
     def watch(self, batches: Iterable[Item], epoch: int, steps: int, done: int) -> Iterator[Item]:
-        """The batches of an epoch (from 1) behind those done; the bar moves ten times a second, not with each."""
+        """Yield the batches of an epoch (from 1) that has `steps` steps, `done` of them before; move the bar."""
         before, updated = (epoch - 1) * steps + done, time.monotonic()
-        if not self.shown:  # the time left is reckoned from here, also in a run that goes on
+        if not self.shown:  # the remaining time is estimated from here, also in a resumed run
             self.progress.reset(self.task, total=self.epochs * steps, completed=before, visible=True)
             self.shown = True
         self.progress.update(self.task, description=f"epoch {epoch}/{self.epochs}", completed=before)
@@ -70,6 +68,7 @@ class EpochDisplay:
                 self.progress.update(self.task, completed=before + step)
 
     def line(self, report: EpochReport) -> None:
+        """Print the line of an epoch, with a mark if it is the best so far."""
         loss, accuracy = report.validation_loss, report.validation_accuracy
         values = [
             f"{report.epoch}/{self.epochs}",
@@ -94,39 +93,39 @@ class EpochDisplay:
 
 
 def announce(config: RunConfig, device: torch.device) -> None:
-    """Say which network is trained on which data, with which optimizer and where."""
+    """Print network, data set, optimizer and device."""
     count = torch.get_num_threads()
     threads = f" ({count} thread{'s' if count > 1 else ''})" if device.type == "cpu" else ""
     say(f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, on {device}{threads}", "bold")
 
 
 def introduce(config: RunConfig, trainer: ClassificationTrainer, folder: RunFolder) -> None:
-    """Say how many images, parameters and steps there are, and where the run begins or continues."""
+    """Print the numbers of images, parameters and steps, the folder, and the step a resumed run continues from."""
     images, validation = trainer.train.images, trainer.validation
     say(
         f"{len(images)} training and {0 if validation is None else len(validation.labels)} validation images"
         f" {'×'.join(map(str, images.shape))}, {len(images.classes)} classes; {trainer.parameters} parameters;"
-        f" {len(trainer.train)} steps an epoch of up to {config.batch_size} images"
+        f" {len(trainer.train)} steps per epoch of up to {config.batch_size} images"
     )
     within = f", step {trainer.progress.step} of the next" if trainer.progress else ""
-    start = f", going on after epoch {trainer.epoch}{within}" if trainer.epoch or within else ""
+    start = f", continuing after epoch {trainer.epoch}{within}" if trainer.epoch or within else ""
     say(f"Folder: {folder.path}{start}")
 
 
 def report_complete(trainer: ClassificationTrainer, folder: RunFolder) -> None:
-    """Say that nothing is left to train, and the command that trains further."""
-    again = f". To train on: {longer_command(trainer, folder)}" if folder.can_resume else ""
+    """Print that nothing is left to train, and the command that trains further."""
+    hint = f". To train further: {longer_command(trainer, folder)}" if folder.can_resume else ""
     done = f"{trainer.epoch} of {folder.last_epoch} epochs"
     if trainer.epoch > folder.last_epoch:
         done = f"it has {trainer.epoch} epochs already"
-    say(f"{folder.path} is complete: {done}{again}")
+    say(f"{folder.path} is complete: {done}{hint}")
 
 
 def warn_of_skipped(report: EpochReport, steps: int) -> None:
-    """Warn of the steps that `on_nonfinite` left out of this epoch of so many steps."""
+    """Warn if steps of an epoch of `steps` steps were skipped under `on_nonfinite`."""
     if report.skipped_steps:
-        which = f"{report.skipped_steps} of {steps} steps of epoch {report.epoch}"
-        warn(f"{which} were left out: loss or gradient not finite (on_nonfinite)")
+        count = f"{report.skipped_steps} of {steps} steps of epoch {report.epoch}"
+        warn(f"{count} were skipped: loss or gradient not finite (on_nonfinite)")
 
 
 def conclude(trainer: ClassificationTrainer, folder: RunFolder, seconds: float) -> None:
@@ -139,12 +138,12 @@ def conclude(trainer: ClassificationTrainer, folder: RunFolder, seconds: float) 
         ("Validation accuracy", f"{best.best_accuracy:.2%}"),
         ("Validation loss", f"{best.best_loss:.4f}"),
     ]
-    again = [("To train on", longer_command(trainer, folder))] if folder.can_resume else []
-    before = [] if trainer.validation is None else validated
-    closing_table([*before, ("Time", duration(seconds)), ("Folder", str(folder.path)), *again])
+    hint = [("To train further", longer_command(trainer, folder))] if folder.can_resume else []
+    results = [] if trainer.validation is None else validated
+    closing_table([*results, ("Time", duration(seconds)), ("Folder", str(folder.path)), *hint])
 
 
 def longer_command(trainer: ClassificationTrainer, folder: RunFolder) -> str:
     """Return the command that trains a complete run further: with twice the epochs, or without early stopping."""
-    whole = [f"epochs={2 * trainer.epoch}"] if trainer.epoch >= trainer.epochs else []
-    return resume_command(folder.path, *["early_stop_patience=null"] * trainer.early_stopping.exhausted, *whole)
+    epochs = [f"epochs={2 * trainer.epoch}"] if trainer.epoch >= trainer.epochs else []
+    return resume_command(folder.path, *["early_stop_patience=null"] * trainer.early_stopping.exhausted, *epochs)

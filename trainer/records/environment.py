@@ -1,4 +1,4 @@
-"""What a run ran on: versions, commit, device, seeds. No host name, no user, no environment variable."""
+"""The environment of a run: versions, commit, device, seeds; no host name, user or environment variable."""
 
 import platform
 import shlex
@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "numpy", "scikit-
 
 
 def stamp(config: RunConfig, device: torch.device, run_id: str) -> dict[str, Any]:
-    """Plain values for `environment.json`."""
+    """Return the values for `environment.json`, one entry each time a run is started."""
     return {
         "run_id": run_id,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -38,16 +38,16 @@ def stamp(config: RunConfig, device: torch.device, run_id: str) -> dict[str, Any
 
 
 def _versions() -> dict[str, str]:
-    """Of the packages that are there: without wandb a run is trained as well."""
-    found = {}
+    """Return the versions of the installed packages; a run needs no wandb."""
+    versions = {}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the trainer's own checkout and whether it was changed since; None outside one."""
+    """Return the commit of the trainer's checkout and whether files differ from it; None outside a checkout."""
     root = Path(trainer.__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
@@ -59,6 +59,7 @@ def git_state() -> dict[str, Any] | None:
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
+            # Reading must not write .git/index, which a parallel git command may hold.
             ["git", "--no-optional-locks", "-C", root, *arguments],
             check=False,
             capture_output=True,

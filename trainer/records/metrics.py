@@ -1,9 +1,4 @@
-"""The metrics file of a run: written line by line, whole lines or none, kept in memory where the disk fails."""
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from trainer.training.epoch import EpochReport
+"""The metrics file of a run, `metrics.jsonl`: a line for each epoch, written completely or not at all."""
 
 import itertools
 import json
@@ -13,11 +8,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.errors import RunError
 from trainer.runtime.files import write_text
 from trainer.storage.untrusted import MOST_COUNT, finite_metric, parse_json, whole_lines
+
+if TYPE_CHECKING:
+    from trainer.training.epoch import EpochReport
 
 METRICS = "metrics.jsonl"
 FIGURES = (
@@ -29,41 +27,45 @@ FIGURES = (
     "epoch_seconds",
     "images_per_second",
 )
+MAX_EPOCHS = 2_000_000  # of a run that is read into memory: about a gigabyte
 
 
 class MetricsFile:
-    """`metrics.jsonl`: one object an epoch. What is not a number is written as null: strict JSON has no NaN.
+    """The open metrics file of a run that continues after `epoch`.
 
-    Opened after `epoch`, it drops what was written later than the checkpoint of that epoch, and a torn last line.
+    Lines of later epochs, which the checkpoint does not cover, and an incomplete last line are removed. NaN and
+    infinity are written as null, because strict JSON has neither. Lines that cannot be written stay in memory and are
+    written with the next one.
     """
 
     def __init__(self, folder: Path, epoch: int) -> None:
         self.path = folder / METRICS
-        self.size = self._size_up_to(epoch)  # of what is known to be whole
-        self.held: list[str] = []
+        self.size = self._size_up_to(epoch)  # bytes of complete lines
+        self.pending: list[str] = []
         if not self.path.is_file():
             write_text(self.path, "")
         elif self.path.stat().st_size > self.size:
             self._cut()
 
     def append(self, report: "EpochReport") -> None:
-        """Writes the line behind those that are there and those that could not be written; keeps it if it fails."""
+        """Append the line of an epoch. Raises RunError if it cannot be written; it is then kept."""
         values = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(report).items()
             if key != "layer_stats" or value is not None
         }
-        self.held.append(json.dumps(values, allow_nan=False) + "\n")
+        self.pending.append(json.dumps(values, allow_nan=False) + "\n")
         self.write()
 
     def write(self) -> None:
-        """Writes what is held, to the disk. Raises RunError if it cannot be; the lines before it stay as they are."""
-        if not self.held:
+        """Write the pending lines to the disk. Raises RunError if that fails; the file is then as before."""
+        if not self.pending:
             return
-        content = "".join(self.held).encode()
+        content = "".join(self.pending).encode()
         try:
             with self.path.open("ab") as file:
-                file.truncate(min(self.size, file.tell()))  # half a line may be left where that could not be undone
+                # Remove part of a line that an earlier failure has left and could not remove.
+                file.truncate(min(self.size, file.tell()))
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -71,10 +73,10 @@ class MetricsFile:
             with suppress(OSError):
                 os.truncate(self.path, self.size)
             raise RunError(f"{self.path} could not be written: {error.strerror}") from None
-        self.size, self.held = self.path.stat().st_size, []
+        self.size, self.pending = self.path.stat().st_size, []
 
     def _size_up_to(self, epoch: int) -> int:
-        """Of the whole lines up to that epoch, in bytes. Raises RunError naming a line that is damaged."""
+        """Return the bytes of the lines up to an epoch. Raises RunError with the number of a damaged line."""
         size, lines = 0, whole_lines(self.path)
         for number in itertools.count(1):
             try:
@@ -83,7 +85,7 @@ class MetricsFile:
                     break
                 _refuse_gap(row)
             except ValueError:
-                raise RunError(f"{self.path}, line {number} is damaged: mend or remove it and start again") from None
+                raise RunError(f"{self.path}, line {number} is damaged: repair or remove it and start again") from None
             size += len(line)
         return size
 
@@ -95,13 +97,13 @@ class MetricsFile:
 
 
 def _refuse_gap(row: Mapping[str, Any]) -> None:
-    """Without these the run could not be looked at in its end. Raises ValueError."""
+    """Raise ValueError if an accuracy is missing that the summary at the end of the run needs."""
     if row["train_accuracy"] is None or (row["validation_loss"] is not None and row["validation_accuracy"] is None):
         raise ValueError("an accuracy is missing")
 
 
 def count_of(folder: Path) -> int:
-    """How many epochs stand in a run's metrics. Raises RunError if they are none."""
+    """Return the number of epochs in a run's metrics. Raises RunError if the file is damaged."""
     try:
         return sum(1 for _ in whole_lines(folder / METRICS))
     except ValueError as error:
@@ -109,10 +111,10 @@ def count_of(folder: Path) -> int:
 
 
 def row_of(line: bytes) -> dict[str, Any]:
-    """The figures of an epoch, None where one is missing. Raises ValueError.
+    """Return the figures in a line, None for a missing one. Raises ValueError if the line is no epoch.
 
-    `layer_stats` only says whether the epoch has any: those of a long run would fill the memory, and
-    `reports/layer_charts.py` reads them.
+    `layer_stats` is reduced to true or false, because those of a long run would fill the memory;
+    `reports/layer_charts.py` reads them line by line.
     """
     row = parse_json(line)
     if not isinstance(row, dict) or type(row.get("epoch")) is not int or not 0 <= row["epoch"] < MOST_COUNT:
@@ -121,22 +123,19 @@ def row_of(line: bytes) -> dict[str, Any]:
     return {"epoch": row["epoch"], "layer_stats": bool(row.get("layer_stats")), **figures}
 
 
-MOST_EPOCHS = 2_000_000  # of a run that is read as a whole: about a gigabyte
-
-
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The epochs of a run that is done or still running; a line that is just being written is left out."""
+    """Return the epochs of a run, which may still be running: an incomplete last line is ignored."""
     path, rows = folder / METRICS, list[dict[str, Any]]()
     try:
         for line in whole_lines(path):
             rows.append(row_of(line))
-            if len(rows) > MOST_EPOCHS:
-                raise ValueError(f"more than {MOST_EPOCHS} epochs")
+            if len(rows) > MAX_EPOCHS:
+                raise ValueError(f"more than {MAX_EPOCHS} epochs")
     except ValueError:
         raise RunError(f"{path} is damaged") from None
     return rows
 
 
 def curve(folder: Path, metric: str) -> dict[int, float]:
-    """The metric after each validated epoch."""
+    """Return a metric by epoch, for the validated epochs."""
     return {row["epoch"]: row[metric] for row in read_metrics(folder) if row[metric] is not None}

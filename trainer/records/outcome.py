@@ -1,4 +1,4 @@
-"""The outcome of a run, as its folder records it. Imports no torch."""
+"""The outcome of a run, `result.json` in its folder. Imports no torch."""
 
 import contextlib
 import json
@@ -13,18 +13,15 @@ from trainer.runtime.files import write_text
 from trainer.runtime.lock import is_held
 from trainer.storage.untrusted import LARGEST, MOST_COUNT, parse_json_as, read_text
 
-BEAT_SECONDS = 2.0
-
-SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat for so long a worker is taken for dead
-
+BEAT_SECONDS = 2.0  # between the heartbeats of a worker
+SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat, after which a worker counts as dead
 DONE = ("finished", "pruned")
-
 STATES = ("queued", "running", *DONE, "failed", "interrupted")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run's folder says: state is queued, running, finished, pruned, failed or interrupted."""
+    """The state of a run (one of STATES), its reason, and the results of its best epoch."""
 
     state: str = "queued"
     reason: str | None = None
@@ -34,11 +31,11 @@ class Outcome:
     best_epoch: int = 0
     validation_loss: float | None = None
     validation_accuracy: float | None = None
-    training_images: int | None = None  # not in what was recorded before the verdict asked for it
+    training_images: int | None = None  # missing in records of earlier versions
     validation_images: int | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what would overflow in a sum: the file may be a stranger's."""
+        """Raise ValueError for values of an untrusted file that would overflow in a sum."""
         counts = (self.epochs, self.starts, self.best_epoch, self.training_images, self.validation_images)
         metrics = (self.validation_loss, self.validation_accuracy)
         if not all(count is None or 0 <= count < MOST_COUNT for count in counts) or not 0 <= self.seconds < math.inf:
@@ -47,12 +44,13 @@ class Outcome:
             raise ValueError("a metric is out of range")
 
     def value(self, metric: str) -> float | None:
-        """The metric of the best epoch, None unless the run came to its end."""
+        """Return a metric of the best epoch, None unless the run has finished."""
         value: float | None = getattr(self, metric)
         return value if self.state == "finished" else None
 
 
 def read_outcome(folder: Path) -> Outcome:
+    """Return the recorded outcome, "queued" if there is none. Raises RunError if it is damaged."""
     path = folder / RESULT
     try:
         outcome = parse_json_as(Outcome, read_text(path)) if path.is_file() else Outcome()
@@ -60,11 +58,12 @@ def read_outcome(folder: Path) -> Outcome:
             raise ValueError(f"state={outcome.state!r}")
         return outcome
     except ValueError:
-        raise RunError(f"{path} is damaged. Remove it: the run is then taken up from its last epoch") from None
+        raise RunError(f"{path} is damaged. Remove it: the run then continues from its last epoch") from None
 
 
 def is_alive(folder: Path) -> bool:
-    """Whether the run is being trained, here or by a worker elsewhere that shows a heartbeat."""
+    """Return whether a run is being trained, here or by a worker on another machine."""
+    # A lock may not be visible from another machine; a heartbeat on a shared file system is.
     with contextlib.suppress(OSError):
         if time.time() - (folder / HEARTBEAT).stat().st_mtime < SILENT_SECONDS:
             return True
@@ -72,11 +71,12 @@ def is_alive(folder: Path) -> bool:
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Write the outcome of a study's run."""
     write_text(folder / RESULT, json.dumps(asdict(outcome), indent=2) + "\n")
 
 
 def write_result(folder: Path, state: str, reason: str | None = None) -> None:
-    """Leaves for the report how a run ended: finished, failed or interrupted. A study's worker does it itself."""
+    """Record whether a run finished, failed or was interrupted. For a study's run its worker calls `write_outcome`."""
     if not (folder / JOB).is_file():
-        with contextlib.suppress(RunError):  # of a disk that is full the person has been told
+        with contextlib.suppress(RunError):  # a full disk has been reported already
             write_text(folder / RESULT, json.dumps({"state": state, "reason": reason}) + "\n")

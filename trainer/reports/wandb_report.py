@@ -7,7 +7,8 @@ from typing import Any
 
 from trainer.config.run_config import WandbConfig
 from trainer.errors import ConfigError, RunError
-from trainer.records.wandb_mirror import default_entity, wandb_mirror, why_not_online
+from trainer.records.wandb_connection import default_entity, why_not_online
+from trainer.records.wandb_mirror import wandb_mirror
 from trainer.reports.content import Content, of_study
 from trainer.reports.page import rows, texts, titles
 from trainer.study.manifest import Manifest

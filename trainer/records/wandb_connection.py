@@ -1,0 +1,142 @@
+"""The start of a W&B run: the settings, the check of the server, and offline recording where it cannot be reached."""
+
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from trainer.config.run_config import WandbConfig
+from trainer.config.shell import sync_command
+from trainer.runtime.console import warn
+
+CONNECT_SECONDS = 2  # for a server to accept a connection
+FINISH_SECONDS = 9  # for the rest of the upload at the end of a run
+# These keep an absent server from delaying a run by minutes.
+TIMEOUTS: dict[str, Any] = dict(init_timeout=5, finish_timeout=FINISH_SECONDS, finish_timeout_raises=True)
+# By default wandb records command line, host, e-mail, address of the git remote and packages. The parts of these that
+# make a run reproducible are in environment.json.
+PRIVACY: dict[str, Any] = dict(
+    x_disable_meta=True,
+    x_save_requirements=False,
+    disable_git=True,
+    disable_code=True,
+    save_code=False,
+)
+
+
+def begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> Any:
+    """Start and return the W&B run, offline with a warning if the server cannot be reached."""
+    # wandb sends its own errors to its makers, also for an offline run, and waits for the answer.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    # console="off": the terminal's output is not captured.
+    settings = wandb.Settings(silent=True, console="off", **TIMEOUTS, **PRIVACY)
+    arguments: dict[str, Any] = dict(
+        project=config.project,
+        entity=config.entity,
+        group=config.group,
+        name=config.name or folder.name,
+        tags=list(config.tags),
+        notes=config.notes,
+        config=tree,
+        dir=folder.resolve(),  # wandb's service may have been started in another working directory
+        id=run_id,
+        resume="allow",
+        reinit="finish_previous",
+        settings=settings,
+    )
+    # On a full disk wandb would write to another folder, and its log would print tracebacks.
+    files = folder.resolve() / "wandb"
+    files.mkdir(exist_ok=True)
+    refuse_full(files)
+    if config.mode == "online":
+        reason = why_not_online()
+        if reason is None:
+            try:
+                return wandb.init(mode="online", **arguments)
+            except wandb.errors.Error as error:  # CommError, UsageError, AuthenticationError
+                reason = first_line(error)
+                tear_down()  # its service keeps the run's id, which the offline run needs
+        warn(
+            f"W&B is recorded offline instead: {reason}."
+            f" Upload it later: {sync_command(folder / 'wandb', 'offline-run-*')}"
+        )
+    return wandb.init(mode="offline", **arguments)
+
+
+def why_not_online() -> str | None:
+    """Return why W&B cannot be reached, None if it can. wandb itself needs a minute and a half to find out."""
+    import wandb
+
+    settings = wandb.setup(wandb.Settings(silent=True)).settings
+    if not wandb.login(verify=False, prompt=False):
+        return "no API key is configured (wandb login)"
+    address = urlparse(settings.base_url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    # In a thread: the socket's timeout applies to each address of the server, and none to the look-up of its name.
+    reason = failure_within(CONNECT_SECONDS, lambda: _connect(address.hostname or "", port))
+    # Not address.netloc, which may hold a user name and a password.
+    return f"{address.hostname}:{port} cannot be reached ({reason})" if reason else None
+
+
+def _connect(host: str, port: int) -> None:
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(error.strerror or str(error)) from None
+
+
+def default_entity() -> str:
+    """Return the account that runs belong to if none is named, as the server knows it."""
+    import wandb
+
+    return wandb.Api(timeout=15).default_entity or ""
+
+
+def failure_within(seconds: float, action: Callable[[], None]) -> str | None:
+    """Run an action in a thread; return its error, or that it took longer than `seconds`, None on success.
+
+    A thread, because there is no other bound on how long the libraries wait for a network.
+    """
+    errors: list[str] = []
+
+    def attempt() -> None:
+        try:
+            action()
+        except Exception as error:
+            errors.append(first_line(error))
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        return f"no answer for {seconds:g} seconds"
+    return errors[0] if errors else None
+
+
+def refuse_full(folder: Path) -> None:
+    """Raise OSError if nothing can be written: wandb's service drops such data without an error."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"?")
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def tear_down() -> None:
+    """Stop wandb's service."""
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
