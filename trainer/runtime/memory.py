@@ -10,6 +10,8 @@ from pathlib import Path
 
 from trainer.errors import OneLineError, RunError
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")  # holds the limits of a container, as seen from within
+
 # torch has an error type for GPU memory only; on a CPU it raises RuntimeError with one of these texts. The last one is
 # that of oneDNN, which computes convolutions there.
 OUT_OF_MEMORY_TEXTS = (
@@ -89,7 +91,7 @@ def physical_memory() -> int:
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for file in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups, version 2 and 1
         with suppress(OSError, ValueError):  # absent, or "max"
-            limits.append(int(Path("/sys/fs/cgroup", file).read_text()))
+            limits.append(int((CONTROL_GROUP / file).read_text()))
     return min(limits)
 
 
