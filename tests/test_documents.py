@@ -2,11 +2,13 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, compose
+from conftest import ROOT, compose, quick
 
 from trainer import __version__
 from trainer.cli.main import COMMANDS, command_main
@@ -46,7 +48,8 @@ def commands():
 
 def check_run(arguments, capsys):
     """Compose a run or a study, or let a command read its arguments."""
-    if arguments in ([], ["--help"]):
+    if arguments in ([], ["--help"]) or arguments[0] == "help":
+        assert set(arguments[1:]) <= set(COMMANDS)
         return
     if arguments[0] in COMMANDS:
         with pytest.raises((ConfigError, SystemExit)) as caught:
@@ -139,6 +142,14 @@ def test_every_error_that_is_quoted_is_todays(page):
             with pytest.raises(ConfigError) as caught:
                 compose(shlex.split(first)[4:])
             assert rest == [f"trainer: {caught.value}"]
+
+
+def test_the_lines_that_load_a_checkpoint_need_nothing_of_this_project():
+    quick("epochs=1", "output_dir=outputs/RUN")
+    (code,) = blocks(TEXTS[ROOT / "docs" / "runs.md"], "python")
+    code += "print(*weights['1.1.weight'].shape, description['epoch'], len(description['classes']))"
+    done = subprocess.run([sys.executable, "-I", "-c", code], check=False, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("10 128 1 10\n", "")
 
 
 def test_the_two_commands_are_in_the_readme():
