@@ -116,5 +116,5 @@ def test_a_run_that_was_stopped_within_an_epoch_is_to_go_on_first():
     state = checkpoint.load(run / "last.safetensors")
     state.trainer.update(epoch=1, progress={"step": 3})
     checkpoint.save(run / "last.safetensors", state)
-    with pytest.raises(RunError, match=r"epoch 2: let it go on first. To go on: python -m trainer resume=run$"):
+    with pytest.raises(RunError, match=r"epoch 2: let it go on first. To continue: python -m trainer resume=run$"):
         reproduce.main([str(run)])

@@ -323,7 +323,7 @@ def damages_are_named():
             "last.safetensors",
             None,
             "run/last.safetensors is missing, though the run has trained 6 or more epochs. There is the one before it,"
-            " run/last.previous.safetensors. To go on: python -m trainer resume=run",
+            " run/last.previous.safetensors. To continue: python -m trainer resume=run",
         ),
         (
             "best.safetensors",
@@ -387,9 +387,9 @@ def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
     config.write_text(config.read_text().replace("epochs: 6", "epochs: 9"))
     Path("run/result.json").unlink()  # it was killed
     for noted, why in (
-        (None, "It was killed. To go on: python -m trainer resume=run"),
+        (None, "It was killed. To continue: python -m trainer resume=run"),
         ({"state": "failed", "reason": "the disk is full"}, "run/result.json says: failed: the disk is full"),
-        ({"state": "running"}, "It was killed. To go on: python -m trainer resume=run"),
+        ({"state": "running"}, "It was killed. To continue: python -m trainer resume=run"),
     ):
         if noted:
             Path("run/result.json").write_text(json.dumps(noted))

@@ -182,7 +182,7 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     assert dict(of_run(tmp_path / "run").facts)["State"] == "interrupted"
     with locked(tmp_path / "run"):
         assert "It is still running: 2 of 9 epochs so far." in of_run(tmp_path / "run").verdict
-    again = f"To go on: python -m trainer resume={tmp_path / 'run'}"
+    again = f"To continue: python -m trainer resume={tmp_path / 'run'}"
     killed = f"It was interrupted after 2 of 9 epochs: killed from outside. {again}"
     (tmp_path / "run" / "report.html").write_text("")  # by a report, not by the run
     assert killed in of_run(tmp_path / "run").verdict
@@ -217,10 +217,10 @@ def test_a_run_goes_on_by_the_command_that_is_accepted(tmp_path):
     command = "python -m trainer -m dataset=digits 'model.hidden=[8],[9]'"
     assert dict(of_study(study).facts)["Command"] == command
     for folder, again in (
-        (study / "mine", f"To go on: {command}"),
-        (study / "final" / "seed-0", "It goes on by the same command: trainer finalize"),
-        (tmp_path / "reproduced" / "run", "The same command, trainer reproduce, begins it again"),
-        (tmp_path / "my run", f"To go on: python -m trainer 'resume=\"{tmp_path}/my run\"'"),
+        (study / "mine", f"To continue: {command}"),
+        (study / "final" / "seed-0", "To continue it, repeat the command: trainer finalize"),
+        (tmp_path / "reproduced" / "run", "To begin it again, repeat the command: trainer reproduce"),
+        (tmp_path / "my run", f"To continue: python -m trainer 'resume=\"{tmp_path}/my run\"'"),
     ):
         fake_run(folder, config, 1.0, random.Random(0), 2, ("a", "b"))
         (folder / "result.json").write_text('{"state": "interrupted", "reason": "stopped"}')

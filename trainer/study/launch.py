@@ -1,7 +1,7 @@
-"""Trains the runs of a study: one after the other in this process, or through one of Hydra's launchers.
+"""The training of a study's runs: one after the other in this process, or through one of Hydra's launchers.
 
-A launcher loses results each in its own way when a worker dies, so nothing is taken from what it returns: every run
-writes how it ended into its own folder, and a run that neither did that nor shows a heartbeat was killed.
+Each launcher loses results in its own way when a worker dies, so its return value is not used. Every run writes how it
+ended into its own folder; a run that has neither an outcome nor a recent heartbeat was killed.
 """
 
 import contextlib
@@ -24,39 +24,42 @@ from trainer.study.manifest import Entry
 from trainer.study.plan import Plan
 from trainer.study.worker import STOP_FILE, task, work
 
-POLL_SECONDS = 0.3
-STARTS = 2  # a run whose worker was killed is started once more, alone: its sibling may have been the cause
+POLL_SECONDS = 0.3  # between two readings of the runs' outcomes
+STARTS = 2  # a run whose worker was killed is started once more, alone: another run may have used up the memory
 
 Seen = Callable[[Entry, Outcome], None]
 
 
 class Launch:
-    """`run` trains entries that are prepared; `parallel` says how many at once."""
+    """The launcher of prepared runs, `parallel` of them at a time. `seen` is called with each run that has ended."""
 
     def __init__(self, plan: Plan, study: Study, seen: Seen) -> None:
         self.plan, self.study, self.seen = plan, study, seen
-        self.launched: dict[Entry, int] = {}  # how often
+        self.launched: dict[Entry, int] = {}  # number of starts
         self.here = plan.launcher == "basic"
         self.parallel = 1 if self.here else self._parallel()
 
     def _parallel(self) -> int:
         cores = os.cpu_count() or 1
         options = self.plan.sweep.config.hydra.launcher
+        # The name of this option depends on the launcher: n_jobs in joblib, array_parallelism in submitit.
         jobs = options.get("n_jobs") or options.get("array_parallelism") or cores
-        return cores if jobs < 0 else int(jobs)
+        return cores if jobs < 0 else int(jobs)  # joblib: -1 stands for all cores
 
     def threads(self, count: int) -> int | None:
-        """Of a run, so that the runs at a time do not fight for this machine's cores; None: as torch chooses."""
+        """Return the number of torch threads of one of `count` runs; None leaves the choice to torch."""
+        # Only these launchers train several runs on this machine, where they would compete for its cores.
         if self.here or self.plan.launcher not in ("joblib", "submitit_local"):
             return None
         return max(1, (os.cpu_count() or 1) // min(self.parallel, count))
 
     def run(self, entries: Sequence[Entry]) -> bool:
-        """Trains what is not done among the entries; False if the study is to stop after a failure."""
+        """Train the runs that are not done. Return False if one failed and the study stops at a failure."""
+        # A study that was stopped leaves this file, and no worker begins while it is there.
         (self.study.folder / STOP_FILE).unlink(missing_ok=True)
         waiting = [entry for entry in entries if self.study.outcome(entry).state not in DONE]
         for entry in waiting:
-            # What an earlier attempt left behind must not be taken for how this one ends.
+            # The outcome of an earlier attempt must not be taken for that of this one.
             outcome = self.study.outcome(entry)
             self.launched[entry] = 0
             if outcome.state != "queued":
@@ -68,6 +71,7 @@ class Launch:
                 if self._is_over(entry):
                     return False
             return True
+        # In groups of as many as train at a time: after a failure no further group starts under on_error=stop.
         for start in range(0, len(waiting), self.parallel):
             group = waiting[start : start + self.parallel]
             self._launch(group)
@@ -79,10 +83,11 @@ class Launch:
         return True
 
     def _is_over(self, entry: Entry) -> bool:
+        """Return whether the study stops because this run failed."""
         return self.plan.settings.on_error == "stop" and self.study.outcome(entry).state == "failed"
 
     def _was_killed(self, entry: Entry) -> bool:
-        """Whether a run neither ended nor failed, or was evicted; the second time it is recorded as failed."""
+        """Return whether a run lost its worker and is to be started again; after STARTS starts record it as failed."""
         folder = self.study.path(entry)
         outcome = read_outcome(folder)
         if outcome.state not in ("queued", "running", "interrupted"):
@@ -95,24 +100,28 @@ class Launch:
         return False
 
     def _launch(self, entries: Sequence[Entry]) -> None:
-        """Returns when each run has ended or lost its worker, whether or not the launcher has noticed."""
+        """Start the runs and wait until each has ended or lost its worker, even if the launcher waits for longer."""
         if self.plan.launcher == "ray":
+            # In the main thread: Ray's servers end with the thread that started them, and every launch has its own.
             _start_ray(self.plan.sweep.config.hydra.launcher.ray.init)
         folders = {entry: self.study.path(entry).absolute() for entry in entries}
         for entry, folder in folders.items():
             self.launched[entry] += 1
+            # The file of a killed worker: its age would make the new worker look dead.
             (folder / HEARTBEAT).unlink(missing_ok=True)
+        # A daemon thread does not keep this process alive if the launcher never returns.
         thread = threading.Thread(target=self._through_hydra, args=(list(folders.values()),), daemon=True)
         thread.start()
         try:
             self._wait(entries, folders, thread)
         except KeyboardInterrupt:
             self._stop(folders.values())
-            thread.join(SILENT_SECONDS)
+            thread.join(SILENT_SECONDS)  # the time in which the runs save their state
             raise
 
     def _stop(self, folders: Iterable[Path]) -> None:
-        """Lets runs on this machine save and end, and those behind them not begin: a launcher would wait for all."""
+        """Make the runs on this machine save and end, and let no other one begin."""
+        # The file first: a worker that becomes free would otherwise begin the next run.
         (self.study.folder / STOP_FILE).touch()
         for folder in folders:
             process = holder_here(folder)
@@ -121,7 +130,9 @@ class Launch:
                     os.kill(process, signal.SIGTERM)
 
     def _wait(self, entries: Sequence[Entry], folders: dict[Entry, Path], thread: threading.Thread) -> None:
+        """Report each run that ends, until all have ended or neither the launcher nor a worker is left."""
         unseen = set(entries)
+        # A launcher may have given up on a worker that still trains.
         while unseen and (thread.is_alive() or any(self._lives(folders[entry]) for entry in unseen)):
             thread.join(POLL_SECONDS)
             for entry in list(unseen):
@@ -130,43 +141,47 @@ class Launch:
                     self.seen(entry, outcome)
                     unseen.discard(entry)
             if thread.is_alive() and unseen and all(self._died(folders[entry]) for entry in unseen):
-                warn(f"{self.plan.launcher} has not noticed that its workers are gone: going on without it")
+                warn(f"{self.plan.launcher} has not noticed that its workers are gone: continuing without it")
                 return
 
     @staticmethod
     def _lives(folder: Path) -> bool:
-        """Whether a worker is at it: the launcher may have given up on one that goes on."""
+        """Return whether a worker has shown a heartbeat lately."""
         try:
+            # Twice the period: a beat may be late on a busy machine.
             return time.time() - (folder / HEARTBEAT).stat().st_mtime < 2 * BEAT_SECONDS
         except OSError:
             return False
 
     @staticmethod
     def _died(folder: Path) -> bool:
+        """Return whether the worker of a run that has begun shows no heartbeat any more."""
         if read_outcome(folder).state != "running":
             return False
         try:
+            # Longer than in `_lives`: a shared file system shows a new time of a file late.
             return time.time() - (folder / HEARTBEAT).stat().st_mtime > SILENT_SECONDS
         except OSError:
             return False
 
     def _through_hydra(self, folders: Sequence[Path]) -> None:
+        """Hand the folders to Hydra's launcher, one job for each, and wait for it."""
         from hydra._internal.callbacks import Callbacks
         from hydra.core.plugins import Plugins
         from hydra.types import HydraContext
 
-        context = HydraContext(self.plan.sweep.loader, Callbacks())  # none: a YAML file could name any function as one
+        context = HydraContext(self.plan.sweep.loader, Callbacks())  # no callbacks: a YAML file could name any function
         try:
             launcher: Any = Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=task, config=self._config()
             )
             launcher.launch([[f'++output_dir="{folder}"'] for folder in folders], initial_job_idx=0)
-        except Exception as error:  # the folders say which runs it has cost
+        except Exception as error:  # which runs are lost stands in their folders
             lines = str(error).strip().splitlines() or [""]
             warn(f"{self.plan.launcher}: {type(error).__name__}: {lines[0]}")
 
     def _config(self) -> Any:
-        """Hydra's configuration with its own files inside the study's folder."""
+        """Return Hydra's configuration, changed so that the launcher's own files lie inside the study's folder."""
         import copy
 
         from omegaconf import OmegaConf, open_dict
@@ -176,22 +191,23 @@ class Launch:
         OmegaConf.set_readonly(config.hydra, False)  # HydraConfig.set_config has made it read-only
         with open_dict(config):
             config.hydra.sweep.dir, config.hydra.sweep.subdir = str(place), "."
+            # Launchers compose each job anew from the overrides, so the folder must be among them, too.
             config.hydra.overrides.hydra += [f'hydra.sweep.dir="{place}"', "hydra.sweep.subdir=."]
         return config
 
 
 def _start_ray(options: Any) -> None:
-    """In the main thread: Ray's servers end with the thread that started them, and every launch has one of its own."""
+    """Start Ray unless it runs. Raises ConfigError if it refuses the options."""
     import ray
     from omegaconf import OmegaConf
 
     if ray.is_initialized():
         return
-    given: Any = OmegaConf.to_container(options, resolve=True)
-    if not given.get("address") and "RAY_ADDRESS" not in os.environ:
-        given.setdefault("object_store_memory", 2**27)  # results are read from folders
+    settings: Any = OmegaConf.to_container(options, resolve=True)
+    if not settings.get("address") and "RAY_ADDRESS" not in os.environ:
+        settings.setdefault("object_store_memory", 2**27)  # 128 MiB are enough: results are read from folders
     try:
-        ray.init(**given)
+        ray.init(**settings)
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"hydra.launcher.ray.init: Ray does not start with it: {first}") from None
+        raise ConfigError(f"hydra.launcher.ray.init: Ray does not start with these options: {first}") from None

@@ -1,4 +1,4 @@
-"""The command that trains a run once more with one setting changed, from what the run recorded. Imports no torch."""
+"""Commands that repeat or continue a recorded run. Imports no torch."""
 
 import contextlib
 import shlex
@@ -17,10 +17,7 @@ START = ["python", "-m", "trainer"]
 
 
 def command_with(folder: Path, override: str) -> str:
-    """The run's own command with the override in it, to be pasted; the override alone where no command is recorded.
-
-    The record may be a stranger's: it is taken apart into settings, and each is quoted for the shell.
-    """
+    """Return the command of the run with the override added; the override alone where no command is recorded."""
     folder = folder.resolve()
     try:
         words = _of_study(folder) if (folder.parent / MANIFEST).is_file() else _of_run(folder)
@@ -28,6 +25,8 @@ def command_with(folder: Path, override: str) -> str:
         words = None
     if words is None:
         return shlex.quote(override)
+    # The record may be untrusted and the command be pasted into a shell: only settings are kept, each of them quoted.
+    # Of a setting that occurs twice the last one holds.
     settings = {word.lstrip("+").partition("=")[0]: word for word in [*words, override] if "=" in word}
     left = [
         word for key, word in settings.items() if key not in tagged(Tag.ONE_RUN) and not _of_replaced(key, override)
@@ -36,8 +35,8 @@ def command_with(folder: Path, override: str) -> str:
 
 
 def _of_replaced(key: str, override: str) -> bool:
-    """Whether the setting is an option of a technique that the override replaces: it would be refused beside the new
-    one, or bring the old one back."""
+    """Return whether the setting is an option of a technique that the override replaces."""
+    # Such an option would be refused beside the new technique, or bring the old one back into a list.
     group, _, chosen = override.partition("=")
     above, _, option = key.partition(".")
     if above != group or group not in GROUPS or not option:
@@ -48,33 +47,36 @@ def _of_replaced(key: str, override: str) -> bool:
 
 
 def _of_run(folder: Path) -> list[str] | None:
-    """The settings of each time that it was started: what a resumed run was given anew comes behind, and holds."""
+    """Return the settings of every start of the run, in order; None if it was not begun by a plain training command."""
+    # The settings of a resume come last, and so replace those of the first start.
     commands = [shlex.split(str(stamp["command"])) for stamp in read_json(folder / "environment.json")]
     if not commands or any(words[:3] != START or _is_command(words[3:]) for words in commands):
-        return None  # started by another command, such as finalize, or with flags
+        return None  # such as trainer finalize, or a training with flags
     return [word for words in commands for word in words[3:]]
 
 
 def _is_command(words: list[str]) -> bool:
-    """Return whether these words are not settings alone."""
+    """Return whether these words hold a flag, or begin with the name of a command."""
     return any(word.startswith("-") for word in words) or any("=" not in word for word in words[:1])
 
 
 def _of_study(folder: Path) -> list[str]:
+    """Return the settings of one run of a study, from the study's command and the run's point."""
     study = Manifest.read(folder.parent)
     texts = {entry.folder: entry.texts for entry in study.entries}[folder.name]
     return shlex.split(command_at(study.command, study.varied, texts))[3:]
 
 
 def continue_hint(folder: Path) -> str:
-    """How a run that was stopped goes on: resume= refuses those of a study, and those that a command repeats."""
+    """Return the sentence that says how to continue a run that was stopped."""
+    # resume= refuses the runs of a study, of trainer finalize and of trainer reproduce: their command continues them.
     place = folder.resolve().parent
     if (folder / JOB).is_file():
         with contextlib.suppress(ConfigError, RunError):
-            return f"To go on: {Manifest.read(place).restart_command}"
-        return "It goes on by its study's command"
+            return f"To continue: {Manifest.read(place).restart_command}"
+        return "To continue it, repeat the command of its study"
     if place.name == "final" and (place.parent / MANIFEST).is_file():
-        return "It goes on by the same command: trainer finalize"
+        return "To continue it, repeat the command: trainer finalize"
     if place.name == "reproduced":
-        return "The same command, trainer reproduce, begins it again"
-    return f"To go on: {resume_command(folder)}"
+        return "To begin it again, repeat the command: trainer reproduce"
+    return f"To continue: {resume_command(folder)}"

@@ -1,4 +1,4 @@
-"""Trains one frozen run in its folder, in this process or in a launcher's; whatever happens stands in `result.json`."""
+"""The training of one frozen run in its folder, in this process or a launcher's. `result.json` records how it ended."""
 
 import contextlib
 import os
@@ -21,40 +21,41 @@ from trainer.runtime.process import configure_process
 from trainer.storage.untrusted import parse_json_as, read_config, read_text, refuse_links, validate_threads
 from trainer.study.search import Pruning
 
-STOP_FILE = ".stopping"  # in the study's folder: its conductor was stopped, no further run begins
+STOP_FILE = ".stopping"  # in the study's folder: the study was stopped, no further run begins
 
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """What a worker is told beside the configuration: torch's threads, and when the run has fallen behind."""
+    """The settings of a run beside its configuration: torch's threads, and the rule that ends it early (`pruning`)."""
 
     threads: int | None
     pruning: Pruning | None
 
 
 def task(config: Any) -> None:
-    """What a launcher runs: Hydra's own composition only says where the frozen run lies.
+    """Train the run in `config.output_dir`, in a launcher's worker; nothing else of Hydra's composition is used.
 
-    Launchers treat an exception each in its own way, one by killing the other runs: the folder says what happened.
+    No error leaves this function: some launchers kill the other runs after an exception. The folder records the error.
     """
     configure_process()
     folder = Path(config.output_dir)
     if not (folder.parent / STOP_FILE).exists():
         try:
             work(folder, launched=True)
-        except Preempted:
+        except Preempted:  # `work` has recorded it
             pass
-        except (RunError, OSError) as error:  # its folder cannot be written: the study finds it untrained
+        except (RunError, OSError) as error:  # the folder cannot be written: to the study the run has not begun
             console.fail(error)
 
 
 def work(folder: Path, launched: bool = False) -> None:
-    """Trains the run in `folder/config.yaml`, from its last epoch if there is one, and records how it ended.
+    """Train the run in `folder/config.yaml`, from its last checkpoint if there is one, and record how it ended.
 
-    Its output is in `log.txt`. Raises RunError or OSError if it may not write there; otherwise only an interrupt leaves
-    this function as an exception.
+    Its output is in `log.txt`. Raises RunError or OSError if the folder cannot be written. An interrupt leaves this
+    function, too; every other exception is recorded.
     """
-    refuse_links(folder)  # before anything is written there: the study may be a stranger's
+    refuse_links(folder)  # before anything is written there: the study may be untrusted
+    # The lock first: a worker that was believed dead may still be training this run. The outcome is read behind it.
     with locked(folder, wait=True), _beating(folder, launched):
         before = read_outcome(folder)
         if before.state in DONE:
@@ -75,27 +76,29 @@ def work(folder: Path, launched: bool = False) -> None:
             except (RunError, ConfigError, OSError) as error:
                 console.fail(error)
                 outcome = replace(outcome, state="failed", reason=str(error))
-            except Exception as error:  # a technique's own error: the other runs go on
+            except Exception as error:  # an error in a technique: the other runs continue
                 console.out.print(traceback.format_exc(), markup=False)
                 lines = str(error).strip().splitlines() or [""]
                 outcome = replace(outcome, state="failed", reason=f"{type(error).__name__}: {lines[0]}")
                 from trainer.runtime.memory import release
 
-                release()
+                release()  # memory of the GPU, for the next run in this process
         write_outcome(folder, replace(outcome, seconds=earlier + time.perf_counter() - started))
-        if interrupt:  # it came too late for this run, and not for the next one
+        if interrupt:  # this run had ended when it came; the next one must not begin
             raise interrupt
 
 
 def _trained_seconds(folder: Path, before: Outcome) -> float:
-    """Of the starts before this one. One that was killed wrote nothing at its end: its epochs tell."""
+    """Return the seconds of the starts before this one."""
+    # A killed run recorded no seconds at its end; the sum over its epochs is a lower bound.
     epochs = 0.0
-    with contextlib.suppress(RunError):  # a damaged file is told by the run
+    with contextlib.suppress(RunError):  # a damaged file is reported when the run reads it
         epochs = sum(row["epoch_seconds"] or 0.0 for row in read_metrics(folder))
     return max(before.seconds, epochs)
 
 
 def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt | None]:
+    """Return the outcome of the training, and an interrupt that came after its last step."""
     from trainer.run import train
 
     config = check(read_config(folder / "config.yaml"), (), [str(folder)])
@@ -120,20 +123,23 @@ def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt |
 
 
 def _job(path: Path) -> WorkerJob:
+    """Return the job in the file. Raises RunError if it is damaged, and removes it."""
     try:
         job = parse_json_as(WorkerJob, read_text(path))
         if job.threads is not None:
             validate_threads(job.threads)
         return job
     except ValueError as error:
-        path.unlink()  # a run that has begun keeps the one it has
+        path.unlink()  # of a run that has begun, `Study.prepare` writes it only where it is missing
         raise RunError(f"{path} is damaged ({error}): give the study's command again") from None
 
 
 def _stopper(folder: Path, pruning: Pruning) -> Callable[[int], bool]:
-    """Asked after each epoch, it decides after each validation; what came before a resume is in the metrics file."""
+    """Return a function that says after an epoch whether the run has fallen behind the other points."""
 
     def stop(epoch: int) -> bool:
+        """Return whether training ends after this epoch; never after an epoch without validation."""
+        # From the file, which holds the epochs before a resume, too.
         validated = curve(folder, pruning.metric)
         return epoch in validated and pruning.falls_behind(validated)
 
@@ -141,7 +147,7 @@ def _stopper(folder: Path, pruning: Pruning) -> Callable[[int], bool]:
 
 
 class _beating:
-    """Touches a file while the work is going on, so that the study sees from afar that its worker lives."""
+    """Touch a file every few seconds while the block runs: a sign of life that the study sees from another machine."""
 
     def __init__(self, folder: Path, on: bool) -> None:
         self.path, self.on, self.over = folder / HEARTBEAT, on, threading.Event()
@@ -153,7 +159,7 @@ class _beating:
 
     def _beat(self) -> None:
         while not self.over.wait(BEAT_SECONDS):
-            if self.path.exists():
+            if self.path.exists():  # not after a study has removed it
                 os.utime(self.path)
 
     def __exit__(self, *_: Any) -> None:
