@@ -1,4 +1,4 @@
-"""`python -m trainer …`."""
+"""The entry of `python -m trainer …`."""
 
 from trainer.cli.main import console_script
 

@@ -1,4 +1,4 @@
-"""The common parts of all commands: reading arguments, reporting a mistake, finding a run, the exit code."""
+"""The common parts of all commands: the parser of arguments, the reporting of errors, the exit code."""
 
 import argparse
 import difflib
@@ -20,7 +20,7 @@ from trainer.storage.untrusted import refuse_earlier_version
 
 
 class Parser(argparse.ArgumentParser):
-    """Accepts `seeds=5` for `--seeds 5`, as the settings of a run are typed. Raises ConfigError for a mistake."""
+    """A parser that accepts `seeds=5` as well as `--seeds 5`. Raises ConfigError for a mistake."""
 
     def __init__(self, command: str, description: str, epilog: str) -> None:
         form = argparse.RawDescriptionHelpFormatter
@@ -29,8 +29,8 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Return the parsed arguments."""
-        known = [name.removeprefix("--") for name in self._option_string_actions]
-        typed = [f"--{text}" if "=" in text and text.partition("=")[0] in known else text for text in arguments]
+        names = [name.removeprefix("--") for name in self._option_string_actions]
+        typed = [f"--{text}" if "=" in text and text.partition("=")[0] in names else text for text in arguments]
         parsed, left = self.parse_known_intermixed_args(typed)
         wrong = next((text.partition("=")[0] for text in left if text.startswith("-")), left[0] if left else None)
         if wrong:
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
-    """Run a command and return the exit code of the process: 0, 1, 2, 75 or 130. Errors are reported in one line."""
+    """Run a command and return the exit code of the process: 0, 1, 2, 75 or 130. Report an error in one line."""
     configure_process()
     ignore_write_errors()
     install_handlers()
@@ -86,7 +86,7 @@ def device(text: str) -> str:
 
 
 def best_of(run: str) -> Path:
-    """Return the best checkpoint of a run's folder, or the file itself. Raises ConfigError where there is none."""
+    """Return the best checkpoint in a run's folder, or `run` itself if it is a file. Raises ConfigError without one."""
     path = expanded(run)
     if path.is_dir():
         path = path / BEST

@@ -1,8 +1,8 @@
-"""`python -m trainer doctor RUN`: what may be wrong with a run, in words, with the setting to try.
+"""`python -m trainer doctor RUN`: diagnose a run, and name the setting to try.
 
-Checklists (Karpathy's recipe, Google's tuning playbook) tell a person what to look for; here the look is taken: the
-figures are named, a failed epoch is trained again to the layer where it began, and each rule's hits and misses can be
-counted on this machine (`--selftest`).
+The rules follow published checklists (Karpathy's recipe, Google's tuning playbook). Each finding comes with the figures
+behind it, a failed epoch is trained again to find the layer where it began, and `--selftest` measures the precision and
+recall of each rule on this machine.
 """
 
 import itertools
@@ -28,44 +28,52 @@ if TYPE_CHECKING:
     from trainer.storage.checkpoint import Kind
     from trainer.storage.checkpoint_state import Last
 
-FIRST_SEED = 500  # of the self-test; thresholds and faults were set on seeds below 400
+FIRST_SEED = 500  # of the self-test; thresholds and faults were tuned on seeds below 400
 
 DESCRIPTION = """\
-Says what may be wrong with a run: whether it fits its training images, whether it only fits those, whether the learning
-rate, the initial weights, the batch, the labels or the stopping are at fault, and what to try. A run that failed is
-taken up where it was last whole and trained again, to say in which layer and step it began."""
+Diagnose a run: what may be wrong, the figures that show it, and the setting to try.
+
+The rules cover underfitting, overfitting, the learning rate, the initial weights, the batch size, the labels and the
+stopping. A run that failed is trained again from its last checkpoint, to find the layer and step where it began."""
 
 EPILOG = """\
---selftest gives small runs on digits each of the faults, and counts what is found, missed and wrongly said (about a
-minute on two cores).
+--selftest trains small runs on digits with each of the faults, and counts correct, missed and wrong findings (about
+a minute on two cores).
 
 examples:
   python -m trainer doctor outputs/RUN
   python -m trainer doctor outputs/sweeps/STUDY/RUN --json
   python -m trainer doctor --selftest
 
-exit code 0: done, whatever was found. 1: the run cannot be read, or the self-test is below 0.9. 2: the command is
-wrong."""
+exit code 0: done, with or without findings. 1: the run cannot be read, or the self-test is below 0.9. 2: the command
+is wrong."""
 
 
 def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("doctor", DESCRIPTION, EPILOG)
-    options.add_argument("run", nargs="?", metavar="RUN", help="folder of a run, finished or failed")
-    options.add_argument("--json", action="store_true", help="the findings as JSON")
+    options.add_argument("run", nargs="?", metavar="RUN", help="folder of a finished or failed run")
+    options.add_argument("--json", action="store_true", help="print the findings as JSON")
     options.add_argument(
         "--data-dir",
         metavar="DIR",
-        help="where the data lie; default: where the run had them, for the self-test: digits alone, else MNIST too",
+        help="folder of the data; default: that of the run. The self-test needs it only to use MNIST too",
     )
     options.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
-    options.add_argument("--selftest", action="store_true", help="precision and recall of each rule; no RUN")
-    options.add_argument("--first-seed", type=count, default=FIRST_SEED, metavar="N", help="of the self-test's runs")
-    options.add_argument("--processes", type=count, metavar="N", help="of the self-test; default: one a core")
+    options.add_argument(
+        "--selftest", action="store_true", help="measure precision and recall of each rule, without a RUN"
+    )
+    options.add_argument(
+        "--first-seed", type=count, default=FIRST_SEED, metavar="N", help="first seed of the self-test's runs"
+    )
+    options.add_argument(
+        "--processes", type=count, metavar="N", help="processes of the self-test; default: one per core"
+    )
     return options
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Print the diagnosis, or measure the rules. Return 0, or 1 if a rule of the self-test falls short."""
     request = parser().read(arguments)
     if request.selftest:
         if request.run:
@@ -82,18 +90,18 @@ def main(arguments: Sequence[str]) -> int:
         from trainer.diagnosis.examine import examine
         from trainer.diagnosis.rules import diagnose
     record = read(folder, request.data_dir, request.device)
-    with waiting("Looking into the network"):
+    with waiting("Examining the network"):
         evidence = examine(record)
-    found = diagnose(evidence)
+    findings = diagnose(evidence)
     if request.json:
-        print(json.dumps(_plain(folder, evidence, found), indent=2, ensure_ascii=False))
+        print(json.dumps(_plain(folder, evidence, findings), indent=2, ensure_ascii=False))
     else:
-        _show(folder, evidence, found)
+        _show(folder, evidence, findings)
     return 0
 
 
 def read(folder: Path, data_dir: str | None, where: str) -> "Record":
-    """The run in a folder, with its data. Raises RunError or ConfigError with one line where something is missing."""
+    """Return the run in a folder, with its data. Raises RunError or ConfigError if a part is missing or damaged."""
     from trainer.config.check import check
     from trainer.data.loader import load
     from trainer.diagnosis.examine import Record
@@ -131,7 +139,7 @@ def _loaded(kind: "type[Kind]", path: Path) -> "Kind | None":
 
 
 def _refuse_gaps(folder: Path, epochs: Collection[int], last: "Last | None", best: bool) -> None:
-    """Raises RunError where a file that the run wrote is missing or has lost lines: without it rules would mislead."""
+    """Raise RunError if a file that the run wrote is missing or has lost lines: the rules would mislead without it."""
     from trainer.records.outcome import DONE, read_outcome
     from trainer.storage import checkpoint
     from trainer.study.rerun import continue_hint
@@ -153,31 +161,31 @@ def _refuse_gaps(folder: Path, epochs: Collection[int], last: "Last | None", bes
         raise RunError(f"{folder / BEST} is missing, the network of epoch {epoch}, with the lowest validation loss")
 
 
-def _plain(folder: Path, evidence: "Evidence", found: "Sequence[Finding]") -> dict[str, Any]:
+def _plain(folder: Path, evidence: "Evidence", findings: "Sequence[Finding]") -> dict[str, Any]:
     from trainer.study.rerun import command_with
 
-    told = [
+    rows = [
         {key: value for key, value in asdict(finding).items() if key != "explains"}
         | {"command": command_with(folder, finding.override)}
-        for finding in found
+        for finding in findings
     ]
     divergence = asdict(evidence.divergence) if evidence.divergence else None
-    return {"run": str(folder), "epochs": len(evidence.rows), "findings": told, "divergence": divergence}
+    return {"run": str(folder), "epochs": len(evidence.rows), "findings": rows, "divergence": divergence}
 
 
-def _show(folder: Path, evidence: "Evidence", found: "Sequence[Finding]") -> None:
+def _show(folder: Path, evidence: "Evidence", findings: "Sequence[Finding]") -> None:
     from trainer.diagnosis.rules import RULES
     from trainer.records.outcome import is_alive, read_outcome
     from trainer.runtime.console import closing_table, say
     from trainer.study.rerun import command_with
 
-    alive, ended = is_alive(folder), read_outcome(folder)  # before anything is said: it may be damaged
+    alive, ended = is_alive(folder), read_outcome(folder)  # before the first line is printed: it may be damaged
     epochs = f"{len(evidence.rows)} of {evidence.config.epochs} epochs"
-    for finding in found:
+    for finding in findings:
         say(finding.name[0].upper() + finding.name[1:], "bold")
         trying = command_with(folder, finding.override)
         closing_table([("Seen", finding.seen), ("Meaning", finding.meaning), ("To try", trying)])
-    if not found:
+    if not findings:
         layers = len(evidence.final["layers"]) if evidence.final else 0
         say(f"Nothing found: {len(RULES)} rules looked at {epochs} and {layers} layers of {folder}")
     if len(evidence.rows) < evidence.config.epochs and not evidence.stopped_early and evidence.divergence is None:
@@ -185,7 +193,7 @@ def _show(folder: Path, evidence: "Evidence", found: "Sequence[Finding]") -> Non
 
 
 def _why(folder: Path, ended: "Outcome", alive: bool) -> str:
-    """Why a run with a next epoch that is sound has not trained it, as its record says."""
+    """Return the reason, as recorded, why a run has not trained its next epoch, which is sound."""
     from trainer.records.layout import JOB
     from trainer.study.rerun import continue_hint
 
@@ -212,7 +220,7 @@ def _selftest(first_seed: int, data_dir: str | None, processes: int) -> int:
     )
     table = scores(outcomes)
     _show_scores(table, outcomes)
-    alarms = [found for trial, found in outcomes if trial.fault is None and found]
+    alarms = [names for trial, names in outcomes if trial.fault is None and names]
     below = [score.rule for score in table if min(score.precision, score.recall) < GOAL]
     say(f"{len(chosen)} runs, seeds from {first_seed}; healthy runs with an alarm: {len(alarms)}", "bold")
     say(f"Below {GOAL}: {', '.join(below)}" if below else f"Every rule reaches {GOAL} in precision and recall")
@@ -230,10 +238,10 @@ def _show_scores(table: "Sequence[Score]", outcomes: "Sequence[tuple[Trial, tupl
         figures = (score.given, score.found, score.wrong, f"{score.precision:.2f}", f"{score.recall:.2f}")
         shown.add_row(score.rule, *map(str, figures))
     show_table(shown)
-    for trial, found in sorted(outcomes, key=lambda each: (each[0].fault or "", each[0].index)):
-        if set(found) != ({trial.fault} if trial.fault else set()):
-            told = ", ".join(found) or "nothing"
-            say(f"{trial.fault or 'healthy'}, {' '.join(trial.settings)} seed={trial.seed}: found {told}")
+    for trial, names in sorted(outcomes, key=lambda outcome: (outcome[0].fault or "", outcome[0].index)):
+        if set(names) != ({trial.fault} if trial.fault else set()):
+            listed = ", ".join(names) or "nothing"
+            say(f"{trial.fault or 'healthy'}, {' '.join(trial.settings)} seed={trial.seed}: found {listed}")
     for fault in FAULTS:
         if fault.companions:
             say(f"Not counted as wrong in runs with {fault.name}: {', '.join(sorted(fault.companions))}")

@@ -1,4 +1,4 @@
-"""`python -m trainer evaluate RUN …`: reads the test set, and writes down that it was read."""
+"""`python -m trainer evaluate RUN …`: score runs on the test set, and record the reading in the ledger."""
 
 import math
 from collections.abc import Sequence
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from trainer.evaluation.test_set import Result
     from trainer.stats.scores import Scores
 
-MATRIX = 12  # with so many classes the confusion matrix fits 80 columns; of more the worst confusions are listed
+MATRIX = 12  # classes whose confusion matrix fits 80 columns; with more, the most frequent confusions are listed
 
 DESCRIPTION = """\
-Scores a trained network on the test set, which no training and no study ever reads: accuracy with its 95 % interval,
-accuracy of each class, what is taken for what, and how well the probabilities can be trusted.
+Score trained networks on the test set, which no training and no study ever reads.
 
-Of several runs the predicted probabilities are averaged (an ensemble); the members stand beside it."""
+The scores are the accuracy with its 95 % interval, the accuracy of each class, the confusion matrix and the calibration
+error of the probabilities. The probabilities of several runs are averaged (an ensemble) and scored beside the members.
+"""
 
 EPILOG = """\
-Every reading is a line in outputs/test_readings.jsonl, which holds the hash of the line before it. The second reading
-for a run or its study says so: what is chosen by looking at the test set scores too well on it.
+Every reading is a line in the ledger outputs/test_readings.jsonl; each line holds the hash of the one before it. From
+the second reading of a run or its study on, a warning is printed: a choice made by the test set scores too well on it.
 
 examples:
   python -m trainer evaluate outputs/RUN --why "number for the report"
@@ -40,14 +41,15 @@ def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("evaluate", DESCRIPTION, EPILOG)
     options.add_argument("runs", nargs="*", metavar="RUN", help="folder of a run, or a checkpoint file")
-    options.add_argument("--why", metavar="TEXT", help="what the number is for; stands in the ledger")
-    options.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
+    options.add_argument("--why", metavar="TEXT", help="the purpose of the reading, for the ledger")
+    options.add_argument("--data-dir", metavar="DIR", help="folder of the data; default: that of the run")
     options.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
-    options.add_argument("--ledger", action="store_true", help="list all readings and check that none was changed")
+    options.add_argument("--ledger", action="store_true", help="list all readings, and check that no line was changed")
     return options
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Score the runs, or list the ledger. Return 0."""
     request = parser().read(arguments)
     if request.ledger:
         if request.runs:
@@ -76,23 +78,23 @@ def _evaluate(paths: Sequence[Path], where: str, data_dir: str | None, why: str 
 
 
 def show(names: Sequence[str], classes: Sequence[str], result: "Result") -> None:
-    """Prints the scores: of several networks side by side, then of the whole by class."""
+    """Print the scores: several networks side by side, then each class."""
     from trainer.runtime.console import closing_table, say
 
-    whole = result.whole
-    low, high = whole.interval
+    scores = result.whole
+    low, high = scores.interval
     if result.ensemble:
         show_table(_side_by_side(names, result))
         say("")
     closing_table(
         [
-            ("Test accuracy", f"{whole.accuracy:.2%}  ({whole.correct} of {whole.images} images)"),
+            ("Test accuracy", f"{scores.accuracy:.2%}  ({scores.correct} of {scores.images} images)"),
             ("95 % interval", f"{low:.2%} to {high:.2%} (Wilson)"),
-            ("Calibration error", f"{whole.calibration_error:.2%} (expected, 15 bins)"),
+            ("Calibration error", f"{scores.calibration_error:.2%} (expected, 15 bins)"),
         ]
     )
     say("")
-    for table in _by_class(classes, whole):
+    for table in _by_class(classes, scores):
         show_table(table)
     reading = result.reading
     say(f"Reading {reading.number} in {result.ledger}: {reading.digest}")
@@ -112,7 +114,7 @@ def _side_by_side(names: Sequence[str], result: "Result") -> "Table":
 
 
 def _by_class(classes: Sequence[str], scores: "Scores") -> list["Table"]:
-    """The confusion matrix, a row a class with its accuracy; of many classes these and the most frequent confusions."""
+    """Return the confusion matrix, or for many classes the accuracy of each and the most frequent confusions."""
     import numpy as np
 
     count = len(classes)
@@ -151,7 +153,7 @@ def _short(name: str, width: int = 12) -> str:
 
 
 def _whose(networks: "Sequence[Network]") -> str:
-    """The run, or how many of which study."""
+    """Return the name of the run, or the number of networks with their study or runs."""
     studies = {each.study for each in networks}
     if len(networks) == 1:
         return networks[0].run
@@ -160,23 +162,23 @@ def _whose(networks: "Sequence[Network]") -> str:
 
 
 def show_ledger() -> int:
-    """Prints every reading that was written down here. Raises RunError naming a line that was changed."""
+    """Print every reading in the ledger. Return 0. Raises RunError naming a line that was changed."""
     from trainer.evaluation.ledger import LEDGER, read_ledger
     from trainer.runtime.console import say
 
-    known = read_ledger(LEDGER)
-    if not known:
+    readings = read_ledger(LEDGER)
+    if not readings:
         say(f"The test set was never read: there is no {LEDGER}")
         return 0
     table = new_table(("", "right"), ("when (UTC)", "left"), ("accuracy", "right"), ("of", "left"), ("why", "left"))
-    for reading in known:
+    for reading in readings:
         what = _whose(reading.networks)
         when = reading.when[:16].replace("T", " ")
         table.add_row(str(reading.number), when, f"{reading.accuracy:.2%}", what, reading.why or "")
     show_table(table)
-    studies = {each.study: 0 for reading in known for each in reading.networks if each.study}
+    studies = {each.study: 0 for reading in readings for each in reading.networks if each.study}
     for study in studies:
-        count = sum(reading.concerns(study) for reading in known)
+        count = sum(reading.concerns(study) for reading in readings)
         say(f"{study}: {count} reading{'s' if count > 1 else ''} of the test set")
-    say(f"{len(known)} readings, none was changed. The last one's hash: {known[-1].digest}")
+    say(f"{len(readings)} readings, none was changed. The last one's hash: {readings[-1].digest}")
     return 0

@@ -1,8 +1,8 @@
 """`python -m trainer find-lr …`: the learning-rate range test. Smith 2017, "Cyclical Learning Rates".
 
-With the very network, data, augmentation and optimizer of the run, by its own loop: what other finders measure is a
-loop of their own. The suggestion lies half-way between the two usual rules, a tenth of the rate with the lowest loss
-(too careful for sgd and momentum on digits) and the rate of the steepest descent (too bold for them).
+The test uses the network, data, augmentation, optimizer and training loop of the run itself. The suggestion lies
+half-way between the two usual rules: a tenth of the rate with the lowest loss (too low for sgd and momentum on digits)
+and the rate of the steepest descent (too high for them).
 """
 
 import json
@@ -20,41 +20,43 @@ if TYPE_CHECKING:
     from trainer.config.run_config import RunConfig
     from trainer.training.lr_range_test import Range
 
-FEWEST = 20  # steps: ten are averaged
+MIN_STEPS = 20  # ten are averaged
 # Measured on digits, three seeds: over eight decades 150, 120, 90 and 60 steps (19, 15, 11 and 7 a decade) suggest for
 # momentum 0.018, 0.015, 0.021 and 0.035 in the mean, for adam 0.003, 0.004, 0.009 and 0.009; 60 steps over four decades
-# (15) as little as 120 over eight. It is not the smoothing's lag: a mean over fewer steps suggests the same.
+# (15) the same as 120 over eight. The lag of the smoothing is not the cause: a mean over fewer steps suggests the same.
 STEPS_A_DECADE = 15
 ROWS = 16  # of the table in the terminal
-BAR = 40
+BAR = 40  # letters of the longest bar
 
 DESCRIPTION = """\
-Raises the learning rate from step to step, from one at which nothing happens to one at which the loss flies apart, and
-suggests one: half-way, on the logarithmic axis, between the rate of the steepest descent and a tenth of the rate with
-the lowest smoothed loss. Nothing of it is kept but a figure in outputs/figures."""
+Suggest a learning rate: raise it from step to step until the loss diverges, and compare the losses.
+
+The suggestion lies half-way, on a logarithmic axis, between the rate of the steepest descent and a tenth of the rate
+with the lowest smoothed loss. The trained weights are discarded; a figure is written to outputs/figures."""
 
 EPILOG = """\
-SETTING is what stands behind python -m trainer: data, network, optimizer, batch size, augmentation. The schedule and
-lr are replaced by the test's own.
+SETTING is any setting of python -m trainer: data, network, optimizer, batch size, augmentation. The test replaces lr
+and the schedule.
 
 examples:
   python -m trainer find-lr dataset=digits optimizer=momentum
   python -m trainer find-lr optimizer=adam normalization=batch steps=300 from=1e-6 to=1
 
-exit code 0: done. 1: the test found nothing. 2: the command or the configuration is wrong."""
+exit code 0: done. 1: the loss did not fall, or diverged at once. 2: the command or the configuration is wrong."""
 
 
 def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("find-lr", DESCRIPTION, EPILOG)
-    options.add_argument("settings", nargs="*", metavar="SETTING", help="as for python -m trainer: optimizer=adam …")
-    options.add_argument("--steps", type=count, default=150, metavar="N", help="of the test; default: 150")
+    options.add_argument("settings", nargs="*", metavar="SETTING", help="a setting of the run, such as optimizer=adam")
+    options.add_argument("--steps", type=count, default=150, metavar="N", help="number of steps; default: 150")
     options.add_argument("--from", dest="low", default="1e-7", metavar="LR", help="the first rate; default: 1e-7")
     options.add_argument("--to", dest="high", default="10", metavar="LR", help="the last rate; default: 10")
     return options
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run the range test and print the suggestion. Return 0."""
     request = parser().read(arguments)
     low, high = _rate("from", request.low), _rate("to", request.high)
     if low >= high:
@@ -71,16 +73,16 @@ def main(arguments: Sequence[str]) -> int:
 
     with waiting("Loading torch"):
         from trainer.training.lr_range_test import measure
-    found = measure(config, request.steps, low, high)
-    _show(config, found, request.settings)
+    result = measure(config, request.steps, low, high)
+    _show(config, result, request.settings)
     return 0
 
 
 def _refuse_few(steps: int, low: float, high: float) -> None:
-    """Raises ConfigError where the rate climbs so fast that the network has not learned yet at those that suit it."""
-    if steps < FEWEST:
-        raise ConfigError(f"steps={steps}: must be at least {FEWEST}, as the loss is averaged over ten steps")
-    decades = math.log10(high) - math.log10(low)  # of the quotient it would be infinite for from=1e-308
+    """Raise ConfigError if the rate rises so fast that the network cannot learn at the rates that suit it."""
+    if steps < MIN_STEPS:
+        raise ConfigError(f"steps={steps}: must be at least {MIN_STEPS}, as the loss is averaged over ten steps")
+    decades = math.log10(high) - math.log10(low)  # log10(high / low) would overflow for from=1e-308
     least = math.ceil(round(STEPS_A_DECADE * decades, 6))
     if steps < least:
         raise ConfigError(
@@ -99,32 +101,32 @@ def _rate(name: str, text: str) -> float:
     return value
 
 
-def _show(config: "RunConfig", found: "Range", settings: Sequence[str]) -> None:
+def _show(config: "RunConfig", result: "Range", settings: Sequence[str]) -> None:
     from trainer.runtime.console import closing_table, new_table, say, show_table
 
     table = new_table(("lr", "right"), ("loss", "right"), ("", "left"))
-    top, low = max(found.smoothed), found.rates[found.lowest]
-    chosen = sorted({round(row * (len(found.rates) - 1) / (ROWS - 1)) for row in range(ROWS)} | {found.lowest})
+    top, low = max(result.smoothed), result.rates[result.lowest]
+    chosen = sorted({round(row * (len(result.rates) - 1) / (ROWS - 1)) for row in range(ROWS)} | {result.lowest})
     for step in chosen:
-        mark = " lowest" if step == found.lowest else ""
-        bar = "▇" * max(1, round(BAR * found.smoothed[step] / top))
-        table.add_row(f"{found.rates[step]:.1e}", f"{found.smoothed[step]:.4g}", bar + mark)
+        mark = " lowest" if step == result.lowest else ""
+        bar = "▇" * max(1, round(BAR * result.smoothed[step] / top))
+        table.add_row(f"{result.rates[step]:.1e}", f"{result.smoothed[step]:.4g}", bar + mark)
     show_table(table)
     kept = [text for text in settings if text.partition("=")[0] not in ("lr", "optimizer.lr")]
-    command = shlex.join(["python", "-m", "trainer", *kept, f"lr={found.suggestion:g}"])
-    told = [
-        ("Suggestion", f"lr={found.suggestion:g}, between the next two"),
-        ("Steepest descent", f"at {found.steepest:.2g}"),
+    command = shlex.join(["python", "-m", "trainer", *kept, f"lr={result.suggestion:g}"])
+    lines = [
+        ("Suggestion", f"lr={result.suggestion:g}, between the next two"),
+        ("Steepest descent", f"at {result.steepest:.2g}"),
         ("Lowest loss", f"at {low:.2g}; a tenth of it is {low / 10:.2g}"),
     ]
     trying = ("To try it", command)
     say("")
-    closing_table([*told, trying])  # before the figure: a folder that cannot be written costs nothing else
-    closing_table([("Figure", str(_figure(config, found, [*told, trying])))])
+    closing_table([*lines, trying])  # before the figure: a folder that cannot be written costs nothing else
+    closing_table([("Figure", str(_figure(config, result, [*lines, trying])))])
 
 
-def _figure(config: "RunConfig", found: "Range", facts: Sequence[tuple[str, str]]) -> Path:
-    """A page of its own that needs no network; light or dark and as wide as the reader's window."""
+def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str]]) -> Path:
+    """Write the figure as a page that needs no network. Return its path."""
     from plotly.offline import get_plotlyjs
 
     from trainer.records.layout import OUTPUTS
@@ -132,12 +134,12 @@ def _figure(config: "RunConfig", found: "Range", facts: Sequence[tuple[str, str]
     from trainer.runtime.files import write_text
 
     numbers = {
-        "rates": found.rates,
-        "losses": found.losses,
-        "smoothed": found.smoothed,
-        "lowest": found.rates[found.lowest],
-        "suggestion": found.suggestion,
-        "top": 1.5 * max(found.smoothed[: found.lowest + 1]),
+        "rates": result.rates,
+        "losses": result.losses,
+        "smoothed": result.smoothed,
+        "lowest": result.rates[result.lowest],
+        "suggestion": result.suggestion,
+        "top": 1.5 * max(result.smoothed[: result.lowest + 1]),
     }
     page = template("range.html.jinja").render(
         what=f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}",

@@ -1,4 +1,4 @@
-"""`--help` and `--version`."""
+"""The texts of `--help` and `--version`."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -15,18 +15,19 @@ Compare how neural networks are trained.
   python -m trainer dataset=digits                         train on the built-in data set, no download
   python -m trainer optimizer=adam weight_decay=0.002      the lecture's network on CIFAR-10
   python -m trainer 'augmentation=[flip,crop]' optimizer.betas='[0.9,0.99]'
-  python -m trainer -m optimizer=sgd,adam seed=0,1,2       a study: every combination, then a table; the same
-                                                           command continues after a stop and trains nothing twice
+  python -m trainer -m optimizer=sgd,adam seed=0,1,2       a study: every combination, then a table; after a stop
+                                                           the same command continues and trains no run twice
   python -m trainer -m sweep.method=tpe 'lr=tag(log,interval(1e-5,1e-1))'     a search
   python -m trainer resume=outputs/RUN epochs=60           continue a run
 
   -m, --multirun          several values for a setting: a,b,c, range(0,5), interval(0.1,0.9), int(interval(8,64))
-  --cfg job               print the whole run with every option's value, and stop
+  --cfg job               print every setting of the run with its value, and stop
   --help, --version       this text; the version
   --hydra-help            Hydra's own flags
-  --shell-completion install=bash   (or zsh, fish) print what to eval for completion
+  --config-dir DIR        a folder with YAML files of your own, beside those of conf/
+  --shell-completion install=bash   (or zsh, fish) print a script for eval that completes commands and settings
 
-Commands, as in: python -m trainer report outputs/sweeps/STUDY. Each has a --help of its own"""
+Commands, as in: python -m trainer report outputs/sweeps/STUDY. Each has its own --help"""
 
 EXIT_CODES = """\
 Exit code 0: done. 1: a run failed. 2: the command or the configuration is wrong.
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def show(arguments: Sequence[str]) -> None:
-    """Print the help, or under `--version` the version."""
+    """Print the help, or for `--version` the version."""
     if "--version" in arguments:
         print(f"ablation-trainer {__version__}")
         return

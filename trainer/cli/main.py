@@ -1,4 +1,4 @@
-"""The entry of the program: choose the command, run it, turn its outcome into an exit code."""
+"""The entry of the program: choose the command, run it, and turn its result into an exit code."""
 
 import difflib
 import sys
@@ -9,22 +9,22 @@ from trainer.cli.common import Parser, exit_code_of
 from trainer.errors import ConfigError
 from trainer.runtime.process import run_and_exit
 
-# Each command and what it does, in the order of `--help`; its module has the same name.
+# Command → its purpose, in the order of `--help`; the module of a command has the same name.
 COMMANDS = {
     "train": "train one run, or with -m a study; the same as no command",
-    "find-lr": "find a learning rate before a run: the range test",
-    "doctor": "find what may be wrong with a run, and the setting to try",
-    "report": "write the verdict and the figures of a study or a run",
+    "find-lr": "suggest a learning rate by the range test, before a run",
+    "doctor": "diagnose a run: what may be wrong, and the setting to try",
+    "report": "write the report of a study or a run: the comparison, figures, tables",
     "finalize": "train the best configuration of a study on all images and score it on the test set once",
-    "evaluate": "score a run on the test set, and record that it was read",
-    "predict": "classify pictures, or export the network",
-    "reproduce": "train a recorded run again and compare every bit",
+    "evaluate": "score runs on the test set, and record in a ledger that it was read",
+    "predict": "classify image files, or export the network",
+    "reproduce": "train a recorded run again and compare the weights bit by bit",
     "help": "print this text, or the --help of the command that follows",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what `arguments` (default: those of the process) ask for and return the exit code."""
+    """Run the command line `arguments` (default: that of the process) and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     return exit_code_of(lambda: _chosen(arguments))
 
@@ -39,7 +39,7 @@ def _chosen(arguments: Sequence[str]) -> int:
 
 
 def command_main(name: str) -> Callable[[Sequence[str]], int]:
-    """Return the function of a command; its module is imported here, and no other one."""
+    """Return the function of a command. Its module is imported here, so that the others cost no start-up time."""
     main: Callable[[Sequence[str]], int] = import_module(f"trainer.cli.{name.replace('-', '_')}").main
     return main
 
@@ -74,5 +74,5 @@ def _is_misspelt_command(word: str) -> bool:
 
 
 def console_script() -> None:
-    """Run the program as all that this process is for: `trainer …` and `python -m trainer …`."""
+    """Run the program as the only purpose of this process: `trainer …` and `python -m trainer …`."""
     run_and_exit(main)

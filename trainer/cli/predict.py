@@ -1,4 +1,4 @@
-"""`python -m trainer predict RUN PICTURE …`: class and probability from a checkpoint alone; or the network exported."""
+"""`python -m trainer predict RUN PICTURE …`: classify image files with a checkpoint, or export its network."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,17 +14,20 @@ if TYPE_CHECKING:
 
     from trainer.evaluation.inference import TrainedNetwork
 
-BATCH, BATCH_BYTES = 256, 64_000_000
+BATCH, BATCH_BYTES = 256, 64_000_000  # the most images, and bytes of decoded pixels, at once
 
 DESCRIPTION = """\
-Says what is in pictures. The checkpoint holds all that is needed: network, class names, scaling and size. Pictures are
-prepared as those of dataset=image_folder are: turned upright, the shorter side resized, the centre kept, and made gray
-for a network that was trained on gray images.
+Classify image files with a trained network, or export the network.
 
-With --export the network is written for other programs, and what was written is run and compared with the original."""
+The checkpoint suffices: it holds the network, the class names and the image size. Pictures are prepared like those of
+dataset=image_folder: rotated upright, resized by the shorter side, cropped to the centre, and converted to grayscale
+for a network that was trained on grayscale images.
+
+--export writes the network for other programs, runs the written file and compares its output with the original."""
 
 EPILOG = """\
-In a file or a pipe each picture is a line: its path, then class and probability by turns, separated by tabs.
+Written to a file or a pipe, the output is one line per picture: its path, then pairs of class and probability,
+separated by tabs.
 
 examples:
   python -m trainer predict outputs/RUN cat.png holiday/ --top 3
@@ -38,13 +41,14 @@ def parser() -> Parser:
     options = Parser("predict", DESCRIPTION, EPILOG)
     options.add_argument("run", metavar="RUN", help="folder of a run, or a checkpoint file")
     options.add_argument("pictures", nargs="*", metavar="PICTURE", help="picture files, or folders with pictures")
-    options.add_argument("--top", type=count, default=1, metavar="N", help="how many classes to name; default: 1")
+    options.add_argument("--top", type=count, default=1, metavar="N", help="number of classes to print; default: 1")
     options.add_argument("--export", type=Path, metavar="FILE", help="write the network: .onnx or .safetensors")
     options.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
     return options
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Classify the pictures, export the network. Return 0, or 1 if a picture could not be decoded."""
     from trainer.evaluation.export import require
 
     request = parser().read(arguments)
@@ -79,20 +83,20 @@ def _pictures(place: Path) -> list[Path]:
     if not place.is_dir():
         raise ConfigError(f"{place}: there is no such picture or folder")
     root = place.resolve()
-    found = sorted(
+    pictures = sorted(
         file
         for file in place.rglob("*")
         if file.suffix.lower() in SUFFIXES
         and file.is_file()
         and (not file.is_symlink() or file.resolve().is_relative_to(root))  # a link may not lead out of the folder
     )
-    if not found:
+    if not pictures:
         raise ConfigError(f"{place}: holds no picture ({', '.join(SUFFIXES)})")
-    return found
+    return pictures
 
 
 def _predict(snapshot: "TrainedNetwork", files: Sequence[Path], top: int, where: "torch.device") -> int:
-    """Prints a line for each picture, in batches. Exit code 1 if one could not be decoded; the others are told."""
+    """Print a line for each picture, batch by batch. Return 0, or 1 if one could not be decoded."""
     from rich.markup import escape
 
     from trainer.runtime.console import out
@@ -120,7 +124,7 @@ def _predict(snapshot: "TrainedNetwork", files: Sequence[Path], top: int, where:
 
 
 def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tuple[list[Path], "torch.Tensor", int]]:
-    """(files, their pixels [B, C, H, W], how many of the batch could not be decoded)."""
+    """Yield (files, their pixels [B, C, H, W] as uint8, number of files that could not be decoded) for each batch."""
     import torch
 
     from trainer.data.decode import decode, told

@@ -15,13 +15,14 @@ from trainer.reports.content import Content, of_run, of_study
 from trainer.runtime.console import out, say
 
 DESCRIPTION = """\
-Says which arm of a study is better, by how much, and whether its runs can tell; and writes report.html into its folder:
-one file with the verdict, learning curves, a table to sort, what was searched, what differs. It needs no network.
-The same without the curves is in report.md. A single run has a report as well; a folder of many, such as outputs, gets
-an index page.
+Write the report of a study: which arm is better, by how much, and whether the runs suffice to show it.
+
+report.html in the study's folder is one file that needs no network: the verdict, learning curves, a sortable table, the
+axes of the search and the settings that differ. report.md holds the same without the curves. A single run has a report
+as well; a folder of many studies and runs, such as outputs, gets an index page.
 
 An arm is named as in the table: by the value that is varied (none, batch), or in full ('optimizer=adam lr=0.01').
-Three runs an arm (seed=0,1,2) are the fewest that can tell anything; how many more would tell is said."""
+A verdict needs at least three runs per arm (seed=0,1,2); the report says how many more would be enough."""
 
 EPILOG = """\
 examples:
@@ -30,14 +31,13 @@ examples:
   python -m trainer report outputs/RUN
   python -m trainer report outputs
 
-exit code 0: done. 1: a file is damaged, or the page cannot be written. 2: the folder or the arm's name is wrong."""
+exit code 0: done. 1: a file is damaged, or the page cannot be written. 2: the command is wrong."""
 
-
-NAME = 24  # letters of an arm's name that are shown unbroken, before a figure is left out for it
+NAME = 24  # letters of an arm's name on one line; a longer name is folded, so that more columns fit
 
 
 def show(content: Content) -> None:
-    """Prints the table of arms, best first, and the sentences. A narrow terminal gets the columns that fit whole."""
+    """Print the table of arms, best first, and the verdict. A narrow terminal gets only the columns that fit."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -46,27 +46,30 @@ def show(content: Content) -> None:
     titles = page.titles(content)
     headings = [titles[0], *("\n".join(textwrap.wrap(title, 14)) for title in titles[1:])]
     rows = page.texts(page.rows(content))
-    taken = [max(map(len, (*heading.split("\n"), *cells))) + 2 for heading, *cells in zip(headings, *rows, strict=True)]
-    taken[0] = min(taken[0], NAME + 2)
-    checkpoint_errors = [
-        number for number in range(len(headings)) if sum(taken[: number + 1]) <= console.width or number < 2
+    # Two blanks separate the columns.
+    widths = [
+        max(map(len, (*heading.split("\n"), *cells))) + 2 for heading, *cells in zip(headings, *rows, strict=True)
     ]
+    widths[0] = min(widths[0], NAME + 2)
+    # The first two columns, the arm and its metric, are always shown.
+    fitting = [number for number in range(len(headings)) if sum(widths[: number + 1]) <= console.width or number < 2]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for number in checkpoint_errors:
+    for number in fitting:
         justify: Literal["left", "right"] = "right" if number else "left"
         table.add_column(headings[number], justify=justify, overflow="fold", no_wrap=number > 0)
     for row in rows:
-        table.add_row(*map(Text, row[: len(checkpoint_errors)]))
+        table.add_row(*map(Text, row[: len(fitting)]))
     console.print(table)
     for line in (*content.verdict, *content.footnotes):
         say(line)
 
 
 def count(number: int, one: str, many: str) -> str:
+    """Return the number with the noun in the singular or plural."""
     return f"{number} {one if number == 1 else many}"
 
 
-def _tell_of_wandb(content: Content, publish: bool) -> None:
+def _report_wandb(content: Content, publish: bool) -> None:
     if publish:
         from trainer.reports.wandb_report import publish as create
 
@@ -79,14 +82,17 @@ def _tell_of_wandb(content: Content, publish: bool) -> None:
 def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("report", DESCRIPTION, EPILOG)
-    options.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="of a study, of a run, or of many")
-    options.add_argument("--baseline", metavar="ARM", help="compare with this arm; default: with the best one")
-    options.add_argument("--wandb", action="store_true", help="create the study's report in W&B, too")
-    options.add_argument("--open", action="store_true", help="show the page in the browser")
+    options.add_argument(
+        "folder", type=Path, nargs="?", metavar="FOLDER", help="folder of a study or a run, or of many"
+    )
+    options.add_argument("--baseline", metavar="ARM", help="compare the others with this arm; default: the best one")
+    options.add_argument("--wandb", action="store_true", help="also create the report of the study in W&B")
+    options.add_argument("--open", action="store_true", help="open the page in the browser")
     return options
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Write and print the report. Return 0."""
     request = parser().read(arguments)
     folder = request.folder
     if folder is None:
@@ -95,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"{folder}: there is no such folder")
     study, run = (folder / MANIFEST).is_file(), (folder / "config.yaml").is_file()
     if request.wandb and not study:
-        raise ConfigError(f"--wandb: {folder} is no study; a run by itself is in W&B as it is")
+        raise ConfigError(f"--wandb: {folder} is no study; a single run needs no report in W&B")
     if request.baseline and not study:
         raise ConfigError(f"--baseline={request.baseline}: {folder} is no study, it has no arms")
     if study or run:
@@ -103,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
         show(content)
         markdown.write(content)
         path = page.write(content)
-        _tell_of_wandb(content, request.wandb)
+        _report_wandb(content, request.wandb)
     else:
         path, studies, runs = index.write(folder)
         say(f"{count(studies, 'study', 'studies')}, {count(runs, 'run', 'runs')} of no study")

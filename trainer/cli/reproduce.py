@@ -1,4 +1,4 @@
-"""`python -m trainer reproduce RUN`: trains a recorded run again, and compares the weights bit by bit."""
+"""`python -m trainer reproduce RUN`: train a recorded run again, and compare the weights bit by bit."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -28,10 +28,11 @@ REPRODUCED = Path("outputs") / "reproduced"
 COMPARED = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 DESCRIPTION = """\
-Trains a recorded run again, in a folder of its own under outputs/reproduced, as far as it was trained, and compares
-the weights of the last epoch. On the same machine, with the same versions and as many threads, they are equal to the
-last bit (on a GPU if the run had deterministic=true). Where they are not, it says what differs between then and now,
-and how far weights and metrics are apart."""
+Train a recorded run again, and compare the weights of the last epoch bit by bit.
+
+The new run has its own folder under outputs/reproduced and trains as many epochs as the recorded one. On the same
+machine, with the same versions and number of threads, the weights are equal to the last bit (on a GPU if the run had
+deterministic=true). Otherwise the differences of versions and hardware, weights and metrics are printed."""
 
 EPILOG = """\
 examples:
@@ -45,15 +46,18 @@ def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("reproduce", DESCRIPTION, EPILOG)
     options.add_argument("run", metavar="RUN", help="folder of a run")
-    options.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
-    options.add_argument("--device", type=device, metavar="NAME", help="default: as the run was told")
+    options.add_argument("--data-dir", metavar="DIR", help="folder of the data; default: that of the run")
     options.add_argument(
-        "--threads", type=count, metavar="N", help="of torch, on the CPU; default: as the run had them"
+        "--device", type=device, metavar="NAME", help="auto, cpu, cuda, cuda:N, mps; default: that of the run"
+    )
+    options.add_argument(
+        "--threads", type=count, metavar="N", help="CPU threads of torch; default: as many as the run had"
     )
     return options
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Train the run again and print the comparison. Return 0 if all bits are equal, else 1."""
     request = parser().read(arguments)
     folder = expanded(request.run)
     refuse_earlier_version(folder / LAST)
@@ -84,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
-    """A fresh folder with the run in it, trained as far as the recorded one."""
+    """Train the run as far as it was recorded. Return its new folder."""
     from trainer.config.check import check
     from trainer.run import train
     from trainer.storage import checkpoint
@@ -126,7 +130,7 @@ def _fresh(name: str) -> Path:
 
 
 def compare(recorded: Path, again: Path) -> tuple[bool, list[str]]:
-    """(whether all bits of the last weights are equal, what to tell)."""
+    """Return (True if all bits of the last weights are equal, the lines to print)."""
     from trainer.storage import checkpoint
     from trainer.storage.checkpoint_state import Last
 
@@ -148,7 +152,7 @@ def compare(recorded: Path, again: Path) -> tuple[bool, list[str]]:
 
 
 def weights_hash(weights: Mapping[str, "Tensor"]) -> str:
-    """The SHA-256 of names, types, shapes and bytes, in the order of the names: not of the file they lie in."""
+    """Return the SHA-256 of names, types, shapes and bytes in the order of the names, which no file format changes."""
     import hashlib
 
     import torch
@@ -171,7 +175,7 @@ def _weights(state: Mapping[str, Any], folder: Path) -> dict[str, "Tensor"]:
 
 
 def _metric_differences(recorded: Path, again: Path) -> list[str]:
-    """The largest difference of each metric over the epochs, and the first epoch with one."""
+    """Return lines with the largest difference of each metric over the epochs, and the first epoch that differs."""
     old, new = (_rows(folder) for folder in (recorded, again))
     lines, first = [], None
     for name in COMPARED:
@@ -198,7 +202,7 @@ def _rows(folder: Path) -> dict[int, dict[str, Any]]:
 
 
 def _stamps(folder: Path) -> list[dict[str, Any]]:
-    """One for each time the run was started, oldest first."""
+    """Return the environment of each start of the run, oldest first."""
     path = folder / "environment.json"
     try:
         stamps: list[dict[str, Any]] = read_json(path)
@@ -212,7 +216,7 @@ def _stamps(folder: Path) -> list[dict[str, Any]]:
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """ "torch 2.6.0 then, 2.7.1 now", for everything of two stamps that may change a bit."""
+    """Return a line such as "torch 2.6.0 then, 2.7.1 now" for each difference that may change a bit."""
     lines = []
     packages = (then["packages"], now["packages"])
     for name in sorted({*packages[0], *packages[1]} - {"wandb"}):

@@ -9,7 +9,7 @@ from trainer.runtime.stdio import stdout_exit_code
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return 0 when everything was trained, 1 when a run failed, 2 when the configuration is wrong."""
+    """Train a run or a study. Return 0 if all was trained, 1 if a run failed, 2 if the configuration is wrong."""
     if not {"-h", "--help", "--version"}.isdisjoint(arguments):
         from trainer.cli.help import show
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
 
         complete(arguments)
         return stdout_exit_code()
-    # Imported late: a mistake is reported, and a name completed, without waiting for torch.
+    # Imported late: a mistake is reported without the seconds that torch takes to load.
     from trainer.config.compose import Multirun, interpret
     from trainer.config.run_config import RunConfig
     from trainer.errors import ConfigError, RunError
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str]) -> int:
 def _load() -> tuple[Callable[..., Any], Callable[..., Any], Callable[[Exception], None]]:
     """Import torch and all that uses it. Return the functions that train a run, run a study and report a failure.
 
-    Raises Preempted if a cluster's warning came meanwhile: raised in the middle of an import it could get lost.
+    Raises Preempted if a cluster's warning signal arrived meanwhile: an exception in the middle of an import could be
+    swallowed by the imported library.
     """
     from trainer.runtime.console import fail, waiting
 
