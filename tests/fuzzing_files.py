@@ -17,7 +17,7 @@ from PIL import Image
 
 from trainer.config.run_config import RunConfig
 from trainer.data import cifar10, mnist
-from trainer.data.decode import decode, told
+from trainer.data.decode import decode, decode_error
 from trainer.data.images import Images
 from trainer.errors import RunError
 from trainer.evaluation import inference
@@ -285,7 +285,7 @@ def try_picture(content: bytes, folder: Path) -> str:
     try:
         pixels = decode(path, (3, 8, 8))
     except Exception as error:  # the callers take any, and tell it so
-        one_line(RunError(told(path, error)))
+        one_line(RunError(decode_error(path, error)))
         return REFUSED
     assert len(pixels) == 192
     return READ

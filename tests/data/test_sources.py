@@ -446,7 +446,7 @@ def test_a_file_larger_than_the_memory_is_mapped(tmp_path):
         file.truncate(size)
         file.seek(size - 3)
         file.write(bytes([1, 2, 3]))
-    pixels, _ = image_folder._mapping(tmp_path / "pixels")
+    pixels, _ = image_folder._map(tmp_path / "pixels")
     assert (pixels.numel(), pixels[-3:].tolist(), pixels[size // 2].item()) == (size, [1, 2, 3], 0)
 
 

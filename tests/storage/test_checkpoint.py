@@ -254,12 +254,12 @@ def test_resume_goes_on_from_the_previous_one_and_comes_to_the_same_bits(loss, c
     whole, parts = quick(*TINY, "epochs=4", "output_dir=whole"), quick(*TINY, "epochs=3", "output_dir=parts")
     path, leftover = parts.folder / "last.safetensors", parts.folder / ".best.safetensors.1.writing"
     leftover.write_bytes(b"half")  # of a kill in mid-write
-    told = ("parts/last.safetensors is gone", " Going on from the one before it, parts/last.previous.safetensors\n")
+    told = ("parts/last.safetensors is missing", " Continuing from the previous one, parts/last.previous.safetensors\n")
     if loss == "torn":
         path.write_bytes(path.read_bytes()[:2000])
         told = (
             "parts/last.safetensors is torn or altered: its checksum does not fit.",
-            " The one before it is whole: parts/last.previous.safetensors. Going on from there\n",
+            " The one before it is whole: parts/last.previous.safetensors. Continuing from it\n",
         )
     else:
         path.unlink()
@@ -277,7 +277,7 @@ def test_a_run_of_which_no_checkpoint_is_left_keeps_its_record():
         path.unlink()
     before = (parts.folder / "metrics.jsonl").read_bytes()
     with pytest.raises(
-        RunError, match=r"^parts/last\.safetensors is gone: of the 2 epochs in metrics\.jsonl nothing is left"
+        RunError, match=r"^parts/last\.safetensors is missing: there are 2 epochs in metrics\.jsonl and no state"
     ):
         train(compose(["resume=parts", "epochs=4"])[0])
     assert (parts.folder / "metrics.jsonl").read_bytes() == before

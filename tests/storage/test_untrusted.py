@@ -126,7 +126,7 @@ def within(**values):
     """As saved after the first of 19 steps."""
     progress = EpochProgress(0, 1, 19, 0.001, torch.device("cpu"))
     progress.started = 0.0
-    progress.rest()
+    progress.suspend()
     return part("progress", {**progress.state_dict(), "step": 1, "images": 64, **values})
 
 

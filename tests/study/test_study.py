@@ -372,7 +372,7 @@ def test_a_run_of_a_study_is_not_taken_out_of_its_hands(capsys):
     _, folder = study(*TINY, "augmentation=[flip],[flip,crop]", "epochs=1")
     assert "[flip,crop]" in capsys.readouterr().out.partition("best epoch")[2]  # rich would take it for markup
     run = next(path.parent for path in folder.glob("*/result.json"))
-    with pytest.raises(ConfigError, match=r"is a run of a study, which goes on by the study's own command"):
+    with pytest.raises(ConfigError, match=r"is a run of a study, which is continued by the study's command"):
         train(interpret([f"resume={run}", "epochs=3"]))
 
 

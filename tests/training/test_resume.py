@@ -139,7 +139,7 @@ def test_a_run_that_goes_on_with_other_threads_says_what_that_means(capsys):
     path.write_text(path.read_text().replace('"threads": 1,', '"threads": 7,'))
     train(compose(["resume=run", "epochs=3"])[0])
     told = " ".join(capsys.readouterr().err.split())
-    assert "on cpu (threads: 1), which is not what it ran on before: the last bits may become others" in told
+    assert "on cpu (threads: 1), unlike before: the last bits may differ from those of a run" in told
 
 
 def sending(monkeypatch, number, step):

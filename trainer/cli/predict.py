@@ -127,7 +127,7 @@ def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tup
     """Yield (files, their pixels [B, C, H, W] as uint8, number of files that could not be decoded) for each batch."""
     import torch
 
-    from trainer.data.decode import decode, told
+    from trainer.data.decode import decode, decode_error
     from trainer.runtime.console import progress
 
     channels, height, width = shape
@@ -140,7 +140,7 @@ def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tup
                 content += decode(str(file), shape)
                 chunk.append(file)
             except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-                complain(told(str(file), error))
+                complain(decode_error(str(file), error))
                 failed += 1
         pixels = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
         yield chunk, pixels.view(len(chunk), height, width, channels).permute(0, 3, 1, 2), failed

@@ -1,4 +1,4 @@
-"""One picture, by whomever it was made: bytes of a known size, or an error that names what is wrong with it."""
+"""Decoding of an untrusted picture file into bytes of a fixed size."""
 
 import warnings
 from pathlib import Path
@@ -6,21 +6,24 @@ from typing import Any
 
 from trainer.data.images import Shape
 
-# What is in the file counts, not its name. Pillow knows many more kinds, one of which starts a program (EPS).
+# By content, not by name. Pillow has many more formats, one of which (EPS) starts a program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-MOST_BYTES = 300_000_000  # of a file: the most pixels that Pillow accepts take 268 million, if nothing is compressed
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+MAX_BYTES = 300_000_000  # of a file: 89 million pixels, Pillow's limit, take 268 million without compression
 
 
 def decode(path: str, shape: Shape) -> bytes:
-    """[H, W, C] as bytes: upright, the shorter side resized, the centre kept; of several frames the first.
+    """Return the bytes [H, W, C] of a picture, resized by its shorter side and cropped at the centre.
 
-    Raises whatever Pillow does on a picture that cannot be decoded, or is larger than 89 million pixels.
+    It is turned upright as its EXIF data say; of several frames the first is taken. Raises any of Pillow's errors if it
+    cannot be decoded or has more than 89 million pixels.
     """
-    if (size := Path(path).stat().st_size) > MOST_BYTES:
-        raise ValueError(f"it has {size} bytes, where at most {MOST_BYTES} are read")
+    if (size := Path(path).stat().st_size) > MAX_BYTES:
+        raise ValueError(f"it has {size} bytes, where at most {MAX_BYTES} are read")
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings():
+        # Pillow only warns from 89 million pixels on and raises from twice as many.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=FORMATS) as picture:
             upright = _eight_bit(ImageOps.exif_transpose(picture)).convert("L" if shape[0] == 1 else "RGB")
@@ -29,8 +32,8 @@ def decode(path: str, shape: Shape) -> bytes:
     return bytes(upright.tobytes())
 
 
-def told(path: str, error: Exception) -> str:
-    """One line. Pillow says the path once more, and of a picture that is too large what it calls an attack."""
+def decode_error(path: str, error: Exception) -> str:
+    """Return one line for an error of `decode`, without Pillow's repeated path and its talk of an attack."""
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
@@ -43,17 +46,15 @@ def told(path: str, error: Exception) -> str:
 
 
 def _eight_bit(picture: Any) -> Any:
-    """Pillow clips deeper pictures to white and uncovers hidden colours: scale 16 bits down, lay alpha on black."""
+    """Return the picture with 8 bits per channel, on black where it is transparent."""
+    # Pillow itself clips deeper pictures to white, and shows the hidden colours of transparent pixels.
     from PIL import Image
 
     if picture.mode.startswith("I"):
-        return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+        return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")  # 65535 to 255
     if picture.mode == "F":
         raise ValueError("floating-point pictures have no known range")
     if picture.has_transparency_data:
-        covered = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", covered.size, (0, 0, 0, 255)), covered)
+        transparent = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", transparent.size, (0, 0, 0, 255)), transparent)
     return picture
-
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")

@@ -5,12 +5,7 @@ from pathlib import Path
 OUTPUTS = Path("outputs")
 
 LAST, BEST, DESCRIBED = "last.safetensors", "best.safetensors", "best.json"
-
-
 MANIFEST = "study.json"
-
 RESULT = "result.json"
-
-JOB = "job.json"  # in the folder of a study's run: how its worker trains it
-
-HEARTBEAT = ".heartbeat"  # touched by a launcher's worker
+JOB = "job.json"  # in the folder of a study's run: the instructions for its worker
+HEARTBEAT = ".heartbeat"  # touched every few seconds by the worker of a launcher

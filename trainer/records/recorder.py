@@ -1,4 +1,4 @@
-"""A run's files: where they lie, how they are written as it goes, how a run is taken up from them."""
+"""The writing of a run's files while it is trained: metrics and checkpoints."""
 
 import contextlib
 import copy
@@ -24,86 +24,86 @@ from trainer.training.trainer import ClassificationTrainer
 
 
 class Recorder:
-    """Writes `metrics.jsonl`, the best checkpoint, `best.json`, then the last one, which vouches for the others.
+    """The writer of `metrics.jsonl`, the best checkpoint, `best.json` and the last checkpoint, in this order.
 
-    What cannot be written is kept in memory and tried again at the next save, while training goes on: a disk that
-    is full for an hour costs nothing.
+    A run resumes from the last checkpoint, so that it is written when the files it belongs to are complete. Files that
+    cannot be written are kept in memory and tried again at the next save while training continues.
     """
 
     def __init__(self, folder: Path, config: RunConfig, training: Images, epoch: int) -> None:
-        """`training`: the images trained on, whose classes and shape every checkpoint names. `epoch`: those done."""
+        """`training`: the images whose classes and shape are stored in checkpoints. `epoch`: epochs done already."""
         self.folder = folder
         self.header: dict[str, Any] = {
             "config": config.tree(),
             "classes": list(training.classes),
             "shape": list(training.shape),
         }
-        self.seconds, self.tried = 60 * (config.checkpoint_minutes or math.inf), time.monotonic()
+        self.interval, self.last_attempt = 60 * (config.checkpoint_minutes or math.inf), time.monotonic()
         self.metrics = MetricsFile(folder, epoch)
         if not (folder / JOB).is_file():
-            (folder / RESULT).unlink(missing_ok=True)  # how it ended before
-        self.unsaved: dict[str, Checkpoint | str] = {}  # by file: a checkpoint, or a text
-        self.trouble: RunError | None = None
+            (folder / RESULT).unlink(missing_ok=True)  # of an earlier start
+        self.pending: dict[str, Checkpoint | str] = {}  # by file name, in the order of writing: a checkpoint or a text
+        self.failure: RunError | None = None
 
     def is_due(self) -> bool:
-        """Whether a save within the epoch is: asked in every step."""
-        return time.monotonic() - self.tried > self.seconds
+        """Return whether to save within the epoch. Called after every step."""
+        return time.monotonic() - self.last_attempt > self.interval
 
     def save(self, trainer: ClassificationTrainer, report: EpochReport | None) -> None:
-        """After an epoch with its report, or between two steps."""
+        """Save the state after an epoch, with its report, or between two steps, without one."""
         last = Last(**self.header, trainer=trainer.state_dict())
-        # Without validation the last epoch is kept.
+        # Without validation the network of the last epoch counts as the best.
         if report and (report.improved or trainer.validation is None):
             weights = trainer.evaluated.state_dict()
-            self.unsaved[BEST] = Best(**self.header, epoch=report.epoch, model=weights)
-            self.unsaved[DESCRIBED] = _described(trainer, self.header["classes"])
-        self.unsaved.pop(LAST, None)
-        self.unsaved[LAST] = last
+            self.pending[BEST] = Best(**self.header, epoch=report.epoch, model=weights)
+            self.pending[DESCRIBED] = _description(trainer, self.header["classes"])
+        self.pending.pop(LAST, None)  # so that it is written last, behind a best one that is new
+        self.pending[LAST] = last
         try:
             if report:
                 self.metrics.append(report)
             self._write()
         except RunError as error:
-            if BEST in self.unsaved:  # the network goes on changing, and the last checkpoint with it
-                self.unsaved[BEST] = copy.deepcopy(self.unsaved[BEST])
-            if not self.trouble:
-                warn(f"{error}. Training goes on, its state is kept in memory and tried again at every save")
-            self.trouble = error
-        self.tried = time.monotonic()
+            if BEST in self.pending:  # its tensors are the network's own, which training changes
+                self.pending[BEST] = copy.deepcopy(self.pending[BEST])
+            if not self.failure:
+                warn(f"{error}. Training continues; the files are kept in memory and tried again at every save")
+            self.failure = error
+        self.last_attempt = time.monotonic()
 
     def _write(self) -> None:
         self.metrics.write()
-        for name, content in list(self.unsaved.items()):
+        for name, content in list(self.pending.items()):
             if isinstance(content, str):
                 write_text(self.folder / name, content)
             else:
                 checkpoint.save(self.folder / name, content)
-            del self.unsaved[name]
-        if self.trouble:
+            del self.pending[name]
+        if self.failure:
             say(f"{self.folder} can be written again: all is saved")
-        self.trouble = None
+        self.failure = None
 
     @contextlib.contextmanager
     def retried(self) -> Iterator[None]:
-        """Around the training: where it fails, what could not be written before is tried once more, but for the state.
+        """Try pending files once more if the block fails, except for the last checkpoint.
 
-        That has gone on since, and is none to go on from.
+        Its tensors have changed since the save, so that it is not a state to resume from.
         """
         try:
             yield
         except Exception:
-            self.unsaved.pop(LAST, None)
+            self.pending.pop(LAST, None)
             with contextlib.suppress(RunError):
                 self.close()
             raise
 
     def close(self) -> None:
-        """The last attempt. Raises RunError if something is still not saved."""
-        if self.trouble:
+        """Try pending files for the last time. Raises RunError if one cannot be written."""
+        if self.failure:
             self._write()
 
 
-def _described(trainer: ClassificationTrainer, classes: list[str]) -> str:
-    """`best.json`, for those who read no checkpoints: what the network takes for what."""
-    about = {"epoch": trainer.epoch, "parameters": trainer.parameters}
-    return json.dumps({**about, "classes": classes, "confusion": trainer.confusion.tolist()}) + "\n"
+def _description(trainer: ClassificationTrainer, classes: list[str]) -> str:
+    """Return `best.json`: the confusion matrix, for readers that do not load checkpoints."""
+    counts = {"epoch": trainer.epoch, "parameters": trainer.parameters}
+    return json.dumps({**counts, "classes": classes, "confusion": trainer.confusion.tolist()}) + "\n"

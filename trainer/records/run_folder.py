@@ -1,4 +1,4 @@
-"""The folder of a run: where it lies, who holds it, and how a run continues from what lies there."""
+"""The folder of a run: its path, its lock, and the state that a run continues from."""
 
 import contextlib
 import itertools
@@ -34,7 +34,7 @@ class RunFolder:
     """The folder of a run that is being trained.
 
     `last_epoch`: training ends after this epoch, which may be earlier than the configuration's last one.
-    `can_resume`: the person may continue the run by `resume=`; a study continues its runs itself.
+    `can_resume`: the user may continue the run by `resume=`; a study continues its runs itself.
     """
 
     path: Path
@@ -42,7 +42,8 @@ class RunFolder:
     can_resume: bool
 
     def progress(self) -> str:
-        """Return "3 of 10 epochs and 7 steps", read from the checkpoint: an interrupt may come at any moment."""
+        """Return "3 of 10 epochs and 7 steps", the progress in the last checkpoint."""
+        # From the file, because an interrupt may have come before the trainer's state was saved.
         epoch, step = 0, 0
         with contextlib.suppress(RunError):
             trained = checkpoint.load_as(Last, self.path / LAST).trainer
@@ -52,12 +53,12 @@ class RunFolder:
 
 
 def planned_folder(config: RunConfig) -> Path:
-    """Where the run is or will be, looked at before any data is read. Raises ConfigError if it cannot go there."""
+    """Return the folder that the run has or will have, before data are read. Raises ConfigError if it is unusable."""
     if config.resume:
         if (Path(config.resume) / JOB).is_file():
             raise ConfigError(
-                f"resume={config.resume}: is a run of a study, which goes on by the study's own command. To train it on"
-                f" by itself, resume a copy of the folder without {JOB}"
+                f"resume={config.resume}: is a run of a study, which is continued by the study's command. To train it"
+                f" on its own, resume a copy of the folder without {JOB}"
             )
         return Path(config.resume)
     folder = expanded(config.output_dir) if config.output_dir else OUTPUTS
@@ -72,16 +73,16 @@ def planned_folder(config: RunConfig) -> Path:
 
 
 def _refuse_used(folder: Path) -> None:
-    """What a kill before the first file leaves is nothing."""
+    """Raise ConfigError if the folder holds more than the lock and temporary files of a killed process."""
     if folder.is_dir() and any(path.name != LOCK and path.suffix != f".{WRITING}" for path in folder.iterdir()):
-        raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or go on with resume={folder}")
+        raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or continue with resume={folder}")
 
 
 def create_folder(folder: Path, config: RunConfig) -> Path:
-    """A folder that no other run has, also when several start in the same second."""
+    """Create the folder of a new run; append a number to its name if other runs start in the same second."""
     if config.output_dir:
         folder.mkdir(parents=True, exist_ok=True)
-        _refuse_used(folder)  # once more: another run may have been given it while the data were read
+        _refuse_used(folder)  # again: another run may have started in it while the data were read
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
@@ -96,7 +97,7 @@ def create_folder(folder: Path, config: RunConfig) -> Path:
 def open_run_folder(
     trainer: ClassificationTrainer, planned: RunFolder, config: RunConfig, caller_holds_lock: bool
 ) -> Iterator[RunFolder]:
-    """Lock the run's folder for this process, put the state that lies there back, and yield the folder.
+    """Lock the run's folder for this process, restore the state in it, and yield the folder.
 
     `caller_holds_lock`: the folder exists and is locked already. Raises RunError if another process trains there.
     """
@@ -109,25 +110,25 @@ def open_run_folder(
 
 
 def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> None:
-    """Put the state of the last checkpoint back; a run that was stopped before its first save begins again.
+    """Restore the state of the last checkpoint; a run that was stopped before its first save starts again.
 
-    Where that file is damaged or gone, the one before it takes its place: from there the run comes to the same bits,
-    and a job that was requeued has nobody to ask.
+    If that file is damaged or missing, the previous one is used, from which the run computes the same bits. It is used
+    without a question, because a requeued job has no user to answer. Raises RunError if neither can be used.
     """
     untrusted.refuse_links(folder)
     for torn in folder.glob(f".*.{WRITING}"):  # left by a kill
         torn.unlink()
     path = folder / LAST
     if not path.is_file() and checkpoint.previous(path).is_file():
-        warn(f"{path} is gone. Going on from the one before it, {checkpoint.previous(path)}")
+        warn(f"{path} is missing. Continuing from the previous one, {checkpoint.previous(path)}")
         checkpoint.previous(path).replace(path)
     untrusted.refuse_earlier_version(path)
     if not path.is_file():
-        # Of a run that was killed in its first save there is one.
+        # One epoch may be recorded without a checkpoint: metrics are written first, and a kill may follow.
         if (epochs := count_of(folder)) > 1:
             raise RunError(
-                f"{path} is gone: of the {epochs} epochs in {METRICS} nothing is left to go on from. Begin anew in"
-                f" another folder, or here without {METRICS}"
+                f"{path} is missing: there are {epochs} epochs in {METRICS} and no state to continue from. Start again"
+                f" in another folder, or here without {METRICS}"
             )
         return
     try:
@@ -135,7 +136,7 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
     except DamagedError as error:
         if not error.before:
             raise
-        warn(f"{error}. Going on from there")
+        warn(f"{error}. Continuing from it")
         error.before.replace(path)
         state = checkpoint.load_as(Last, path)
     with checkpoint_errors(path):
@@ -148,40 +149,42 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
 
 
 def _changed(saved: Any, config: RunConfig) -> list[str]:
-    """The settings that the checkpoint was written with otherwise, but for those that may change."""
+    """Return the settings that differ from the checkpoint's, except for those that may change in a resumed run."""
     free = tagged(Tag.RESUMABLE, Tag.ONE_RUN)
-    # What was added since the run was recorded is missing in it, and meant as it is by default.
+    # Settings that are newer than the checkpoint had the effect of their defaults.
     added = {key: field.default for key, field in RunConfig.model_fields.items() if not field.is_required()}
     saved = added | (saved if isinstance(saved, dict) else {})
     return [key for key, value in config.tree().items() if key not in free and saved.get(key) != value]
 
 
 def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
-    """Writes `config.yaml` and the environment stamp; returns the run's id, which a resumed run keeps."""
+    """Write `config.yaml` and `environment.json`; return the run's id, which a resumed run keeps."""
     path = folder / "environment.json"
     try:
         stamps = untrusted.read_json(path) if path.is_file() else []
         run_id = untrusted.validate_run_id(stamps[0]["run_id"]) if stamps else uuid.uuid4().hex[:8]
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise RunError(f"{path} is damaged. Remove it and start again: it holds what the run ran on") from None
+        raise RunError(
+            f"{path} is damaged. Remove it and start again: it only describes where the run was trained"
+        ) from None
     tree = config.tree() | {"resume": None}
-    # First: with it the run can go on, wherever it is killed.
+    # The first file: with it the run can be resumed after a kill at any later moment.
     write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     now = stamp(config, device, run_id)
-    if stamps and _grounds(stamps[-1]) != _grounds(now):
+    if stamps and _platform(stamps[-1]) != _platform(now):
         warn(
-            f"it goes on with torch {torch.__version__} on {now['device']} (threads: {now['threads']}), which is"
-            " not what it ran on before: the last bits may become others than those of a run that was not stopped"
+            f"the run continues with torch {torch.__version__} on {now['device']} (threads: {now['threads']}), unlike"
+            " before: the last bits may differ from those of a run that was not stopped"
         )
-    stamps.append(now)  # one for each time the run was started
+    stamps.append(now)  # one entry per start
     write_text(path, json.dumps(stamps, indent=2) + "\n")
     return run_id
 
 
-def _grounds(known: Any) -> list[Any]:
-    """Of a stamp what decides the last bits of sums; the file may be a stranger's, or of an earlier version."""
-    if not isinstance(known, dict):
+def _platform(entry: Any) -> list[Any]:
+    """Return what decides the last bits of sums, from an entry of a file that is untrusted or of an earlier version."""
+    if not isinstance(entry, dict):
         return []
-    packages, device = known.get("packages"), known.get("device")
+    packages, device = entry.get("packages"), entry.get("device")
     version = packages.get("torch") if isinstance(packages, dict) else None
-    return [version, device, known.get("threads") if device == "cpu" else None]
+    return [version, device, entry.get("threads") if device == "cpu" else None]

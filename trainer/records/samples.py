@@ -1,4 +1,4 @@
-"""A few validation images and what the best network takes them for."""
+"""A few validation images with the predictions of the best network."""
 
 import copy
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ COUNT = 16
 
 @dataclass(frozen=True)
 class Sample:
-    """`pixels` [C, H, W] uint8."""
+    """An image with its true and its predicted class. `pixels`: uint8 [C, H, W]."""
 
     pixels: Tensor
     true: str
@@ -27,18 +27,18 @@ class Sample:
 
 @torch.inference_mode()
 def samples(trainer: ClassificationTrainer, folder: Path, count: int = COUNT) -> list[Sample]:
-    """Of the best checkpoint, on the same images for every run with the same split."""
+    """Return predictions of the best checkpoint for images that are the same in all runs with the same split."""
     if trainer.validation is None or trainer.early_stopping.best_epoch == 0:
         return []
     network = copy.deepcopy(trainer.evaluated).eval()
     network.load_state_dict(checkpoint.load_as(Best, folder / BEST).model)
-    whole = trainer.validation.images
-    positions = torch.arange(min(count, len(whole)), device=whole.labels.device)
-    images, labels, classes = whole.at(positions), whole.labels[positions], whole.classes
+    validation = trainer.validation.images
+    positions = torch.arange(min(count, len(validation)), device=validation.labels.device)
+    images, labels, classes = validation.at(positions), validation.labels[positions], validation.classes
     probabilities, predicted = network(images).float().softmax(1).max(1)
     return [
-        Sample(pixels.cpu(), classes[true], classes[found], probability)
-        for pixels, true, found, probability in zip(
+        Sample(pixels.cpu(), classes[true], classes[guess], probability)
+        for pixels, true, guess, probability in zip(
             images, labels.tolist(), predicted.tolist(), probabilities.tolist(), strict=True
         )
     ]

@@ -41,7 +41,7 @@ class EpochProgress:
                 torch.mps.set_rng_state(self.generators["mps"])
         self.started = time.perf_counter() - self.seconds
 
-    def rest(self, complete: bool = False) -> None:
+    def suspend(self, complete: bool = False) -> None:
         """Keep what `begin` restores, because validation and other runs draw from the same global generators."""
         self.complete = complete
         self.seconds = time.perf_counter() - self.started
@@ -52,7 +52,7 @@ class EpochProgress:
             self.generators["mps"] = torch.mps.get_rng_state()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the progress at the last `rest`; the device tells which generators are in it."""
+        """Return the progress at the last `suspend`; the device tells which generators are in it."""
         return {
             "device": self.device.type,
             "lr": self.lr,

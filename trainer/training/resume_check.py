@@ -113,7 +113,7 @@ def _refuse_other_progress(trainer: "ClassificationTrainer", saved: Any) -> None
     steps = len(trainer.train)
     blank = EpochProgress(trainer.seed, 0, steps, 0.0, trainer.device)
     blank.started = 0.0
-    blank.rest()
+    blank.suspend()
     own = blank.state_dict()
     other_device = isinstance(saved, Mapping) and saved.get("device") != own["device"]
     if other_device:  # its generators are not loaded

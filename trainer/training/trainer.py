@@ -167,12 +167,12 @@ class ClassificationTrainer:
                 progress.step += 1
                 if pause():
                     self._raise_if_nonfinite(progress)
-                    progress.rest()
+                    progress.suspend()
                     return None
         self._raise_if_nonfinite(progress)
         if not progress.images:
             raise RunError(f"every step of epoch {self.epoch + 1} was skipped: no loss or gradient was finite")
-        progress.rest(complete=True)
+        progress.suspend(complete=True)
         return progress.losses.sum().item() / progress.images, progress.correct.item() / progress.images
 
     @torch.inference_mode()
