@@ -26,7 +26,7 @@ KEYS = ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_
 
 
 def same_state(one, other):
-    """Equal to the bit, through dictionaries and lists."""
+    """Return whether two trees of dictionaries, lists and tensors are equal to the bit."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, dict):
@@ -131,7 +131,7 @@ def test_resume_changes_only_what_it_may(capsys):
     )
 
 
-def test_an_early_stopped_run_says_so_and_how_to_go_on(capsys):
+def test_an_early_stopped_run_says_so_and_how_to_continue(capsys):
     result = quick(*TINY, "output_dir=run", "epochs=9", "early_stop_patience=1", "early_stop_min_delta=10.0")
     assert result.epochs == 2
     printed = capsys.readouterr().out
@@ -199,21 +199,21 @@ def test_a_folder_that_holds_something_is_refused_before_data_is_read():
 
 
 @pytest.mark.parametrize("key", ["data_dir", "output_dir", "resume"])
-def test_the_home_folder_of_nobody_is_told(key):
+def test_an_unknown_home_folder_is_reported(key):
     with pytest.raises(ConfigError) as caught:
         quick(f'{key}="~nobody-at-all/x"')
     assert str(caught.value) == "~nobody-at-all/x: ~nobody-at-all is nobody's home folder on this machine"
     assert list(Path().iterdir()) == []
 
 
-def test_what_a_kill_before_the_first_file_leaves_is_no_run():
+def test_the_remains_of_a_kill_before_the_first_file_are_no_run():
     Path("run").mkdir()
     Path("run/.lock").write_text("")
     Path("run/.config.yaml.17.writing").write_text("epo")
     assert quick(*TINY, "output_dir=run").epochs == 2
 
 
-def test_a_kill_before_the_first_save_leaves_a_run_that_goes_on(monkeypatch):
+def test_a_run_killed_before_the_first_save_continues(monkeypatch):
     def killed(*_):
         raise SystemError("killed here")
 
@@ -223,7 +223,7 @@ def test_a_kill_before_the_first_save_leaves_a_run_that_goes_on(monkeypatch):
     assert train(compose(["resume=run"])[0]).epochs == 2
 
 
-def test_ctrl_c_while_the_cause_is_looked_for_keeps_what_is_known(monkeypatch, capsys):
+def test_ctrl_c_during_the_search_for_the_cause_keeps_the_message(monkeypatch, capsys):
     def interrupted(_):
         raise KeyboardInterrupt
 
@@ -236,7 +236,7 @@ def test_ctrl_c_while_the_cause_is_looked_for_keeps_what_is_known(monkeypatch, c
     assert (noted["state"], noted["reason"].partition(" in ")[0]) == ("failed", "the training loss is nan")
 
 
-def test_what_is_told_of_a_complete_run_leads_on(capsys):
+def test_the_message_of_a_complete_run_has_a_command_that_trains_further(capsys):
     """Early stopping is exhausted in the very last epoch: both settings must change."""
     stopping = ("early_stop_patience=1", "early_stop_min_delta=10.0")
     quick(*TINY, *stopping, "output_dir=run")
@@ -274,7 +274,7 @@ def test_a_run_that_fails_is_one_line_with_exit_code_1(in_empty_folder):
     assert (ended["state"], ended["reason"].partition(" in ")[0]) == ("failed", "the training loss is nan")
 
 
-def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):
+def test_in_a_file_there_is_one_plain_line_per_epoch(in_empty_folder):
     done = program(*QUICK, *TINY, "output_dir=run", cwd=in_empty_folder)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -284,7 +284,7 @@ def test_in_a_file_there_are_plain_lines_one_an_epoch(in_empty_folder):
     assert max(map(len, lines)) < 130
 
 
-def test_ctrl_c_keeps_the_last_step_and_says_how_to_go_on(in_empty_folder):
+def test_ctrl_c_keeps_the_last_step_and_says_how_to_continue(in_empty_folder):
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer", *QUICK, *TINY, "epochs=10000", "early_stop_patience=null", "output_dir=run"],
         cwd=in_empty_folder,
@@ -320,7 +320,7 @@ def test_ctrl_c_while_wandb_finishes_leaves_a_run_that_is_complete(monkeypatch, 
 
 
 def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeypatch, in_empty_folder):
-    """The house's own measure of a visible loop (frames and source lines of the functions on the way)."""
+    """The loop is easy to find: frames and source lines of the functions called before the first step."""
     from trainer.cli.train import main
 
     seen = []
@@ -355,7 +355,7 @@ def test_a_disk_that_is_full_or_a_folder_that_cannot_be_is_one_line(monkeypatch)
         quick(*TINY, "output_dir=run")
 
 
-def test_a_setting_changed_behind_the_checkpoints_back_is_refused():
+def test_a_setting_that_differs_from_the_checkpoint_is_refused():
     quick(*TINY, "output_dir=run", "optimizer=adam")
     path = Path("run/config.yaml")
     path.write_text(path.read_text().replace("weight_decay: 0.0", "weight_decay: 0.1"))
@@ -376,7 +376,7 @@ def test_damaged_records_are_named_on_resume():
         train(compose(["resume=run", "epochs=3"])[0])
 
 
-def test_the_command_to_go_on_works_for_any_folder(capsys):
+def test_the_command_to_continue_works_for_any_folder(capsys):
     import shlex
 
     result = quick(*TINY, 'output_dir="a (1), ü"', "epochs=1")
@@ -385,7 +385,7 @@ def test_the_command_to_go_on_works_for_any_folder(capsys):
     assert (run.resume, run.epochs) == (str(result.folder), 2)
 
 
-def test_a_techniques_own_mistake_is_noted(monkeypatch):
+def test_a_bug_in_a_technique_is_recorded(monkeypatch):
     def step(self, *rest):
         raise ValueError("odd weights\nand more")
 

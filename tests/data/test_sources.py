@@ -1,4 +1,4 @@
-"""Splits, batches and statistics; the readers on files made here; what is told when a file is missing or damaged."""
+"""Splits, batches and statistics; the readers on small files; messages for missing and damaged files."""
 
 import functools
 import gzip
@@ -74,7 +74,7 @@ def test_a_split_that_the_images_do_not_allow_is_refused():
         split(tiny_images(40), 0, folds=30, fold=0)
 
 
-def test_every_image_once_an_epoch_in_an_order_of_seed_and_epoch():
+def test_every_image_once_per_epoch_in_an_order_of_seed_and_epoch():
     data = DeviceLoader(Images(torch.arange(10).view(10, 1, 1, 1).to(torch.uint8), torch.arange(10), ("a",)), 4, CPU)
     first = [labels.tolist() for _, labels in data.batches(0, 0)]
     assert [len(batch) for batch in first] == [4, 4, 2]
@@ -304,7 +304,7 @@ def test_names_addresses_and_checksums_are_those_that_torchvision_has():
 
 
 def test_files_that_are_there_are_read_and_trained_on_without_torchvision(mnist_files, cifar_archive, monkeypatch):
-    """To import it costs half a second, which every start would pay."""
+    """Its import takes half a second at every start."""
     for name in ("torchvision", *(name for name in sys.modules if name.startswith("torchvision."))):
         monkeypatch.setitem(sys.modules, name, None)  # an import fails
     assert len(sources.cifar10(cifar_archive, "train")) == 20
@@ -313,7 +313,7 @@ def test_files_that_are_there_are_read_and_trained_on_without_torchvision(mnist_
     assert train(compose(asked)[0]).training_images == 20
 
 
-# A person's own pictures
+# The user's own pictures
 
 
 @pytest.fixture
@@ -428,7 +428,7 @@ def test_pictures_that_no_disk_holds_are_refused_before_any_is_decoded(pictures)
     assert not list((Path(os.environ["XDG_CACHE_HOME"])).rglob("*.writing"))
 
 
-def test_what_a_kill_has_left_is_in_nobodys_way_and_is_removed_after_a_week(pictures):
+def test_the_remains_of_a_kill_are_ignored_and_removed_after_a_week(pictures):
     cache = Path(os.environ["XDG_CACHE_HOME"]) / "ablation-trainer" / "images"
     for name in ("old", "new"):
         (cache / f".{name}.1.writing").mkdir(parents=True)
@@ -440,7 +440,7 @@ def test_what_a_kill_has_left_is_in_nobodys_way_and_is_removed_after_a_week(pict
 
 
 def test_a_file_larger_than_the_memory_is_mapped(tmp_path):
-    """A sparse file of twice the memory takes no room on the disk."""
+    """A sparse file of twice the memory, which takes no space on the disk."""
     size = 2 * physical_memory()
     with (tmp_path / "pixels").open("wb") as file:
         file.truncate(size)
@@ -451,7 +451,7 @@ def test_a_file_larger_than_the_memory_is_mapped(tmp_path):
 
 
 def advice(place):
-    """What the system was told of the mapping at this address: `sr` is sequential reading, `rr` random."""
+    """Return the access advice of the mapping at this address: `sr` is sequential reading, `rr` random."""
     within = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         if bounds := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
@@ -462,7 +462,7 @@ def advice(place):
 
 
 def test_a_pass_over_all_pictures_reads_ahead_and_a_batch_does_not(pictures, monkeypatch):
-    """Without it, statistics and fingerprint of a set larger than the memory wait for the disk at every 4096 bytes."""
+    """Otherwise statistics and fingerprint of a set larger than the memory wait for the disk every 4096 bytes."""
     images = sources.image_folder(pictures, "train").to(CPU)
     training, _ = split(images, 0, validation_size=2)
     real, seen = Images.at, []
@@ -474,8 +474,8 @@ def test_a_pass_over_all_pictures_reads_ahead_and_a_batch_does_not(pictures, mon
     assert seen == [{"sr"}, {"rr"}]
 
 
-def test_images_that_a_gpu_has_no_room_for_are_one_line_with_numbers(monkeypatch):
-    """Of the run before, torch keeps blocks on the device: they count as used until they are given back."""
+def test_images_that_do_not_fit_on_a_gpu_are_one_line_with_numbers(monkeypatch):
+    """torch keeps blocks of the previous run on the device, which count as used until they are released."""
     (config,) = compose(["dataset=digits", "dataset.image_size=64"])
     kept = [1_000_000]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -1,4 +1,4 @@
-"""Pictures, archives and caches from a stranger: read as what they are, or refused in one line."""
+"""Untrusted pictures, archives and caches: read as data or refused in one line."""
 
 import hashlib
 import io
@@ -40,7 +40,7 @@ def own(tmp_path):
     return tmp_path / "own"
 
 
-def test_what_is_in_a_picture_counts_not_its_name(own):
+def test_the_content_of_a_picture_decides_not_its_name(own):
     place, blue = own / "train" / "cat", (10, 20, 200)
     frames = [Image.new("RGB", (9, 9), color) for color in (blue, (255, 0, 0))]
     frames[0].save(place / "a.gif", save_all=True, append_images=frames[1:])
@@ -66,7 +66,7 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("how", PICTURES)
-def test_a_picture_that_is_none_is_named_in_one_line(how, own):
+def test_a_file_that_is_no_picture_is_named_in_one_line(how, own):
     content, sentence = PICTURES[how]
     path = own / "train" / "cat" / "1.png"
     path.write_bytes(content)
@@ -114,7 +114,7 @@ def test_names_of_any_language_and_files_of_any_name_are_read(own):
     assert sources.image_folder(own, "train").classes == ("dog", "Кошка 猫 🐈")
 
 
-def test_a_planted_or_damaged_cache_is_not_believed(own, capsys):
+def test_a_planted_or_damaged_cache_is_not_used(own, capsys):
     right = sources.image_folder(own, "train").pixels.clone()
     cache = Path(os.environ["XDG_CACHE_HOME"]) / "ablation-trainer" / "images"
     (entry,) = (path for path in cache.iterdir() if path.is_dir())
@@ -126,7 +126,7 @@ def test_a_planted_or_damaged_cache_is_not_believed(own, capsys):
         (entry / "pixels").write_bytes(content)
 
     def relabelled(*labels):
-        """With its checksum, which whoever writes there can compute."""
+        """Write a file with a valid checksum, which an attacker can compute."""
         content = torch.tensor(labels).numpy().tobytes()
         (entry / "labels").write_bytes(content)
         checksums = json.loads((entry / "sha256.json").read_text())
@@ -200,7 +200,7 @@ def test_a_split_larger_than_the_memory_is_refused_before_it_is_made(wanted):
 
 
 def packed(path: Path, **members) -> None:
-    """A tar archive; of each member the name, and its kind: content, or (type, where it leads)."""
+    """Return a tar archive, given the content of each member, or its type and the target of its link."""
     with tarfile.open(path, "w:gz") as tar:
         for name, what in members.items():
             member = tarfile.TarInfo(name)
@@ -213,7 +213,7 @@ def packed(path: Path, **members) -> None:
 
 @pytest.fixture
 def unpack(monkeypatch):
-    """Past the md5, which an archive made here has not."""
+    """Unpack an archive without the check of its md5."""
 
     def unpacked(data_dir: Path) -> None:
         asked = {"ARCHIVE": "a.tar.gz", "FOLDER": "base", "MD5": {"wanted": ""}}
@@ -224,7 +224,7 @@ def unpack(monkeypatch):
     return unpacked
 
 
-def test_an_archive_writes_nothing_but_what_is_asked_for(tmp_path, unpack):
+def test_only_the_named_members_of_an_archive_are_written(tmp_path, unpack):
     data_dir, outside = tmp_path / "data", tmp_path / "outside"
     data_dir.mkdir()
     outside.mkdir()
@@ -252,7 +252,7 @@ def test_an_archive_writes_nothing_but_what_is_asked_for(tmp_path, unpack):
 @pytest.mark.parametrize(
     "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE], ids=repr
 )
-def test_what_is_asked_for_is_a_file_and_no_way_to_another(kind, tmp_path, unpack):
+def test_a_named_member_must_be_a_regular_file(kind, tmp_path, unpack):
     (tmp_path / "mine").write_text("mine")
     packed(tmp_path / "a.tar.gz", **{"base/mine": b"theirs", "base/wanted": (kind, str(tmp_path / "mine"))})
     assert "a.tar.gz: wanted is no file of at most 50000000 bytes" in told(RunError, unpack, tmp_path)

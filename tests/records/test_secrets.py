@@ -1,4 +1,4 @@
-"""Nothing of the environment reaches a file: a marker is planted in it, and every file that is written is searched."""
+"""No environment variable reaches a file: every written file is searched for a marker set in one."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SHORT = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8
 
 
 def holding(folder: Path) -> list[str]:
-    """The files in which the marker stands, as it is: no format here packs its texts."""
+    """Return the files that contain the marker; no format here compresses its texts."""
     assert sum(path.is_file() for path in folder.rglob("*")) > 5
     return [str(path) for path in folder.rglob("*") if path.is_file() and MARK.encode() in path.read_bytes()]
 
@@ -36,7 +36,7 @@ def test_no_file_of_a_study_that_fails_holds_a_secret(in_empty_folder):
     assert holding(in_empty_folder) == []
 
 
-def test_the_server_is_told_the_metrics_and_nothing_of_the_machine(in_empty_folder):
+def test_the_server_receives_the_metrics_and_nothing_about_the_machine(in_empty_folder):
     with wandb_server() as (address, server):
         secrets = {**SECRETS, "WANDB_BASE_URL": address, "https_proxy": ""}
         done = program(*SHORT, "output_dir=run", "wandb.mode=online", cwd=in_empty_folder, **secrets)

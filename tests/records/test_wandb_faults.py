@@ -33,8 +33,8 @@ def same(folder: Path, other: Path) -> bool:
     return timeless(folder) == timeless(other) and all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_a_server_whose_answers_kill_the_client_costs_warnings(in_empty_folder, undisturbed):
-    """Its service dies in the midst of the run. Servers that hang, fail, die or come back: scripts/wandb_faults.py."""
+def test_a_server_that_crashes_the_client_leads_to_one_warning(in_empty_folder, undisturbed):
+    """wandb's service dies during the run. Servers that hang, fail, die or come back: scripts/wandb_faults.py."""
     with wandb_server("answers nonsense") as (address, _):
         done = program(
             *SHORT,
@@ -47,7 +47,7 @@ def test_a_server_whose_answers_kill_the_client_costs_warnings(in_empty_folder, 
         )
     assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (0, False), done.stderr
     (warning,) = [line for line in done.stderr.splitlines() if line.startswith("trainer: ")]
-    # Whether it is noticed when something more is told or at the end depends on when the answer comes.
+    # The error is noticed at the next message or at the end, depending on when the answer arrives.
     assert warning.startswith(
         ("trainer: warning: W&B gets no more of this run: ", "trainer: warning: W&B did not finish: ")
     )
@@ -56,7 +56,7 @@ def test_a_server_whose_answers_kill_the_client_costs_warnings(in_empty_folder, 
     assert same(in_empty_folder / "run", undisturbed)
 
 
-def test_a_folder_that_wandb_cannot_use_costs_a_warning(in_empty_folder, undisturbed):
+def test_a_folder_that_wandb_cannot_use_leads_to_one_warning(in_empty_folder, undisturbed):
     done = program(*SHORT, "output_dir=run", cwd=in_empty_folder, WANDB_DATA_DIR="/dev/null/x")
     assert done.returncode == 0
     assert done.stderr.startswith("trainer: warning: W&B gets no more of this run: ")
@@ -65,8 +65,8 @@ def test_a_folder_that_wandb_cannot_use_costs_a_warning(in_empty_folder, undistu
 
 
 @pytest.mark.parametrize("moment", ["before", "within"])
-def test_a_full_disk_under_its_folder_costs_a_warning(moment, in_empty_folder, undisturbed, capfd):
-    """Its service keeps it to itself that nothing more is written."""
+def test_a_full_disk_under_its_folder_leads_to_one_warning(moment, in_empty_folder, undisturbed, capfd):
+    """wandb's service does not report that nothing more is written."""
     disk = quick(*SHORT, "epochs=1", "output_dir=run").folder / "wandb"
     if not mounted(disk):
         pytest.skip("only root may mount")
@@ -84,7 +84,7 @@ def test_a_full_disk_under_its_folder_costs_a_warning(moment, in_empty_folder, u
     assert same(in_empty_folder / "run", undisturbed)
 
 
-# The package is not there, and neither is what says that it was installed.
+# Neither the package nor its metadata can be found.
 HIDING = """
 from importlib import metadata
 
@@ -115,7 +115,7 @@ def test_without_the_package_the_run_is_trained(in_empty_folder, undisturbed):
     assert "torch" in stamp["packages"] and "wandb" not in stamp["packages"]
 
 
-def test_a_look_up_of_the_servers_name_that_hangs_is_not_waited_for(monkeypatch):
+def test_a_name_look_up_that_hangs_is_abandoned(monkeypatch):
     import wandb
 
     address = SimpleNamespace(settings=SimpleNamespace(base_url="http://wandb.invalid"))
@@ -128,7 +128,7 @@ def test_a_look_up_of_the_servers_name_that_hangs_is_not_waited_for(monkeypatch)
     assert time.monotonic() - started < 5
 
 
-def test_a_file_that_is_gone_costs_its_tables_and_fails_no_run(monkeypatch, capsys):
+def test_a_missing_file_leads_to_a_warning_and_no_tables(monkeypatch, capsys):
     def gone(trainer, folder):
         (folder / "best.json").unlink()
         return samples(trainer, folder)

@@ -1,4 +1,4 @@
-"""What W&B is told, read back from the real client's own files; what happens without a server or a key."""
+"""The content of W&B runs, read back from the real client's files; runs without a server or a key."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ OFFLINE = "wandb.mode=offline"
 
 
 def inspected(folder: Path) -> dict:
-    """The offline run as W&B's own tool reads it (which leaves with the exit code of that run)."""
+    """Return the offline run as W&B's own tool reads it, which exits with the exit code of that run."""
     (run,) = (folder / "wandb").glob("offline-run-*")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(run)]
     return json.loads(subprocess.run(command, check=False, capture_output=True, text=True).stdout)

@@ -1,4 +1,4 @@
-"""The learning-rate range test: its rates, its rule, what it prints and leaves, and its mistakes."""
+"""The learning-rate range test: rates, suggestion, output, figure and errors."""
 
 import math
 import re
@@ -26,7 +26,7 @@ def test_the_suggestion_lies_between_the_steepest_rate_and_a_tenth_of_the_lowest
     assert (found.lowest, found.suggestion) == (3, 0.0035)  # √(0.001 · 0.0123)
 
 
-def test_the_rates_climb_evenly_and_each_loss_is_that_of_the_runs_own_step():
+def test_the_rates_rise_geometrically_and_each_loss_is_that_of_the_trainers_step():
     (run,) = compose([*TINY, "optimizer=sgd"])
     found = measure(run, 40, 1e-5, 0.1)
     assert len(found.rates) == 40
@@ -49,7 +49,7 @@ def test_the_rates_climb_evenly_and_each_loss_is_that_of_the_runs_own_step():
     assert found.smoothed[1] == pytest.approx(mean)
 
 
-def test_it_ends_where_the_loss_flies_apart():
+def test_it_ends_where_the_loss_diverges():
     (run,) = compose([*TINY, "optimizer=sgd", "activation=leaky_relu"])
     found = measure(run, 60, 1e-4, 1e4)
     assert len(found.rates) < 60
@@ -60,7 +60,7 @@ def test_it_ends_where_the_loss_flies_apart():
 @pytest.mark.parametrize(
     ("optimizer", "low", "high"), [("adam", 5e-4, 2e-2), ("sgd", 0.01, 0.3), ("momentum", 1e-3, 0.05)]
 )
-def test_what_it_suggests_is_of_the_right_size(optimizer, low, high):
+def test_the_suggestion_is_of_the_right_magnitude(optimizer, low, high):
     (run,) = compose([*TINY, f"optimizer={optimizer}"])
     assert low < measure(run, 100, 1e-7, 10).suggestion < high
 
@@ -111,7 +111,7 @@ def test_mistakes_are_one_line():
     assert not Path("outputs").exists()
 
 
-def test_the_suggestion_is_told_where_no_figure_can_be_written(capsys):
+def test_the_suggestion_is_printed_if_the_figure_cannot_be_written(capsys):
     Path("outputs").write_text("")
     with pytest.raises(OSError, match="outputs"):
         find_lr.main([*TINY, "steps=40", "from=1e-3", "to=0.4"])

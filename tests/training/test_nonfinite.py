@@ -1,4 +1,4 @@
-"""A loss, gradient or weight that is NaN or infinite: named by step and layer, or left out and counted."""
+"""A loss, gradient or weight that is NaN or infinite: named by step and layer, or skipped and counted."""
 
 import math
 from pathlib import Path
@@ -21,7 +21,7 @@ TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8", "normalization
 
 
 def at_step(number, act):
-    """A function that calls `act` in one step alone."""
+    """Return a function that calls `act` in one step only."""
     steps = []
 
     def function(*arguments):
@@ -81,7 +81,7 @@ def test_the_first_layer_and_step_are_found(place):
 
 
 def test_a_weight_that_breaks_in_the_last_step_of_an_epoch_is_noticed_in_that_epoch():
-    """No loss tells of it: three steps an epoch."""
+    """No loss shows it; three steps per epoch."""
     model = layers()
     trainer = linear_trainer(
         epochs=3, model=model, hooks=StepHooks(after_step=at_step(6, lambda: poison(model[3].weight)))
@@ -94,7 +94,7 @@ def test_a_weight_that_breaks_in_the_last_step_of_an_epoch_is_noticed_in_that_ep
         next(loop)
 
 
-def test_a_running_statistic_that_breaks_is_noticed_though_no_loss_and_no_weight_tells_of_it():
+def test_a_nonfinite_running_statistic_is_noticed_though_losses_and_weights_are_finite():
     model = layers()
     model.append(nn.BatchNorm1d(model[3].out_features))
     broken = StepHooks(after_step=at_step(3, lambda: poison(model[4].running_var)))
@@ -103,7 +103,7 @@ def test_a_running_statistic_that_breaks_is_noticed_though_no_loss_and_no_weight
 
 
 def test_a_state_that_is_not_finite_is_never_saved_within_an_epoch(monkeypatch):
-    """Poisoned in step 30 of 38 and saved after every step: the last good state is the one of step 29."""
+    """NaN in step 30 of 38, saved after every step: the last good state is that of step 29."""
     real = torch.optim.Adam.step
     bad = at_step(30, lambda optimizer: poison(optimizer.param_groups[0]["params"][0]))
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *rest: (real(self, *rest), bad(self))[0])
@@ -117,8 +117,8 @@ def test_a_state_that_is_not_finite_is_never_saved_within_an_epoch(monkeypatch):
 
 
 @pytest.mark.parametrize(("choice", "rate"), [("skip", 0.05), ("halve_lr", 0.025)])
-def test_a_step_that_is_not_finite_is_left_out_and_counted(choice, rate):
-    """The second of three steps, 20 images of 50: as if it had not been, running statistics and average included."""
+def test_a_step_that_is_not_finite_is_skipped_and_counted(choice, rate):
+    """The second of three steps, 20 images of 50, changes nothing, running statistics and average included."""
 
     def built(step, on_nonfinite):
         torch.manual_seed(1)
@@ -146,7 +146,7 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(choice, rate):
     assert len(losses) == 30 and report.train_loss == pytest.approx(sum(losses) / 30)
 
 
-def test_a_gradient_alone_is_reason_enough_and_an_epoch_without_a_step_is_not_accepted():
+def test_a_nonfinite_gradient_is_enough_to_skip_and_an_epoch_of_skipped_steps_fails():
     model = layers()
     bad = at_step(2, lambda *_: endless(model[1].weight))
     penalty = StepHooks(penalty=lambda logits, labels: 0 * logits.sum() if (value := bad()) is None else value)
@@ -158,8 +158,8 @@ def test_a_gradient_alone_is_reason_enough_and_an_epoch_without_a_step_is_not_ac
 
 
 @pytest.mark.parametrize("choice", ["skip", "halve_lr"])
-def test_what_was_left_out_is_recorded_and_a_resumed_run_leaves_out_the_same(choice, monkeypatch, capsys):
-    """One batch in four is broken, by the run's own draws."""
+def test_skipped_steps_are_recorded_and_a_resumed_run_skips_the_same(choice, monkeypatch, capsys):
+    """One batch in four has NaN, drawn from the run's own generator."""
     from trainer.techniques import augmentation
 
     real = augmentation.crop

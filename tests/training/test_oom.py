@@ -1,4 +1,4 @@
-"""Memory that runs out is one line with a batch size that fits."""
+"""Running out of memory is reported in one line with a batch size that fits."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
 
 
 def short_of(monkeypatch, limit, failures=10**9, validating=10**9):
-    """Networks that, in training or in validating, find no room for more than so many images."""
+    """Networks that run out of memory above a number of images, in training or in validation."""
     real, failed = build.build_network, []
 
     def refuse(module, inputs):
@@ -47,7 +47,7 @@ def test_the_line_names_the_batch_that_failed_and_one_that_was_tried(monkeypatch
     assert tried == [50, 50, 25]
 
 
-def test_a_network_that_never_fits_and_a_shortage_that_has_passed_are_told(monkeypatch):
+def test_a_network_that_never_fits_and_a_shortage_that_has_passed_are_reported(monkeypatch):
     with monkeypatch.context() as patch:
         short_of(patch, 0)
         with pytest.raises(
@@ -61,13 +61,13 @@ def test_a_network_that_never_fits_and_a_shortage_that_has_passed_are_told(monke
         quick(*TINY, "output_dir=once")
 
 
-def test_other_errors_are_not_taken_for_it():
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert is_out_of_memory(MemoryError("std::bad_alloc")) and is_out_of_memory(RuntimeError("std::bad_alloc"))
 
 
-def test_what_the_failed_step_held_is_let_go_of():
-    """Through frames, closures and a caller that keeps the traceback: with it a smaller batch would not fit either."""
+def test_the_tensors_of_the_failed_step_are_freed():
+    """Also if frames, closures and a caller hold the traceback: otherwise a smaller batch would not fit either."""
     import weakref
 
     held = []
@@ -89,7 +89,7 @@ def test_what_the_failed_step_held_is_let_go_of():
         assert kept and held[0]() is None
 
 
-def test_a_validation_that_does_not_fit_is_not_laid_to_the_batch_size(monkeypatch):
+def test_a_validation_that_does_not_fit_is_not_blamed_on_the_batch_size(monkeypatch):
     with monkeypatch.context() as patch:
         tried = short_of(patch, 10**9, validating=100)
         with pytest.raises(RunError) as caught:
@@ -106,7 +106,7 @@ def test_a_validation_that_does_not_fit_is_not_laid_to_the_batch_size(monkeypatc
 
 
 def test_large_images_are_evaluated_in_smaller_batches():
-    """Of images up to 3×32×32 as many as ever, so that no result of theirs changes by a bit."""
+    """Images up to 3×32×32 keep the full batch, so that their results keep every bit."""
     sizes = {(1, 28, 28): 2048, (3, 32, 32): 2048, (3, 33, 33): 1925, (3, 224, 224): 41, (3, 2048, 2048): 1}
     for shape, count in sizes.items():
         whole = torch.empty(1, *shape, dtype=torch.uint8, device="meta")
@@ -116,8 +116,8 @@ def test_large_images_are_evaluated_in_smaller_batches():
     assert [len(batch) for batch in batches] == [41, 9] and torch.equal(torch.cat(batches), images.pixels)
 
 
-def test_what_a_run_can_do_without_is_left_out(monkeypatch, capsys):
-    """The look into every layer, and the one at the end: both train a step on more images, with a second network."""
+def test_optional_work_is_skipped_without_memory(monkeypatch, capsys):
+    """Layer statistics and the final summary both train a step on more images, with a second network."""
     short_of(monkeypatch, 64)
     quick(*TINY, "batch_size=64", "epochs=1", "layer_stats_every=1", "output_dir=run")
     printed = capsys.readouterr()
@@ -132,7 +132,7 @@ def larger_than_any_memory(*_):
     torch.empty(10**16, dtype=torch.uint8)
 
 
-def test_before_the_first_step_and_in_other_commands_it_is_one_line_too(monkeypatch, capsys):
+def test_before_the_first_step_and_in_other_commands_it_is_one_line(monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr("trainer.run.load", larger_than_any_memory)
         with pytest.raises(RunError, match=r"^the memory ran out: .* Use fewer or smaller images, a smaller network"):

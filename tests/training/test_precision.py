@@ -1,4 +1,4 @@
-"""16-bit training, compilation, determinism, and that nothing in a step waits for the device."""
+"""16-bit training, compilation, determinism, and steps that do not wait for the device."""
 
 import os
 
@@ -26,7 +26,7 @@ def built(*arguments):
 
 
 def built_on_few(*arguments):
-    """For 120 images in colour, where it matters what is done and not what is learnt."""
+    """A trainer on 120 colour images, for tests of its computation and not of what it learns."""
     (config,) = compose(["device=cpu", "batch_size=20", *arguments])
     return build_trainer(config, tiny_images(120, (3, 32, 32)), tiny_images(20, (3, 32, 32), seed=1), CPU)
 
@@ -75,8 +75,8 @@ def test_a_resumed_fp16_run_keeps_the_scale_and_equals_an_undisturbed_one():
 
 
 @pytest.mark.parametrize("optimizer", techniques("optimizer"))
-def test_a_step_whose_scaled_gradients_overflow_leaves_no_trace(optimizer):
-    """fp16 begins with some. A fused SGD would go on from a momentum that was never set."""
+def test_a_step_whose_scaled_gradients_overflow_changes_nothing(optimizer):
+    """fp16 begins with some. A fused SGD would continue from a momentum that was never set."""
     trainer = built_on_few("precision=fp16", f"optimizer={optimizer}")
     trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 1e38})
     before = [weight.clone() for weight in trainer.model.parameters()]
@@ -97,7 +97,7 @@ def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names():
 
 
 def test_every_network_is_compiled_however_many_were_before_it(monkeypatch):
-    """torch keeps eight forms of a process's networks, all of them together, and leaves the next ones uncompiled."""
+    """torch compiles eight variants per process, over all networks, and leaves the next ones uncompiled."""
     real, forms = nn.Module.compile, []
 
     def noted(graph, inputs):
@@ -137,7 +137,7 @@ def test_deterministic_changes_no_bit_on_a_cpu_and_is_taken_back(arguments):
     assert same_state(*states)
 
 
-def test_an_operation_without_a_deterministic_form_is_one_line_that_names_the_setting(monkeypatch):
+def test_an_operation_without_a_deterministic_implementation_is_one_line_that_names_the_setting(monkeypatch):
     real = torch.optim.Adam.step
 
     def step(self, *rest):
@@ -160,17 +160,17 @@ def test_an_operation_without_a_deterministic_form_is_one_line_that_names_the_se
     assert str(caught.value) == reason
 
 
-def test_cublas_is_told_of_determinism_before_it_is_first_used(monkeypatch):
+def test_cublas_is_configured_before_it_is_first_used(monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     pick_device("cpu")
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"  # as the person has it
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"  # the user's setting stays
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     pick_device("cpu")
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 class Waits(TorchDispatchMode):
-    """Counts the operations that bring a value from the device to the host, or whose result's size depends on one."""
+    """Count the operations that copy a value from the device to the host, or whose output size depends on one."""
 
     def __init__(self):
         super().__init__()
@@ -199,7 +199,7 @@ EVERYTHING = "augmentation=[flip,crop,rotation,translate,scale,color_jitter,nois
         ("model=soft_sharing", "normalization=group", "activation=maxout"),
     ],
 )
-def test_a_step_waits_for_nothing_on_the_device(arguments, monkeypatch):
+def test_a_step_does_not_wait_for_the_device(arguments, monkeypatch):
     """On a GPU every such wait leaves it idle. Twice the steps must bring no further wait; the optimizer, whose own
     counters lie on the host, is left out."""
     counts = []

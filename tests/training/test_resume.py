@@ -1,4 +1,4 @@
-"""A run that is stopped at any step, by whatever, goes on as if it had not been."""
+"""A run that is stopped at any step continues as if it had not been stopped."""
 
 import itertools
 import json
@@ -38,7 +38,7 @@ def timeless(report):
 
 @pytest.mark.parametrize("optimizer", choices("optimizer"))
 def test_every_pair_that_carries_state_resumes_between_any_two_steps(optimizer, tmp_path):
-    """Each scheduler with this optimizer, an average, dropout and early stopping; four steps an epoch, stopped after
+    """Each scheduler with this optimizer, an average, dropout and early stopping; four steps per epoch, stopped after
     every one of them in turn."""
     tree = compose(
         ["dataset=digits", *DRAWING, "batch_size=10", "epochs=5", "early_stop_patience=2", "lr=0.1", "validate_every=2"]
@@ -70,8 +70,8 @@ def test_every_pair_that_carries_state_resumes_between_any_two_steps(optimizer, 
         assert whole.finished and whole.schedule.lr == second.schedule.lr
 
 
-def test_saves_within_an_epoch_change_nothing_and_are_where_it_goes_on(monkeypatch, capsys):
-    """Saved after every step, killed at the 25th save: 19 steps an epoch."""
+def test_saves_within_an_epoch_change_nothing_and_are_resumed_from(monkeypatch, capsys):
+    """Saved after every step, killed at the 25th save; 19 steps per epoch."""
     quick(*DRAWING, "epochs=3", "output_dir=whole")
     real, saves = checkpoint.save, []
 
@@ -92,7 +92,7 @@ def test_saves_within_an_epoch_change_nothing_and_are_where_it_goes_on(monkeypat
 
 
 def test_within_an_epoch_it_is_saved_when_the_minutes_are_over_and_not_before(monkeypatch):
-    """Every look at the clock, one a step and one a save, is a second later; 19 steps an epoch."""
+    """Each reading of the clock, one per step and one per save, is a second later; 19 steps per epoch."""
     real, saved, seconds = checkpoint.save, [], itertools.count()
 
     def noted(path, state):
@@ -109,7 +109,7 @@ def test_within_an_epoch_it_is_saved_when_the_minutes_are_over_and_not_before(mo
     assert saved == []
 
 
-def test_a_run_that_was_recorded_before_there_was_a_setting_goes_on():
+def test_a_run_recorded_before_a_setting_existed_continues():
     quick(*TINY, "output_dir=run")
     path, last = Path("run/config.yaml"), Path("run/last.safetensors")
     path.write_text(path.read_text().replace("deterministic: false\n", ""))
@@ -119,7 +119,7 @@ def test_a_run_that_was_recorded_before_there_was_a_setting_goes_on():
     assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 3
 
 
-def test_a_run_whose_optimizer_was_not_fused_goes_on_fused():
+def test_a_run_whose_optimizer_was_not_fused_continues_fused():
     quick(*QUICK, "optimizer=adam", "epochs=1", "output_dir=run")
     last = Path("run/last.safetensors")
     state = checkpoint.load(last)
@@ -131,7 +131,7 @@ def test_a_run_whose_optimizer_was_not_fused_goes_on_fused():
     assert checkpoint.load(last).trainer["optimizer"]["param_groups"][0]["fused"] is True
 
 
-def test_a_run_that_goes_on_with_other_threads_says_what_that_means(capsys):
+def test_a_run_that_continues_with_other_threads_warns(capsys):
     quick(*TINY, "output_dir=run", "epochs=1")
     train(compose(["resume=run", "epochs=2"])[0])
     assert "bits" not in capsys.readouterr().err
@@ -143,7 +143,7 @@ def test_a_run_that_goes_on_with_other_threads_says_what_that_means(capsys):
 
 
 def sending(monkeypatch, number, step):
-    """This signal, sent to this process in the given step."""
+    """Send a signal to this process in the given step."""
     real, steps = torch.optim.Adam.step, []
 
     def counted(self, *arguments):
@@ -157,7 +157,7 @@ def sending(monkeypatch, number, step):
 
 
 def left_with(monkeypatch, *arguments):
-    """The exit code of the program in this process, whose handlers are put back."""
+    """Return the exit code of the program, run in this process, and restore its signal handlers."""
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
     monkeypatch.setattr(sys, "argv", ["trainer", *QUICK, *DRAWING, *arguments])
     try:
@@ -204,7 +204,7 @@ def test_on_a_gpu_a_deterministic_run_resumes_to_the_same_bits(more, monkeypatch
     same_run(Path("whole"), Path("parts"))
 
 
-def test_a_warning_that_comes_while_torch_is_loaded_is_answered(in_empty_folder):
+def test_a_warning_while_torch_is_imported_is_handled(in_empty_folder):
     command = [sys.executable, "-m", "trainer", *QUICK, "output_dir=run"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment())
     maps = Path(f"/proc/{process.pid}/maps")
@@ -222,7 +222,7 @@ def test_a_signal_after_the_last_epoch_stops_nothing():
     assert (result.epochs, result.stopped) == (2, False)
 
 
-def test_a_study_that_is_evicted_says_so_and_the_same_command_goes_on(monkeypatch, capsys):
+def test_a_preempted_study_says_so_and_continues_by_the_same_command(monkeypatch, capsys):
     arguments = ["-m", *QUICK, *TINY, "lr=0.01,0.02"]
     sending(monkeypatch, signal.SIGTERM, 70)
     with pytest.raises(Preempted):
@@ -247,7 +247,7 @@ def test_a_study_that_is_evicted_says_so_and_the_same_command_goes_on(monkeypatc
     same_run(calm.folder, folders[1])
 
 
-def test_a_signal_after_the_last_step_of_a_run_stops_the_study_behind_it(monkeypatch, capsys):
+def test_a_signal_after_the_last_step_of_a_run_stops_its_study(monkeypatch, capsys):
     def struck(trainer, config, report):
         os.kill(os.getpid(), signal.SIGINT)
         return report
@@ -271,19 +271,19 @@ with defer_signals() as stop:
 """
 
 
-def test_a_second_ctrl_c_leaves_at_once():
+def test_a_second_ctrl_c_stops_at_once():
     done = subprocess.run([sys.executable, "-c", SIGNALLED], check=False, capture_output=True, env=clean_environment())
     assert (done.returncode, done.stdout) == (130, b"goes on to the end of the step: True\n")
     assert done.stderr == b"trainer: stopped at once by a second Ctrl-C. The last saved state is kept\n"
 
 
-def test_a_signal_before_the_first_step_is_told_too(monkeypatch, capsys):
+def test_a_signal_before_the_first_step_is_reported(monkeypatch, capsys):
     monkeypatch.setattr("trainer.run.load", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert left_with(monkeypatch, "output_dir=run") == 75
     assert capsys.readouterr().err == "trainer: stopped by SIGTERM while nothing was being trained: nothing is lost\n"
 
 
-def test_a_signal_that_a_launcher_has_taken_is_left_to_it(monkeypatch):
+def test_a_signal_that_a_launcher_handles_is_left_to_it(monkeypatch):
     """submitit ignores SIGTERM, which Slurm sends along with its own warning."""
     heard = []
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))

@@ -117,7 +117,7 @@ def test_validation_draws_nothing_and_runs_in_evaluation_mode():
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])
-def test_validation_comes_every_so_many_epochs_and_at_the_end(every):
+def test_validation_comes_every_n_epochs_and_at_the_end(every):
     reports = list(linear_trainer(epochs=4, validate_every=every).train_loop())
     validated = [report.epoch for report in reports if report.validation_loss is not None]
     assert validated == {1: [1, 2, 3, 4], 2: [2, 4], 3: [3, 4]}[every]
@@ -178,7 +178,7 @@ def test_mixed_labels_count_the_share_of_the_predicted_class():
 
 
 class Constant(nn.Module):
-    """The same logits whatever it sees."""
+    """A network that returns the same logits for any input."""
 
     def __init__(self, logits):
         super().__init__()
@@ -188,7 +188,7 @@ class Constant(nn.Module):
         return self.logits + 0 * self.unused
 
 
-def test_seeds_are_apart_by_purpose_and_epoch():
+def test_seeds_differ_by_purpose_and_epoch():
     seeds = {derive(seed, purpose, epoch) for seed in range(5) for purpose in ("init", "order") for epoch in range(5)}
     assert len(seeds) == 50
     assert derive(0, "order", 1) == 4489457307835839548  # pinned: another number would change every result
