@@ -53,14 +53,14 @@ def read(data_dir: Path, part: Part, image_size: int, grayscale: bool, on_corrup
         return images
     contents = (_content_stamp(file.path) for file in progress(files, f"Reading {data_dir / part}"))
     key = _sha256([*options, *contents])
-    images = _read_cache(cache / key, shape, classes)
+    images = _read_cache(cache / key, shape, classes)  # the same pictures may have been moved or touched
     if images is None:
         _refuse_too_large(data_dir, len(files), shape, cache)
         _decode_all(files, classes, shape, cache / key, skip=on_corrupt_image == "skip")
         images = _read_cache(cache / key, shape, classes)
     if images is None:
         raise RunError(f"{cache / key} is not as it was written: another program writes there. Remove it")
-    write_text(listing, key)
+    write_text(listing, key)  # last: it names a cache that has been checked
     return images
 
 

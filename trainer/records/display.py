@@ -44,6 +44,7 @@ class EpochDisplay:
             TextColumn("left"),
         )
         self.progress = Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
+        # Invisible until the first batch, when its clock is reset: the time for reading data is not training time.
         self.task, self.shown = self.progress.add_task("", visible=False), False
 
     def __enter__(self) -> "EpochDisplay":

@@ -49,6 +49,7 @@ def _versions() -> dict[str, str]:
 def git_state() -> dict[str, Any] | None:
     """Return the commit of the trainer's checkout and whether files differ from it; None outside a checkout."""
     root = Path(trainer.__file__).resolve().parent.parent
+    # Without this an installed package would report the commit of whatever checkout it happens to be inside of.
     if not (root / ".git").exists():
         return None
     commit = _git(root, "rev-parse", "HEAD")

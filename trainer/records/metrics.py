@@ -68,9 +68,9 @@ class MetricsFile:
                 file.truncate(min(self.size, file.tell()))
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.fileno())  # before the checkpoint of this epoch, which relies on the line
         except OSError as error:
-            with suppress(OSError):
+            with suppress(OSError):  # a full disk allows this, a failing one may not
                 os.truncate(self.path, self.size)
             raise RunError(f"{self.path} could not be written: {error.strerror}") from None
         self.size, self.pending = self.path.stat().st_size, []

@@ -64,7 +64,7 @@ def read_outcome(folder: Path) -> Outcome:
 def is_alive(folder: Path) -> bool:
     """Return whether a run is being trained, here or by a worker on another machine."""
     # A lock may not be visible from another machine; a heartbeat on a shared file system is.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # no heartbeat: not a launcher's worker
         if time.time() - (folder / HEARTBEAT).stat().st_mtime < SILENT_SECONDS:
             return True
     return is_held(folder)

@@ -38,6 +38,7 @@ class Recorder:
             "classes": list(training.classes),
             "shape": list(training.shape),
         }
+        # Seconds between saves within an epoch; never with checkpoint_minutes=null.
         self.interval, self.last_attempt = 60 * (config.checkpoint_minutes or math.inf), time.monotonic()
         self.metrics = MetricsFile(folder, epoch)
         if not (folder / JOB).is_file():
@@ -72,7 +73,7 @@ class Recorder:
         self.last_attempt = time.monotonic()
 
     def _write(self) -> None:
-        self.metrics.write()
+        self.metrics.write()  # first: a resumed run drops lines of later epochs, and could not restore missing ones
         for name, content in list(self.pending.items()):
             if isinstance(content, str):
                 write_text(self.folder / name, content)

@@ -62,6 +62,7 @@ def planned_folder(config: RunConfig) -> Path:
             )
         return Path(config.resume)
     folder = expanded(config.output_dir) if config.output_dir else OUTPUTS
+    # The nearest folder that exists, in which the others will be created.
     parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise ConfigError(f"{folder} cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}")
@@ -88,7 +89,7 @@ def create_folder(folder: Path, config: RunConfig) -> Path:
     for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
         with contextlib.suppress(FileExistsError):
             candidate = folder.with_name(folder.name + suffix)
-            candidate.mkdir()
+            candidate.mkdir()  # atomic: of two processes one gets FileExistsError
             return candidate
     raise AssertionError("unreachable")
 
@@ -143,6 +144,7 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
         changed = _changed(untrusted.validate_plain(state.config), config)
     if changed:
         raise RunError(f"{folder / 'config.yaml'} was changed since {path}: {', '.join(changed)}")
+    # All is compared before anything is loaded, so that an error leaves no half-loaded trainer.
     with checkpoint_errors(path):
         refuse_misfit(trainer, state.trainer)
         trainer.load_state_dict(state.trainer)

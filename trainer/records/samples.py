@@ -12,7 +12,7 @@ from trainer.storage import checkpoint
 from trainer.storage.checkpoint_state import Best
 from trainer.training.trainer import ClassificationTrainer
 
-COUNT = 16
+COUNT = 16  # images
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ def samples(trainer: ClassificationTrainer, folder: Path, count: int = COUNT) ->
     """Return predictions of the best checkpoint for images that are the same in all runs with the same split."""
     if trainer.validation is None or trainer.early_stopping.best_epoch == 0:
         return []
+    # A copy, because the trained network is of a later epoch and may still be used.
     network = copy.deepcopy(trainer.evaluated).eval()
     network.load_state_dict(checkpoint.load_as(Best, folder / BEST).model)
     validation = trainer.validation.images

@@ -45,6 +45,7 @@ def build_model(config: RunConfig, images: Images) -> nn.Module:
 
 def first_network(config: RunConfig, images: Images, mean: Tensor, std: Tensor) -> nn.Module:
     """Return the same as `build_model`, given the mean and standard deviation [C] of the images."""
+    # Seeded just before the layers draw their weights, so that nothing built earlier changes them.
     torch.manual_seed(derive(config.seed, "init"))
     model = build_network(config, images.shape, images.classes, mean, std)
     initialize, gain = config.init.function(), config.activation.function()().gain
@@ -93,7 +94,7 @@ def build_trainer(
     train = DeviceLoader(training, config.batch_size, device)
     if len(training) < config.batch_size:
         warn(f"batch_size={config.batch_size} is more than the {len(training)} training images: one step per epoch")
-    model = build_model(config, training).to(device)
+    model = build_model(config, training).to(device)  # drawn on the CPU: one seed, the same weights on every device
     groups = parameter_groups(model, config.weight_decay, config.weight_decay_scope)
     optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
     build_rule, warm_up = config.scheduler.function(), config.scheduler.shared_function()

@@ -15,7 +15,7 @@ class EarlyStopping:
     def __init__(self, patience: int | None, min_delta: float) -> None:
         self.patience, self.min_delta = patience, min_delta
         self.best_loss, self.best_epoch, self.best_accuracy = math.inf, 0, math.nan
-        self.reference, self.waited = math.inf, 0
+        self.reference, self.waited = math.inf, 0  # loss at the last progress, validations since
 
     def observe(self, epoch: int, loss: float, accuracy: float) -> bool:
         """Count a validation; return whether it is the best so far, as the first one always is."""

@@ -48,7 +48,7 @@ class Schedule:
 
     def _apply(self) -> None:
         lr = self.lr
-        for group in self.optimizer.param_groups:
+        for group in self.optimizer.param_groups:  # decayed and undecayed parameters
             group["lr"] = lr
 
     def state_dict(self) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def _refuse_other_progress(trainer: "ClassificationTrainer", saved: Any) -> None
         return
     steps = len(trainer.train)
     blank = EpochProgress(trainer.seed, 0, steps, 0.0, trainer.device)
-    blank.started = 0.0
+    blank.started = 0.0  # `begin` would set torch's global generators
     blank.suspend()
     own = blank.state_dict()
     other_device = isinstance(saved, Mapping) and saved.get("device") != own["device"]
@@ -120,7 +120,7 @@ def _refuse_other_progress(trainer: "ClassificationTrainer", saved: Any) -> None
         own["generators"] = saved.get("generators")
     refuse_unlike(own, saved, "progress")
     if not saved["losses"].isfinite().all():
-        raise ValueError("progress.losses are not finite")
+        raise ValueError("progress.losses are not finite")  # no such state is saved (see raise_if_nonfinite)
     bounds: dict[str, float] = {
         "step": steps,
         "skipped_steps": steps,

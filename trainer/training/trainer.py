@@ -99,7 +99,7 @@ class ClassificationTrainer:
         while not self.finished:
             trained = self.do_train(pause)
             assert self.progress  # set by do_train
-            if trained is None:
+            if trained is None:  # paused within the epoch
                 yield None
                 continue
             (train_loss, train_accuracy), progress = trained, self.progress
@@ -119,7 +119,7 @@ class ClassificationTrainer:
                 validation_accuracy=accuracy,
                 lr=progress.lr,
                 epoch_seconds=progress.seconds + time.perf_counter() - started,
-                images_per_second=len(self.train.labels) / progress.seconds,
+                images_per_second=len(self.train.labels) / progress.seconds,  # of training, without validation
                 improved=improved,
                 skipped_steps=progress.skipped_steps,
             )
@@ -186,6 +186,7 @@ class ClassificationTrainer:
         loss = torch.zeros((), device=self.device)
         self.confusion.zero_()
         classes, pairs = len(self.confusion), self.confusion.view(-1)
+        # `pairs` is a view of `confusion`: one index per (true, predicted) pair, counted by a single operation.
         with deterministic_mode(self.deterministic):
             for images, labels in self.validation.in_order():
                 with self.autocast:
@@ -246,8 +247,9 @@ class ClassificationTrainer:
             self.progress.load_state_dict(state["progress"])
         self.model.load_state_dict(state["model"])
         for own, saved in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
-            # Kept as they are here, where torch would take the file's: how a step is computed, and switches that are
-            # off, which is None in some versions of torch and False in others; a fused step fails at the other one.
+            # torch would load all options of the file. Those kept are not settings of the result: how a step is
+            # computed ("fused"), and options that are off, which some versions of torch store as None and others as
+            # False; a fused step fails with the wrong one.
             kept = [key for key, value in own.items() if key == "fused" or value is None or value is False]
             saved.update({key: own[key] for key in kept})
         self.optimizer.load_state_dict(state["optimizer"])
@@ -261,12 +263,14 @@ class ClassificationTrainer:
 
 
 def _order_axes(optimizer: Optimizer) -> None:
-    """Lay the memory of each parameter out as the parameter itself: a checkpoint does not keep the order of the axes,
-    and a fused step reads both in the order in which they lie in memory."""
-    for parameter, memory in optimizer.state.items():
-        for name, value in memory.items():
+    """Give the optimizer's state the memory layout of its parameters, such as channels last.
+
+    A checkpoint stores tensors contiguously, and a fused step reads parameter and state in memory order.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
-                memory[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:
