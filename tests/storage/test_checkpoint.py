@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -157,23 +156,6 @@ def test_a_safetensors_file_of_another_program_is_named(tmp_path):
 def test_a_type_that_would_not_be_read_is_not_written():
     with pytest.raises(ValueError, match=r"^phase cannot be saved: it is of type torch\.complex64$"):
         checkpoint.serialize(best_of(1, phase=torch.ones(2, dtype=torch.complex64)))
-
-
-def test_the_readmes_lines_read_the_best_network_without_this_project(in_empty_folder):
-    """In an interpreter that does not find it."""
-    run = quick(*TINY, "epochs=1", "output_dir=outputs/RUN").folder
-    text = (ROOT / "README.md").read_text()
-    (lines,) = re.findall(r"```python\n(.*?safe_open.*?)```", text, re.DOTALL)
-    assert sum(map(bool, lines.splitlines())) == 4
-    show = "print(weights['0.mean'].shape, len(weights), description['classes'][-1], description['config']['epochs'])"
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", f"{lines}\n{show}"],
-        cwd=in_empty_folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == f"torch.Size([1, 1, 1]) {len(checkpoint.load(run / 'best.safetensors').model)} 9 1\n"
 
 
 def test_a_file_of_another_version_is_named(tmp_path, monkeypatch):
