@@ -119,7 +119,7 @@ def test_resume_changes_only_what_it_may(capsys):
     with pytest.raises(ConfigError) as caught:
         compose(["resume=run", "lr=0.1"])
     assert str(caught.value) == (
-        "lr: a run that goes on keeps its settings. Accepted beside resume=: epochs, device,"
+        "lr: a resumed run keeps its settings. Accepted with resume=: epochs, device,"
         " layer_stats_every, early_stop_patience, checkpoint_minutes, data_dir, wandb"
     )
     (run,) = compose(["resume=run", "epochs=3", "wandb.name=again"])

@@ -264,7 +264,7 @@ def test_a_broken_ledger_or_missing_test_images_are_told_before_any_training(in_
 
 
 REFUSED = (
-    "dataset.validation_size=0 leaves nothing to choose by. What is trained on all images is the winner of a study:"
+    "dataset.validation_size=0 leaves no images to validate on. To train the winner of a study on all images:"
     " python -m trainer finalize STUDY"
 )
 

@@ -17,17 +17,17 @@ from trainer.errors import ConfigError
 
 
 def check(tree: Mapping[str, Any], overrides: Iterable[str] = (), files: Sequence[str] = ()) -> RunConfig:
-    """The typed run for a composed tree of plain values.
+    """Return the typed run for a composed tree of plain values.
 
-    `overrides` are the keys set on the command line and `files` the YAML files in play, latest first: with
-    them an error says where the value stands. Raises `ConfigError` with one line: what is wrong, where, what
-    would be accepted and the nearest match.
+    `overrides` are the keys set on the command line and `files` the YAML files of the composition, latest first: they
+    show where a wrong value was written. Raises ConfigError with one line: the wrong value, its place, the accepted
+    values and the nearest match.
     """
     origin = _Origin(set(overrides), files)
     scalars = {str(key): value for key, value in tree.items() if key not in GROUPS}
     if isinstance(scalars.get("wandb"), Mapping):
         scalars["wandb"] = _validate(WandbConfig, scalars["wandb"], ("wandb",), "wandb", origin)
-    # Placeholders keep the errors of the scalars apart from the groups', which have a wording of their own.
+    # Placeholders for the groups: their own errors, which are worded differently, come after those of the scalars.
     stand_ins = {name: () if group.listed else Choice(name, "") for name, group in GROUPS.items()}
     config = _validate(RunConfig, {**scalars, **stand_ins}, (), "", origin)
     config = config.model_copy(update={name: _choose(name, tree.get(name), origin) for name in GROUPS})
@@ -36,7 +36,7 @@ def check(tree: Mapping[str, Any], overrides: Iterable[str] = (), files: Sequenc
 
 
 def check_sweep(tree: Any, overrides: Iterable[str] = (), files: Sequence[str] = ()) -> SweepConfig:
-    """The typed `sweep` section. Raises `ConfigError` as `check` does."""
+    """Return the typed `sweep` section. Raises ConfigError like `check`."""
     origin = _Origin(set(overrides), files)
     if not isinstance(tree, Mapping):
         raise ConfigError(f"sweep={_shown(tree)} ({origin(['sweep'])}): must be a group of options")
@@ -48,7 +48,7 @@ def check_sweep(tree: Any, overrides: Iterable[str] = (), files: Sequence[str] =
 
 
 class _Origin:
-    """Says where a value was written: on the command line, or in which YAML file."""
+    """The place where a value was written: the command line or a YAML file."""
 
     def __init__(self, overrides: set[str], files: Sequence[str]) -> None:
         self.overrides, self.files = overrides, files
@@ -63,7 +63,7 @@ class _Origin:
 
 
 def _holds(file: Path, path: Sequence[str]) -> bool:
-    """Whether this YAML file gives the value at `path`, with or without its group in front, or sweeps over it."""
+    """Return whether this YAML file sets or sweeps the value at `path`, with or without its group in front."""
     tree = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     dotted = ".".join(path)
     sweep = ("sweep", "params", dotted)
@@ -111,7 +111,7 @@ def _choice(group: str, name: Any, options: Any, path: tuple[str, ...], origin: 
 
 @cache
 def _schema(group: str, name: str) -> type[BaseModel]:
-    """The options of one technique, those of its whole group included."""
+    """Return the schema of one technique: its options and those that its group shares."""
     parameters = {**techniques(group)[name], **shared_parameters(group)}
     fields: dict[str, Any] = {
         key: (kind, ... if default is REQUIRED else default) for key, (kind, default) in parameters.items()
@@ -143,7 +143,7 @@ def _validate(
 
 
 def _shown(value: Any) -> str:
-    """The value as YAML writes it: null, true, 'ten', 2.5."""
+    """Return the value as YAML writes it: null, true, 'ten', 2.5."""
     return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
 
 

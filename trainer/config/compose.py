@@ -1,4 +1,4 @@
-"""From the arguments to checked runs: Hydra composes, its complaints are worded anew. Imports no torch."""
+"""From the arguments to checked runs: Hydra composes them, its errors are reworded. Imports no torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HYDRA_KEYS = ("hydra/launcher", "hydra.launcher")
 
 @dataclass(frozen=True)
 class Job:
-    """One run as Hydra composed it, with what it says of its study and of the YAML files in play, latest first.
+    """One run as Hydra composed it, with the settings of its study and the YAML files it was composed of, latest first.
 
     `overrides` are the keys that the command line set.
     """
@@ -49,11 +49,12 @@ class Job:
     retrain: Any = False
 
     def checked(self) -> RunConfig:
+        """Return the typed run. Raises ConfigError with one line for the first mistake."""
         run = check(self.tree, self.overrides, self.files)
         if run.dataset.shared["validation_size"] == 0 and run.dataset.shared["folds"] is None:
             raise ConfigError(
-                "dataset.validation_size=0 leaves nothing to choose by. What is trained on all images is the winner of"
-                " a study: python -m trainer finalize STUDY"
+                "dataset.validation_size=0 leaves no images to validate on. To train the winner of a study on all"
+                " images: python -m trainer finalize STUDY"
             )
         return run
 
@@ -87,7 +88,7 @@ class Composer:
 
 @dataclass(frozen=True)
 class Multirun:
-    """A command line with `-m`: `study.plan` makes the plan of a study from it. `arguments` are as they were typed."""
+    """A command line with `-m`, from which `study.plan` makes the plan of a study. `arguments` are the typed ones."""
 
     composer: Composer
     overrides: tuple[str, ...]
@@ -95,9 +96,9 @@ class Multirun:
 
 
 def interpret(arguments: Sequence[str]) -> RunConfig | Multirun | None:
-    """Return a checked run, under `-m` what a study is planned from, None where something was shown.
+    """Return a checked run, a Multirun for `-m`, or None if the arguments only print something, such as `--cfg job`.
 
-    Raises ConfigError with one line for the first mistake; until then nothing has been read or written.
+    Raises ConfigError with one line for the first mistake. No data is read and no file is written.
     """
     flags, typed = _sorted_out(arguments)
     with reworded(arguments), usage_errors(arguments):
@@ -162,9 +163,9 @@ def completions(arguments: Sequence[str], word: str) -> list[str]:
 
 
 def _refuse_study(job: Job) -> None:
-    """Raise ConfigError where one run was asked for and `-m` is needed.
+    """Raise ConfigError for a command line without `-m` that needs it.
 
-    That is so for `sweep.…` and `retrain`, and for an experiment with a setting that was not given one value.
+    These are `sweep.…`, `retrain`, and an experiment of which a setting was not narrowed to one value.
     """
     keys = set(job.overrides)
     study = [key for key in job.overrides if key.partition(".")[0] in ("sweep", "retrain")]
@@ -178,7 +179,7 @@ def _refuse_study(job: Job) -> None:
 
 
 def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(flags with their values, settings), in whatever order they were typed: Hydra wants the flags first."""
+    """Return (flags with their values, settings). They may be typed in any order; Hydra expects the flags first."""
     flags, settings = list[str](), list[str]()
     rest = iter(arguments)
     for argument in rest:
@@ -195,7 +196,7 @@ def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _close_environment() -> None:
-    """Takes `${oc.env:NAME}` away: what is composed is written into records, logs, checkpoints and W&B."""
+    """Make `${oc.env:NAME}` an error: a secret would be written to records, checkpoints and W&B."""
 
     def refuse(name: str, *_: object) -> NoReturn:
         raise ConfigError(f'the environment is not read into a run\'s record. Let the shell fill it in: key="${name}"')
@@ -209,7 +210,7 @@ def own_part(tree: DictConfig) -> DictConfig:
 
 
 def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
-    """The job for a composed tree; Hydra's state is still that of its composition."""
+    """Return the job for the tree that was composed last, whose choices Hydra's global state holds."""
     state = HydraConfig.get()
     if state.sweeper.get("params"):
         raise ConfigError("hydra.sweeper.params (a YAML file): is not read, an experiment has its axes in sweep.params")
@@ -228,14 +229,14 @@ def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
 
 
 def _without_missing(values: Any) -> Any:
-    """`???` is YAML's mark for a value that must be given: the checker names a key that is absent."""
+    """Return the values without those that are `???`, Hydra's mark for a missing one: the check reports absent keys."""
     if not isinstance(values, dict):
         return values
     return {key: _without_missing(value) for key, value in values.items() if value != "???"}
 
 
 def as_forced_override(argument: str) -> str:
-    """Lets Hydra take any key, `weight_decy=1` like `+weight_decy=1`: the closed check that follows words it better."""
+    """Return the argument with `++`, so that Hydra accepts an unknown key: the check that follows reports it better."""
     key, equals, value = argument.partition("=")
     if argument.startswith("~") or not equals:
         return argument
@@ -246,10 +247,10 @@ def as_forced_override(argument: str) -> str:
             " a run's folder is output_dir=FOLDER, a study is asked for by -m"
         )
     if value.startswith("~/"):
-        value = f'"{value}"'  # Hydra reads no bare ~
+        value = f'"{value}"'  # Hydra's grammar has no unquoted ~
     group = key.partition("@")[0]
     if key.startswith("hydra."):
-        return argument  # with the + that a new key of a dictionary needs, as in ray.init
+        return argument  # keeps the + of a new key in a dictionary, such as ray.init
     if "/" in key or (CONF / group).is_dir():
         if value in ("", "null") and group in GROUPS:
             options = ", ".join(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
@@ -259,12 +260,12 @@ def as_forced_override(argument: str) -> str:
 
 
 def _resumed(job: Job) -> Job:
-    """For `resume=<folder>` the run that is recorded there, with what may change about it."""
+    """Return for `resume=FOLDER` the run recorded there, with the settings that may change; else the job itself."""
     if job.tree.get("resume") is None:
         return job
     path = expanded(str(job.tree["resume"])) / "config.yaml"
     if (path.parent / "study.json").is_file():
-        raise ConfigError(f"resume={path.parent}: is a study, which goes on by its own command (study.json has it)")
+        raise ConfigError(f"resume={path.parent}: is a study, which continues by its own command (in study.json)")
     if not path.is_file():
         raise ConfigError(f"resume={path.parent}: there is no run, {path} does not exist")
     saved, resumable = read_config(path), tagged(Tag.RESUMABLE)
@@ -272,16 +273,14 @@ def _resumed(job: Job) -> Job:
     for key in job.overrides:
         root, _, option = key.partition(".")
         if root in resumable and root in job.tree:
-            # `wandb` is the one that has options; one that does not exist is left to the check.
-            given, before, top = job.tree[root], tree.get(root), option.partition(".")[0]
-            if option and isinstance(given, dict) and isinstance(before, dict):
-                tree[root] = {**before, top: given.get(top)}
+            # `wandb` alone has options; an unknown one is left to the check.
+            typed, before, top = job.tree[root], tree.get(root), option.partition(".")[0]
+            if option and isinstance(typed, dict) and isinstance(before, dict):
+                tree[root] = {**before, top: typed.get(top)}
             else:
-                tree[root] = given
+                tree[root] = typed
         elif root != "resume":
-            raise ConfigError(
-                f"{key}: a run that goes on keeps its settings. Accepted beside resume=: {', '.join(resumable)}"
-            )
+            raise ConfigError(f"{key}: a resumed run keeps its settings. Accepted with resume=: {', '.join(resumable)}")
     dataset = tree.get("dataset")
     if "data_dir" not in job.overrides and isinstance(dataset, dict) and isinstance(dataset.get("name"), str):
         refuse_download(dataset["name"], str(tree.get("data_dir")), path, "data_dir=DIR")

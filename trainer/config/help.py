@@ -1,4 +1,4 @@
-"""The texts of `--help` that stand in `conf/`: the comments of its YAML files."""
+"""The parts of `--help` that are read from `conf/`: the comments of its YAML files."""
 
 import re
 from collections.abc import Iterator

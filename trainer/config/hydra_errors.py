@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and YAML complain of, in one line that names the place and what would do. Imports no torch."""
+"""The errors of Hydra, OmegaConf and YAML in one line: the place and the accepted values. Imports no torch."""
 
 import contextlib
 import io
@@ -15,13 +15,13 @@ from trainer.config.shell import command
 from trainer.config.suggestions import unknown, unreadable
 from trainer.errors import ConfigError
 
-# Launchers that this project offers, and the extra that installs each.
+# Launcher → the extra of this package that installs it.
 LAUNCHERS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 
 
 @contextlib.contextmanager
 def reworded(arguments: Sequence[str]) -> Iterator[None]:
-    """Raises ConfigError with one line for whatever Hydra, OmegaConf or YAML complain of."""
+    """Turn every error of Hydra, OmegaConf and YAML in the block into a ConfigError with one line."""
     try:
         yield
     except MissingConfigException as error:
@@ -32,24 +32,24 @@ def reworded(arguments: Sequence[str]) -> Iterator[None]:
         raise ConfigError(_yaml_mistake(error)) from None
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         raise ConfigError(_first_line(error)) from None
-    except Exception as error:  # Hydra meets some values, such as regularization=[1,2], with whatever comes to pass
+    except Exception as error:  # some values, such as regularization=[1,2], raise a TypeError or others in Hydra
         kind = type(error).__name__
         raise ConfigError(f"{' '.join(arguments)}: Hydra cannot compose this ({kind}: {_first_line(error)})") from None
 
 
 @contextlib.contextmanager
 def usage_errors(arguments: Sequence[str]) -> Iterator[None]:
-    """Hydra's own parser prints how it is used, and exits, where a flag lacks its value or has a wrong one."""
-    told = io.StringIO()
+    """Turn the exit of Hydra's parser in the block, for a missing or wrong value of a flag, into a ConfigError."""
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told):
+        with contextlib.redirect_stderr(printed):
             yield
     except SystemExit as leaving:
         if leaving.code:
-            reason = told.getvalue().strip().rpartition("error: ")[2] or f"exit code {leaving.code}"
+            reason = printed.getvalue().strip().rpartition("error: ")[2] or f"exit code {leaving.code}"
             raise ConfigError(f"{' '.join(arguments)} (command line): {reason}") from None
     else:
-        sys.stderr.write(told.getvalue())
+        sys.stderr.write(printed.getvalue())
 
 
 def _missing_option(error: MissingConfigException, arguments: Sequence[str]) -> str:

@@ -32,7 +32,7 @@ class Tag(Enum):
 
 
 class WandbConfig(BaseModel):
-    """How a run appears in Weights & Biases."""
+    """The settings of a run in Weights & Biases."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,7 +47,7 @@ class WandbConfig(BaseModel):
 
 
 class SweepConfig(BaseModel):
-    """How a study searches and judges; see `conf/config.yaml`."""
+    """The settings of a study: its search and its comparison. `conf/config.yaml` explains each."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,13 +62,13 @@ class SweepConfig(BaseModel):
     on_error: Annotated[Literal["continue", "stop", "retry"], Tag.NO_EFFECT]
     fairness_check: Annotated[Literal["off", "warn", "strict"], Tag.NO_EFFECT]
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
-    # Left out of the manifest of a study, which lists the axes that these become.
+    # Excluded from the manifest of a study, which lists the axes that are made of these.
     params: dict[str, Text] = Field({}, exclude=True)
     arms: tuple[Text, ...] = Field((), exclude=True)
 
     @property
     def sign(self) -> int:
-        """1 where more of the metric is better, else -1."""
+        """1 if a higher metric is better, else -1."""
         natural = "maximize" if self.metric == "validation_accuracy" else "minimize"
         return 1 if (self.direction or natural) == "maximize" else -1
 

@@ -1,4 +1,4 @@
-"""Reads each technique's signature as the schema of its YAML, from the source text: no import, so no torch."""
+"""The signature of each technique as the schema of its YAML, read from the source text. Imports no torch."""
 
 import ast
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ REQUIRED = object()
 
 @dataclass(frozen=True)
 class Group:
-    """A config group: the module whose public functions are its options, and what they have in common."""
+    """A config group: the module whose public functions are its techniques, and the options that these share."""
 
     module: str
     shared: str | None = None  # a function whose keyword-only parameters every option of the group accepts
@@ -40,7 +40,7 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """One chosen technique with its checked options, and those options that its whole group shares."""
+    """One chosen technique with its checked options; `shared` are those of its whole group."""
 
     group: str
     name: str
@@ -48,11 +48,11 @@ class Choice:
     shared: Mapping[str, Any] = field(default_factory=dict)
 
     def function(self) -> Callable[..., Any]:
-        """The technique's function with its options bound. The name was checked against the signatures."""
+        """Return the technique's function with its options bound. The name was checked against the signatures."""
         return partial(_load(f"{GROUPS[self.group].module}.{self.name}"), **self.options)
 
     def shared_function(self) -> Callable[..., Any]:
-        """The group's shared function with its options bound."""
+        """Return the group's shared function with its options bound."""
         path = GROUPS[self.group].shared
         assert path is not None, self.group
         return partial(_load(path), **self.shared)
@@ -65,13 +65,13 @@ def _load(path: str) -> Callable[..., Any]:
 
 
 def techniques(group: str) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """Option name → its keyword-only parameters, each as (kind, default or REQUIRED)."""
+    """Return {technique: {keyword-only parameter: (type, default or REQUIRED)}}."""
     functions = _functions(GROUPS[group].module)
     return {name: parameters for name, parameters in functions.items() if not name.startswith("_")}
 
 
 def shared_parameters(group: str) -> dict[str, tuple[Any, Any]]:
-    """The keyword-only parameters that every option of the group accepts."""
+    """Return the keyword-only parameters that every technique of the group accepts."""
     path = GROUPS[group].shared
     if path is None:
         return {}
@@ -94,7 +94,7 @@ def _functions(module: str) -> dict[str, dict[str, tuple[Any, Any]]]:
 
 
 def _kind(annotation: ast.expr | None) -> Any:
-    """The few forms an option's annotation takes: a kind, a union, a tuple, a list or a Literal."""
+    """Return the type of an annotation: a name of BY_NAME, a union, a tuple or a Literal. Raises TypeError."""
     match annotation:
         case ast.Name(id=name) if name in BY_NAME:
             return BY_NAME[name]

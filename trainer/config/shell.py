@@ -1,4 +1,4 @@
-"""Commands that are printed to be pasted: quoted for the shell, and for Hydra where it reads them. Imports no torch."""
+"""Commands that are printed for the user to paste, quoted for the shell and for Hydra. Imports no torch."""
 
 import re
 import shlex
@@ -11,11 +11,11 @@ def command(*words: object) -> str:
 
 
 def sync_command(folder: Path, runs: str = "") -> str:
-    """The command that uploads a run that W&B has recorded, or those in the folder that the shell finds for `runs`."""
+    """Return the command that uploads an offline run of W&B, or those in `folder` that match the pattern `runs`."""
     return f"wandb sync {shlex.quote(str(folder))}" + (f"/{runs}" if runs else "")
 
 
 def resume_command(folder: Path, *overrides: str) -> str:
-    """The command with which a run by itself goes on."""
+    """Return the command that resumes a single run."""
     plain = re.fullmatch(r"[\w./+-]+", str(folder), re.ASCII)
     return command(f"resume={folder}" if plain else f'resume="{folder}"', *overrides)

@@ -1,4 +1,4 @@
-""" "Did you mean …?": for what was typed and does not exist, what it was probably meant to be. Imports no torch."""
+""" "Did you mean …?": suggestions for names that do not exist. Imports no torch."""
 
 import difflib
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from trainer.config.schema import CONF, GROUPS
 
-# Other tools' words for this one's settings; a spelling that is close by is found without them.
+# The names of other tools for settings of this one; similar spellings are found without an alias.
 ALIASES = {
     **dict.fromkeys(("learning_rate", "learningrate", "eta", "base_lr"), "lr"),
     **dict.fromkeys(("wd", "l2", "decay_rate", "lambda"), "weight_decay"),
@@ -46,9 +46,9 @@ ALIASES = {
 
 
 def unknown(what: str, name: str, accepted: Iterable[str], where: str, reason: str, root: Iterable[str] = ()) -> str:
-    """The line for a name that does not exist: "optimizer=adm (command line): there is no such optimizer. …".
+    """Return the line for a name that does not exist: "optimizer=adm (command line): there is no such optimizer. …".
 
-    `root`: for an option of a technique, the settings that it may have been meant to be.
+    `root`: for an option of a technique, the settings at the root that may have been meant.
     """
     names = sorted(accepted)
     renamed = ALIASES.get(what, "")
@@ -62,7 +62,7 @@ def unknown(what: str, name: str, accepted: Iterable[str], where: str, reason: s
 
 
 def unreadable(argument: str) -> str:
-    """The line for an argument that is not key=value."""
+    """Return the line for an argument that is not key=value."""
     key, equals, value = argument.partition("=")
     if not equals:
         return f"{argument} (command line): must be key=value.{_meant(argument) or ' See --help'}"
@@ -72,16 +72,16 @@ def unreadable(argument: str) -> str:
 
 
 def no_such_flag(argument: str, accepted: str) -> str:
-    """The line for --lr=0.1 or --epochs, as other tools have it."""
+    """Return the line for an unknown flag, such as the --lr=0.1 of other tools."""
     key, _, value = argument.lstrip("-").partition("=")
     hint = _meant(key, value) if value else _meant(key)
     return f"{argument} (command line): there is no such flag.{hint} Accepted: {accepted}"
 
 
 def _meant(word: str, value: str = "VALUE, without blanks") -> str:
-    """For a word without =: a setting, an option of a group, or what is spelt nearly so; `value`: what came with it.
+    """Return the suggestion for a word without `=`, or an empty text. `value` is the value that came with a flag.
 
-    Some experiments are called like the setting that they vary: of the two the setting is meant.
+    Some experiments have the name of the setting that they vary; the setting is suggested then.
     """
     word = word.lower().replace("-", "_")
     settings = root_keys()
@@ -97,7 +97,7 @@ def _meant(word: str, value: str = "VALUE, without blanks") -> str:
 
 
 def _options() -> dict[str, list[str]]:
-    """Option → the groups that have it."""
+    """Return {name of a YAML file: the groups that have one}."""
     found: dict[str, list[str]] = {}
     for group in (*GROUPS, "experiment"):
         for file in sorted((CONF / group).glob("*.yaml")):

@@ -1,4 +1,4 @@
-"""The kinds of value an option can have: their ranges for the checker, their names for the error message."""
+"""The types of options: their ranges for the check, their descriptions for error messages."""
 
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AllowInfNan, Strict, StringConstraints
 
-# Strict: 2.5 and True are not whole numbers, True and "0.1" are not numbers, 0 is not a switch.
+# Strict, as pydantic would convert: 2.5 and True are no whole numbers, True and "0.1" no numbers, 0 is no switch.
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
 Switch = Annotated[bool, Strict()]
@@ -43,7 +43,7 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def describe(kind: Any) -> str:
-    """What a value of this kind may be, in words for an error message: "a number above 0 and below 1"."""
+    """Return the accepted values of a type in words, such as "a number above 0 and below 1"."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind == Device:
         return "auto, cpu, mps, cuda or cuda:N"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import RunError
 from trainer.runtime.files import write_text
-from trainer.storage.untrusted import MOST_COUNT, finite_metric, parse_json, whole_lines
+from trainer.storage.untrusted import MAX_COUNT, finite_metric, parse_json, whole_lines
 
 if TYPE_CHECKING:
     from trainer.training.epoch import EpochReport
@@ -117,7 +117,7 @@ def row_of(line: bytes) -> dict[str, Any]:
     `reports/layer_charts.py` reads them line by line.
     """
     row = parse_json(line)
-    if not isinstance(row, dict) or type(row.get("epoch")) is not int or not 0 <= row["epoch"] < MOST_COUNT:
+    if not isinstance(row, dict) or type(row.get("epoch")) is not int or not 0 <= row["epoch"] < MAX_COUNT:
         raise ValueError("epoch: must be a whole number")
     figures = {key: finite_metric(row, key) for key in FIGURES}
     return {"epoch": row["epoch"], "layer_stats": bool(row.get("layer_stats")), **figures}

@@ -11,7 +11,7 @@ from trainer.errors import RunError
 from trainer.records.layout import HEARTBEAT, JOB, RESULT
 from trainer.runtime.files import write_text
 from trainer.runtime.lock import is_held
-from trainer.storage.untrusted import LARGEST, MOST_COUNT, parse_json_as, read_text
+from trainer.storage.untrusted import MAX_COUNT, MAX_METRIC, parse_json_as, read_text
 
 BEAT_SECONDS = 2.0  # between the heartbeats of a worker
 SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat, after which a worker counts as dead
@@ -38,9 +38,9 @@ class Outcome:
         """Raise ValueError for values of an untrusted file that would overflow in a sum."""
         counts = (self.epochs, self.starts, self.best_epoch, self.training_images, self.validation_images)
         metrics = (self.validation_loss, self.validation_accuracy)
-        if not all(count is None or 0 <= count < MOST_COUNT for count in counts) or not 0 <= self.seconds < math.inf:
+        if not all(count is None or 0 <= count < MAX_COUNT for count in counts) or not 0 <= self.seconds < math.inf:
             raise ValueError("a count is out of range")
-        if any(value is not None and math.isfinite(value) and abs(value) > LARGEST for value in metrics):
+        if any(value is not None and math.isfinite(value) and abs(value) > MAX_METRIC for value in metrics):
             raise ValueError("a metric is out of range")
 
     def value(self, metric: str) -> float | None:

@@ -11,7 +11,7 @@ from trainer.errors import RunError
 from trainer.records.layout import JOB
 from trainer.records.metrics import read_metrics
 from trainer.records.outcome import Outcome, is_alive, read_outcome
-from trainer.storage.untrusted import MOST_COUNT, Kind, parse_json_as, read_text
+from trainer.storage.untrusted import MAX_COUNT, Kind, parse_json_as, read_text
 from trainer.training.early_stopping import EarlyStopping
 
 NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
@@ -28,7 +28,7 @@ class Best:
     def __post_init__(self) -> None:
         if {len(self.confusion), *map(len, self.confusion)} != {len(self.classes)}:
             raise ValueError("confusion: must have a row and a column for each class")
-        if not all(0 <= count < MOST_COUNT for count in (self.parameters, *itertools.chain(*self.confusion))):
+        if not all(0 <= count < MAX_COUNT for count in (self.parameters, *itertools.chain(*self.confusion))):
             raise ValueError("a count is out of range")
 
 

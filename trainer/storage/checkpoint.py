@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, proven readable, read without running anything that stands in them."""
+"""Checkpoints as safetensors files: written atomically, verified after writing, read without running code in them."""
 
 import contextlib
 import hashlib
@@ -34,7 +34,7 @@ BLANK = b"0" * 64  # what stands in the digits' place while the checksum is comp
 
 
 class DamagedError(RunError):
-    """A checkpoint is torn or altered; `before` is the one before it where that one is whole."""
+    """A checkpoint is torn or altered; `before` is the previous one if that one is whole."""
 
     def __init__(self, reason: str, before: Path | None = None) -> None:
         super().__init__(f"{reason}. The one before it is whole: {before}" if before else reason)
@@ -42,7 +42,10 @@ class DamagedError(RunError):
 
 
 def save(path: Path, state: Checkpoint) -> None:
-    """Replaces the file by this state, or leaves it as it was. The file that is replaced is kept as `previous`."""
+    """Replace the file by this state, or leave it as it was. The replaced file is kept as `previous(path)`.
+
+    Raises RunError if what was written cannot be read back.
+    """
     parts = serialize(state)
 
     def prove_and_keep(aside: Path) -> None:
@@ -70,7 +73,7 @@ def serialize(state: Checkpoint) -> list[Buffer]:
     }
     contents: list[memoryview] = []
     end = 0
-    # The widest numbers first, as the library does it: so each begins at a multiple of its size.
+    # The widest numbers first, as in the library: each tensor then begins at a multiple of its element size.
     for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
         if tensor.dtype not in NAMES:
             raise ValueError(f"{name} cannot be saved: it is of type {tensor.dtype}")
@@ -92,12 +95,12 @@ def _bytes_of(tensor: Tensor) -> memoryview:
 
 
 def previous(path: Path) -> Path:
-    """last.safetensors → last.previous.safetensors: what the file was before it was last written."""
+    """Return the path of the previous version of a checkpoint: last.safetensors → last.previous.safetensors."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def _keep(path: Path) -> None:
-    """A second name, or a copy, of what is about to be replaced: at no moment is `path` missing."""
+    """Keep the file as `previous(path)` by a second name or a copy, so that `path` is missing at no moment."""
     aside = temporary_path(previous(path))
     with contextlib.suppress(OSError):  # there is none yet, or no room for it
         aside.unlink(missing_ok=True)
@@ -112,7 +115,7 @@ def _keep(path: Path) -> None:
 
 
 def _copy(path: Path, other: Path) -> None:
-    """To the disk: the file that is copied is about to go."""
+    """Copy a file and flush it to the disk, as the original is replaced next."""
     with path.open("rb") as old, other.open("wb") as new:
         shutil.copyfileobj(old, new)
         new.flush()
@@ -120,7 +123,7 @@ def _copy(path: Path, other: Path) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """The saved state on the CPU. Raises RunError with one line if the file is absent or of another kind.
+    """Return the saved state on the CPU. Raises RunError with one line if the file is missing or of another kind.
 
     Raises DamagedError if it is torn or altered.
     """
@@ -176,10 +179,10 @@ def _read(path: Path) -> Checkpoint:
 
 
 def _tensors(content: bytes) -> dict[str, Tensor]:
-    """The tensors by name, each in memory of torch's own.
+    """Return the tensors by name, sorted, each copied to memory that torch allocates.
 
-    That begins at a multiple of 64 bytes: where a matrix begins may decide the last bits of its products. The library
-    gives the tensors in an order that changes from call to call.
+    Such memory is aligned to 64 bytes, and the alignment of a matrix may change the last bits of its products. The
+    order in which the library returns the tensors changes from call to call.
     """
     tensors: dict[str, Tensor] = safetensors.torch.load(content)
     return {name: tensors.pop(name).clone() for name in sorted(tensors)}  # one at a time: never three copies of all

@@ -1,4 +1,4 @@
-"""The limits of what a checkpoint from elsewhere may hold, before its tensors are read and afterwards."""
+"""The limits of an untrusted checkpoint: its size, header and description."""
 
 import math
 from collections import Counter
@@ -11,8 +11,8 @@ from trainer.errors import printable
 from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.storage.untrusted import parse_json, refuse_pipe
 
-MOST_HEADER = 32_000_000  # bytes of names and numbers beside the tensors; the largest network here has 14 000
-# As safetensors names them; quantized and complex numbers occur in no network here.
+MAX_HEADER = 32_000_000  # bytes of names and offsets before the tensors; the largest network here has 14 000
+# The names of safetensors; no network here has quantized or complex numbers.
 TYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -25,32 +25,32 @@ TYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-MOST_VALUES = 1_000_000
-MOST_LEVELS = 30
-MOST_LETTERS = 500  # of a name
+MAX_VALUES = 1_000_000
+MAX_LEVELS = 30
+MAX_NAME = 500  # letters
 
 
 def refuse_giant(path: Path) -> None:
-    """A file with holes may have a terabyte on a small disk: hours to read, and more than fits. Raises ValueError."""
+    """Raise ValueError for a file larger than the memory: a sparse file may claim a terabyte on a small disk."""
     refuse_pipe(path)
     if (size := path.stat().st_size) > (memory := physical_memory()):
         raise ValueError(f"it has {gigabytes(size)}, the memory is {gigabytes(memory)}")
 
 
 def metadata_of(content: bytes) -> dict[str, Any]:
-    """The metadata in the header of a safetensors file, whose names and types are checked. Raises ValueError.
+    """Return the metadata in the header of a safetensors file; check the names and types. Raises ValueError.
 
-    What the library checks when it reads the tensors is left to it: that sizes and offsets fit each other and the file.
+    The library itself checks, when it reads the tensors, that sizes and offsets fit each other and the file.
     """
     length = int.from_bytes(content[:8], "little")  # https://github.com/huggingface/safetensors#format
-    if not 0 < length <= min(len(content) - 8, MOST_HEADER):
-        raise ValueError(f"its header has {length} bytes, where at most {min(len(content), MOST_HEADER)} are expected")
+    if not 0 < length <= min(len(content) - 8, MAX_HEADER):
+        raise ValueError(f"its header has {length} bytes, where at most {min(len(content), MAX_HEADER)} are expected")
     header = parse_json(content[8 : 8 + length], _once)
     if not isinstance(header, dict):
         raise ValueError("its header is not a group of names")
     metadata = header.pop("__metadata__", None)
     for name, entry in header.items():
-        if not 0 < len(name) <= MOST_LETTERS or not name.isprintable():
+        if not 0 < len(name) <= MAX_NAME or not name.isprintable():
             raise ValueError(f"{printable(name[:60])!r} cannot be the name of a tensor")
         kind = entry.get("dtype") if isinstance(entry, dict) else None
         if not isinstance(kind, str) or kind not in TYPES:
@@ -59,7 +59,7 @@ def metadata_of(content: bytes) -> dict[str, Any]:
 
 
 def description_of(text: Any) -> dict[str, Any]:
-    """The values beside the tensors, read from their JSON. Raises ValueError."""
+    """Return the values that are stored beside the tensors as JSON. Raises ValueError."""
     description = parse_json(text, _once) if isinstance(text, str) else None
     if not isinstance(description, dict):
         raise ValueError("it holds no description of a run")
@@ -68,7 +68,7 @@ def description_of(text: Any) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Of two equal names another reader might take the other value."""
+    """Return a JSON object as a dict. Raises ValueError for a duplicate name: readers differ in the value they take."""
     if len(group := dict(pairs)) < len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ValueError(f"it has the name {printable(twice[:60])!r} twice")
@@ -76,22 +76,22 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def reason(error: Exception) -> str:
-    """One line."""
+    """Return the first line of an error's message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def refuse_oddities(description: Any) -> None:
-    """Limit the length of names, the number of values and their depth; settings must be finite. Raises ValueError."""
-    left = MOST_VALUES
+    """Check the length of names, the number of values, their depth, and that settings are finite. Raises ValueError."""
+    left = MAX_VALUES
 
     def visit(item: Any, where: str, level: int) -> None:
         nonlocal left
         left -= 1
-        if left < 0 or level > MOST_LEVELS:
+        if left < 0 or level > MAX_LEVELS:
             raise ValueError(f"it holds far too many values, or nested far too deep, at {where[:60]}")
         if isinstance(item, dict):
             for key, each in item.items():
-                if len(key) > MOST_LETTERS:
+                if len(key) > MAX_NAME:
                     raise ValueError(f"{where or 'it'} has a name of {len(key)} letters")
                 visit(each, f"{where}.{key}" if where else key, level + 1)
         elif isinstance(item, list):

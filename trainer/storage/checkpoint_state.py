@@ -1,4 +1,4 @@
-"""The two kinds of checkpoint, each as tensors with names and a description that JSON can hold, and back again."""
+"""The two kinds of checkpoint, and their conversion to named tensors and a JSON description and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Last:
-    """Everything that a run needs to go on. `trainer`: the state of its ClassificationTrainer."""
+    """The complete state from which a run continues. `trainer`: the state of its ClassificationTrainer."""
 
     config: dict[str, Any]
     classes: list[str]
@@ -43,7 +43,7 @@ class Last:
 
     @property
     def epoch(self) -> int:
-        """The epochs that were completed."""
+        """The number of completed epochs."""
         return int(self.trainer["epoch"])
 
     def to_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -53,7 +53,7 @@ class Last:
 
 
 def from_parts(tensors: dict[str, Tensor], description: dict[str, Any]) -> Best | Last:
-    """Return the checkpoint that has these parts. Raises ValueError if none has."""
+    """Return the checkpoint of these parts. Raises ValueError if they form none."""
     fields = BEST_FIELDS if "epoch" in description else LAST_FIELDS
     if description.keys() != fields.keys():
         raise ValueError(f"it must hold {', '.join(fields)}")

@@ -1,6 +1,6 @@
-"""Reads what may come from a stranger: run and study folders, and the values in them. They are data, and run nothing.
+"""Reading and validation of untrusted files: run and study folders and the values in them. Imports no torch.
 
-What the person typed is trusted; a file never is, as it may have been sent by someone. Imports no torch.
+The command line is trusted. A file is not, as someone else may have sent it: it is data and can run no code.
 """
 
 import json
@@ -19,18 +19,18 @@ from trainer.runtime.files import expanded, realpath
 
 Kind = TypeVar("Kind")
 
-# Far above what is ever written here, and far below what could fill a memory.
-MOST_BYTES = {".yaml": 200_000, ".json": 200_000_000}
-MOST_LINE = 20_000_000  # bytes of a line: with the layer_stats into ten thousand layers it has 5 million
-MOST_VALUES = 20_000  # in a configuration: YAML's aliases make 2^60 of sixty lines
-MOST_LEVELS = 20
-MOST_BRACKETS = 500
-MOST_THREADS = 1024
-MOST_COUNT = 10**15  # of images, epochs, weights
-MOST_SECONDS = 10**9  # of an epoch: 30 years
-LARGEST = 1e39  # of a metric: single precision ends at 3.4e38
+# Far above the size of any file written here, and far below the memory of any machine.
+MAX_BYTES = {".yaml": 200_000, ".json": 200_000_000}
+MAX_LINE = 20_000_000  # bytes of a line: with layer statistics of ten thousand layers it has 5 million
+MAX_VALUES = 20_000  # in a configuration: YAML aliases can make 2^60 values of sixty lines
+MAX_LEVELS = 20
+MAX_BRACKETS = 500
+MAX_THREADS = 1024
+MAX_COUNT = 10**15  # of images, epochs, weights
+MAX_SECONDS = 10**9  # of an epoch: 30 years
+MAX_METRIC = 1e39  # of a metric: single precision ends at 3.4e38
 EARLIER_VERSION = "was written by an earlier version (format 2), which this one does not read: train the run again"
-# What each data set's reader looks for in data_dir before it downloads.
+# Data set → the files in data_dir that its reader looks for before it downloads.
 DOWNLOADED = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
     "mnist": ("MNIST/raw",),
@@ -39,20 +39,19 @@ DOWNLOADED = {
 
 
 def validate_plain(value: Any) -> Any:
-    """The value itself, if it is a configuration's: texts, numbers, switches, lists and groups with names.
+    """Return the value if it can be that of a configuration: texts, numbers, switches, lists and named groups.
 
-    Raises ValueError for anything else, for an interpolation, for what cannot be shown on a terminal and for far too
-    much of it.
+    Raises ValueError for other types, interpolations, control characters, and too many or too deeply nested values.
     """
-    left = MOST_VALUES
+    left = MAX_VALUES
 
     def visit(item: Any, where: str, level: int) -> None:
         nonlocal left
         left -= 1
         if left < 0:
-            raise ValueError(f"more than {MOST_VALUES} values")
-        if level > MOST_LEVELS:
-            raise ValueError(f"values nested more than {MOST_LEVELS} deep")
+            raise ValueError(f"more than {MAX_VALUES} values")
+        if level > MAX_LEVELS:
+            raise ValueError(f"values nested more than {MAX_LEVELS} deep")
         if isinstance(item, str):
             if "${" in item:
                 raise ValueError(f"{where} holds an interpolation, ${{…}}: a file's values are taken as they stand")
@@ -75,54 +74,54 @@ def validate_plain(value: Any) -> Any:
 
 
 def validate_texts(value: Any) -> list[str]:
-    """A list of texts, such as the words of a command. Raises ValueError."""
+    """Return a list of texts, such as the words of a command. Raises ValueError."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise ValueError("a list of texts is expected")
     return [printable(each) for each in value]
 
 
 def refuse_pipe(path: Path) -> None:
-    """It would be waited for until somebody writes into it. Raises ValueError, OSError if there is nothing."""
+    """Raise ValueError for a pipe or device, which could block the reader for ever. Raises OSError without a file."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is no plain file")
 
 
 def refuse_earlier_version(path: Path) -> None:
-    """Raise RunError if a file of an earlier version lies in the place of this checkpoint."""
+    """Raise RunError if a file of an earlier version lies in place of this checkpoint."""
     if not path.exists() and path.with_suffix(".pt").is_file():
         raise RunError(f"{path.with_suffix('.pt')} {EARLIER_VERSION}")
 
 
 def read_text(path: Path) -> str:
-    """Raises ValueError if the file is far larger than its kind ever is, or no text."""
+    """Return the text of a file. Raises ValueError if it is larger than any of its kind, or no text."""
     refuse_pipe(path)
-    most = MOST_BYTES[path.suffix]
+    most = MAX_BYTES[path.suffix]
     if path.stat().st_size > most:
         raise ValueError(f"{path.stat().st_size} bytes, where at most {most} are expected")
     return path.read_text(encoding="utf-8")
 
 
 def whole_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file that grows, one at a time; a last one without its end is still being written.
+    """Yield the complete lines of a growing file; a last one without a newline is still being written.
 
-    None where there is no file. Raises ValueError at a line that is far longer than any ever is.
+    Yields nothing without a file. Raises ValueError for a line that is longer than any written here.
     """
     if not path.is_file():
         return
     with path.open("rb") as file:
-        while (line := file.readline(MOST_LINE)).endswith(b"\n"):
+        while (line := file.readline(MAX_LINE)).endswith(b"\n"):
             yield line
-    if len(line) == MOST_LINE:
-        raise ValueError(f"a line of more than {MOST_LINE} bytes")
+    if len(line) == MAX_LINE:
+        raise ValueError(f"a line of more than {MAX_LINE} bytes")
 
 
 def read_json(path: Path) -> Any:
-    """Raises ValueError with what is wrong, OSError if the file cannot be read."""
+    """Return the content of a JSON file. Raises ValueError, or OSError if the file cannot be read."""
     return parse_json(read_text(path))
 
 
 def parse_json(text: str | bytes, group: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """Raises ValueError with what is wrong. `group` makes each object of its names and values, in place of dict."""
+    """Return the content of JSON. `group` builds each object from its names and values. Raises ValueError."""
     try:
         return json.loads(text.decode() if isinstance(text, bytes) else text, object_pairs_hook=group)
     except RecursionError:
@@ -130,11 +129,11 @@ def parse_json(text: str | bytes, group: Callable[[list[tuple[str, Any]]], Any] 
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The settings in a `config.yaml`. Raises ConfigError with one line; a tag such as !!python/object is refused."""
+    """Return the settings in a `config.yaml`. Raises ConfigError with one line, also for a tag like !!python/object."""
     try:
         text = read_text(path)
-        if text.count("[") + text.count("{") > MOST_BRACKETS:  # for each PyYAML looks at all that are open
-            raise ConfigError(f"{path}: more than {MOST_BRACKETS} brackets")
+        if text.count("[") + text.count("{") > MAX_BRACKETS:  # PyYAML's time grows with the square of the open ones
+            raise ConfigError(f"{path}: more than {MAX_BRACKETS} brackets")
         tree = yaml.safe_load(text)
         if not isinstance(tree, dict):
             raise ConfigError(f"{path} does not hold the settings of a run")
@@ -159,7 +158,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def parse_json_as(kind: type[Kind], text: str) -> Kind:
-    """JSON as this dataclass, every field of its declared type. Raises ValueError naming the first that is not."""
+    """Return JSON as this dataclass. Raises ValueError naming the first field that is not of its declared type."""
     try:
         value: Kind = _adapter(kind).validate_json(text, strict=True)  # type: ignore[arg-type]  # classes are hashable
     except ValidationError as error:
@@ -170,9 +169,9 @@ def parse_json_as(kind: type[Kind], text: str) -> Kind:
 
 
 def run_folder(study: Path, named: Any) -> Path:
-    """A run as a study's manifest names it: a folder in the study, or `../STUDY/RUN` beside it.
+    """Return the folder of a run that a study's manifest names: in the study, or `../STUDY/RUN` beside it.
 
-    Raises ValueError if it lies elsewhere, be it by a link.
+    Raises ValueError if it lies elsewhere, also through a link.
     """
     if not isinstance(named, str) or not re.fullmatch(r"(\.\./(?!\.)[^/]+/)?(?!\.)[^/]+", named):
         raise ValueError(f"{named!r} is not the folder of a run")
@@ -183,10 +182,10 @@ def run_folder(study: Path, named: Any) -> Path:
 
 
 def refuse_links(folder: Path) -> None:
-    """Before something is written into a folder: a link in it could lead the writing anywhere. Raises RunError."""
+    """Raise RunError if a link leads out of a folder, before files are written there."""
     root = realpath(folder)
     for path in root.rglob("*"):
-        # W&B's own links to its logs, left by a kill: into the folder of a run that was, nothing is written again.
+        # Links of W&B to its logs remain after a kill; nothing is written again to the folder of an earlier W&B run.
         if not path.is_symlink() or path.match("wandb/*run-*/logs/*.log"):
             continue
         if not realpath(path).is_relative_to(root):
@@ -194,9 +193,9 @@ def refuse_links(folder: Path) -> None:
 
 
 def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) -> None:
-    """Where a file and not the person says where the data lie, nothing is written there. Raises ConfigError.
+    """Raise ConfigError if a download would write to a data_dir that a file, and not the user, has named.
 
-    A folder below the one that the person is in, such as the default, is theirs.
+    A folder below the current one, such as the default, is accepted.
     """
     place = expanded(data_dir)
     if realpath(place).is_relative_to(Path.cwd()):
@@ -209,32 +208,32 @@ def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) ->
 
 
 def validate_threads(value: Any) -> int:
-    """Of an environment stamp. Raises ValueError."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_THREADS:
-        raise ValueError(f"threads={value!r}: must be a whole number from 1 to {MOST_THREADS}")
+    """Return the number of threads in a recorded environment. Raises ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_THREADS:
+        raise ValueError(f"threads={value!r}: must be a whole number from 1 to {MAX_THREADS}")
     return value
 
 
 def validate_run_id(value: Any) -> str:
-    """The id of a run, which names its W&B folder. Raises ValueError."""
+    """Return the id of a run, which names its W&B folder. Raises ValueError."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
         raise ValueError("run_id: must be of letters, digits, dash and underscore")
     return value
 
 
 def validate_file_name(value: str) -> str:
-    """A text that may stand in the name of a file. Raises ValueError."""
+    """Return a text that can be part of a file name. Raises ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", value):
         raise ValueError(f"{value!r} is no name of letters, digits, dot, dash and underscore")
     return value
 
 
 def finite_metric(row: Mapping[str, Any], name: str) -> float | None:
-    """A metric of a row in `metrics.jsonl`, None where there is none. Raises ValueError."""
+    """Return a metric of a row in `metrics.jsonl`, or None if the row has none. Raises ValueError."""
     value = row.get(name)
     if value is None:
         return None
-    most = MOST_SECONDS if name.endswith("seconds") else LARGEST
+    most = MAX_SECONDS if name.endswith("seconds") else MAX_METRIC
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:  # nor is NaN
         raise ValueError(f"{name}: must be a number from 0 to {most:g}")
     return float(value)

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from trainer.errors import RunError
 from trainer.runtime.memory import is_out_of_memory, release_frames
 from trainer.storage.checkpoint_guard import reason
-from trainer.storage.untrusted import LARGEST, MOST_SECONDS
+from trainer.storage.untrusted import MAX_METRIC, MAX_SECONDS
 from trainer.training.epoch import EpochProgress
 
 if TYPE_CHECKING:
@@ -125,9 +125,9 @@ def _refuse_other_progress(trainer: "ClassificationTrainer", saved: Any) -> None
         "step": steps,
         "skipped_steps": steps,
         "images": len(trainer.train.labels),
-        "seconds": MOST_SECONDS,
-        "lr": LARGEST,
-        "correct": LARGEST,
+        "seconds": MAX_SECONDS,
+        "lr": MAX_METRIC,
+        "correct": MAX_METRIC,
     }
     for name, bound in bounds.items():
         _refuse_beyond(bound, float(saved[name]), f"progress.{name}")
@@ -191,7 +191,7 @@ def _refuse_other_state(shape: torch.Size, form: Mapping[str, Any], saved: Any, 
         expected = value.new_empty(shape, device="meta") if per_weight else value
         refuse_unlike(expected, saved[name], f"{where}.{name}")
         if not per_weight:  # a counter of steps
-            _refuse_beyond(LARGEST, float(saved[name]), f"{where}.{name}")
+            _refuse_beyond(MAX_METRIC, float(saved[name]), f"{where}.{name}")
 
 
 def _form(value: Any) -> str:
