@@ -1,13 +1,13 @@
-"""How much this trainer costs beside a bare loop and beside other tools: one table from one run, as ratios.
+"""Compare the cost of this trainer with a bare loop and with other tools: one table of ratios.
 
-python scripts/benchmark.py --data-dir FOLDER      FOLDER holds train/<class>/* with pictures of 3×32×32, such as
-                                                   CIFAR-10's; without it pictures are made up
-python scripts/benchmark.py --help                 which contenders, batch sizes, augmentations, rounds
-python scripts/benchmark.py --growth               seconds an epoch for 5 000 to 500 000 made-up images
-python scripts/benchmark.py --start-up             seconds of --help, --cfg job, a mistake, and of reading the pictures
+python scripts/benchmark.py --data-dir FOLDER      FOLDER holds train/<class>/* with images of 3×32×32, such as
+                                                   CIFAR-10's; default: synthetic images
+python scripts/benchmark.py --help                 the contenders, batch sizes, augmentations, rounds
+python scripts/benchmark.py --growth               seconds per epoch for 5 000 to 500 000 synthetic images
+python scripts/benchmark.py --start-up             seconds of --help, --cfg job and an error, and of reading the images
 
-The contenders take turns, round after round, each as a process of its own on a pseudo-terminal, so that its progress
-display is really drawn. Machines are noisy: what counts is the median of the ratios to the floor of the same round.
+The contenders take turns, round after round, each in its own process on a pseudo-terminal, so that its progress display
+is drawn. As machines are noisy, the table shows the median of the ratios to the bare loop of the same round.
 """
 
 import argparse
@@ -60,8 +60,8 @@ def main() -> None:
                 rounds: list[dict[str, dict[str, float]]] = []
                 try:
                     for number in range(arguments.rounds):
-                        told = f"batch {batch_size}, augmentation {augment}, round {number + 1} of {arguments.rounds}"
-                        err.print(told)
+                        line = f"batch {batch_size}, augmentation {augment}, round {number + 1} of {arguments.rounds}"
+                        err.print(line)
                         turn = names[number % len(names) :] + names[: number % len(names)]  # each begins once
                         rounds.append(
                             {name: _run(name, batch_size, augment, arguments, data, data_dir) for name in turn}
@@ -91,7 +91,7 @@ def _arguments() -> argparse.Namespace:
 def _run(
     name: str, batch_size: int, augment: str, arguments: argparse.Namespace, data: Path, data_dir: Path
 ) -> dict[str, float]:
-    """One contender, one process: start-up, epoch and whole time in seconds, peak memory in bytes, accuracy."""
+    """The result of one contender: start-up, epoch and total time in seconds, peak memory in bytes, accuracy."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         augment = "none" if name == "floor" else augment
@@ -140,7 +140,7 @@ def _on_a_terminal(command: list[str], folder: str) -> tuple[str, int]:
 
 
 def _export(data_dir: Path, path: Path) -> Path:
-    """The trainer's own split as arrays for everyone else; as a side effect the trainer's picture cache is warm."""
+    """Write the trainer's own split as arrays for the other contenders. This also fills the trainer's image cache."""
     from trainer.data import loader, sources, splits
 
     training, validation = splits.split(sources.image_folder(data_dir, "train"), 0)
@@ -153,7 +153,7 @@ def _export(data_dir: Path, path: Path) -> Path:
 
 
 def _made_up_pictures(folder: Path) -> Path:
-    """50 000 pictures in ten classes: a bright spot whose place tells the class, under noise."""
+    """Write 50 000 synthetic images of ten classes: a bright spot, whose place is that of the class, under noise."""
     from PIL import Image
 
     draw = np.random.default_rng(0)
@@ -227,7 +227,7 @@ def _print_table(names: list[str], rounds: list[dict[str, dict[str, float]]], ba
 
 
 def start_up(data_dir: Path, scratch: Path, rounds: int) -> None:
-    """Prints whole seconds of commands that train nothing, and those of a new process from pictures to tensors."""
+    """Print the seconds of commands that train nothing, and of a new process that reads the images."""
     trainer = [sys.executable, "-m", "trainer"]
     reads = "import sys, time, torch; from pathlib import Path; from trainer.data import sources; began = time.time();"
     reads += "parts = [sources.image_folder(Path(sys.argv[1]), part) for part in sys.argv[2:]];"
@@ -248,7 +248,7 @@ def start_up(data_dir: Path, scratch: Path, rounds: int) -> None:
 
 
 def growth() -> None:
-    """Prints seconds an epoch against the number of images and of batches, and the slope in log-log: 1 is linear."""
+    """Print the seconds per epoch over the number of images and batches, and the log-log slope: 1 is linear."""
     from trainer.config.compose import interpret
     from trainer.config.run_config import RunConfig
     from trainer.data.images import Images

@@ -1,7 +1,7 @@
 """The contenders of scripts/benchmark.py, one process each: the same network, images, split and batch size.
 
-Each trains the lecture's CNN with Adam at 0.001, validates after every epoch and hands in when its first step began,
-how long each epoch took with everything that belongs to it, the last validation accuracy and its peak memory.
+Each trains the lecture's CNN with Adam at 0.001 and validates after every epoch. It reports the time of its first step,
+the duration of each epoch including validation and logging, the last validation accuracy and its peak memory.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any
 
 
 class Task:
-    """One contender's orders and its stopwatch: `stamp` at the first step and at the end of every epoch."""
+    """The settings of one contender and its stopwatch: `stamp` at the first step and at the end of every epoch."""
 
     def __init__(self, arguments: argparse.Namespace, overrides: list[str]) -> None:
         self.data, self.data_dir = Path(arguments.data), arguments.data_dir
@@ -29,7 +29,7 @@ class Task:
         self.stamps.append(time.time())
 
     def arrays(self) -> dict[str, Any]:
-        """uint8 [N, C, H, W] and int64 [N] of both parts, and the statistics of the training part."""
+        """Return images uint8 [N, C, H, W] and labels int64 [N] of both parts, and statistics of the training part."""
         import numpy as np
 
         with np.load(self.data) as stored:
@@ -77,7 +77,7 @@ def floor(task: Task) -> None:
 
 
 def _plain_loop(task: Task, training: Callable[[], Any], validation: Callable[[], Any]) -> None:
-    """Each call gives the batches of an epoch, (images, labels) on the device."""
+    """Train by a plain loop. `training` and `validation` yield the (images, labels) of an epoch on the device."""
     import torch
     from torch.nn import functional as F
 
@@ -98,7 +98,7 @@ def _plain_loop(task: Task, training: Callable[[], Any], validation: Callable[[]
 
 
 def trainer(task: Task) -> None:
-    """This project as its user runs it: `trainer …`, everything at its default."""
+    """This project with the command of a user, `trainer …`, with all settings at their defaults."""
     from trainer.cli.main import console_script
     from trainer.training.trainer import ClassificationTrainer
 
@@ -230,7 +230,7 @@ def fastai(task: Task) -> None:
 
 
 def _loaders(task: Task) -> tuple[Any, Any]:
-    """DataLoaders over images in memory, turned into PIL images and tensors by the workers, as torchvision does."""
+    """Return DataLoaders over images in memory, which the workers turn into PIL images and tensors like torchvision."""
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms as T
@@ -270,7 +270,7 @@ def _channels_last(stored: dict[str, Any], part: str) -> Any:
 
 
 def _peak_bytes() -> int:
-    """Of this process: a loader's workers and W&B's own process come on top."""
+    """Return the peak memory of this process in bytes, without a loader's workers and W&B's own process."""
     status = Path("/proc/self/status").read_text()  # getrusage never goes below what the benchmark itself has needed
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 

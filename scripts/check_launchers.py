@@ -7,7 +7,7 @@ python scripts/check_launchers.py submitit_slurm            starts a real Slurm 
 
 Each must end with six finished runs, one failed ("the training loss is nan") and one failed ("its worker was killed"),
 exit code 1, and the same command again must train only the two; under Slurm a run that is sent USR2, as before a time
-limit, must be requeued and go on in its own folder. Exit code 1 if anything differs.
+limit, must be requeued and continue in its own folder. Exit code 1 if anything differs.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def check(launcher: str, folder: Path, environment: dict[str, str]) -> int:
-    """The eight-run study, then the same command again. Returns how many expectations were missed."""
+    """Run the eight-run study, then the same command again. Return the number of failed expectations."""
     arguments = [*TINY, "epochs=300", "early_stop_patience=null", "optimizer=sgd", f"lr={','.join(RATES)}"]
     arguments += [f"hydra/launcher={launcher}", *OPTIONS.get(launcher, [])]
     begun = time.monotonic()
@@ -85,7 +85,7 @@ def check(launcher: str, folder: Path, environment: dict[str, str]) -> int:
 
 
 def check_requeue(folder: Path, environment: dict[str, str]) -> int:
-    """A warning (USR2) requeues the job; Slurm holds it for about two minutes; it goes on in its folder."""
+    """Check that a warning (USR2) requeues the job, which continues in its folder. Slurm holds it for two minutes."""
     folder.mkdir()
     arguments = [*TINY, "epochs=3000", "early_stop_patience=null", "lr=0.01,0.02", "hydra/launcher=submitit_slurm"]
     arguments += [*OPTIONS["submitit_slurm"], "hydra.launcher.max_num_timeout=2"]
@@ -137,7 +137,7 @@ def tell(what: str, seen: object, expected: object) -> int:
 
 @contextlib.contextmanager
 def killing(folder: Path, pattern: str) -> Iterator[None]:
-    """Kills whatever process trains this run, as often as one does."""
+    """Kill each process that trains a run of this name while the block runs."""
     over = threading.Event()
 
     def kill() -> None:
@@ -161,13 +161,13 @@ def killing(folder: Path, pattern: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def started() -> Iterator[dict[str, str]]:
-    """The launcher starts what it needs."""
+    """Yield no variables: the launcher starts its own services."""
     yield {}
 
 
 @contextlib.contextmanager
 def slurm() -> Iterator[dict[str, str]]:
-    """A controller and a node on this machine, without accounting; the variables that its commands need."""
+    """Start a controller and a node of Slurm, without accounting. Yield the variables that its commands need."""
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         for name in ("debs", "root", "etc", "run", "log", "spool/ctld", "spool/slurmd"):

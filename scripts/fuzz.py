@@ -1,10 +1,9 @@
-"""Tries mutated command lines, configurations, checkpoints, data files and pictures: each is right, or one line.
+"""Try mutated command lines, configurations, checkpoints, data files and images: each is accepted or a one-line error.
 
 python scripts/fuzz.py --examples 2000 [--only command,yaml,checkpoint,idx,cifar,picture] [--processes 20]
 
-The examples are drawn anew every time; a failure is made as small as possible and printed. `--processes` starts so
-many of the command lines as the program itself and looks for a traceback, a hang and a wrong exit code.
-Exit code 1 if something was found.
+The examples are random; a failing one is minimized and printed. `--processes` runs that many command lines in processes
+of their own, and looks for a traceback, a hang and a wrong exit code. Exit code 1 if an example failed.
 """
 
 import argparse
@@ -51,12 +50,12 @@ def main() -> None:
 
 
 class Hangs(BaseException):
-    """Not an Exception, which what is tried here may catch."""
+    """An example takes too long. It is no Exception, which the tested code could catch."""
 
 
 @contextlib.contextmanager
 def ended(example: object) -> Iterator[None]:
-    """Raises Hangs within an example that takes too long; where no line of Python is reached, the process ends."""
+    """Raise Hangs in an example that takes too long; end the process if it executes no Python code."""
 
     def interrupt(*_: object) -> None:
         raise Hangs(f"an example takes more than {SECONDS} seconds: {example!r:.2000}")
@@ -72,7 +71,7 @@ def ended(example: object) -> Iterator[None]:
 
 
 def fuzz(name: str, examples: int, folder: Path) -> int:
-    """Prints how many examples there were, or what was found; 1 if something was."""
+    """Print the number of examples, or the failing one. Return 0, or 1 if one failed."""
     rules = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     ends, started = Counter(), time.monotonic()
     strategy = fuzzing.command_lines() if name == "command" else fuzzing.TARGETS[name][0]()
@@ -115,7 +114,7 @@ def _drawn(count: int) -> list[list[str]]:
 
 
 def passes(arguments: list[str]) -> bool:
-    """The program itself, which shows the run and does not train it."""
+    """Run the program itself with `--cfg job`, which trains nothing."""
     shown = arguments if {"-m", "--multirun"} & set(arguments) else ["--cfg", "job", *arguments]
     typed = {text.lstrip("+").partition("=")[0] for text in arguments}  # under -m a key is given once
     dry = [f"{key}={value}" for key, value in DRY.items() if key not in typed] if shown is arguments else []

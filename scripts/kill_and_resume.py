@@ -1,10 +1,10 @@
-"""Kills a run or a study again and again, starts it again each time, and compares with an undisturbed one.
+"""Kill a run or a study repeatedly, start it again each time, and compare it with an undisturbed one.
 
 python scripts/kill_and_resume.py --kills 50                        half over a run, half over a study of three
 python scripts/kill_and_resume.py --kills 20 dataset=digits epochs=60 augmentation=lecture
 python scripts/kill_and_resume.py --kills 2 -m experiment=weight_decay dataset=mnist data_dir=/data seed=0,1,2 epochs=3
 
-Every kill is a SIGKILL, in turn at any moment, while a checkpoint is being written, and while a line of metrics is.
+Every kill is a SIGKILL, in turn at a random moment, during the writing of a checkpoint, and of a line of metrics.
 Compared are the hashes of all state in `last.safetensors` and `best.safetensors`, `best.json`, what `result.json` says
 of the end, the metrics but for their times, and of a study the table; after each kill every file must be readable.
 Exit code 1 if anything differs. `--seed` repeats the draws.
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def prove(arguments: list[str], kills: int, draw: random.Random) -> int:
-    """How much differs between a run or study in peace and one that was killed so often."""
+    """Return the number of differences between an undisturbed run or study and one that was killed `kills` times."""
     study = bool({"-m", "--multirun"} & set(arguments))
     with tempfile.TemporaryDirectory() as temporary:
         calm, wild = Path(temporary) / "calm", Path(temporary) / "wild"
@@ -91,9 +91,9 @@ def prove(arguments: list[str], kills: int, draw: random.Random) -> int:
 
 
 def start(arguments: list[str], folder: Path, study: bool) -> int:
-    """The program in a process of its own, forked off this one, which has loaded torch: a kill costs a second, not ten.
+    """Fork the program off this process, which has loaded torch: a kill costs one second and not ten. Return its id.
 
-    A study goes on by its own command; a run by `resume`, once it has a folder.
+    A study continues by its own command, a run by `resume` once it has a folder.
     """
     folder.mkdir(exist_ok=True)
     if not study:
@@ -114,7 +114,10 @@ def ended(process: int) -> int:
 
 
 def killed(process: int, folder: Path, kind: str, draw: random.Random, seconds: float) -> bool:
-    """Whether it was still there to be killed; undisturbed it takes so many seconds, on a machine that may be busy."""
+    """Kill a process at a moment of the given kind. Return False if it had ended before.
+
+    `seconds`: the duration without kills, from which a random moment is drawn.
+    """
     events, seen = draw.randint(1, 3), _events(folder, kind)
     moment = time.monotonic() + draw.uniform(0, 0.5) * seconds
     while (time.monotonic() < moment) if kind == "any moment" else events:
@@ -129,7 +132,7 @@ def killed(process: int, folder: Path, kind: str, draw: random.Random, seconds: 
 
 
 def _events(folder: Path, kind: str) -> frozenset[Any]:
-    """What is just being written: looked at as often as can be."""
+    """Return what changes with each write: partly written checkpoints, or the sizes of the metrics files."""
     runs = [folder / "run", *folder.glob("outputs/sweeps/*/*")]
     if kind == "checkpoint":
         return frozenset(path.name for run in runs for path in run.glob(f".*.safetensors.*.{WRITING}"))
@@ -144,7 +147,7 @@ def progress(folder: Path) -> str:
 
 
 def broken(folder: Path) -> list[str]:
-    """The files that cannot be read. A last line of metrics may be torn: it is dropped."""
+    """Return the files that cannot be read. The last line of metrics may be torn, as a reader drops it."""
     readers: dict[str, Callable[[Path], Any]] = {
         "*.safetensors": checkpoint.load,
         "*.json": lambda path: json.loads(path.read_text()),
@@ -161,7 +164,7 @@ def broken(folder: Path) -> list[str]:
 
 
 def compare(calm: Path, wild: Path) -> int:
-    """Prints and counts what differs."""
+    """Print the differences. Return their number."""
     differences = 0
     for path in sorted(calm.rglob("last.safetensors")):
         other = (wild / path.relative_to(calm)).parent
@@ -186,7 +189,7 @@ def _state(path: Path) -> dict[str, Any]:
 
 
 def _hash(path: Path) -> str:
-    """Of everything in the checkpoint but its configuration, which says where the run lies."""
+    """Return a hash of the checkpoint without its configuration, which holds the folder of the run."""
     digest = hashlib.sha256()
 
     def add(name: str, value: Any) -> None:
@@ -213,7 +216,7 @@ BESIDE = (*TIMES, "starts", "reason")  # what a kill may change of a JSON file
 
 
 def _plain(path: Path) -> dict[str, object] | None:
-    """None where there is no file."""
+    """Return a JSON file without the values that a kill may change, or None without a file."""
     content = json.loads(path.read_text()) if path.is_file() else None
     return content and {key: value for key, value in content.items() if key not in BESIDE}
 

@@ -1,6 +1,6 @@
-"""What a training step is made of: on a GPU kernels a step and the share of time in which it is idle.
+"""Profile a training step: on a GPU the kernels per step and the share of idle time.
 
-python scripts/profile_step.py                            the lecture's CNN on made-up images of 3×32×32
+python scripts/profile_step.py                            the lecture's CNN on synthetic images of 3×32×32
 python scripts/profile_step.py augmentation=lecture precision=bf16 compile=true batch_size=512
 
 On a CPU it counts torch's operators instead. The GPU part has not been run on a GPU yet.

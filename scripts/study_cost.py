@@ -1,7 +1,7 @@
-"""What one more run of a study costs beyond its training, and whether time, memory or open files grow.
+"""Measure the cost of a run in a study beyond its training, and check that time, memory and open files do not grow.
 
-python scripts/study_cost.py 100               so many runs of the lecture's CNN in one process, with offline W&B
-python scripts/study_cost.py 1000 --tiny       many of a tiny network, one epoch each; then their report
+python scripts/study_cost.py 100               100 runs of the lecture's CNN in one process, with offline W&B
+python scripts/study_cost.py 1000 --tiny       1000 runs of a tiny network, one epoch each, and their report
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=int, nargs="?", default=100)
     parser.add_argument("--tiny", action="store_true")
-    asked = parser.parse_args()
+    request = parser.parse_args()
     configure_process()
     training, costs, sizes, handles, ended = [0.0], list[float](), list[int](), list[int](), list[float]()
     do_train, do_validation = ClassificationTrainer.do_train, ClassificationTrainer.do_validation
@@ -58,7 +58,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         plan = plan_from(
-            ["-m", "dataset=digits", "device=cpu", *(TINY if asked.tiny else ["epochs=2"]), f"seed=range({asked.runs})"]
+            [
+                "-m",
+                "dataset=digits",
+                "device=cpu",
+                *(TINY if request.tiny else ["epochs=2"]),
+                f"seed=range({request.runs})",
+            ]
         )
         execute.run_study(plan)
         started = time.perf_counter()
@@ -71,7 +77,7 @@ def main() -> None:
 
 
 def _tell(costs: list[float], ended: list[float], sizes: list[int], handles: list[int]) -> None:
-    """What was measured of each run, in its order; ends the program if memory or open files grow."""
+    """Return the measurements of each run in order. End the program if memory or open files grow."""
     runs = len(costs)
     later = costs[1:] or costs
     print(f"\n{runs} runs: beyond training the first cost {costs[0]:.2f} s, the others", end=" ")

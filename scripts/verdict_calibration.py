@@ -1,12 +1,11 @@
-"""The A/A and power check of the verdict, on recorded run-to-run noise.
+"""Check the verdict for false positives (A/A) and power, on recorded run-to-run noise.
 
-    python scripts/verdict_calibration.py                 trains 60 seeds of three small arms on digits first, once
-    python scripts/verdict_calibration.py --study FOLDER  resamples a study that is there, with many seeds an arm
+    python scripts/verdict_calibration.py                 first trains 60 seeds of three small arms on digits, once
+    python scripts/verdict_calibration.py --study FOLDER  resamples an existing study with many seeds per arm
 
-It resamples the values of one arm into studies whose arms are identical, and counts how often a test reports a
-difference: at most 5 % may, within the sampling error that is shown. Then it moves one arm by a true difference and
-counts the seeds that it takes to be told 4 times in 5. Training is a study of the project: it is continued, never
-repeated.
+It resamples the values of one arm into studies with identical arms, and counts how often a test reports a difference:
+at most 5 %, within the sampling error shown. Then it shifts one arm by a true difference and finds the number of seeds
+at which the difference is reported 4 times in 5. The training is a study of the project, which continues after a stop.
 """
 
 import argparse
@@ -42,19 +41,19 @@ def pairs_of(arms: int) -> Pairs:
 
 
 def differences(values: np.ndarray) -> np.ndarray:
-    """[studies, arms, seeds] → [studies, pairs]: of the means."""
+    """Return the differences of the means: [studies, arms, seeds] → [studies, pairs]."""
     first, second = zip(*pairs_of(values.shape[1]), strict=True)
     means = values.mean(2)
     return means[:, first] - means[:, second]
 
 
 def pooled_error(values: np.ndarray) -> np.ndarray:
-    """[studies, 1]: the standard error of a difference, one variance for all arms."""
+    """Return the standard error of a difference with one variance for all arms, [studies, 1]."""
     return np.sqrt(2 * values.var(2, ddof=1).mean(1, keepdims=True) / values.shape[2])
 
 
 def pair_error(values: np.ndarray) -> np.ndarray:
-    """[studies, pairs]: from the two arms alone."""
+    """Return the standard error of each pair from its two arms alone, [studies, pairs]."""
     first, second = zip(*pairs_of(values.shape[1]), strict=True)
     each = values.var(2, ddof=1) / values.shape[2]
     return np.sqrt(each[:, first] + each[:, second])
@@ -66,19 +65,19 @@ def tukey(values: np.ndarray) -> np.ndarray:
 
 
 def larger_error(values: np.ndarray) -> np.ndarray:
-    """Tukey's bound, with the pooled or the pair's own error, whichever is the larger."""
+    """Return Tukey's bound with the larger of the pooled error and the pair's own."""
     _, arms, seeds = values.shape
     error = np.maximum(pooled_error(values), pair_error(values))
     return np.abs(differences(values)) > Bound(arms, False)(arms * (seeds - 1)) * error
 
 
 def games_howell(values: np.ndarray) -> np.ndarray:
-    """Tukey's bound for each pair's own error and Welch's degrees of freedom. Games and Howell 1976."""
+    """Return Tukey's bound for each pair's own error and Welch's degrees of freedom. Games and Howell 1976."""
     return _own_errors(values, Bound(values.shape[1], False))
 
 
 def _own_errors(values: np.ndarray, bound: Bound) -> np.ndarray:
-    """No conclusion where both arms have no spread at all."""
+    """Return no conclusion for pairs in which neither arm varies."""
     _, arms, seeds = values.shape
     first, second = zip(*pairs_of(arms), strict=True)
     each = values.var(2, ddof=1)
@@ -91,12 +90,12 @@ def _own_errors(values: np.ndarray, bound: Bound) -> np.ndarray:
 
 
 def welch_dunnett(values: np.ndarray) -> np.ndarray:
-    """Dunnett's bound for each pair's own error; the first arm is the baseline, pairs without it are not compared."""
+    """Return Dunnett's bound for each pair's own error. The first arm is the baseline; other pairs are not compared."""
     return _own_errors(values, Bound(values.shape[1], True)) & _with_first(values.shape[1])
 
 
 def dunnett(values: np.ndarray) -> np.ndarray:
-    """On the pooled variance, as scipy.stats.dunnett."""
+    """Return Dunnett's test on the pooled variance, as in scipy.stats.dunnett."""
     _, arms, seeds = values.shape
     bound = Bound(arms, True)(arms * (seeds - 1))
     return (np.abs(differences(values)) > bound * pooled_error(values)) & _with_first(arms)
@@ -114,7 +113,7 @@ def paired_t(values: np.ndarray) -> np.ndarray:
 
 
 def sign_flip(values: np.ndarray) -> np.ndarray:
-    """Every combination of signs of the paired differences, from 12 seeds on 4 096 drawn ones."""
+    """Test all sign combinations of the paired differences; of more than 12 seeds 4 096 random ones."""
     apart = paired(values)
     seeds = apart.shape[2]
     if seeds <= 12:
@@ -126,13 +125,13 @@ def sign_flip(values: np.ndarray) -> np.ndarray:
 
 
 def paired(values: np.ndarray) -> np.ndarray:
-    """[studies, pairs, seeds]: the differences seed by seed."""
+    """Return the differences seed by seed, [studies, pairs, seeds]."""
     first, second = zip(*pairs_of(values.shape[1]), strict=True)
     return values[:, first] - values[:, second]
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """[studies, pairs] → which are concluded. Holm 1979."""
+    """Return the pairs whose p-values are significant, [studies, pairs]. Holm 1979."""
     order = p.argsort(1)
     falling = np.take_along_axis(p, order, 1) <= LEVEL / np.arange(p.shape[1], 0, -1)
     concluded = np.zeros_like(falling)
@@ -154,7 +153,7 @@ TO_BASELINE = (welch_dunnett, dunnett)
 
 
 def reported(values: np.ndarray, test: Test) -> np.ndarray:
-    """[studies]: whether any difference is: from the best arm, or from the baseline."""
+    """Return for each study True if a difference from the best arm or the baseline is reported, [studies]."""
     concluded, best = test(values), values.mean(2).argmax(1)
     if test in TO_BASELINE:
         return concluded.any(1)
@@ -162,8 +161,8 @@ def reported(values: np.ndarray, test: Test) -> np.ndarray:
     return (concluded & with_best[best]).any(1)
 
 
-def told(values: np.ndarray, test: Test) -> np.ndarray:
-    """[studies]: whether the first arm is reported to be better than the second."""
+def is_reported(values: np.ndarray, test: Test) -> np.ndarray:
+    """Return for each study True if the first arm is reported to be better than the second, [studies]."""
     concluded = test(values)[:, 0] & (differences(values)[:, 0] > 0)
     return concluded if test in TO_BASELINE else concluded & (values.mean(2).argmax(1) == 0)
 
@@ -171,9 +170,9 @@ def told(values: np.ndarray, test: Test) -> np.ndarray:
 def resample(
     recorded: list[np.ndarray], studies: int, arms: int, seeds: int, draw: np.random.Generator, shared: bool = False
 ) -> np.ndarray:
-    """[studies, arms, seeds]; of several recorded arms each simulated one takes the next, without its mean.
+    """Return simulated values, [studies, arms, seeds]: each arm draws from the next recorded one, without its mean.
 
-    shared: a study's arms take the values of the same seeds, as in a real one.
+    shared: the arms of a study draw the same seeds, as in a real one.
     """
     each = [recorded[arm % len(recorded)] for arm in range(arms)]
     chosen = draw.integers(0, min(map(len, recorded)), (1 if shared else arms, studies, seeds))
@@ -181,7 +180,7 @@ def resample(
 
 
 def by_the_verdict(values: np.ndarray) -> np.ndarray:
-    """What the sentences of a study would say, study by study."""
+    """Return the conclusions of the project's own verdict, study by study."""
     studies = track(values, "The verdict itself", console=out, transient=True, disable=not out.is_terminal)
     return np.array([
         any(comparison.concluded for comparison in judge(_arms(study), Design()).comparisons) for study in studies
@@ -207,7 +206,7 @@ def aa_table(title: str, recorded: list[np.ndarray], studies: int, shared: bool 
 
 
 def _rate(hits: np.ndarray) -> str:
-    """ "4.5 (2–8)": per cent, with Wilson's 95 % interval."""
+    """Return a percentage with Wilson's 95 % interval: "4.5 (2–8)"."""
     low, high = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
     return f"{100 * hits.mean():.1f} ({100 * low:.0f}–{100 * high:.0f})"
 
@@ -226,13 +225,13 @@ def _seeds_needed(recorded: np.ndarray, studies: int, arms: int, better: float, 
     for seeds in LADDER:
         values = resample([recorded], studies, arms, seeds, np.random.default_rng(seeds))
         values[:, 0] += better
-        if told(values, test).mean() >= 0.8:
+        if is_reported(values, test).mean() >= 0.8:
             return str(seeds)
     return f"> {LADDER[-1]}"
 
 
 def read(folder: Path) -> dict[str, np.ndarray]:
-    """Of each arm of a study the validation accuracy of its finished runs, by seed."""
+    """Return for each arm of a study the validation accuracy of its finished runs, by seed."""
     with (folder / "table.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["state"] == "finished"]
     beside = {"id", "stage", "trial", "seed", "state", "epochs", "best_epoch", "reason"}
@@ -245,7 +244,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 
 
 def record(seeds: int) -> Path:
-    """Trains the small study, or what is left of it, in this folder's outputs."""
+    """Train the unfinished runs of the small study in this folder's outputs."""
     from trainer.study.execute import run_study
     from trainer.study.plan import plan_from
 
@@ -256,7 +255,7 @@ def record(seeds: int) -> Path:
 
 
 def main() -> None:
-    """Prints the noise that was recorded, both A/A tables and the power tables."""
+    """Print the recorded noise, both A/A tables and the power tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, help="a study's folder, instead of training")
     parser.add_argument("--seeds", type=int, default=60, help="to train of each arm (60)")

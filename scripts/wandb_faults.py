@@ -1,7 +1,7 @@
-"""What a failing W&B costs a run: the real client against a server on the loopback address, or on a full disk.
+"""Measure the cost of a failing W&B for a run: the real client with a server on the loopback address, or a full disk.
 
-python scripts/wandb_faults.py          each fault: exit code, same weights, seconds at the start and in all beyond an
-                                        undisturbed run, warnings, how many of the epochs have arrived at the server
+python scripts/wandb_faults.py          each fault: exit code, same weights, seconds at the start and in total beyond an
+                                        undisturbed run, warnings, epochs that arrived at the server
 
 Exit code 1 if a run failed, its weights differ, or it took more than 10 seconds at the start, 15 in all or 2 warnings.
 """
@@ -32,7 +32,7 @@ START_SECONDS, ALL_SECONDS, WARNINGS = 10, 15, 2
 
 @dataclass(frozen=True)
 class Trial:
-    """`start`: seconds from the run's folder to its first epoch, which is where W&B starts."""
+    """The result of a run. `start`: seconds from the creation of its folder, when W&B starts, to its first epoch."""
 
     code: int
     run: Path
@@ -45,12 +45,12 @@ class Trial:
 def trained(folder: Path, *arguments: str, address: str = "") -> Trial:
     folder.mkdir(exist_ok=True)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    told = {"PYTHONPATH": str(ROOT), "HOME": str(folder), "WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40}
+    variables = {"PYTHONPATH": str(ROOT), "HOME": str(folder), "WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40}
     command, seen, started = [sys.executable, "-m", "trainer", *arguments], dict[str, float](), time.perf_counter()
     with (
         (folder / "stderr.txt").open("w+") as stderr,
         subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True, env={**kept, **told}
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True, env={**kept, **variables}
         ) as process,
     ):
         assert process.stdout
@@ -71,7 +71,7 @@ def online(folder: Path, fault: str | None) -> Trial:
 
 
 def on_a_full_disk(folder: Path) -> Trial | None:
-    """A run that goes on with a full disk in place of its W&B folder; None for those who may not mount one."""
+    """Resume a run with a full disk in place of its W&B folder. Return None if this user may not mount one."""
     trained(folder, *SETTING, "epochs=1", "wandb.mode=disabled")
     disk = folder / "run" / "wandb"
     if not mounted(disk):
@@ -89,7 +89,7 @@ def same(first: Path, second: Path) -> bool:
 
 
 def show(name: str, trial: Trial, usual: Trial) -> bool:
-    """Prints a line, and one for each warning; whether it was as promised."""
+    """Print a line, and one for each warning. Return True if the limits were kept."""
     equal = trial.code == 0 and same(trial.run, usual.run)
     start, seconds = trial.start - usual.start, trial.seconds - usual.seconds
     right = equal and start <= START_SECONDS and seconds <= ALL_SECONDS and len(trial.warnings) <= WARNINGS

@@ -1,4 +1,4 @@
-"""What every augmentation in conf/augmentation does to real training images: a row each."""
+"""Training images under every augmentation in conf/augmentation, one row each."""
 
 import base64
 import io
@@ -35,20 +35,20 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="settings of a run; default: dataset=digits")
     command.add_argument("--images", type=count, default=8, metavar="N", help="a class after the other; default: 8")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the augmentation; default: 0")
-    asked = command.read(arguments)
-    others = [word for word in asked.settings if not word.startswith("augmentation")]
-    images = of_each_class(training_split(others), asked.images)
-    rows = augmented(images, asked.settings, asked.seed)
+    request = command.read(arguments)
+    others = [word for word in request.settings if not word.startswith("augmentation")]
+    images = of_each_class(training_split(others), request.images)
+    rows = augmented(images, request.settings, request.seed)
     height, width = images.shape[1:]
     # The names take about as much of the width as one image does.
     shape = f"{(len(images) + 1) * (width + GAP)} / {len(rows) * (height + GAP)}"
     panel = Panel(draw(images, rows), "", shape, wide=True)
     lead = "The first row is as the data set has them. Point at an image for its label, as training then sees it."
-    return write(asked, "What augmentation does to images", lead, [panel])
+    return write(request, "What augmentation does to images", lead, [panel])
 
 
 def augmented(images: "Images", words: Sequence[str], seed: int) -> "dict[str, tuple[Tensor, Tensor]]":
-    """Row → (pixels [N, C, H, W] from 0 to 1, labels [N] or, once mixed, [N, K])."""
+    """Return {row: (pixels [N, C, H, W] from 0 to 1, labels [N], or [N, K] of mixed images)}."""
     import torch
 
     rows = {"none": (images.pixels.float() / 255, images.labels)}
@@ -65,7 +65,7 @@ def augmented(images: "Images", words: Sequence[str], seed: int) -> "dict[str, t
 
 
 def _choices(name: str, words: Sequence[str]) -> tuple[Choice, ...]:
-    """The techniques that `augmentation=[name]` stands for, with those of the settings that concern them."""
+    """Return the techniques of `augmentation=[name]`, with the settings that belong to them."""
     own, arguments = [word for word in words if word.startswith("augmentation")], [f"augmentation=[{name}]"]
     parts = {choice.name for choice in settings(*arguments).augmentation}
     known = {option.removesuffix(" *") for option, _ in options("augmentation")}
@@ -76,7 +76,7 @@ def _choices(name: str, words: Sequence[str]) -> tuple[Choice, ...]:
 
 
 def draw(images: "Images", rows: "dict[str, tuple[Tensor, Tensor]]") -> go.Figure:
-    """One picture of all rows, names on the left, and at each image a point that tells its label."""
+    """Return one figure of all rows with their names; a point on each image shows its label."""
     _, height, width = images.shape
     down, across = height + GAP, width + GAP
     figure = go.Figure(go.Image(source=_montage([pixels for pixels, _ in rows.values()]), hoverinfo="skip"))
@@ -114,7 +114,7 @@ def draw(images: "Images", rows: "dict[str, tuple[Tensor, Tensor]]") -> go.Figur
 
 
 def _label(label: "Tensor", classes: Sequence[str]) -> str:
-    """The class, or the classes with their shares once images have been mixed."""
+    """Return the class, or the classes of a mixed image with their shares."""
     if label.ndim == 0:
         return classes[int(label)]
     shares = sorted(
@@ -124,7 +124,7 @@ def _label(label: "Tensor", classes: Sequence[str]) -> str:
 
 
 def _montage(rows: "Sequence[Tensor]") -> str:
-    """The images in a grid, clear between them, as the address of a PNG within the page."""
+    """Return the images in a grid with transparent gaps, as the data URL of a PNG."""
     import torch
     from PIL import Image
 

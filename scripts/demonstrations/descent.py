@@ -1,4 +1,4 @@
-"""Follows one of the project's optimizers over a function of a few variables."""
+"""The path of an optimizer of this project over a function of a few variables."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from trainer.config.schema import Choice
 
 @cache
 def settings(*arguments: str) -> RunConfig:
-    """The checked run that these settings stand for, on the digits unless they name another data set."""
+    """Return the checked run of these settings, on the digits unless they name another data set."""
     found = interpret(["dataset=digits", *arguments])
     assert isinstance(found, RunConfig)  # the flags that ask for something else begin with a dash
     return found
@@ -21,7 +21,7 @@ def settings(*arguments: str) -> RunConfig:
 def descend(
     loss: Callable[..., Any], start: Sequence[float], optimizer: Choice, lr: float, steps: int
 ) -> list[tuple[float, ...]]:
-    """The points that the optimizer visits, the start among them; it ends early where a number is no longer finite."""
+    """Return the points that the optimizer visits, from the start on. The path ends before a non-finite value."""
     import torch
 
     point = torch.tensor(start, dtype=torch.float64, requires_grad=True)

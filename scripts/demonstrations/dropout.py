@@ -1,4 +1,4 @@
-"""What dropout does to the activations of a layer: the mask, the scale, and the mean that is kept."""
+"""The effect of dropout on the activations of a layer: the mask, the scale, and the unchanged mean."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 DESCRIPTION = """\
-The activations that reach a dropout layer of the network before training, for real images, and what the layer passes
-on in training: a share p is dropped, the rest scaled by 1 / (1 - p), so that the mean stays what it is in evaluation.
+The activations that enter a dropout layer of the untrained network, for real images, and its output in training: a
+share p is dropped and the rest scaled by 1 / (1 - p), so that the mean is the same as in evaluation.
 Settings of a run may follow, among them dropout=p."""
 
 FEATURES, DRAWS = 48, 200  # shown; passes whose mean is followed
@@ -27,14 +27,14 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="default: dataset=digits dropout=0.5")
     command.add_argument("--layer", type=count, metavar="N", help="which of the dropout layers; default: the last")
     command.add_argument("--images", type=count, default=16, metavar="N", help="default: 16")
-    asked = command.read(arguments)
-    share, before, after, mask = passes(asked.settings, asked.layer, asked.images)
+    request = command.read(arguments)
+    share, before, after, mask = passes(request.settings, request.layer, request.images)
     scale = 1 / (1 - share)
     dropped = 1 - float(mask.float().mean())
     means = [float(each) for each in (before.mean(), after[0].mean(), after.mean())]
     reach = float(after[0].max())  # one scale of colours for both
     panels = [
-        Panel(grid(before, None, reach), "In evaluation: every activation goes on as it is. A row is an image.", 320),
+        Panel(grid(before, None, reach), "In evaluation: every activation passes unchanged. A row is an image.", 320),
         Panel(
             grid(after[0], mask, reach), f"In training: {dropped:.1%} are dropped (orange), the others ×{scale:g}.", 320
         ),
@@ -51,17 +51,17 @@ def main(arguments: Sequence[str]) -> int:
         ),
     ]
     return write(
-        asked,
+        request,
         f"Dropout with p = {share:g}",
         "The lecture's network on real images, before training."
-        if not asked.settings
-        else "Before training, with " + " ".join(asked.settings),
+        if not request.settings
+        else "Before training, with " + " ".join(request.settings),
         panels,
     )
 
 
 def passes(words: Sequence[str], layer: int | None, images: int) -> "tuple[float, Tensor, Tensor, Tensor]":
-    """(p, activations in evaluation [N, F], in training passes [D, N, F], what the first of these kept [N, F])."""
+    """Return (p, activations in evaluation [N, F], in training passes [D, N, F], mask of the first of these [N, F])."""
     import torch
 
     from trainer.training.build import build_model
@@ -86,7 +86,7 @@ def passes(words: Sequence[str], layer: int | None, images: int) -> "tuple[float
 
 
 def entering(network: "nn.Module", module: "nn.Module", pixels: "Tensor") -> "Tensor":
-    """[N, F]: what comes to this module when the network sees the images."""
+    """Return the input of this module for the images, [N, F]."""
     import torch
 
     found = []
@@ -98,7 +98,7 @@ def entering(network: "nn.Module", module: "nn.Module", pixels: "Tensor") -> "Te
 
 
 def grid(values: "Tensor", mask: "Tensor | None", reach: float) -> go.Figure:
-    """A row an image, a column a feature; dropped ones in orange. `reach`: the value of the darkest blue."""
+    """Return a heat map: one row per image, one column per feature, dropped ones orange. `reach`: the darkest blue."""
     rows = values[:, :FEATURES].tolist()
     figure, gaps = go.Figure(), {"xgap": 1, "ygap": 1}
     if mask is not None:
@@ -110,7 +110,7 @@ def grid(values: "Tensor", mask: "Tensor | None", reach: float) -> go.Figure:
         lost = [[None if there else 1 for there in row] for row in kept]
         orange = [[0, COLORS[3]], [1, COLORS[3]]]
         figure.add_heatmap(z=lost, colorscale=orange, showscale=False, hovertemplate="dropped<extra></extra>", **gaps)
-    told = "image %{y}, feature %{x}: %{z:.3f}<extra></extra>"
+    template = "image %{y}, feature %{x}: %{z:.3f}<extra></extra>"
     bar = {"thickness": 10}
     figure.add_heatmap(
         z=rows,
@@ -118,7 +118,7 @@ def grid(values: "Tensor", mask: "Tensor | None", reach: float) -> go.Figure:
         zmin=min(0.0, float(values.min())),
         zmax=reach,
         colorbar=bar,
-        hovertemplate=told,
+        hovertemplate=template,
         **gaps,
     )
     return figure.update_layout(
@@ -144,7 +144,7 @@ def scatter(before: "Tensor", after: "Tensor", mask: "Tensor", scale: float) -> 
 
 
 def average(before: "Tensor", after: "Tensor") -> go.Figure:
-    """The mean activation over the first n passes, beside that of evaluation."""
+    """Return a figure of the mean activation over the first n passes, beside that of evaluation."""
     import torch
 
     numbers = torch.arange(1, len(after) + 1)

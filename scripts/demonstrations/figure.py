@@ -1,4 +1,4 @@
-"""What the demonstrations share: their arguments, their colours, and the page that holds the figures.
+"""The common parts of the demonstrations: arguments, colours, and the page of figures.
 
 A page is one HTML file that needs no network; it follows the reader's light or dark mode and the width of the window.
 """
@@ -66,7 +66,7 @@ dark.addEventListener("change", () => boxes.forEach(box => Plotly.relayout(box, 
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure and what is to be seen in it. `shape`: its height in pixels, or width / height as "3 / 2"."""
+    """One figure with its caption. `shape`: its height in pixels, or width / height as "3 / 2"."""
 
     figure: go.Figure
     caption: str
@@ -75,7 +75,7 @@ class Panel:
 
 
 def parser(script: str, description: str, examples: Sequence[str]) -> Parser:
-    """A parser with --output; `script` is the file's name, and each example what is typed behind it."""
+    """Return a parser with --output. `script` is the file's name, each example the arguments after it."""
     command = f"python scripts/demonstrations/{script}.py"
     lines = "\n".join(f"  {command} {example}".rstrip() for example in examples)
     epilog = f"examples:\n{lines}\n\nexit code 0: done. 1: it failed. 2: the command is wrong."
@@ -90,7 +90,7 @@ def parser(script: str, description: str, examples: Sequence[str]) -> Parser:
 
 
 def positive(text: str) -> float:
-    """A number above 0, for argparse."""
+    """Parse a number above 0, for argparse."""
     try:
         value = float(text)
     except ValueError:
@@ -100,15 +100,15 @@ def positive(text: str) -> float:
     return value
 
 
-def write(asked: Namespace, title: str, lead: str, panels: Sequence[Panel]) -> int:
-    """Writes the page to `asked.output` and prints where it is."""
+def write(request: Namespace, title: str, lead: str, panels: Sequence[Panel]) -> int:
+    """Write the page to `request.output` and print its path. Return 0."""
     from trainer.runtime.files import write_text
 
-    path: Path = asked.output
+    path: Path = request.output
     path.parent.mkdir(parents=True, exist_ok=True)
     page = _page(title, lead, panels)
     if path.suffix == ".png":
-        _photograph(page, path, asked.width)
+        _photograph(page, path, request.width)
     else:
         write_text(path, page)
     print(path)
@@ -144,7 +144,7 @@ def _box(panel: Panel) -> str:
 
 
 def _template(name: str) -> dict[str, Any]:
-    """Plotly's own look of a light or dark page, without a background: a figure stands on the page as it is."""
+    """Return Plotly's layout for a light or dark page, with a transparent background."""
     layout = templates["plotly_white" if name == "light" else "plotly_dark"].layout.to_plotly_json()
     clear, line = "rgba(0,0,0,0)", {"gridcolor": GRID[name], "zerolinecolor": GRID[name], "linecolor": GRID[name]}
     for axis in ("xaxis", "yaxis"):
@@ -163,7 +163,7 @@ def _template(name: str) -> dict[str, Any]:
 
 
 def _photograph(page: str, path: Path, width: int) -> None:
-    """The page as Chromium shows it in a window of this many pixels.
+    """Write an image of the page in a Chromium window of this width in pixels.
 
     Raises ConfigError without playwright, RunError without a browser.
     """

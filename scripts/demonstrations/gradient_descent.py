@@ -1,4 +1,4 @@
-"""Gradient descent on f(x) = x², by the project's sgd: how the learning rate decides what becomes of it."""
+"""Gradient descent on f(x) = x² with the project's sgd, for several learning rates."""
 
 import math
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from figure import COLORS, GREY, Panel, go, parser, positive, start, write
 from trainer.cli.common import count
 
 DESCRIPTION = """\
-The path of gradient descent on f(x) = x² for a start, a learning rate and a number of steps, and the same for rates
-that creep, converge, oscillate and diverge. Each step multiplies x by 1 - 2·rate."""
+The path of gradient descent on f(x) = x² for a start, a learning rate and a number of steps, and for rates at which it
+creeps, converges, oscillates and diverges. Each step multiplies x by 1 - 2·rate."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -22,13 +22,13 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument(
         "--others", type=positive, nargs="+", default=others, metavar="RATE", help="default: 0.02 0.45 0.9 1.1"
     )
-    asked = command.read(arguments)
-    if not math.isfinite(asked.start) or asked.start == 0:
-        command.error(f"--start {asked.start}: must be a number other than 0, where the minimum is")
-    rates = list(dict.fromkeys([asked.rate, *asked.others]))
-    paths = {rate: walk(asked.start, rate, asked.count) for rate in rates}
+    request = command.read(arguments)
+    if not math.isfinite(request.start) or request.start == 0:
+        command.error(f"--start {request.start}: must be a number other than 0, where the minimum is")
+    rates = list(dict.fromkeys([request.rate, *request.others]))
+    paths = {rate: walk(request.start, rate, request.count) for rate in rates}
     panels = [
-        Panel(parabola(path, COLORS[place % len(COLORS)]), told(rate, path), 300)
+        Panel(parabola(path, COLORS[place % len(COLORS)]), caption(rate, path), 300)
         for place, (rate, path) in enumerate(paths.items())
     ]
     distance = Panel(
@@ -38,17 +38,17 @@ def main(arguments: Sequence[str]) -> int:
         300,
     )
     lead = "f(x) = x², gradient 2x. The step is x ← x − rate·2x, taken by the project's sgd. The ring is the start."
-    return write(asked, "Gradient descent on x²", lead, [*panels, distance])
+    return write(request, "Gradient descent on x²", lead, [*panels, distance])
 
 
 def walk(begin: float, rate: float, steps: int) -> list[float]:
-    """x after 0, 1, … steps."""
+    """Return x after 0, 1, … steps."""
     sgd = settings("optimizer=sgd").optimizer
     return [x for (x,) in descend(lambda x: x.square(), [begin], sgd, rate, steps)]
 
 
 def behaviour(path: Sequence[float]) -> str:
-    """creeps, converges, oscillates or diverges: told from the path alone."""
+    """Return creeps, converges, oscillates or diverges, as the path alone shows."""
     first, last = abs(path[0]), abs(path[-1])
     if last > first:
         return "diverges"
@@ -57,12 +57,12 @@ def behaviour(path: Sequence[float]) -> str:
     return "creeps" if last > first / 2 else "converges"
 
 
-def told(rate: float, path: Sequence[float]) -> str:
+def caption(rate: float, path: Sequence[float]) -> str:
     return f"Rate {rate:g} {behaviour(path)}: x = {path[-1]:.6g} after {len(path) - 1} steps from {path[0]:g}."
 
 
 def parabola(path: Sequence[float], color: str) -> go.Figure:
-    """f, and the points of the path on it."""
+    """Return a figure of f with the points of the path on it."""
     reach = 1.25 * max(map(abs, path))
     line = [reach * (step / 100 - 1) for step in range(201)]
     figure = go.Figure()

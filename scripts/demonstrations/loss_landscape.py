@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 The validation loss around the best network of a run, along two random directions. Each is scaled filter by filter to
-the weights' own norm (Li et al. 2018), so that landscapes of different networks can be compared: at 1 a filter has
-moved as far as it is long. Biases and normalization stay as they are."""
+the norm of the weights (Li et al. 2018), so that landscapes of different networks can be compared: at distance 1 a
+filter has moved by its own norm. Biases and normalization layers are unchanged."""
 
 COLORSCALE = "Cividis"  # made for colour-blind readers
 
@@ -35,28 +35,28 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the directions; default: 0")
     command.add_argument("--device", type=device, default="auto", help="auto, cpu, mps, cuda, cuda:N; default: auto")
     command.add_argument("--data-dir", metavar="DIR", help="where the data lie; default: where the run had them")
-    asked = command.read(arguments)
-    path = best_of(asked.run)
+    request = command.read(arguments)
+    path = best_of(request.run)
     from trainer.evaluation.inference import load_network
     from trainer.training.build import pick_device
 
-    where, snapshot = pick_device(asked.device), load_network(path)
-    images = validation_images(snapshot, asked.data_dir, asked.images, where)
-    axis, losses = landscape(snapshot.network.to(where), images, asked.radius, asked.resolution, asked.seed)
+    where, snapshot = pick_device(request.device), load_network(path)
+    images = validation_images(snapshot, request.data_dir, request.images, where)
+    axis, losses = landscape(snapshot.network.to(where), images, request.radius, request.resolution, request.seed)
     centre, low, high = (float(each) for each in (losses[len(axis) // 2, len(axis) // 2], losses.min(), losses.max()))
     lead = (
         f"{snapshot.name}, epoch {snapshot.epoch}: loss {centre:.4g} at the trained weights (×), on {len(images)}"
-        f" validation images; lowest {low:.4g}, highest {high:.4g} in view. Directions: seed {asked.seed}."
+        f" validation images; lowest {low:.4g}, highest {high:.4g} in view. Directions: seed {request.seed}."
     )
     panels = [
         Panel(contour(axis, losses), "From above; the lines are loss, evenly spaced on a logarithmic scale.", "5 / 4"),
         Panel(surface(axis, losses), "The same as a surface: drag to turn it.", "5 / 4"),
     ]
-    return write(asked, "The loss around a trained network", lead, panels)
+    return write(request, "The loss around a trained network", lead, panels)
 
 
 def validation_images(snapshot: "TrainedNetwork", data_dir: str | None, most: int, where: "torch.device") -> "Images":
-    """At most so many of the run's own validation images, spread evenly over them."""
+    """Return at most `most` of the run's validation images, spread evenly over them."""
     import torch
 
     from trainer.data.loader import load
@@ -76,7 +76,7 @@ def validation_images(snapshot: "TrainedNetwork", data_dir: str | None, most: in
 
 
 def direction(network: "nn.Module", draw: "torch.Generator") -> "list[Tensor]":
-    """A random step for each weight of `weights`, each filter or unit with the norm that it has in the network."""
+    """Return a random step for each weight of `weights`; each filter or unit has its norm in the network."""
     import torch
 
     from trainer.techniques.layers import weights
@@ -92,7 +92,7 @@ def direction(network: "nn.Module", draw: "torch.Generator") -> "list[Tensor]":
 def landscape(
     network: "nn.Module", images: "Images", radius: float, resolution: int, seed: int
 ) -> "tuple[Tensor, Tensor]":
-    """(axis [R], losses [R, R]): a row for each step of the second direction. The network is left as it was."""
+    """Return (axis [R], losses [R, R]), one row for each step of the second direction. The network is not changed."""
     import torch
     from torch.nn import functional as F
 
@@ -126,7 +126,7 @@ def _odd(text: str) -> int:
 
 
 def _ticks(losses: "Tensor") -> list[float]:
-    """Five losses, from the lowest to the highest, evenly spaced on a logarithmic scale."""
+    """Return five losses from the lowest to the highest, evenly spaced on a logarithmic scale."""
     low, high = losses.min().log10().item(), losses.max().log10().item()
     return [10 ** (low + (high - low) * step / 4) for step in range(5)]
 

@@ -7,7 +7,7 @@ from figure import COLORS, GREY, Panel, go, parser, start, write
 
 DESCRIPTION = """\
 The exponential moving average g ← α·g + (1 − α)·l of a list of values, from g = 0, for several α: table and curve.
-The default values are those of lecture note 003. A large α is smooth and late, a small one quick and rough."""
+The default values are those of lecture note 003. A large α is smooth and slow, a small one fast and noisy."""
 
 VALUES = [150.0, 210.0, 320.0, 175.0, 140.0, 250.0, 230.0, 130.0, 300.0, 280.0, 350.0, 230.0]
 
@@ -16,20 +16,20 @@ def main(arguments: Sequence[str]) -> int:
     command = parser("moving_average", DESCRIPTION, ["", "--values 1 1 1 1 0 0 0 0 --alpha 0.5 0.9"])
     command.add_argument("--values", type=float, nargs="+", default=VALUES, metavar="L", help="default: the note's 12")
     command.add_argument("--alpha", type=float, nargs="+", default=[0.2, 0.5, 0.8], help="default: 0.2 0.5 0.8")
-    asked = command.read(arguments)
-    if not all(0 < alpha < 1 for alpha in asked.alpha):
+    request = command.read(arguments)
+    if not all(0 < alpha < 1 for alpha in request.alpha):
         command.error("--alpha: must be numbers above 0 and below 1")
-    averages = {alpha: average(asked.values, alpha) for alpha in dict.fromkeys(asked.alpha)}
+    averages = {alpha: average(request.values, alpha) for alpha in dict.fromkeys(request.alpha)}
     panels = [
-        Panel(curves(asked.values, averages), "The values l, and their average for each α."),
-        Panel(table(asked.values, averages), "g after each value.", 24 * len(asked.values) + 80),
+        Panel(curves(request.values, averages), "The values l, and their average for each α."),
+        Panel(table(request.values, averages), "g after each value.", 24 * len(request.values) + 80),
     ]
     lead = "g ← α·g + (1 − α)·l, from g = 0: the average that rmsprop and Adam keep of squared gradients, and"
-    return write(asked, "The exponential moving average", f"{lead} regularization=ema of weights.", panels)
+    return write(request, "The exponential moving average", f"{lead} regularization=ema of weights.", panels)
 
 
 def average(values: Sequence[float], alpha: float) -> list[float]:
-    """g after each value: what the project's average of a network holds whose only weight takes these values."""
+    """Return g after each value: the project's average of a network whose only weight takes these values."""
     import torch
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""What comes to the activation of each layer before training, under every normalization in conf/normalization."""
+"""The inputs of the activations of an untrained network, under every normalization in conf/normalization."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DESCRIPTION = """\
-The values that come to the activation of each layer, before training and for a batch of real images, without and with
-each normalization. Without it they shrink (or grow) from layer to layer, and the gradients with them.
-Settings of a run may follow; the default is an mlp with eight hidden layers, where it is plain to see."""
+The inputs of the activation of each layer, before training and for a batch of real images, without and with each
+normalization. Without it they shrink (or grow) from layer to layer, and the gradients with them.
+Settings of a run may follow; the default is an mlp with eight hidden layers, which shows the effect clearly."""
 
 DEFAULT = ("model=mlp", "model.hidden=[128,128,128,128,128,128,128,128]")
 SAMPLE = 400  # values of a layer that are drawn
@@ -27,26 +27,26 @@ def main(arguments: Sequence[str]) -> int:
     command = parser("normalization", DESCRIPTION, examples)
     command.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="default: dataset=digits, a deep mlp")
     command.add_argument("--images", type=count, default=256, metavar="N", help="in the batch; default: 256")
-    asked = command.read(arguments)
-    if asked.images < 2:
+    request = command.read(arguments)
+    if request.images < 2:
         command.error("--images 1: batch normalization needs at least 2")
-    found = {name: entering(name, asked.settings, asked.images) for name in normalizations()}
+    found = {name: entering(name, request.settings, request.images) for name in normalizations()}
     spread = Panel(spreads(found), "Standard deviation of each layer; what lies on one line is equal.", 360)
     panels = [
         Panel(violins(values, place), _told(name, values), 360) for place, (name, values) in enumerate(found.items())
     ]
     lead = "The values that come to each layer's activation, before training, for a batch of real images."
-    return write(asked, "What normalization does to activations", lead, [spread, *panels])
+    return write(request, "What normalization does to activations", lead, [spread, *panels])
 
 
 def normalizations() -> list[str]:
-    """none first, then the others."""
+    """Return the names of all normalizations, none first."""
     names = [name.removesuffix(" *") for name, _ in options("normalization")]
     return sorted(names, key=lambda name: (name != "none", name))
 
 
 def entering(name: str, words: Sequence[str], images: int) -> "list[Tensor]":
-    """For each activation of the network what comes to it: [N·F] values of a batch in training mode."""
+    """Return the inputs of each activation of the network: [N·F] values of a batch in training mode."""
     import torch
 
     from trainer.training.build import build_model

@@ -1,4 +1,4 @@
-"""The paths of all of the project's optimizers over a ravine, a saddle and a local minimum, animated."""
+"""The animated paths of all optimizers of this project over a ravine, a saddle and a local minimum."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -13,16 +13,16 @@ from trainer.config.help import options
 
 DESCRIPTION = """\
 The paths of all optimizers in conf/optimizer over a ravine, a saddle and a local minimum, each with a learning rate
-that suits it there. A button plays the steps, a slider goes to any of them, a click on a name hides its path."""
+that suits it there. A button plays the steps, a slider selects one, a click on a name hides its path."""
 
 Path = list[tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class Surface:
-    """f(x, y), where the paths begin, the part that is shown, and a learning rate for each optimizer.
+    """f(x, y), the start of the paths, the visible part, and a learning rate for each optimizer.
 
-    `lr` holds what momentum allows where the surface is steepest: an optimizer that is not in it gets the one of sgd.
+    The rates are limited by the steepest part of the surface. An optimizer that is not in `lr` gets the rate of sgd.
     """
 
     loss: Callable[[Any, Any], Any]
@@ -88,11 +88,11 @@ def main(arguments: Sequence[str]) -> int:
         "--lr", nargs="+", default=[], metavar="RATE", help="0.1 for all optimizers, or NAME=0.1 for one of them"
     )
     command.add_argument("--steps", type=count, metavar="N", help="default: what each surface needs")
-    asked = command.read(arguments)
-    rates = read_rates(command, asked.lr)
-    panels = [_panel(SURFACES[name], rates, asked.steps) for name in dict.fromkeys(asked.surface)]
+    request = command.read(arguments)
+    rates = read_rates(command, request.lr)
+    panels = [_panel(SURFACES[name], rates, request.steps) for name in dict.fromkeys(request.surface)]
     lead = "Each path begins at the ring; × marks a minimum."
-    return write(asked, "How optimizers find their way", lead, panels)
+    return write(request, "How optimizers find their way", lead, panels)
 
 
 def optimizers() -> list[str]:
@@ -100,7 +100,7 @@ def optimizers() -> list[str]:
 
 
 def read_rates(command: Parser, words: Sequence[str]) -> dict[str, float]:
-    """Optimizer → the learning rate that was asked for."""
+    """Return {optimizer: learning rate} of the arguments."""
     rates = dict[str, float]()
     for word in words:
         name, equals, value = word.rpartition("=")
@@ -114,7 +114,7 @@ def read_rates(command: Parser, words: Sequence[str]) -> dict[str, float]:
 
 
 def walk(surface: Surface, rates: dict[str, float], steps: int) -> dict[str, tuple[float, Path]]:
-    """Optimizer → (learning rate, path)."""
+    """Return {optimizer: (learning rate, path)}."""
     found = {}
     for name in optimizers():
         lr = rates.get(name, surface.lr.get(name, surface.lr["sgd"]))
@@ -127,7 +127,7 @@ def _panel(surface: Surface, rates: dict[str, float], steps: int | None) -> Pane
 
 
 def draw(surface: Surface, paths: dict[str, tuple[float, Path]]) -> go.Figure:
-    """Contour lines, the minima, and for each optimizer its path; a frame for every step."""
+    """Return a figure of contour lines, minima and the path of each optimizer, with a frame for every step."""
     last = max(len(path) for _, path in paths.values()) - 1
     figure = go.Figure([_contour(surface), *_marks(surface), *_lines(paths, last)])
     _dress(figure, paths)
@@ -144,7 +144,7 @@ def draw(surface: Surface, paths: dict[str, tuple[float, Path]]) -> go.Figure:
 
 
 def _controls(last: int) -> dict[str, Any]:
-    """Play and pause, and a slider over the steps."""
+    """Return the layout of the buttons and of the slider over the steps."""
     # Without a redraw a step is drawn faster, and the contour vanishes with the first one.
     still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     play = {**still, "frame": {"duration": 90, "redraw": True}, "fromcurrent": False}
@@ -205,7 +205,7 @@ def _marks(surface: Surface) -> list[go.Scatter]:
 
 
 def _lines(paths: dict[str, tuple[float, Path]], step: int) -> list[go.Scatter]:
-    """Two lines for each path at this step: the way so far, and where it stands."""
+    """Return two lines for each path at this step: the path so far, and the current point."""
     ways = [
         [[round(value, 5) for value in axis] for axis in zip(*path[: step + 1], strict=True)]
         for _, path in paths.values()
@@ -214,7 +214,7 @@ def _lines(paths: dict[str, tuple[float, Path]], step: int) -> list[go.Scatter]:
 
 
 def _dress(figure: go.Figure, paths: dict[str, tuple[float, Path]]) -> None:
-    """Colour, dash and name of the lines, which the frames leave as they are."""
+    """Return colour, dash and name of the lines, which no frame changes."""
     dressed = figure.data[-2 * len(paths) :]
     for place, (name, (lr, _)) in enumerate(paths.items()):
         color, symbol = COLORS[place % len(COLORS)], SYMBOLS[place % len(SYMBOLS)]

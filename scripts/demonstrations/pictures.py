@@ -1,4 +1,4 @@
-"""Real training images for the demonstrations, of whatever data set the settings name."""
+"""Training images for the demonstrations, of the data set that the settings name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def training_split(words: Sequence[str]) -> "Images":
-    """What a run with these settings would train on."""
+    """Return the training images of a run with these settings."""
     import torch
 
     from trainer.data.loader import load
@@ -23,7 +23,7 @@ def training_split(words: Sequence[str]) -> "Images":
 
 
 def of_each_class(images: "Images", most: int) -> "Images":
-    """The first of each class, then the second of each, and so on, at most so many."""
+    """Return the first image of each class, then the second of each, and so on, at most `most`."""
     import torch
 
     places = [(images.labels == label).nonzero().flatten().tolist() for label in range(len(images.classes))]
