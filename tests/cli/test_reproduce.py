@@ -1,4 +1,4 @@
-"""A recorded run trained again: equal to the last bit, or told why not and by how much."""
+"""A recorded run trained again: equal to the last bit, or the causes and sizes of the differences."""
 
 import json
 from pathlib import Path

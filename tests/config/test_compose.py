@@ -1,4 +1,4 @@
-"""Every mistake is one exact line, exit code 2, and nothing is left behind."""
+"""Each mistake is one exact line with exit code 2, and no file is written."""
 
 import shlex
 import shutil
@@ -325,7 +325,7 @@ def test_cfg_job_shows_one_package_and_resolves_it(capsys):
 
 @pytest.fixture
 def own_yaml(tmp_path):
-    """Folder of `--config-dir` with an optimizer and a function that writes an experiment."""
+    """Make a folder for `--config-dir` with an optimizer. Return a function that writes an experiment."""
     (tmp_path / "own" / "optimizer").mkdir(parents=True)
     (tmp_path / "own" / "experiment").mkdir()
     adam = (ROOT / "conf" / "optimizer" / "adam.yaml").read_text()
@@ -369,7 +369,7 @@ def test_an_axis_in_the_wrong_place_is_told(text, sentence, own_yaml):
 
 
 def test_a_callback_of_hydra_is_not_called(own_yaml, in_empty_folder):
-    """Hydra's command line would create the file before the first mistake is told."""
+    """Hydra's command line would create the file before the first error is reported."""
     written = in_empty_folder / "written"
     arguments = own_yaml(f"hydra: {{callbacks: {{any: {{_target_: builtins.open, file: {written}, mode: w}}}}}}")
     compose([*arguments, "dataset=digits"])

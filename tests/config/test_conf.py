@@ -1,4 +1,4 @@
-"""Walks over conf/: each YAML matches its function, composes, trains, saves and resumes, without a test of its own."""
+"""Each YAML file of conf/ matches its function, composes, trains, saves and resumes; a new one needs no new test."""
 
 import itertools
 from dataclasses import asdict
@@ -19,7 +19,7 @@ OPTIONS = [file for file in FILES if file.parent.name in GROUPS]
 
 
 def held(file):
-    """What the file gives to its group: {technique: options}."""
+    """Return the content of the file for its group: {technique: options}."""
     tree = yaml.safe_load(file.read_text()) or {}
     group = file.parent.name
     tree = tree.get(group, tree)
@@ -30,7 +30,7 @@ def held(file):
 
 
 def many(file):
-    """An experiment with axes is started with -m; its last arm is the one looked at."""
+    """Return the run of a file; an experiment with axes is composed with -m, and its last arm is returned."""
     return ["-m"] if {"params", "arms"} & (yaml.safe_load(file.read_text()).get("sweep") or {}).keys() else []
 
 
@@ -67,7 +67,7 @@ def figures(report):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_it_is_read_as_written_trains_and_a_resumed_run_has_the_same_bits(file, tmp_path):
-    """Four epochs of two steps, against three steps, a checkpoint within the epoch, a new trainer and all the rest."""
+    """Compare four epochs with three steps, a checkpoint within the epoch, a new trainer and the other steps."""
     small = ["batch_size=20", "epochs=4", "dropout=0.2", "weight_decay=0.01"]
     small += ["model.width=4"] if file.stem == "resnet18" else []
     run = compose([*many(file), f"{file.parent.name}={file.stem}", *small])[-1]

@@ -1,4 +1,4 @@
-"""The benchmark's own two contenders, on a few pictures: the others need packages that only it asks for."""
+"""The benchmark's own two contenders on a few images; the others need packages of the extra bench."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Each demonstration as a person starts it, once and small, and the numbers that its figure shows."""
+"""Each demonstration is run once with few images; the numbers in its figure are checked."""
 
 import base64
 import importlib
@@ -41,7 +41,7 @@ def script(name):
 
 
 def page(name, *arguments, capsys) -> str:
-    """What stands around the figures on the page that the demonstration wrote."""
+    """Return the text around the figures on the page of the demonstration."""
     assert script(name).main([*arguments]) == 0
     path = Path("outputs/figures", f"{name}.html")
     assert capsys.readouterr().out.splitlines()[-1] == str(path)
@@ -257,7 +257,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(name, arguments, told):
 
 @with_chromium
 def test_a_page_plays_in_a_browser_without_a_network(capsys):
-    """In Chromium, from the file: nothing is fetched, the slider sets the step, dark mode has light letters."""
+    """The file in Chromium: nothing is fetched, the slider sets the step, dark mode has light letters."""
     page("optimizer_paths", "--surface", "ravine", "--steps", "9", capsys=capsys)
     address, fetched, complaints = Path("outputs/figures/optimizer_paths.html").absolute().as_uri(), [], []
     with sync_playwright() as play:

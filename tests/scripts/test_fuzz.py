@@ -1,4 +1,4 @@
-"""A few mutated inputs of each kind, the same ones every time; `scripts/fuzz.py` tries thousands."""
+"""A few mutated inputs of each kind, the same in each test run; `scripts/fuzz.py` tries thousands."""
 
 from collections import Counter
 

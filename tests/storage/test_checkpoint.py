@@ -1,4 +1,4 @@
-"""Files under fault: torn, altered, a full disk, a folder that is read-only or gone; what was there stays whole."""
+"""Faults of files: torn, altered, a full disk, a folder that is read-only or missing; earlier files stay whole."""
 
 import contextlib
 import hashlib
@@ -35,7 +35,7 @@ TINY = ("model=mlp", "model.hidden=[256]", "dataset.image_size=8", "optimizer=mo
 
 
 def same_run(one: Path, other: Path) -> None:
-    """All that two runs came to, but for times and the folder's name."""
+    """Return the results of two runs without times and the folder's name."""
     for name in ("best.safetensors", "last.safetensors"):
         states = [checkpoint.load(folder / name) for folder in (one, other)]
         assert same_state(*(replace(state, config={}) for state in states)), name
@@ -108,13 +108,13 @@ def test_a_name_that_would_lead_to_two_places_is_not_written():
 
 
 def test_the_same_state_gives_the_same_file(tmp_path):
-    """The library would write the metadata in another order each time."""
+    """The library would change the order of the metadata with each file."""
     state = last_of({"epoch": 1, "model": {str(name): torch.full((3,), name) for name in range(50)}})
     assert len({b"".join(checkpoint.serialize(state)) for _ in range(5)}) == 1
 
 
 def test_what_is_read_lies_where_torch_itself_would_put_it(tmp_path):
-    """The last bits of a matrix product may depend on it."""
+    """The last bits of a matrix product may depend on the alignment."""
     checkpoint.save(tmp_path / "best.safetensors", best_of(1, **{str(n): torch.randn(n) for n in range(1, 40)}))
     assert {each.data_ptr() % 64 for each in checkpoint.load(tmp_path / "best.safetensors").model.values()} == {0}
 
@@ -168,7 +168,7 @@ def test_a_file_of_another_version_is_named(tmp_path, monkeypatch):
 
 
 def test_a_save_copies_no_tensor(tmp_path):
-    """In a process of its own, whose peak is its own."""
+    """The peak of memory is that of a new process."""
     script = """
 import resource, sys, torch
 from pathlib import Path
@@ -193,7 +193,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000)
 
 @pytest.mark.parametrize("linked", [True, False])
 def test_the_previous_one_is_kept_and_offered(linked, tmp_path, monkeypatch):
-    """Also where a file cannot have a second name."""
+    """The same on a file system without second names."""
     path = tmp_path / "best.safetensors"
     if not linked:
         monkeypatch.setattr(os, "link", refusing(PermissionError(1, "Operation not permitted")))
@@ -214,7 +214,7 @@ def refusing(error):
 
 
 def test_what_cannot_be_read_back_replaces_nothing(tmp_path, monkeypatch):
-    """A disk that tells of no error and keeps other bytes."""
+    """A disk that reports no error and stores other bytes."""
     path, real = tmp_path / "last.safetensors", os.fsync
     for value in (1, 2):
         checkpoint.save(path, best_of(value))
@@ -266,7 +266,7 @@ def test_a_run_of_which_no_checkpoint_is_left_keeps_its_record():
 
 
 def test_a_kill_between_any_two_files_of_a_save_costs_nothing(monkeypatch):
-    """Before each of them takes its place the folder is copied, as a kill would leave it."""
+    """Before each replacement the folder is copied as a kill would leave it."""
     real, record, moments = Path.replace, Path("whole/metrics.jsonl"), []
 
     def replace(path, target):
@@ -295,7 +295,7 @@ def test_a_kill_between_any_two_files_of_a_save_costs_nothing(monkeypatch):
 
 @dataclass
 class Trouble:
-    """A disk that fails in a way of its own: `begin` and `end` are called between two epochs."""
+    """A disk with one kind of fault: `begin` and `end` are called between two epochs."""
 
     begin: object
     end: object
@@ -310,7 +310,7 @@ def full_disk(folder):
 
 @contextlib.contextmanager
 def read_only(folder):
-    """The run's folder, as a mount of its own: its lock is open for writing, and keeps the disk itself writable."""
+    """Mount the run's folder read-only. The open lock of the run keeps the disk itself writable."""
     run = folder / "run"
 
     def begin():
@@ -323,7 +323,7 @@ def read_only(folder):
 
 @contextlib.contextmanager
 def file_limit(folder):
-    """The one of the process, for those who may not mount."""
+    """The file size limit of the process, for users who may not mount."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def end():
@@ -341,7 +341,7 @@ def vanished(folder):
 
 @contextlib.contextmanager
 def quota(folder):
-    """The one fault that takes a disk of its own: told when what was written is flushed."""
+    """The one fault that needs its own disk: it is reported when the written data are flushed."""
     real = os.fsync
 
     def exceeded(descriptor):
@@ -408,7 +408,7 @@ def test_a_disk_that_fails_to_the_end_keeps_what_it_had(fault, in_empty_folder, 
 
 @pytest.mark.parametrize("fault", [full_disk, file_limit])
 def test_a_log_on_the_disk_that_fails_loses_lines_and_nothing_else(fault, in_empty_folder, monkeypatch):
-    """Every run of a study has one, in its folder."""
+    """Each run of a study has one in its folder."""
     whole = quick(*TINY, "epochs=5", "output_dir=whole")
     folder = in_empty_folder / "disk" / "run"
     with fault(folder.parent) as trouble:
@@ -434,7 +434,7 @@ def test_a_log_on_the_disk_that_fails_loses_lines_and_nothing_else(fault, in_emp
 
 
 def test_a_torn_line_of_metrics_is_mended_before_the_next(monkeypatch):
-    """A disk that is full in the middle of a line."""
+    """A disk that becomes full in the middle of a line."""
     whole = quick(*TINY, "epochs=3", "output_dir=whole")
     (run,) = compose([*QUICK, *TINY, "epochs=3", "output_dir=run"])
     real, failures = os.fsync, []

@@ -1,4 +1,4 @@
-"""Runs and studies from a stranger: refused in one line, or read as data; nothing in them is run or written."""
+"""Untrusted runs and studies are refused in one line or read as data; they run no code and write no file."""
 
 import copy
 import io
@@ -41,7 +41,7 @@ MARK = "mArkEr-0451"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of one epoch, trained once; each test gets a copy."""
+    """Train a run of one epoch once; each test gets a copy."""
     place = tmp_path_factory.mktemp("run") / "run"
     (config,) = compose([*SHORT, "optimizer=momentum", f"output_dir={place}"])
     return train(config).folder
@@ -53,7 +53,7 @@ def stranger(run):
 
 
 def go_on() -> int:
-    """The study's command; where the data lie is told, as otherwise it is another study in another folder."""
+    """Return the study's command, with the data_dir: another one would be another study."""
     return run_study(interpret(["-m", *SHORT, "data_dir=/nowhere", "lr=0.01,0.03"])).exit_code
 
 
@@ -75,7 +75,7 @@ def strange_study(study):
 
 
 def told(error: type[Exception], act, *arguments) -> str:
-    """The one line that it ends with."""
+    """Return the one line with which the command fails."""
     with pytest.raises(error) as caught:
         act(*arguments)
     text = str(caught.value)
@@ -123,7 +123,7 @@ def setting(**values):
 
 
 def within(**values):
-    """As saved after the first of 19 steps."""
+    """Return the state that is saved after the first of 19 steps."""
     progress = EpochProgress(0, 1, 19, 0.001, torch.device("cpu"))
     progress.started = 0.0
     progress.suspend()
@@ -142,7 +142,7 @@ WEIGHT = "model.1.1.weight"
 
 
 def entry(name: str = WEIGHT, **values):
-    """The file with other values for a tensor in its header."""
+    """Return the file with other values for a tensor in its header."""
 
     def change(content: bytes) -> bytes:
         header, description, data = taken_apart(content)
@@ -153,7 +153,7 @@ def entry(name: str = WEIGHT, **values):
 
 
 def renamed(name: str):
-    """The file with another name for a tensor."""
+    """Return the file with another name for a tensor."""
 
     def change(content: bytes) -> bytes:
         header, description, data = taken_apart(content)
@@ -164,7 +164,7 @@ def renamed(name: str):
 
 
 def replaced(old: bytes, new: bytes):
-    """The file with another text in its header."""
+    """Return the file with another text in its header."""
 
     def change(content: bytes) -> bytes:
         end = 8 + int.from_bytes(content[:8], "little")
@@ -179,7 +179,7 @@ def header_length(length: int):
 
 
 def described(change):
-    """The file with what `change` makes of its description, in place or anew."""
+    """Return the file with its description changed by `change`, in place or as its result."""
 
     def apply(content: bytes) -> bytes:
         header, description, data = taken_apart(content)
@@ -189,7 +189,7 @@ def described(change):
 
 
 def about(**values):
-    """The file with other values in its description."""
+    """Return the file with other values in its description."""
     return described(lambda description: description.update(values))
 
 
@@ -198,7 +198,7 @@ def epoch(value):
 
 
 def parameter(number: str):
-    """The file with the memory of one more parameter."""
+    """Return the file with the optimizer state of one more parameter."""
     return described(lambda description: description["trainer"]["optimizer"]["state"].update({number: {}}))
 
 
@@ -341,7 +341,7 @@ def altered(path: Path, how) -> None:
 
 @cache
 def going_on() -> RunConfig:
-    """Composed once: what the tests of checkpoints change is not config.yaml."""
+    """Compose the run once: the tests of checkpoints do not change config.yaml."""
     return interpret(["resume=run", "epochs=2"])
 
 
@@ -402,7 +402,7 @@ def test_a_state_saved_within_an_epoch_is_taken_up(stranger):
 
 
 def test_a_switch_that_is_off_in_other_words_is_taken_up(stranger):
-    """A fused step fails at None."""
+    """A fused step of the optimizer fails at None."""
     altered(stranger / "last.safetensors", setting(nesterov=None, maximize=None))
     resume()
     (group, *_) = checkpoint.load(stranger / "last.safetensors").trainer["optimizer"]["param_groups"]
@@ -460,7 +460,7 @@ def test_every_optimizers_own_memory_is_taken_up_and_none_of_another_form(optimi
 
 
 def test_a_file_with_holes_is_not_read(stranger):
-    """Four terabytes on a small disk: hours to hash."""
+    """A sparse file of four terabytes would take hours to hash."""
     os.truncate(stranger / "last.safetensors", 1 << 42)
     sentence = "run/last.safetensors cannot be read as a checkpoint: it has 4.4e+03 GB, the memory is "
     assert sentence in told(RunError, resume)
@@ -478,7 +478,7 @@ def test_a_network_that_cannot_be_is_not_built(how, stranger, monkeypatch):
 
 
 def test_nothing_that_runs_code_is_called():
-    """pickle stands where CIFAR-10 is read alone, and is restricted there."""
+    """Only the reader of CIFAR-10 uses pickle, and restricts it."""
     source = {path.name: path.read_text() for path in PACKAGE.rglob("*.py")}
     assert [name for name, text in source.items() if "import pickle\n" in text] == ["cifar10.py"]
     words = (" eval(", "exec(", "yaml.load(", "utils.instantiate(", "shell=True", "allow_pickle=True")
@@ -629,7 +629,7 @@ def test_a_run_of_a_study_that_is_a_link_to_itself_is_one_that_has_not_begun(str
 
 
 def begun_again(study: Path) -> Path:
-    """The folder of a run that the study's command will train on."""
+    """Return the folder of a run that the study's command will continue."""
     (result, *_) = sorted(study.glob("lr-*/result.json"))
     result.unlink()
     return result.parent
