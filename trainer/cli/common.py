@@ -30,6 +30,7 @@ class Parser(argparse.ArgumentParser):
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Return the parsed arguments."""
         names = [name.removeprefix("--") for name in self._option_string_actions]
+        # A setting such as lr=0.1 of find-lr has no option of its name and stays as it is.
         typed = [f"--{text}" if "=" in text and text.partition("=")[0] in names else text for text in arguments]
         parsed, left = self.parse_known_intermixed_args(typed)
         wrong = next((text.partition("=")[0] for text in left if text.startswith("-")), left[0] if left else None)
@@ -48,6 +49,7 @@ class Parser(argparse.ArgumentParser):
 
 def exit_code_of(command: Callable[[], int]) -> int:
     """Run a command and return the exit code of the process: 0, 1, 2, 75 or 130. Report an error in one line."""
+    # Before the command imports anything: a signal may arrive, and an error be printed, from its first line on.
     configure_process()
     ignore_write_errors()
     install_handlers()
@@ -56,15 +58,16 @@ def exit_code_of(command: Callable[[], int]) -> int:
             with within_memory():
                 return command()
         except (ConfigError, RunError, OSError) as error:
-            if isinstance(error, BrokenPipeError):
+            if isinstance(error, BrokenPipeError):  # an OSError, but no failure of the command
                 raise
             complain(str(error))
             return 2 if isinstance(error, ConfigError) else 1
     except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
+        # Python flushes stdout once more at exit, which would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt as error:
-        ignore_signals()
+        ignore_signals()  # a second Ctrl-C would interrupt the message
         if not getattr(error, "reported", False):
             by = f" by {error}" if str(error) else ""
             print(f"trainer: stopped{by} while nothing was being trained: nothing is lost", file=sys.stderr)

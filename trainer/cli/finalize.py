@@ -60,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     averaged = 0 if request.ensemble is None else request.ensemble or request.seeds
     if averaged == 1:
         raise ConfigError("--ensemble 1: an ensemble has at least two members")
+    # Before the first file is written, as a folder from elsewhere may hold links.
     refuse_links(folder)
     with locked(make_folder(folder / "final")):
         return _finalize(folder, max(request.seeds, averaged), averaged, request.device, request.data_dir, request.why)

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     if isinstance(request, Multirun):
         from trainer.study.plan import plan_of
 
-        plan = plan_of(request)
+        plan = plan_of(request)  # without torch: all runs of a study are checked before the wait for it
     train, run_study, fail = _load()
     try:
         if isinstance(request, RunConfig):

@@ -75,7 +75,7 @@ class Composer:
             if not folder.is_dir():
                 raise ConfigError(f"--config-dir {config_dir} (command line): there is no such folder")
             search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-        version.setbase("1.3")
+        version.setbase("1.3")  # as hydra.main(version_base="1.3") does
         self.hydra = Hydra("trainer", ConfigLoaderImpl(search_path))
         self.loader: Any = self.hydra.config_loader
 
