@@ -20,7 +20,7 @@ from trainer.data import sources
 from trainer.errors import ConfigError, RunError
 from trainer.evaluation import ledger
 from trainer.evaluation.inference import load_network
-from trainer.evaluation.ledger import LEDGER, Network, append, read_ledger, readings
+from trainer.evaluation.ledger import LEDGER, Measurement, Network, append, read_ledger, readings
 from trainer.evaluation.test_set import mean_probabilities
 from trainer.runtime import files
 from trainer.stats.intervals import wilson
@@ -247,7 +247,8 @@ def test_a_run_is_looked_up_in_the_outputs_it_lies_in(in_empty_folder, monkeypat
 def written(count: int) -> list[str]:
     """A ledger of so many readings, as lines."""
     for number in range(count):
-        append(LEDGER, [Network(f"run{number}", "0" * 64, None, 0.5, 0.1)], "data", 10, 0.5, None, None)
+        networks = (Network(f"run{number}", "0" * 64, None, 0.5, 0.1),)
+        append(LEDGER, Measurement(networks, "data", 10, 0.5, None, None))
     return LEDGER.read_text().splitlines()
 
 
@@ -286,7 +287,7 @@ def test_with_a_broken_ledger_nothing_is_evaluated():
 def test_a_ledger_of_something_else_is_not_read_into_memory(content):
     written(1)
     LEDGER.write_bytes(content)
-    with pytest.raises(RunError, match=r"test_readings.jsonl is not as it was written: it is no text of lines"):
+    with pytest.raises(RunError, match=r"test_readings.jsonl is not as it was written: it is not a text file of lines"):
         read_ledger(LEDGER)
 
 
@@ -319,12 +320,13 @@ APPENDING = """
 import sys, time
 from pathlib import Path
 from trainer.storage import checkpoint  # what takes long is loaded before all begin
-from trainer.evaluation.ledger import LEDGER, Network, append
+from trainer.evaluation.ledger import LEDGER, Measurement, Network, append
 Path(sys.argv[1]).touch()
 while not all(Path(name).exists() for name in "ab"):
     time.sleep(0.001)
 for number in range(10):
-    append(LEDGER, [Network(sys.argv[1], "0" * 64, None, 0.5, 0.1)], "data", 10, 0.5, None, None)
+    networks = (Network(sys.argv[1], "0" * 64, None, 0.5, 0.1),)
+    append(LEDGER, Measurement(networks, "data", 10, 0.5, None, None))
 """
 
 

@@ -257,8 +257,8 @@ def test_a_broken_ledger_or_missing_test_images_are_told_before_any_training(in_
     with pytest.raises(ConfigError) as caught:  # exit code 2
         finalize.main([str(folder), "seeds=2"])
     assert str(caught.value) == (
-        "outputs/test_readings.jsonl, line 1 is not as it was written: its hash is another. The test set stays closed"
-        " until the ledger is restored from a copy. Nothing was trained"
+        "outputs/test_readings.jsonl, line 1 is not as it was written: its hash does not match. The test set stays"
+        " closed until the ledger is restored from a copy. Nothing was trained"
     )
     assert set(folder.glob("final/*/last.safetensors")) == trained and len(trained) == 1
 

@@ -81,7 +81,7 @@ def show(names: Sequence[str], classes: Sequence[str], result: "Result") -> None
     """Print the scores: several networks side by side, then each class."""
     from trainer.runtime.console import closing_table, say
 
-    scores = result.whole
+    scores = result.overall
     low, high = scores.interval
     if result.ensemble:
         show_table(_side_by_side(names, result))

@@ -1,4 +1,4 @@
-"""The result of a study as a card: everything that a person needs to quote the number, and to doubt it."""
+"""The card of a study's final result: the accuracy, and all that is needed to quote it and to judge it."""
 
 import math
 import statistics
@@ -14,15 +14,17 @@ FORMAT_VERSION = 1
 
 
 def interval(accuracies: list[float], images: int) -> tuple[float, float]:
-    """95 % for the accuracy of this training on images like these: both other seeds and other images are in it.
+    """Return the 95 % interval of the accuracy for other seeds and other images of the same kind.
 
-    The half-widths of the seeds' mean (Student's t) and of the images (Wilson) are joined as the sides of a right
-    angle, below and above apart. Zou & Donner 2008. With one seed only the images are in it.
+    The half-widths for the seeds (Student's t, for their mean) and for the images (Wilson) are added in quadrature,
+    separately below and above the mean. Zou & Donner 2008. With one seed it covers other images only.
     """
     mean, count = statistics.mean(accuracies), len(accuracies)
+    # All seeds are scored on the same images, so these count once: `images` is not multiplied by the number of seeds.
     low, high = wilson(mean, images)
     spread = 0.0
-    if count > 1:
+    if count > 1:  # one seed has no standard deviation
+        # Student's t and not 1.96: with so few seeds the deviation itself is uncertain.
         from scipy.stats import t
 
         spread = float(t.ppf(0.975, count - 1)) * statistics.stdev(accuracies) / math.sqrt(count)
@@ -30,7 +32,7 @@ def interval(accuracies: list[float], images: int) -> tuple[float, float]:
 
 
 def contents(winner: Winner, name: str, config: dict[str, Any], seeds: list[int], reading: Reading, more: Any) -> Any:
-    """Plain values for `finalize.json`. `more`: what finalize knows beside the winner and the reading."""
+    """Return the plain values of `finalize.json`. `more`: further values, of the code, device and command."""
     accuracies = [network.accuracy for network in reading.networks]
     mean = statistics.mean(accuracies)
     return {
@@ -38,49 +40,57 @@ def contents(winner: Winner, name: str, config: dict[str, Any], seeds: list[int]
         "study": name,
         "point": dict(winner.point),
         "command": winner.command,
+        # The mean of single networks: the ensemble, which costs several trainings, is reported beside it.
         "accuracy": mean,
         "deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         "interval": list(interval(accuracies, reading.images)),
         "images": reading.images,
         "seeds": seeds,
         "networks": [
-            {"seed": seed, "run": each.run, "accuracy": each.accuracy, "calibration_error": each.calibration_error}
-            for seed, each in zip(seeds, reading.networks, strict=True)
+            {
+                "seed": seed,
+                "run": network.run,
+                "accuracy": network.accuracy,
+                "calibration_error": network.calibration_error,
+            }
+            for seed, network in zip(seeds, reading.networks, strict=True)
         ],
         "ensemble": _ensemble(reading),
         "epochs": winner.epochs,
         "best_epochs": list(winner.best_epochs),
         winner.metric: {"mean": winner.mean, "deviation": winner.deviation, "runs": len(winner.values)},
+        # The more were tried, the more the best validation result is above its true value by chance.
         "configurations_tried": winner.tried[0],
         "runs_tried": winner.tried[1],
         "ledger": {"number": reading.number, "when": reading.when, "digest": reading.digest, "data": reading.data},
         **more,
-        "config": config,
+        "config": config,  # last, as it is by far the longest
     }
 
 
 def _ensemble(reading: Reading) -> dict[str, Any] | None:
     if reading.ensemble is None:
         return None
+    # Of the images alone: there is one ensemble, so the variation between ensembles is not known.
     return {**reading.ensemble, "interval": list(wilson(reading.ensemble["accuracy"], reading.images))}
 
 
 def markdown(card: dict[str, Any]) -> str:
-    """The card for people, from the values of `contents`."""
+    """Return the card as Markdown, from the values of `contents`."""
     spread = "" if card["deviation"] is None else f" ± {card['deviation']:.2%}"
     low, high = card["interval"]
     count = len(card["seeds"])
-    what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in card["point"].items())
+    point = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in card["point"].items())
     sources = "other seeds and other images" if count > 1 else "other images; one seed says nothing about others"
     lines = [
         f"# {card['study']}: {card['accuracy']:.2%}{spread} on the test set",
         "",
         f"Test accuracy **{card['accuracy']:.2%}{spread}** (mean{' ± sd' if spread else ''} over {count}"
         f" seed{'s' if count > 1 else ''}, {card['images']} images); 95 % interval **{low:.2%} to {high:.2%}**"
-        f" ({sources}).",
+        f" ({sources}).",  # the variation that the interval covers
         "",
         *_ensemble_lines(card),
-        f"- Configuration: {what or 'the only one'}",
+        f"- Configuration: {point or 'the only one'}",
         f"- Command of the validated training: `{card['command']}`",
         f"- Chosen by: {_chosen_by(card)}",
         f"- Trained on: training and validation images together, {card['epochs']} epochs (the validated runs were best"
@@ -94,8 +104,8 @@ def markdown(card: dict[str, Any]) -> str:
         "| seed | test accuracy | calibration error |",
         "| ---: | ---: | ---: |",
         *(
-            f"| {each['seed']} | {each['accuracy']:.2%} | {each['calibration_error']:.2%} |"
-            for each in card["networks"]
+            f"| {network['seed']} | {network['accuracy']:.2%} | {network['calibration_error']:.2%} |"
+            for network in card["networks"]
         ),
         "",
         "```yaml",
@@ -114,27 +124,29 @@ def _schedule(card: dict[str, Any]) -> str:
 def _ensemble_lines(card: dict[str, Any]) -> list[str]:
     if card["ensemble"] is None:
         return []
-    each, (low, high) = card["ensemble"], card["ensemble"]["interval"]
-    members = card["networks"][: int(each["members"])]
+    ensemble, (low, high) = card["ensemble"], card["ensemble"]["interval"]
+    # Of its members only: an ensemble may have fewer members than there are seeds.
+    members = card["networks"][: int(ensemble["members"])]
     error = statistics.mean(member["calibration_error"] for member in members)
     return [
-        f"Ensemble of {len(members)} (mean of their probabilities): test accuracy **{each['accuracy']:.2%}**, 95 %"
-        f" interval {low:.2%} to {high:.2%} (other images); calibration error {each['calibration_error']:.2%}, that of"
-        f" its members {error:.2%} on average.",
+        f"Ensemble of {len(members)} (mean of their probabilities): test accuracy **{ensemble['accuracy']:.2%}**, 95 %"
+        f" interval {low:.2%} to {high:.2%} (other images); calibration error {ensemble['calibration_error']:.2%}, that"
+        f" of its members {error:.2%} on average.",
         "",
     ]
 
 
 def _chosen_by(card: dict[str, Any]) -> str:
     metric = "validation_accuracy" if "validation_accuracy" in card else "validation_loss"
-    found, form = card[metric], ".2%" if metric == "validation_accuracy" else ".4f"
-    spread = "" if found["deviation"] is None else f" ± {format(found['deviation'], form)}"
-    runs = f"{found['runs']} run{'s' if found['runs'] > 1 else ''}"
+    value, form = card[metric], ".2%" if metric == "validation_accuracy" else ".4f"
+    spread = "" if value["deviation"] is None else f" ± {format(value['deviation'], form)}"
+    runs = f"{value['runs']} run{'s' if value['runs'] > 1 else ''}"
     return (
-        f"{metric.replace('_', ' ')} {format(found['mean'], form)}{spread} over {runs}; it is the best of"
+        f"{metric.replace('_', ' ')} {format(value['mean'], form)}{spread} over {runs}; it is the best of"
         f" {card['configurations_tried']} configurations tried in {card['runs_tried']} runs"
     )
 
 
 def _all_readings(card: dict[str, Any]) -> str:
+    # A configuration that was chosen after an earlier reading was chosen by the test set.
     return ", **this is not the first: it may look better than it is**" if card["test_readings"] > 1 else ", this one"

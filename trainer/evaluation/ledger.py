@@ -1,7 +1,8 @@
-"""The ledger of the test set, `outputs/test_readings.jsonl`: every reading is a line that holds the hash of the last.
+"""The ledger of the test set, `outputs/test_readings.jsonl`: one line per reading, with the hash of the previous line.
 
-A line that is edited, moved or taken out breaks the chain there; a file beside it holds the length and the last hash,
-so that the end cannot be cut off. It guards against a slip, not against someone who computes the whole chain anew.
+An edited, moved or deleted line breaks this chain. A second file, `test_readings.head`, holds the number of lines and
+the hash of the last one, so that deleted last lines are detected too. The chain guards against accidents, not against
+someone who computes all hashes anew.
 """
 
 import contextlib
@@ -20,12 +21,12 @@ from trainer.runtime.lock import acquire
 from trainer.storage.untrusted import parse_json_as, read_json, validate_file_name, whole_lines
 
 LEDGER = Path("outputs") / "test_readings.jsonl"
-NOTHING = "0" * 64  # what the first line holds for the hash of the one before
+NOTHING = "0" * 64  # the hash of the previous line, in the first line
 
 
 @dataclass(frozen=True)
 class Network:
-    """One network that was scored: the run's folder, the SHA-256 of its checkpoint, the study it belongs to."""
+    """The scores of one network, the folder of its run, the SHA-256 of its checkpoint, and its study if it has one."""
 
     run: str
     checkpoint: str
@@ -35,11 +36,25 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One line. `accuracy` is the ensemble's where there is one, else the mean over `networks`.
+class Measurement:
+    """The content of a reading. `accuracy`: of the ensemble if there is one, else the mean over `networks`.
 
-    `data`: fingerprint of the test images. `before`: the SHA-256 of the line before. `digest`: that of this line,
-    which does not stand in it.
+    `data`: the fingerprint of the test images. `images`: their number. `why`: the reason that the user gave.
+    """
+
+    networks: tuple[Network, ...]
+    data: str
+    images: int
+    accuracy: float
+    ensemble: Mapping[str, int | float] | None
+    why: str | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One line: a Measurement with its number and time. The order of the fields is that of the JSON in the file.
+
+    `before`: the SHA-256 of the previous line. `digest`: the SHA-256 of this line, which the line cannot contain.
     """
 
     number: int
@@ -54,25 +69,26 @@ class Reading:
     digest: str = ""
 
     def concerns(self, study: str) -> bool:
-        """Whether it was taken for this study, whatever name that had: the id at the end is what counts."""
-        return any(each.study and _id(each.study) == _id(study) for each in self.networks)
+        """Return whether a network of this study was scored. Only the id is compared: a study may have been renamed."""
+        return any(network.study and _id(network.study) == _id(study) for network in self.networks)
 
 
 def ledger_of(run: Path) -> Path:
-    """The ledger in the `outputs` that a run or study lies in, from wherever it is asked; else that of this folder."""
+    """Return the ledger in the `outputs` folder that contains this run or study; else that of the current folder."""
+    # A run of another project is entered in that project's ledger, whatever the current folder is.
     above = [parent for parent in run.resolve().parents if parent.name == LEDGER.parent.name]
     return above[0] / LEDGER.name if above and above[0] != LEDGER.parent.resolve() else LEDGER
 
 
 def study_of(run: Path) -> str | None:
-    """The study whose folder holds this run, as "name-id", or None."""
+    """Return the study that this run belongs to, as "name-id", or None."""
     folder = next((parent for parent in run.resolve().parents if (parent / MANIFEST).is_file()), None)
     return None if folder is None else study_name(folder)
 
 
 def study_name(folder: Path) -> str:
-    """Of a study's folder "name-id", as its manifest says it: a folder may have been renamed."""
-    try:
+    """Return "name-id" from the manifest of a study. Raises RunError if it is damaged."""
+    try:  # not from the name of the folder, which may have been renamed
         manifest = read_json(folder / MANIFEST)
         return validate_file_name(f"{manifest['name']}-{manifest['id']}")
     except (ValueError, LookupError, TypeError):
@@ -80,54 +96,52 @@ def study_name(folder: Path) -> str:
 
 
 def readings(study: Path) -> list[Reading]:
-    """The readings of the test set that were taken for the study in this folder. Raises RunError as `verified`."""
+    """Return the readings of the test set for the study in this folder. Raises RunError as `read_ledger` does."""
     name = study_name(study)
     return [reading for reading in read_ledger(ledger_of(study / MANIFEST)) if reading.concerns(name)]
 
 
 def read_ledger(ledger: Path) -> list[Reading]:
-    """Every reading, oldest first. Raises RunError naming the line that is not as it was written."""
+    """Return all readings, oldest first. Raises RunError that names the first changed line."""
+    # Nothing is created for a reader: without both files no reading was ever written.
     if not ledger.exists() and not _head(ledger).exists():
         return []
-    with _alone(ledger):
+    with _locked(ledger):
         return _verified(ledger)
 
 
-def append(
-    ledger: Path,
-    networks: Sequence[Network],
-    data: str,
-    images: int,
-    accuracy: float,
-    ensemble: Mapping[str, int | float] | None,
-    why: str | None,
-) -> Reading:
-    """Writes a reading down, whole and flushed to the disk, or not at all; one process at a time."""
+def append(ledger: Path, measurement: Measurement) -> Reading:
+    """Append a reading, flushed to the disk as a complete line or not at all; one process at a time."""
     from trainer.runtime.files import write_text
 
-    with _alone(ledger):
-        known = _verified(ledger)
+    with _locked(ledger):
+        earlier = _verified(ledger)
         moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        before = known[-1].digest if known else NOTHING
-        reading = Reading(len(known) + 1, moment, tuple(networks), data, images, accuracy, ensemble, why, before)
+        before = earlier[-1].digest if earlier else NOTHING
+        reading = Reading(len(earlier) + 1, moment, **vars(measurement), before=before)
         values = asdict(reading)
         del values["digest"]
         line = json.dumps(values, ensure_ascii=False, allow_nan=False)
+        # Of the bytes as written, without the newline: verifying needs no second serialization, whose details may vary.
         digest = hashlib.sha256(line.encode()).hexdigest()
-        if not known:  # from the first line on the file beside it is there, or somebody has removed it
+        if not earlier:  # so that a head missing later means that somebody has removed it
             write_text(_head(ledger), f"0 {NOTHING}\n")
+        # The ledger before its head: a kill between the two leaves one line more than the head counts, which
+        # `_verified` accepts. In the other order a kill would look like a deleted line. Each file is replaced as a
+        # whole, since an interrupted append could leave half a line.
         write_text(ledger, "".join(f"{text}\n" for text in (*_lines(ledger), line)))
         write_text(_head(ledger), f"{reading.number} {digest}\n")
-    return Reading(**{**vars(reading), "digest": digest})
+    return replace(reading, digest=digest)
 
 
-def same_networks(known: Sequence[Reading], digests: Sequence[str]) -> list[Reading]:
-    """The readings in which one of these checkpoints, or a copy of it, was scored."""
-    return [reading for reading in known if not set(digests).isdisjoint(each.checkpoint for each in reading.networks)]
+def same_networks(earlier: Sequence[Reading], digests: Sequence[str]) -> list[Reading]:
+    """Return the readings that scored one of these checkpoints, given by their SHA-256; a copy has the same one."""
+    return [entry for entry in earlier if not set(digests).isdisjoint(network.checkpoint for network in entry.networks)]
 
 
 def _verified(ledger: Path) -> list[Reading]:
-    known = list[Reading]()
+    """Return all readings after a check of the chain. Raises RunError."""
+    earlier = list[Reading]()
     for number, line in enumerate(_lines(ledger), 1):
         where = f"{ledger}, line {number}"
         try:
@@ -136,27 +150,29 @@ def _verified(ledger: Path) -> list[Reading]:
             raise _broken(f"{where} is not as it was written: it cannot be read") from None
         if reading.number != number:
             raise _broken(f"{where} holds reading {reading.number}: lines were taken out, added or moved")
-        if reading.before != (known[-1].digest if known else NOTHING):
-            raise _broken(f"{ledger}, line {max(number - 1, 1)} is not as it was written: its hash is another")
-        known.append(reading)
+        # A mismatch means that the previous line was edited, as this one only quotes its hash.
+        if reading.before != (earlier[-1].digest if earlier else NOTHING):
+            raise _broken(f"{ledger}, line {max(number - 1, 1)} is not as it was written: its hash does not match")
+        earlier.append(reading)
+    # The chain cannot show that its last lines are missing or that the very last one was edited; the head can.
     length, digest = _expected(ledger)
-    if known and not digest:
-        raise _broken(f"{_head(ledger)} is missing or empty: it says how {ledger}, line {len(known)} ended")
-    if length > len(known):
-        raise _broken(f"{ledger}, line {len(known) + 1} is missing: {length} readings were written")
-    if length and known[length - 1].digest != digest:
-        raise _broken(f"{ledger}, line {length} is not as it was written: its hash is another")
-    if len(known) > length + 1:  # a kill leaves one
-        raise _broken(f"{_head(ledger)} is not as it was written: {ledger} has {len(known)} lines")
-    return known
+    if earlier and not digest:
+        raise _broken(f"{_head(ledger)} is missing or empty: it holds the hash of {ledger}, line {len(earlier)}")
+    if length > len(earlier):
+        raise _broken(f"{ledger}, line {len(earlier) + 1} is missing: {length} readings were written")
+    if length and earlier[length - 1].digest != digest:
+        raise _broken(f"{ledger}, line {length} is not as it was written: its hash does not match")
+    if len(earlier) > length + 1:  # a kill between the two files leaves one line more
+        raise _broken(f"{_head(ledger)} is not as it was written: {ledger} has {len(earlier)} lines")
+    return earlier
 
 
-def _broken(what: str) -> RunError:
-    return RunError(f"{what}. The test set stays closed until the ledger is restored from a copy")
+def _broken(reason: str) -> RunError:
+    return RunError(f"{reason}. The test set stays closed until the ledger is restored from a copy")
 
 
 def _expected(ledger: Path) -> tuple[int, str]:
-    """(number of lines, hash of the last); after a kill between both files the ledger may have one line more."""
+    """Return (number of lines, hash of the last one) from the head, or (0, "") if the head is missing or empty."""
     head = _head(ledger)
     words = head.read_text(encoding="utf-8").split() if head.is_file() else []
     if not words:
@@ -171,7 +187,7 @@ def _lines(ledger: Path) -> Iterator[str]:
         for line in whole_lines(ledger):
             yield line[:-1].decode()
     except ValueError:
-        raise _broken(f"{ledger} is not as it was written: it is no text of lines") from None
+        raise _broken(f"{ledger} is not as it was written: it is not a text file of lines") from None
 
 
 def _head(ledger: Path) -> Path:
@@ -179,13 +195,14 @@ def _head(ledger: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(ledger: Path) -> Iterator[None]:
-    """Waits for whoever reads or writes the ledger at the moment."""
+def _locked(ledger: Path) -> Iterator[None]:
+    """Hold the lock of the ledger while the block runs, for readers too; wait for it first."""
     ledger.parent.mkdir(parents=True, exist_ok=True)
+    # On a file of its own: the ledger itself is replaced at each append, which would leave the lock on the old file.
     with os.fdopen(open_regular(ledger.with_suffix(".lock"), os.O_RDWR | os.O_CREAT), "r+b") as lock:
         acquire(lock.fileno(), wait=True)
         yield
 
 
 def _id(study: str) -> str:
-    return study.rpartition("-")[2]
+    return study.rpartition("-")[2]  # of "name-id"; the name may hold dashes, the id does not

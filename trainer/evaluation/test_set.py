@@ -1,6 +1,6 @@
-"""The test set. No other module reads it, no result leaves this one that is not written in the ledger first.
+"""The test set. Only this module reads it, and returns no result before it is written in the ledger.
 
-Nothing that trains or sweeps imports this module; a test holds that.
+Nothing that trains or sweeps imports this module; a test checks that.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,16 @@ from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
 from trainer.errors import ConfigError
 from trainer.evaluation.inference import TrainedNetwork, evaluation_batches
-from trainer.evaluation.ledger import Network, Reading, append, ledger_of, read_ledger, same_networks, study_of
+from trainer.evaluation.ledger import (
+    Measurement,
+    Network,
+    Reading,
+    append,
+    ledger_of,
+    read_ledger,
+    same_networks,
+    study_of,
+)
 from trainer.runtime.console import warn
 from trainer.runtime.files import expanded
 from trainer.stats.scores import Scores, score
@@ -23,7 +32,7 @@ from trainer.storage.untrusted import refuse_download
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of each network and, of several, those of their averaged probabilities; the line in the ledger."""
+    """The scores of each network, those of the ensemble if there is one, and the reading in the ledger."""
 
     reading: Reading
     ledger: Path
@@ -31,50 +40,56 @@ class Result:
     ensemble: Scores | None
 
     @property
-    def whole(self) -> Scores:
-        """Of the ensemble, or of the only network."""
+    def overall(self) -> Scores:
+        """The scores of the ensemble, or of the only network."""
         return self.ensemble or self.members[0]
 
 
 def read_test_set(
     snapshots: Sequence[TrainedNetwork], device: torch.device, data_dir: str | None, why: str | None, averaged: int
 ) -> Result:
-    """Scores the networks on the test images, and the first `averaged` of them (0: none) by their mean probabilities.
+    """Score the networks on the test images, and the mean probabilities of the first `averaged` of them (0: none).
 
-    Counts as one reading. Raises RunError before anything is read if the ledger is broken.
+    All of it is one reading. Raises RunError before the test images are read if the ledger was changed.
     """
     ledger = ledger_of(snapshots[0].path)
-    _say_what_was_read(ledger, snapshots)
+    _warn_of_earlier_readings(ledger, snapshots)  # verifies the ledger as well, so it comes first
     images = _test_images(snapshots, data_dir)
-    tables = [each.probabilities(evaluation_batches(images, f"Testing {each.name}"), device) for each in snapshots]
+    tables = [
+        network.probabilities(evaluation_batches(images, f"Testing {network.name}"), device) for network in snapshots
+    ]
     labels = images.labels.numpy()
     members = tuple(score(table.numpy(), labels) for table in tables)
     ensemble = score(mean_probabilities(tables[:averaged]).numpy(), labels) if averaged else None
-    mean = sum(each.accuracy for each in members) / len(members)
-    reading = append(
-        ledger,
-        [_network(snapshot, scores, ledger) for snapshot, scores in zip(snapshots, members, strict=True)],
-        images.fingerprint(),
-        len(images),
-        ensemble.accuracy if ensemble else mean,
-        {"members": averaged, "accuracy": ensemble.accuracy, "calibration_error": ensemble.calibration_error}
+    mean = sum(scores.accuracy for scores in members) / len(members)
+    measurement = Measurement(
+        networks=tuple(_network(snapshot, scores, ledger) for snapshot, scores in zip(snapshots, members, strict=True)),
+        data=images.fingerprint(),
+        images=len(images),
+        accuracy=ensemble.accuracy if ensemble else mean,
+        ensemble={"members": averaged, "accuracy": ensemble.accuracy, "calibration_error": ensemble.calibration_error}
         if ensemble
         else None,
-        why,
+        why=why,
     )
-    return Result(reading, ledger, members, ensemble)
+    # Written before anybody sees a figure: if the ledger cannot be written, there is no result.
+    return Result(append(ledger, measurement), ledger, members, ensemble)
 
 
 def mean_probabilities(tables: Sequence[Tensor]) -> Tensor:
-    """[N, K] of each member → [N, K]; probabilities are averaged, not logits, so that an unsure one counts less."""
+    """Return the mean of the members' probabilities, each [N, K].
+
+    Probabilities are averaged, not logits, whose scale is not limited: one overconfident member could outvote the rest.
+    """
     return torch.stack(list(tables)).mean(0)
 
 
 def _test_images(snapshots: Sequence[TrainedNetwork], data_dir: str | None) -> Images:
+    """Return the test images of the first network's run, if all networks were trained on images of that kind."""
     first = snapshots[0]
     config: RunConfig = first.config
     place = expanded(data_dir or config.data_dir)
-    if data_dir is None:
+    if data_dir is None:  # the folder is then named by a checkpoint, which may be untrusted
         refuse_download(config.dataset.name, config.data_dir, first.path, "--data-dir DIR")
     for other in snapshots[1:]:
         if (other.config.dataset.name, other.classes, other.shape) != (config.dataset.name, first.classes, first.shape):
@@ -83,15 +98,15 @@ def _test_images(snapshots: Sequence[TrainedNetwork], data_dir: str | None) -> I
 
 
 def refuse_unreadable(config: RunConfig, training: Images) -> None:
-    """Opens the test images before hours of training, and lets go of them: nothing is scored, no figure leaves here.
+    """Raise ConfigError or RunError before hours of training if the test images could not be read after it.
 
-    Raises ConfigError or RunError where the reading after the training would.
+    They are opened and discarded: nothing is scored, so this is no reading.
     """
     _alike(config, expanded(config.data_dir), training.classes, training.shape, "the winner")
 
 
 def _alike(config: RunConfig, place: Path, classes: tuple[str, ...], shape: tuple[int, int, int], who: str) -> Images:
-    """The test images, if they are of the kind that was trained on."""
+    """Return the test images. Raises ConfigError if classes or shape differ from those of the training images."""
     images: Images = config.dataset.function()(place, "test")
     if (images.classes, images.shape) != (classes, shape):
         raise ConfigError(
@@ -107,27 +122,30 @@ def _described(classes: tuple[str, ...], shape: tuple[int, int, int]) -> str:
 
 
 def _network(snapshot: TrainedNetwork, scores: Scores, ledger: Path) -> Network:
-    """The run's place as seen from the folder that holds `outputs`, where it lies below it."""
+    """Return the network's entry; its run is named relative to the folder that contains `outputs`, if it lies there."""
+    # So that the ledger still names the runs after the project was moved or copied.
     place, root = Path(snapshot.name).resolve(), ledger.resolve().parent.parent
     shown = str(place.relative_to(root)) if place.is_relative_to(root) else snapshot.name
     return Network(shown, snapshot.digest, study_of(snapshot.path), scores.accuracy, scores.calibration_error)
 
 
-def _say_what_was_read(ledger: Path, snapshots: Sequence[TrainedNetwork]) -> None:
-    known = read_ledger(ledger)
-    studies = {study for each in snapshots if (study := study_of(each.path))}
+def _warn_of_earlier_readings(ledger: Path, snapshots: Sequence[TrainedNetwork]) -> None:
+    """Warn if the test set was read before for a study of these networks, or for one of the networks."""
+    earlier = read_ledger(ledger)
+    studies = {study for network in snapshots if (study := study_of(network.path))}
+    # All runs of a study count together: a choice among them by test accuracy is biased, though each was read once.
     for study in sorted(studies):
-        before = [reading for reading in known if reading.concerns(study)]
-        if before:
-            _warn(before, f"study {study}")
-    again = same_networks(known, [each.digest for each in snapshots])
-    if again and not studies:
-        _warn(again, "this run" if len(snapshots) == 1 else "one of these runs")
+        same_study = [reading for reading in earlier if reading.concerns(study)]
+        if same_study:
+            _warn(same_study, f"study {study}")
+    same = same_networks(earlier, [network.digest for network in snapshots])
+    if same and not studies:
+        _warn(same, "this run" if len(snapshots) == 1 else "one of these runs")
 
 
-def _warn(before: Sequence[Reading], whose: str) -> None:
-    told = ", ".join(f"{reading.accuracy:.2%} on {reading.when[:10]}" for reading in before[-3:])
+def _warn(earlier: Sequence[Reading], subject: str) -> None:
+    results = ", ".join(f"{reading.accuracy:.2%} on {reading.when[:10]}" for reading in earlier[-3:])
     warn(
-        f"this is reading {len(before) + 1} of the test set for {whose} (before: {told}). What is chosen after a"
-        " reading looks better than it is: quote the first, or say how many there were"
+        f"this is reading {len(earlier) + 1} of the test set for {subject} (before: {results}). A choice made after a"
+        " reading makes the next result too good: quote the first result, or report the number of readings"
     )
