@@ -23,7 +23,7 @@ from trainer.diagnosis.inputs import Divergence, Evidence, HeldOut
 from trainer.diagnosis.remedies import against, without
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.rules import RULES, diagnose
-from trainer.diagnosis.selftest import Trial, found_in, scores, trials
+from trainer.diagnosis.selftest import Trial, findings_in, scores, trials
 from trainer.diagnosis.thresholds import chance, fall, lower_bound
 from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import Outcome
@@ -160,14 +160,16 @@ def test_the_sentences_name_figures_layers_and_what_to_try():
     assert told["vanishing gradients"].seen == (
         "before training the gradient of linear layer 1 of 2 is 5.0e-07 of its weights, of the last layer 5.0e-02"
     )
-    assert told["class imbalance"].seen == "120 training images of 0, 30 of 9; of the latter 97% are recognized"
+    assert told["class imbalance"].seen == (
+        "120 training images of 0, 30 of 9; 97% of the latter are classified correctly"
+    )
     assert told["label noise"].seen == (
-        "of the 150 validation images that it is surest of, 21 have a label that is not even among its first answers"
-        " (14%; wrong of all are 20%)"
+        "in 21 of the 150 most confident answers to validation images (14%) the label is not even among the top classes;"
+        " 20% of all answers are wrong"
     )
     assert told["overfitting"].seen == (
-        "100.0% of the training images are right, 85.0% of the validation images; the validation loss is 0.7, its best"
-        " was 0.6 in epoch 3"
+        "100.0% of the training images are correct, 85.0% of the validation images; the validation loss is 0.7; the best"
+        " was 0.6, in epoch 3"
     )
     dead = told["dead ReLUs"]
     assert (dead.seen, dead.override) == (
@@ -378,7 +380,7 @@ def misfits_are_named():
 
 def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
     quick(*TINY, "epochs=6", "lr=0.005", "output_dir=run")
-    assert "\n  Diagnosis            nothing found at a glance\n" in capsys.readouterr().out
+    assert "\n  Diagnosis            nothing found\n" in capsys.readouterr().out
     assert doctor.main(["run"]) == 0
     assert capsys.readouterr().out == "Nothing found: 14 rules looked at 6 of 6 epochs and 3 layers of run\n"
     damages_are_named()
@@ -502,4 +504,4 @@ def test_precision_and_recall_are_counted_as_they_are_defined():
 def test_the_selftest_in_short(fault):
     trial = next(trial for trial in trials(200) if trial.fault == fault and "model=mlp" in trial.settings)
     small = (*trial.settings, "dataset.image_size=8", "epochs=2")
-    assert found_in(replace(trial, settings=small))[1] == (fault,)
+    assert findings_in(replace(trial, settings=small))[1] == (fault,)

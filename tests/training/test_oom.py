@@ -122,7 +122,7 @@ def test_optional_work_is_skipped_without_memory(monkeypatch, capsys):
     quick(*TINY, "batch_size=64", "epochs=1", "layer_stats_every=1", "output_dir=run")
     printed = capsys.readouterr()
     assert printed.err == (
-        "trainer: warning: epoch 1 is recorded without a look inside: there is no memory for a copy of the network\n"
+        "trainer: warning: epoch 1 is recorded without layer statistics: there is no memory for a copy of the network\n"
     )
     assert "Diagnosis" not in printed.out and ["Folder", "run"] in map(str.split, printed.out.splitlines())
     assert read_outcome(Path("run")).state == "finished" and "layer_stats" not in metrics(Path("run"))[0]

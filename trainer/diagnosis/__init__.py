@@ -1,1 +1,1 @@
-"""What may be wrong with a run: what is known of it, the rules, the replay of a failed epoch, the faults they find."""
+"""The diagnosis of a run: statistics of its layers, rules that find faults, the replay of a failed epoch."""

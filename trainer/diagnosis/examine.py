@@ -1,4 +1,4 @@
-"""Looks at a run with its data and its network at hand, and puts together what the rules ask for."""
+"""The evidence of a run whose data and network are at hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,11 @@ from trainer.training.trainer import ClassificationTrainer
 
 @dataclass(frozen=True)
 class Record:
-    """A run with its data. `last`: the trainer's state after the last whole epoch, None before the first; `best`: the
-    weights that were kept; `folder`: where both were read, to be named if they do not fit."""
+    """A run with its data.
+
+    `last`: the trainer's state after the last whole epoch, None before the first; `best`: the weights that were saved;
+    `folder`: the source of both, named in a message if they do not fit.
+    """
 
     config: RunConfig
     training: Images
@@ -35,10 +38,14 @@ class Record:
 
 
 def examine(record: Record) -> Evidence:
-    """Looks into the network before training and after the last epoch; of a run that did not come to its end the next
-    epoch is trained again. Raises RunError if a checkpoint is of another network."""
+    """Collect layer statistics before training and after the last epoch, and the answers to the validation images.
+
+    If the run did not reach its end, its next epoch is trained again. Raises RunError if a checkpoint is of another
+    network.
+    """
     config = record.config
     trainer = build_trainer(config, record.training, record.validation, record.device)
+    # In this order: the replay of an epoch changes the trainer, and loading the best weights replaces the last ones.
     initial, final, answered, divergence = layer_stats_of(trainer, config), None, None, None
     if record.last is not None:
         with checkpoint_errors(record.folder / LAST):
@@ -58,13 +65,14 @@ def examine(record: Record) -> Evidence:
 
 
 def class_counts(images: Images) -> dict[str, int]:
+    """Return the number of images of each class."""
     counts = images.labels.bincount(minlength=len(images.classes)).tolist()
     return dict(zip(images.classes, counts, strict=True))
 
 
 @torch.inference_mode()
 def answers(trainer: ClassificationTrainer, weights: Mapping[str, Tensor]) -> HeldOut:
-    """What the network with these weights says to the validation images."""
+    """Return a summary of the network's answers to the validation images, with these weights."""
     assert trainer.validation is not None
     trainer.evaluated.load_state_dict(dict(weights))
     network = trainer.evaluated.eval()
@@ -75,13 +83,13 @@ def answers(trainer: ClassificationTrainer, weights: Mapping[str, Tensor]) -> He
 
 
 def held_out(probabilities: Tensor, labels: Tensor, places: Tensor) -> HeldOut:
-    """`probabilities` [N, K], `labels` [N] as they are given, `places` [N] of the images in the data set."""
+    """Summarize `probabilities` [N, K] for `labels` [N]; `places` [N]: the images' positions in the data set."""
     order = probabilities.argsort(1, descending=True)
-    place = (order == labels[:, None]).int().argmax(1)  # of the given label among the answers, from 0
-    wrong = place > 0
+    rank = (order == labels[:, None]).int().argmax(1)  # of the label among the answers, from 0
+    wrong = rank > 0
     sure = probabilities.amax(1).argsort(descending=True, stable=True)[: max(1, len(labels) // 2)]
-    # Of ten classes not even among the first three: what is confused with another class comes second or third.
-    far = place[sure] >= max(1, min(3, probabilities.shape[1] // 3))
+    # With ten classes: not even among the first three, as a class that is merely confused comes second or third.
+    far = rank[sure] >= max(1, min(3, probabilities.shape[1] // 3))
     suspects = tuple(places.to(sure.device)[sure[far]][:10].tolist())
     recalls = tuple(
         float((~wrong)[labels == label].float().mean()) if (labels == label).any() else float("nan")

@@ -1,4 +1,4 @@
-"""Faults to be found: what is done to a small real run to give it each of them, and ten ways to be healthy."""
+"""The faults of the self-test: settings that give a small run each of them, and ten healthy settings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,8 +15,11 @@ MLP = ("model=mlp",)
 
 @dataclass(frozen=True)
 class Fault:
-    """Five settings that have it. `data` alters the training part as (training, seed) → training, validation alike;
-    `network` alters the network before the first step. `companions`: faults that such a run truly has as well."""
+    """A fault and five settings of runs that have it.
+
+    `data`: (all images, seed) → altered images, before the split, one function for each setting; `network`: changes the
+    network before the first step; `companions`: other faults that such a run really has.
+    """
 
     name: str
     settings: tuple[tuple[str, ...], ...]
@@ -26,12 +29,12 @@ class Fault:
 
 
 def noisy_labels(share: float) -> Callable[[Images, int], Images]:
-    """This share of the labels replaced by another class each."""
+    """Return a function that replaces this share of the labels by other classes."""
 
     def alter(images: Images, seed: int) -> Images:
-        draw = torch.Generator().manual_seed(seed)
-        chosen = torch.rand(len(images), generator=draw) < share
-        shift = torch.randint(1, len(images.classes), (len(images),), generator=draw)
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.rand(len(images), generator=generator) < share
+        shift = torch.randint(1, len(images.classes), (len(images),), generator=generator)  # never 0: another class
         labels = torch.where(chosen, (images.labels + shift) % len(images.classes), images.labels)
         return Images(images.storage, labels, images.classes, images.indices)
 
@@ -39,19 +42,19 @@ def noisy_labels(share: float) -> Callable[[Images, int], Images]:
 
 
 def rare_classes(share: float, classes: int) -> Callable[[Images, int], Images]:
-    """Of so many classes only this share of the images is left."""
+    """Return a function that keeps only this share of the images of `classes` classes."""
 
     def alter(images: Images, seed: int) -> Images:
-        draw = torch.Generator().manual_seed(seed)
-        rare = torch.randperm(len(images.classes), generator=draw)[:classes]
-        kept = (torch.rand(len(images), generator=draw) < share) | ~torch.isin(images.labels, rare)
+        generator = torch.Generator().manual_seed(seed)
+        rare = torch.randperm(len(images.classes), generator=generator)[:classes]
+        kept = (torch.rand(len(images), generator=generator) < share) | ~torch.isin(images.labels, rare)
         return images.select(kept.nonzero().flatten())
 
     return alter
 
 
 def sunk(share: float, layer: int) -> Callable[[ClassificationTrainer], None]:
-    """The biases of this share of a layer's units so low that nothing comes through."""
+    """Return a function that sets the biases of this share of a layer's units so low that they are always zero."""
 
     def alter(trainer: ClassificationTrainer) -> None:
         weighted = [module for module in trainer.model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]

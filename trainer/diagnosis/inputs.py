@@ -1,4 +1,4 @@
-"""What is known of a run when it is diagnosed. Imports no torch."""
+"""The evidence that rules judge, and the findings that they return. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,14 +7,17 @@ from typing import Any
 from trainer.config.run_config import RunConfig
 
 Row = Mapping[str, Any]  # a line of metrics.jsonl
-LayerStats = Mapping[str, Any]  # trainer/layer_stats.py
+LayerStats = Mapping[str, Any]  # of diagnosis/layer_stats.py
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The best network's answers to the validation images. `sure`: the more confident half of them, of which
-    `contradicted` have the given label not even among the first three; `recalls`: the accuracy of each class;
-    `suspects`: the surest of the contradicted, at most ten, by their place in the data set."""
+    """The best network's answers to the validation images.
+
+    `sure`: size of the more confident half; `contradicted`: images in it whose label is not even among the first three
+    answers; `recalls`: accuracy of each class; `suspects`: the most confident of the contradicted, at most ten, by
+    their position in the data set.
+    """
 
     images: int
     accuracy: float
@@ -26,10 +29,10 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where an epoch, trained again, stopped being finite; steps count from 1.
+    """The place at which an epoch stopped being finite when it was trained again; steps count from 1.
 
     `what`: the first value that is not finite, such as "the output of convolution 2 of 6"; `began`: the layer whose
-    weights step `began_step` changed by `ratio` times their own size, None where none did.
+    weights step `began_step` changed by `ratio` times their own size, or None.
     """
 
     epoch: int
@@ -42,7 +45,7 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A run: its settings, its epochs, an layer_stats before training and one after, and facts of its data."""
+    """A run: its settings, its epochs, layer statistics before training and after it, and facts about its data."""
 
     config: RunConfig
     rows: Sequence[Row]
@@ -56,20 +59,23 @@ class Evidence:
 
     @property
     def classes(self) -> int:
+        """The number of classes."""
         return len(self.class_counts)
 
     @property
     def images(self) -> int:
+        """The number of training images."""
         return sum(self.class_counts.values())
 
     @property
     def validated(self) -> list[Row]:
+        """The epochs that were validated."""
         return [row for row in self.rows if row["validation_loss"] is not None]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`seen`: the figures; `meaning`: what they say; `override`: what to try, as it is typed behind the command."""
+    """A fault. `seen`: the figures; `meaning`: their interpretation; `override`: a setting to try, as it is typed."""
 
     name: str
     seen: str

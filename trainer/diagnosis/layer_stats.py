@@ -1,4 +1,4 @@
-"""What goes on inside the network: activations, gradients and updates of every layer in one step of a copy of it."""
+"""Statistics of every layer: its activations, gradient and update in one training step of a copy of the network."""
 
 import copy
 import math
@@ -21,24 +21,24 @@ from trainer.training.determinism import deterministic_mode
 from trainer.training.epoch import EpochReport
 from trainer.training.trainer import ClassificationTrainer
 
-IMAGES = 256  # of the fixed batch: enough for a share of units, half a usual step
-BINS = 30
-FILTERS = 16  # of the first layer, as many as are kept
+IMAGES = 256  # in the fixed batch: enough for shares of units
+BINS = 30  # of a histogram
+FILTERS = 16  # of the first layer, at most
 WEIGHTED = (nn.Conv2d, nn.Linear)
-ZERO = 1e-6  # GELU comes close to it and never arrives
+ZERO = 1e-6  # up to which an output counts as zero: GELU comes close to it without reaching it
 FLAT = 0.05  # of the steepest slope: below a twentieth a unit hardly learns any more
 
 
 def with_layer_stats(
     trainer: ClassificationTrainer, config: RunConfig, report: EpochReport | None
 ) -> EpochReport | None:
-    """The report, every `layer_stats_every` epochs and after the last one with the layer_stats of that moment."""
+    """Return the report, with layer statistics every `layer_stats_every` epochs and after the last one."""
     every = config.layer_stats_every
     if report is None or every is None or (report.epoch % every and not trainer.finished):
         return report
     with skip_on_oom():
         return replace(report, layer_stats=layer_stats_of(trainer, config))
-    warn(f"epoch {report.epoch} is recorded without a look inside: there is no memory for a copy of the network")
+    warn(f"epoch {report.epoch} is recorded without layer statistics: there is no memory for a copy of the network")
     return report
 
 
@@ -51,9 +51,10 @@ def layer_stats_of(
 ) -> dict[str, Any]:
     """Return the layer statistics of a trainer's network, or of another one, on `count` training images.
 
-    The images are chosen at even distances: a folder of pictures is sorted by class."""
+    The step is in fp32 and without augmentation.
+    """
     labels = trainer.train.labels
-    # Not the first ones: a folder of pictures comes class by class.
+    # At even distances, not the first ones: an image folder is sorted by class.
     positions = torch.linspace(0, len(labels) - 1, min(count, len(labels)), dtype=torch.float64).long()
     positions = positions.to(labels.device)
     images = trainer.train.images.at(positions)
@@ -73,38 +74,39 @@ def measure_layers(
     activation: Activation,
     hooks_of: Callable[[nn.Module], list[StepHooks]] = lambda twin: [],
 ) -> dict[str, Any]:
-    """One training step on `images` [N, C, H, W] by a copy of both, in plain values of five digits.
+    """Do a training step on `images` [N, C, H, W] with a copy of network and optimizer; return statistics of it.
 
-    `layers` holds by name: of a convolution or linear layer `gradient_norm`, `gradient` (a histogram, before any
-    clipping), `weights` (how many), `weight_norm`, `update_ratio` (‖ΔW‖ / ‖W‖) and `alike` (the share of the other
-    units that have the first one's weights); of an activation its histogram `activation`, and `dead` (the share of
-    features or channels that are zero for every image) or `saturated` (the share of outputs where the slope is below a
-    twentieth of its largest); of both `mean` and `std` of the outputs. A histogram holds `low`, `high` and `counts` of
-    ten thousand. No bit of the run changes: `hooks_of` gives what acts on the copy's step, and random numbers are
-    drawn aside. fp32, without augmentation.
+    They are plain values of five digits. `layers` maps a layer's name to, for a convolution or linear layer,
+    `gradient_norm`, `gradient` (a histogram, before clipping), `weights` (their number), `weight_norm`, `update_ratio`
+    (‖ΔW‖ / ‖W‖) and `alike` (the share of the other units that have the weights of the first); for an activation the
+    histogram `activation`, and `dead` (the share of features or channels that are zero for every image) or `saturated`
+    (the share of outputs where the slope is below a twentieth of the steepest); for both `mean` and `std` of the
+    outputs. A histogram holds `low`, `high` and `counts`, which add up to ten thousand. `hooks_of` builds the
+    techniques that act on the copy's step. The run itself does not change by a bit.
     """
     twin, twin_optimizer = copy.deepcopy((model, optimizer), _without_graphs(model))
     measured = (*WEIGHTED, type(activation.build()))
     modules = {name: module for name, module in twin.named_modules() if isinstance(module, measured)}
     layers: dict[str, dict[str, Any]] = {}
 
-    def look(name: str, module: nn.Module, output: Tensor) -> None:
+    def record(name: str, module: nn.Module, output: Tensor) -> None:
         layers[name] = {
             "kind": type(module).__name__,
             **_of_output(output.detach(), None if isinstance(module, WEIGHTED) else activation),
         }
 
     for name, module in modules.items():
-        module.register_forward_hook(lambda module, _inputs, output, name=name: look(name, module, output))
+        module.register_forward_hook(lambda module, _inputs, output, name=name: record(name, module, output))
     learning = {name: _weight(module) for name, module in modules.items() if isinstance(module, WEIGHTED)}
     hooks = join(hooks_of(twin))
-    with _drawing_aside(labels.device):
+    # The order of a real step: forward, loss, backward, limits of the gradients, update, limits of the weights.
+    with _separate_generators(labels.device):
         logits = twin.train()(images).float()
         loss = F.cross_entropy(logits, labels)
         total = loss + hooks.penalty(logits, labels) if hooks.penalty else loss
         twin_optimizer.zero_grad()
         total.backward()
-    layers = {name: layers[name] for name in modules if name in layers}  # in the network's order, to be counted
+    layers = {name: layers[name] for name in modules if name in layers}  # in the network's order, which titles count by
     for name, weight in learning.items():
         if name in layers:
             layers[name] |= _of_gradient(weight) | _of_weight(weight)
@@ -121,14 +123,15 @@ def measure_layers(
 
 
 def _without_graphs(model: nn.Module) -> dict[int, Any]:
-    """For deepcopy: what networks with several heads keep of their last step is not to be followed back."""
-    kept = [value for module in model.modules() for value in vars(module).values()]
-    tensors = [each for value in kept for each in (value if isinstance(value, list) else [value])]
-    return {id(each): each.detach() for each in tensors if isinstance(each, Tensor) and each.grad_fn is not None}
+    """Return a memo for deepcopy with detached outputs of the last step, which networks with several heads keep."""
+    # deepcopy refuses tensors that belong to a graph.
+    attributes = [value for module in model.modules() for value in vars(module).values()]
+    tensors = [item for value in attributes for item in (value if isinstance(value, list) else [value])]
+    return {id(item): item.detach() for item in tensors if isinstance(item, Tensor) and item.grad_fn is not None}
 
 
-def _drawing_aside(device: torch.device) -> Any:
-    """Use as a context: dropout draws from torch's own generators, which are put back after it."""
+def _separate_generators(device: torch.device) -> Any:
+    """Return a context that restores torch's own generators, from which dropout draws."""
     if device.type == "cpu":
         return torch.random.fork_rng([])
     return torch.random.fork_rng([device], device_type=device.type)
@@ -151,11 +154,13 @@ def _of_output(output: Tensor, activation: Activation | None) -> dict[str, Any]:
 
 
 def _of_gradient(weight: nn.Parameter) -> dict[str, Any]:
+    """Return the statistics of a weight's gradient, which is zero for a layer that does not act."""
     gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
     return {"gradient_norm": _short(gradient.norm()), "gradient": _histogram(gradient)}
 
 
 def _of_weight(weight: nn.Parameter) -> dict[str, Any]:
+    """Return the statistics of a weight, one row for each unit."""
     rows = weight.detach().flatten(1)
     alike = ((rows[1:] - rows[:1]).abs().amax(1) <= 1e-6 * rows.abs().max()).float()
     share = _short(alike.mean()) if len(alike) else 0.0
@@ -163,18 +168,18 @@ def _of_weight(weight: nn.Parameter) -> dict[str, Any]:
 
 
 def _histogram(values: Tensor) -> dict[str, Any] | None:
-    """None where nothing is finite, or all."""
+    """Return a histogram, or None if a value is not finite."""
     low, high = values.min().item(), values.max().item()
     if not math.isfinite(low) or not math.isfinite(high):
         return None
-    # On the CPU: on a GPU histc has no deterministic form, as deterministic=true asks for.
+    # On the CPU: on a GPU histc has no deterministic form, which deterministic=true needs.
     counts = torch.histc(values.detach().float().cpu(), BINS, low, high) if high > low else torch.zeros(BINS)
     shares = counts * (10_000 / values.numel())
     return {"low": _short(low), "high": _short(high), "counts": [round(share) for share in shares.tolist()]}
 
 
 def _filters(weights: dict[str, Tensor]) -> dict[str, Any] | None:
-    """The first layer's, if it is a convolution: `values` [F][C][H][W] from 0 (which is `low`) to 255 (`high`)."""
+    """Return the filters of a first layer that is a convolution: `values` [F][C][H][W], 0 is `low` and 255 `high`."""
     name = next(iter(weights))
     weight = weights[name]
     if weight.ndim != 4 or not weight.isfinite().all():
@@ -192,6 +197,6 @@ def _weight(module: nn.Module) -> nn.Parameter:
 
 
 def _short(value: Tensor | float) -> float | None:
-    """Five digits; None for what is not finite, which strict JSON cannot hold."""
+    """Round to five digits; None for NaN and infinity, which strict JSON cannot hold."""
     number = float(value.detach() if isinstance(value, Tensor) else value)
     return float(f"{number:.5g}") if math.isfinite(number) else None

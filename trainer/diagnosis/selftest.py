@@ -1,4 +1,4 @@
-"""Gives small real runs each of the faults, diagnoses them, and counts what is found, missed and wrongly said."""
+"""The self-test of the rules: real runs with known faults, and the faults found in them, missed or wrongly found."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ DIVERGENCE, TOO_HIGH = "divergence", "learning rate too high"
 
 @dataclass(frozen=True)
 class Trial:
-    """One run: the fault it was given (None: healthy), which of its settings, the seed."""
+    """One run: its fault (None: healthy), the index among the settings of that fault, the seed."""
 
     fault: str | None
     index: int
@@ -35,7 +35,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Score:
-    """Of one rule: runs that have the fault, those found, and runs of others that it was said of."""
+    """The score of one rule: runs that have its fault, those in which it was found, and runs in which it was wrong."""
 
     rule: str
     given: int
@@ -44,15 +44,17 @@ class Score:
 
     @property
     def precision(self) -> float:
+        """The share of right ones among the findings of this rule."""
         return self.found / (self.found + self.wrong) if self.found + self.wrong else 0.0
 
     @property
     def recall(self) -> float:
+        """The share of the runs with this fault in which it was found."""
         return self.found / self.given
 
 
 def trials(first_seed: int, data_dir: str | None = None) -> list[Trial]:
-    """Five runs with each fault and ten healthy ones, three of them on MNIST where its folder is given."""
+    """Return five runs with each fault and ten healthy ones, three of them on MNIST if its folder is given."""
     chosen = [
         Trial(fault.name, index, first_seed + index, settings)
         for fault in FAULTS
@@ -65,16 +67,16 @@ def trials(first_seed: int, data_dir: str | None = None) -> list[Trial]:
     return chosen
 
 
-def found_in(trial: Trial) -> tuple[Trial, tuple[str, ...]]:
-    """Trains the run and diagnoses it: the names of what is found.
+def findings_in(trial: Trial) -> tuple[Trial, tuple[str, ...]]:
+    """Train and diagnose a run; return the trial and the names of the findings.
 
-    A rate that is too high ends in a loss that is not finite, or not, as chance has it: such a run counts as what it
-    came to, in the trial that is returned.
+    It depends on chance whether a rate that is too high ends in a loss that is not finite. The trial that is returned
+    has the fault that occurred.
     """
     torch.set_num_threads(1)
     config = interpret([*BASE, *trial.settings, f"seed={trial.seed}"])
     assert isinstance(config, RunConfig)
-    fault = next((each for each in FAULTS if each.name == trial.fault), None)
+    fault = next((fault for fault in FAULTS if fault.name == trial.fault), None)
     alter = fault.data[trial.index] if fault and fault.data else None
     network = fault.network[trial.index] if fault and fault.network else None
     record = trained(config, alter, network)
@@ -88,7 +90,7 @@ def trained(
     alter: Callable[[Images, int], Images] | None = None,
     network: Callable[[ClassificationTrainer], None] | None = None,
 ) -> Record:
-    """A real run, kept in memory, whose data or first weights may have been altered."""
+    """Train a run in memory, with altered data or initial weights, and return its record."""
     device = torch.device("cpu")
     images = load(config.dataset, expanded(config.data_dir), device)
     altered = alter(images, config.seed) if alter else images
@@ -104,24 +106,24 @@ def trained(
             last = copy.deepcopy(trainer.state_dict())
             best = copy.deepcopy(trainer.evaluated.state_dict()) if report.improved else best
     except RunError:
-        pass  # a divergence: the record ends before it, as on the disk
+        pass  # a divergence: the record ends before it, as in a run's folder
     return Record(config, training, validation, device, rows, last, best)
 
 
 def results(chosen: Sequence[Trial], processes: int) -> Iterator[tuple[Trial, tuple[str, ...]]]:
-    """Each run as it is done, several at a time; with one process in this one."""
+    """Yield each trial with its findings when it is done; several processes at a time, or this one alone."""
     if processes == 1:
-        yield from map(found_in, chosen)
+        yield from map(findings_in, chosen)
         return
     import multiprocessing
 
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(found_in, trial) for trial in chosen]):
+        for done in as_completed([pool.submit(findings_in, trial) for trial in chosen]):
             yield done.result()
 
 
 def scores(outcomes: Sequence[tuple[Trial, tuple[str, ...]]]) -> list[Score]:
-    """Of every rule that a run was given the fault of. What a fault's companions say of its runs is not counted."""
+    """Return the score of every rule whose fault some run has; the companions of a fault do not count as wrong."""
     companions = {fault.name: fault.companions for fault in FAULTS}
     table = []
     for rule in RULES:

@@ -1,38 +1,40 @@
-"""The rules about the size of the steps: diverged, too high, too low. Pure functions, no torch."""
+"""The rules about the size of the steps: divergence, rate too high, rate too low. Pure functions; imports no torch."""
 
 from trainer.diagnosis.inputs import Evidence, Finding
 from trainer.diagnosis.thresholds import DEAD, FITTED, GROWN, HALF, TINY_UPDATE, chance, layer_values, losses
 
 
 def smaller(lr: float) -> str:
-    """A tenth; from beyond 1, where no optimizer here learns, it would be a long way down."""
+    """Return a tenth of the rate; above 1, where no optimizer here learns, 0.001 at once."""
     return f"lr={lr / 10 if lr <= 1 else 0.001:.3g}"
 
 
 def divergence(evidence: Evidence) -> Finding | None:
-    found = evidence.divergence
-    if found is None:
+    """Report the first value of a replayed epoch that is not finite."""
+    event = evidence.divergence
+    if event is None:
         return None
-    seen = f"the first value that is not finite, in step {found.step} of epoch {found.epoch}, is in {found.what}"
-    if found.began:
-        size = f"{found.ratio:.3g} times their own size"
-        seen += f"; it began in {found.began}, whose weights step {found.began_step} changed by {size}"
+    seen = f"the first value that is not finite, in step {event.step} of epoch {event.epoch}, is in {event.what}"
+    if event.began:
+        size = f"{event.ratio:.3g} times their own size"
+        seen += f"; it began in {event.began}, whose weights step {event.began_step} changed by {size}"
     lr = evidence.config.lr
     explains = {"learning rate too high", "underfitting", "dead ReLUs", "saturated units", "learning rate too low"}
     return Finding("divergence", seen, "The steps are too large.", smaller(lr), frozenset(explains))
 
 
 def learning_rate_too_high(evidence: Evidence) -> Finding | None:
+    """Compare the losses with guessing, the weights with their first values, and count the units that died."""
     curve, guess = losses(evidence), chance(evidence)
     start = evidence.initial["loss"] if evidence.initial and evidence.initial["loss"] is not None else guess
-    limit = 1.1 * max(guess, start)  # steps that help stay below what it began with
+    limit = 1.1 * max(guess, start)  # good steps stay below the first loss
     seen = None
     epoch = curve.index(max(curve)) + 1 if curve else 0
-    # One bad epoch is made good where the next one is far below guessing: Adagrad's first steps are its largest.
+    # One bad epoch does not count if the next one is far below guessing: Adagrad's first steps are its largest.
     if curve and max(curve) > limit and curve[min(epoch, len(curve) - 1)] > HALF * guess:
         seen = f"the training loss of epoch {epoch} is {max(curve):.3g}, more than guessing ({guess:.3g})"
     for row in evidence.validated:
-        # A network that knows its training images by heart may be so wrong on others; this one does not know them.
+        # A network that has memorized its training images may have such a loss on others, hence the second condition.
         if row["validation_loss"] > 1.5 * max(guess, start) and row["train_accuracy"] < FITTED:
             seen = seen or f"the validation loss of epoch {row['epoch']} is {row['validation_loss']:.3g}"
     before = dict(layer_values(evidence.initial, "weight_norm"))
@@ -48,13 +50,13 @@ def learning_rate_too_high(evidence: Evidence) -> Finding | None:
     if seen is None:
         return None
     explains = {"underfitting", "dead ReLUs", "saturated units", "label noise", "vanishing gradients", "overfitting"}
-    meaning = "The steps leap over what they are meant to reach."
+    meaning = "The steps are so long that they overshoot the minimum."
     override = smaller(evidence.config.lr)
     return Finding("learning rate too high", seen, meaning, override, frozenset(explains))
 
 
 def _killed(evidence: Evidence) -> str | None:
-    """Units that were alive before steps of the weights' own size; healthy first steps are below 0.35 of it."""
+    """Describe units that died under steps of the size of the weights; healthy first steps are below 0.35 of it."""
     before = dict(layer_values(evidence.initial, "dead"))
     dead = [
         (share, name) for name, share in layer_values(evidence.final, "dead") if share >= DEAD > 3 * before.get(name, 1)
@@ -68,7 +70,7 @@ def _killed(evidence: Evidence) -> str | None:
 
 
 def learning_rate_too_low(evidence: Evidence) -> Finding | None:
-    """A good rate brings the loss down steeply and then slowly; a low one along a straight line."""
+    """Compare both halves of the loss curve: it falls steeply and then slowly at a good rate, evenly at a low one."""
     curve, guess = losses(evidence), chance(evidence)
     updates = layer_values(evidence.final, "update_ratio")
     if len(curve) < 4 or not updates or curve[0] > 1.2 * guess or curve[-1] < HALF * guess:
@@ -85,4 +87,4 @@ def learning_rate_too_low(evidence: Evidence) -> Finding | None:
     )
     explains = frozenset({"underfitting", "early stopping too early", "vanishing gradients"})
     override = f"lr={evidence.config.lr * 10:.3g}"
-    return Finding("learning rate too low", seen, "It learns, but too slowly to arrive.", override, explains)
+    return Finding("learning rate too low", seen, "It learns, but too slowly.", override, explains)

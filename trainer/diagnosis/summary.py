@@ -1,4 +1,4 @@
-"""The short diagnosis at the end of a run: what can be told from its epochs and a look or two into the network."""
+"""The short diagnosis at the end of a run, from its epochs and one or two statistics of its layers."""
 
 import shlex
 from pathlib import Path
@@ -17,25 +17,28 @@ from trainer.runtime.memory import skip_on_oom
 from trainer.training.build import first_network, parameter_groups
 from trainer.training.trainer import ClassificationTrainer
 
-FINDINGS = 3
-SECONDS = 0.03  # of training, in images: what one look may cost
-FEWEST = 64  # images: of fewer a unit is called dead too easily, and the look is left out
+FINDINGS = 3  # at most
+SECONDS = 0.03  # the statistics use as many images as are trained on in this time, so that they cost little
+MIN_IMAGES = 64  # with fewer, a unit seems dead too easily: there are no statistics then
 
 
 def print_summary(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> None:
-    """Prints at most three findings, the causes first; nothing where there is no memory for a look."""
+    """Print at most three findings, causes first; nothing if memory is short."""
     with skip_on_oom():
-        found = diagnose(evidence_of(trainer, config, folder))
-        lines = [f"{finding.name}: {finding.seen}. Try {shlex.quote(finding.override)}" for finding in found[:FINDINGS]]
+        findings = diagnose(evidence_of(trainer, config, folder))[:FINDINGS]
+        lines = [f"{finding.name}: {finding.seen}. Try {shlex.quote(finding.override)}" for finding in findings]
         titles = ["Diagnosis", *[""] * FINDINGS]
-        closing_table(zip(titles, lines or ["nothing found at a glance"], strict=False))
+        closing_table(zip(titles, lines or ["nothing found"], strict=False))
 
 
 def evidence_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> Evidence:
-    """Without the answers to the validation images, and with a look at the first weights only where it learnt badly."""
+    """Return the evidence without answers to the validation images.
+
+    Statistics of the initial weights are part of it only if the network did not learn well.
+    """
     rows = read_metrics(folder)
     images, validation = trainer.train.images, trainer.validation
-    known = Evidence(
+    evidence = Evidence(
         config,
         rows,
         class_counts(images),
@@ -43,17 +46,18 @@ def evidence_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path)
         stopped_early=trainer.early_stopping.exhausted and trainer.epoch < trainer.epochs,
     )
     count = min(IMAGES, int(SECONDS * rows[-1]["images_per_second"]))
-    if count < min(FEWEST, len(images)):
-        return known
+    if count < min(MIN_IMAGES, len(images)):
+        return evidence
     final = layer_stats_of(trainer, config, count)
-    initial = _initial(trainer, config, count) if fit(known) < FITTED else None
-    return Evidence(**{**vars(known), "initial": initial, "final": final})
+    initial = _initial(trainer, config, count) if fit(evidence) < FITTED else None
+    return Evidence(**{**vars(evidence), "initial": initial, "final": final})
 
 
 def _initial(trainer: ClassificationTrainer, config: RunConfig, count: int) -> LayerStats:
-    """The look into the network as it was before the first step."""
+    """Return the statistics of the network as it was before the first step."""
     scaling = next(iter(trainer.model.children()))
     mean, std = (getattr(scaling, name).flatten().cpu() for name in ("mean", "std"))
+    # Initialization seeds torch's generator, which must not change the run.
     with torch.random.fork_rng([]):
         network = first_network(config, trainer.train.images, mean, std).to(trainer.device)
     groups = parameter_groups(network, config.weight_decay, config.weight_decay_scope)

@@ -1,6 +1,6 @@
-"""Thresholds, and the figures that several rules ask of a case. Imports no torch.
+"""Thresholds, and figures of a run that several rules use. Imports no torch.
 
-Every threshold has its reason. Figures called measured are of small runs on digits with seeds below 400;
+Each threshold has its reason. "Measured" figures are those of small runs on digits with seeds below 400;
 `python -m trainer doctor --selftest` reports other seeds.
 """
 
@@ -10,49 +10,53 @@ from trainer.diagnosis.inputs import Evidence, LayerStats
 from trainer.stats.intervals import Z_ONE_SIDED, wilson
 from trainer.techniques.layer_names import layer_titles
 
-FITTED = 0.9  # of the training images: below it the lecture's first question, does it fit them, is answered no
-GROWN = 2.0  # a layer's weights beside what they began with; healthy runs end below 2.2, but not at chance level
+FITTED = (
+    0.9  # share of the training images: below it the network does not fit them, which is the lecture's first question
+)
+GROWN = 2.0  # ‖W‖ / its first value; healthy runs end below 2.2, but not at chance level
 TINY_GRADIENT = 1e-5  # ‖g‖/‖W‖: at lr 0.1 a million steps to move by the weights' own size; measured healthy: > 1e-4
 HUGE_GRADIENT = 10.0  # ‖g‖/‖W‖: at lr 0.1 one step moves by the weights' own size; measured healthy: < 3
-TINY_UPDATE = 1e-3  # ‖ΔW‖/‖W‖ of a step, the rule of thumb for a good rate (Karpathy); a fault only where it is slow
+TINY_UPDATE = (
+    1e-3  # ‖ΔW‖/‖W‖ of a step, Karpathy's rule of thumb for a good rate; a fault only if the loss falls slowly
+)
 HALF = 0.5
-DEAD = 2 / 3  # of a layer's units: a third has to do the work; measured healthy: < 0.54
-SATURATED = 0.5  # of a layer's outputs before training, where nothing has been learnt yet; measured healthy: < 0.01
+DEAD = 2 / 3  # share of a layer's units: a third has to do all the work; measured healthy: < 0.54
+SATURATED = 0.5  # share of a layer's outputs before training, where nothing is learnt yet; measured healthy: < 0.01
 
 
 def layer_values(layer_stats: LayerStats | None, quantity: str) -> list[tuple[str, float]]:
-    """("convolution 2 of 6", value) of every layer that has the quantity."""
+    """Return ("convolution 2 of 6", value) for every layer that has the quantity."""
     layers = layer_stats["layers"] if layer_stats else {}
-    told = layer_titles({name: found["kind"] for name, found in layers.items()})
-    return [(told[name], found[quantity]) for name, found in layers.items() if found.get(quantity) is not None]
+    titles = layer_titles({name: values["kind"] for name, values in layers.items()})
+    return [(titles[name], values[quantity]) for name, values in layers.items() if values.get(quantity) is not None]
 
 
 def relative_gradients(layer_stats: LayerStats | None) -> list[tuple[str, float]]:
-    """‖g‖/‖W‖ of every layer whose weights are not zero."""
+    """Return ‖g‖/‖W‖ for every layer whose weights are not zero."""
     norms = dict(layer_values(layer_stats, "weight_norm"))
     return [(name, norm / norms[name]) for name, norm in layer_values(layer_stats, "gradient_norm") if norms.get(name)]
 
 
 def chance(evidence: Evidence) -> float:
-    """The loss of a network that only knows how frequent each class is: ln K for K equal ones."""
+    """Return the loss of a network that knows the frequency of each class only: ln K for K equal ones."""
     shares = [count / evidence.images for count in evidence.class_counts.values() if count]
     return -sum(share * math.log(share) for share in shares)
 
 
 def fit(evidence: Evidence) -> float:
-    """The best accuracy so far on images it was trained on; under dropout and augmentation that of validation."""
+    """Return the best accuracy so far on training images; with dropout or augmentation validation may be better."""
     return max(
         [row["train_accuracy"] for row in evidence.rows] + [row["validation_accuracy"] for row in evidence.validated]
     )
 
 
 def losses(evidence: Evidence) -> list[float]:
-    """The training loss of each epoch; what is not finite counts as infinite."""
+    """Return the training loss of each epoch; NaN counts as infinite."""
     return [math.inf if row["train_loss"] is None else row["train_loss"] for row in evidence.rows]
 
 
 def fall(evidence: Evidence, epochs: int = 3) -> float:
-    """By which share the training loss fell, per epoch, over the last ones."""
+    """Return the share by which the training loss fell in an epoch, on average over the last `epochs`."""
     curve = losses(evidence)[-epochs - 1 :]
     if len(curve) < 2 or not (0 < curve[-1] < math.inf and 0 < curve[0] < math.inf):
         return 0.0

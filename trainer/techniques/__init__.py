@@ -1,1 +1,1 @@
-"""One module a config group: `name:` in a YAML is a public function here, its keyword-only parameters the options."""
+"""The techniques that are compared: one module for each config group, and the places in a step where they act."""

@@ -1,4 +1,4 @@
-"""The non-linearity between layers, and the gain that initialization gives the layer before it."""
+"""The non-linearity between layers, and the gain that the initialization of the layer before it needs."""
 
 import math
 from collections.abc import Callable
@@ -34,33 +34,44 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return the maxima, [N, F, …]."""
         return features.unflatten(1, (-1, self.pieces)).amax(2)
 
 
 def sigmoid() -> Activation:
-    return Activation(nn.Sigmoid, gain=1.0, slope=lambda y: 4 * y * (1 - y))  # σ' = y(1 − y), at most 1/4
+    """The logistic function 1 / (1 + e^−x)."""
+    return Activation(nn.Sigmoid, gain=1.0, slope=lambda y: 4 * y * (1 - y))  # y′ = y(1 − y) ≤ 1/4
 
 
 def tanh() -> Activation:
+    """The hyperbolic tangent."""
+    # torch's gain (nn.init.calculate_gain): with 1, tanh shrinks the variance from layer to layer.
     return Activation(nn.Tanh, gain=5 / 3, slope=lambda y: 1 - y.square())
 
 
 def relu() -> Activation:
+    """The rectifier max(0, x). Nair & Hinton 2010."""
+    # Half of the inputs become zero, and half of the variance: √2 restores it (He et al. 2015).
     return Activation(nn.ReLU, gain=math.sqrt(2), can_die=True)
 
 
 def leaky_relu(*, negative_slope: NonNegative = 0.01) -> Activation:
+    """The leaky rectifier: x above zero, slope·x below. Maas et al. 2013."""
     return Activation(partial(nn.LeakyReLU, negative_slope), gain=math.sqrt(2 / (1 + negative_slope**2)))
 
 
 def elu(*, alpha: Positive = 1.0) -> Activation:
+    """The exponential linear unit: x above zero, α(e^x − 1) below. Clevert et al. 2016."""
     # torch has no gain for ELU; He's √2 keeps the variance of a unit that is linear on one side.
     return Activation(partial(nn.ELU, alpha), gain=math.sqrt(2))
 
 
 def gelu() -> Activation:
+    """The Gaussian error linear unit x·Φ(x). Hendrycks & Gimpel 2016."""
+    # As for ELU, the gain is that of ReLU, which GELU resembles.
     return Activation(nn.GELU, gain=math.sqrt(2), can_die=True)
 
 
 def maxout(*, pieces: Count = 2) -> Activation:
+    """The largest of `pieces` linear units. Goodfellow et al. 2013."""
     return Activation(partial(Maxout, pieces), gain=1.0, pieces=pieces)

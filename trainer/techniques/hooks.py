@@ -8,11 +8,13 @@ from torch import Generator, Tensor, nn
 
 
 class Stateful(Protocol):
-    """Something with memory: it is saved and resumed with the run."""
+    """An object with state, which is saved and resumed with the run."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as tensors and plain values."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Take over what `state_dict` returned."""
 
 
 Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
@@ -20,12 +22,13 @@ Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class StepHooks:
-    """What one technique does at each place; None costs nothing.
+    """The actions of one technique in a training step; None at a place where it does not act, which costs nothing.
 
-    augment: (images [N, C, H, W], labels [N] or [N, K], generator) → the same, before the forward pass.
-    penalty: (logits [N, K], labels) → scalar added to the loss that is differentiated, not to the one reported.
-    limit_gradients: after the backward pass. after_step: after the optimizer's step.
-    evaluated: the model to evaluate and to keep as the best, in place of the one being trained.
+    augment (hook 1): (images [N, C, H, W], labels [N] or [N, K], generator) → the same, before the forward pass.
+    penalty (hook 2): (logits [N, K], labels) → scalar, added to the loss that is differentiated, not to the reported.
+    limit_gradients (hook 3): called after the backward pass. after_step (hook 4): called after the optimizer's step.
+    evaluated: the model to evaluate and to save as the best, in place of the one that is trained.
+    state: by its name in a checkpoint, the state of the technique.
     """
 
     augment: Augment | None = None
@@ -37,7 +40,8 @@ class StepHooks:
 
 
 def join(parts: Sequence[StepHooks]) -> StepHooks:
-    """The parts as one, acting in their order; of several evaluated models the last one counts."""
+    """Return the parts as one, which act in their order; of several evaluated models the last one counts."""
+    # A place where nothing acts stays None, so that the loop does not even call a function there.
     augments = [part.augment for part in parts if part.augment]
     penalties = [part.penalty for part in parts if part.penalty]
 

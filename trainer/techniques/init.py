@@ -1,4 +1,4 @@
-"""Fills one convolution's or linear layer's weight in place; the bias becomes zero (except under `default`).
+"""The initial weights of one convolution or linear layer, set in place; the bias becomes zero (not in `default`).
 
 `gain` comes from the activation: √2 for ReLU. fan_in and fan_out: inputs and outputs of one unit.
 """
@@ -13,37 +13,41 @@ from trainer.config.types import Positive
 
 
 def default(layer: nn.Module, gain: float) -> None:
-    """torch's own: weight and bias uniform in ±1/√fan_in, whatever the activation."""
+    """Keep what torch has set: weight and bias uniform in ±1/√fan_in, whatever the activation."""
 
 
 def zeros(layer: nn.Module, gain: float) -> None:
+    """Weights of zero."""
     _set(layer, torch.zeros_like(_weight(layer)))
 
 
 def normal(layer: nn.Module, gain: float, *, std: Positive = 0.01) -> None:
+    """Normal with σ = std, whatever the size of the layer."""
     _set(layer, torch.empty_like(_weight(layer)).normal_(0, std))
 
 
 def xavier_normal(layer: nn.Module, gain: float) -> None:
-    """σ = gain·√(2 / (fan_in + fan_out)). Glorot & Bengio 2010."""
+    """Normal with σ = gain·√(2 / (fan_in + fan_out)). Glorot & Bengio 2010."""
     _set_normal(layer, gain * math.sqrt(2 / sum(_fans(layer))))
 
 
 def xavier_uniform(layer: nn.Module, gain: float) -> None:
+    """Uniform with the σ of `xavier_normal`. Glorot & Bengio 2010."""
     _set_uniform(layer, gain * math.sqrt(2 / sum(_fans(layer))))
 
 
 def kaiming_normal(layer: nn.Module, gain: float, *, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
-    """σ = gain / √fan. He et al. 2015."""
+    """Normal with σ = gain / √fan. He et al. 2015."""
     _set_normal(layer, gain / math.sqrt(_fans(layer)[mode == "fan_out"]))
 
 
 def kaiming_uniform(layer: nn.Module, gain: float, *, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
+    """Uniform with the σ of `kaiming_normal`. He et al. 2015."""
     _set_uniform(layer, gain / math.sqrt(_fans(layer)[mode == "fan_out"]))
 
 
 def orthogonal(layer: nn.Module, gain: float) -> None:
-    """Rows (or columns) orthogonal, scaled by gain. Saxe et al. 2014."""
+    """Orthogonal rows (or columns), scaled by gain. Saxe et al. 2014."""
     _set(layer, nn.init.orthogonal_(torch.empty_like(_weight(layer)), gain))
 
 
@@ -57,6 +61,7 @@ def _set_uniform(layer: nn.Module, std: float) -> None:
 
 
 def _fans(layer: nn.Module) -> tuple[int, int]:
+    # A weight is [outputs, inputs, kernel height, kernel width]: each unit has inputs·kernel incoming connections.
     weight = _weight(layer)
     return weight[0].numel(), weight.numel() // weight.size(1)
 

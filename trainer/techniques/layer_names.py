@@ -1,8 +1,9 @@
-"""What a layer is called: "convolution 2 of 6", where the network itself says 1.0.4. Imports no torch."""
+"""Readable names of layers: "convolution 2 of 6" for what the network calls 1.0.4. Imports no torch."""
 
 from collections import Counter
 from collections.abc import Mapping
 
+# Class of a module → its name in messages; a class that is not listed is called by its own name.
 WORDS = {
     "Conv2d": "convolution",
     "Linear": "linear layer",
@@ -16,11 +17,11 @@ WORDS = {
 
 
 def layer_titles(kinds: Mapping[str, str]) -> dict[str, str]:
-    """Of each layer, by its name in the network; `kinds` holds the class of each, in the network's order."""
+    """Return the readable name of each layer; `kinds` maps its name in the network to its class, in the order there."""
     words = {name: WORDS.get(kind, kind) for name, kind in kinds.items()}
     totals, seen = Counter(words.values()), Counter[str]()
-    told = {}
+    titles = {}
     for name, word in words.items():
         seen[word] += 1
-        told[name] = f"{word} {seen[word]} of {totals[word]}"
-    return told
+        titles[name] = f"{word} {seen[word]} of {totals[word]}"
+    return titles

@@ -1,4 +1,4 @@
-"""The modules that the models are made of."""
+"""The modules that the models consist of."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ from trainer.techniques.activation import Activation
 
 @dataclass(frozen=True)
 class Slots:
-    """What the run plugs into every layer."""
+    """The parts of a layer that the run chooses; `normalization` takes the shape of the features, without the batch."""
 
     activation: Activation
     normalization: Callable[[tuple[int, ...]], nn.Module | None]
@@ -23,9 +23,9 @@ class Slots:
 
 
 class InputScaling(nn.Module):
-    """(x − mean) / std a channel, with the training split's statistics; takes uint8 0–255 or float 0–1.
+    """(x − mean) / std for each channel, with statistics of the training split; takes uint8 0–255 or float 0–1.
 
-    Part of the network, so that a checkpoint alone is enough to classify a picture.
+    It is part of the network, so that a checkpoint alone is enough to classify an image.
     """
 
     mean: Tensor
@@ -39,41 +39,49 @@ class InputScaling(nn.Module):
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
         self.height, self.width = height, width
-        for name in ("shift", "scale", "scale_of_bytes"):  # not saved: what is loaded brings its own mean and std
+        for name in ("shift", "scale", "scale_of_bytes"):  # not saved: they follow from the mean and std that are
             self.register_buffer(name, None, persistent=False)
         self.spread()
         self.register_load_state_dict_post_hook(_spread_anew)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the scaled images as floats."""
+        # x·scale + shift in one operation, which for bytes includes the division by 255.
         if images.is_floating_point():
             return torch.addcmul(self.shift, images, self.scale)
         return torch.addcmul(self.shift, images.float(), self.scale_of_bytes)
 
     def spread(self) -> None:
-        """[1, C, H, W] each, in the order in which images lie: a CPU goes over both in one sweep. With a value a
-        channel, which changes there from number to number, it takes five times as long."""
+        """Compute shift and scales from mean and std, as [1, C, H, W] in the memory order of the images."""
+        # With one value for each channel, which in channels-last order changes from number to number, a CPU takes five
+        # times as long as with two tensors of the same order.
         values = {"shift": -self.mean / self.std, "scale": 1 / self.std, "scale_of_bytes": 1 / (255 * self.std)}
         for name, value in values.items():
-            whole = value.expand(1, -1, self.height, self.width).contiguous(memory_format=torch.channels_last)
-            setattr(self, name, whole)
+            full = value.expand(1, -1, self.height, self.width).contiguous(memory_format=torch.channels_last)
+            setattr(self, name, full)
 
 
 def _spread_anew(scaling: InputScaling, keys: Any) -> None:
-    """Not where it has not been loaded, which is told, nor without memory: whose size it is has not been checked."""
+    """Compute the scales anew after mean and std were loaded."""
+    # Not if they are missing in the file, which torch reports, nor on the meta device: the size, which stands in an
+    # untrusted file, has not been checked yet.
     if not keys.missing_keys and not scaling.shift.is_meta:
         scaling.spread()
 
 
 class AuxiliaryLoss(nn.Module, ABC):
-    """A network that learns more than the logits it returns, and adds to the loss what belongs to that."""
+    """A network with outputs besides its logits, whose losses it computes itself."""
 
     @abstractmethod
     def auxiliary_loss(self, labels: Tensor) -> Tensor:
-        """Scalar, for the images of the last forward pass in training mode; `labels` [N], or [N, K] once mixed."""
+        """Return a scalar to add to the loss, for the last forward pass in training mode.
+
+        `labels`: [N], or [N, K] once mixed.
+        """
 
 
 class HardSharing(AuxiliaryLoss):
-    """One encoder, two heads: the encoder gets both gradients."""
+    """One encoder with a fine and a coarse head; the encoder gets the gradients of both. Caruana 1997."""
 
     coarse_of: Tensor
 
@@ -86,18 +94,23 @@ class HardSharing(AuxiliaryLoss):
         self.coarse_logits: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the fine logits [N, K]; those of the coarse head are kept for the loss."""
         features = self.encoder(images)
         self.coarse_logits = self.coarse(features) if self.training else None
         logits: Tensor = self.fine(features)
         return logits
 
     def auxiliary_loss(self, labels: Tensor) -> Tensor:
+        """Return the weighted loss of the coarse head."""
         assert self.coarse_logits is not None
         return self.coarse_weight * _coarse_loss(self.coarse_logits, labels, self.coarse_of)
 
 
 class SoftSharing(AuxiliaryLoss):
-    """Two networks of the same shape, one a task, held together by strength·Σ(θ₁ − θ₂)² over their encoders."""
+    """Two networks of one shape, one for each task, with a penalty strength·Σ(θ₁ − θ₂)² on their encoders.
+
+    Duong et al. 2015.
+    """
 
     coarse_of: Tensor
 
@@ -113,11 +126,13 @@ class SoftSharing(AuxiliaryLoss):
         self.coarse_logits: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the fine logits [N, K]; those of the coarse network are kept for the loss."""
         self.coarse_logits = self.coarse(self.coarse_encoder(images)) if self.training else None
         logits: Tensor = self.fine(self.encoder(images))
         return logits
 
     def auxiliary_loss(self, labels: Tensor) -> Tensor:
+        """Return the weighted loss of the coarse network and the penalty on the distance."""
         assert self.coarse_logits is not None
         pairs = zip(self.encoder.parameters(), self.coarse_encoder.parameters(), strict=True)
         distance = torch.stack([(one - other).square().sum() for one, other in pairs]).sum()
@@ -125,10 +140,10 @@ class SoftSharing(AuxiliaryLoss):
 
 
 class Ensemble(AuxiliaryLoss):
-    """Members that see the same batches and share nothing; evaluated by the mean of their probabilities.
+    """Networks that see the same batches and share nothing; evaluated by the mean of their probabilities.
 
-    In training mode it returns the first member's logits and leaves the others' losses to `auxiliary_loss`: each
-    member's gradient is that of its own loss, so that they train as they would alone.
+    In training mode it returns the logits of the first member, and `auxiliary_loss` is the loss of the others: the
+    gradient of each member is that of its own loss, so that each trains as it would alone.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -137,52 +152,58 @@ class Ensemble(AuxiliaryLoss):
         self.others: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return [N, K]: logits of the first member in training mode, else log-probabilities."""
         logits = [member(images) for member in self.members]
         if self.training:
             first, *self.others = logits
             return first
-        log_probabilities = torch.stack([F.log_softmax(each, 1) for each in logits])
+        # The logarithm of the mean probability, in logarithms: small probabilities do not underflow.
+        log_probabilities = torch.stack([F.log_softmax(member, 1) for member in logits])
         return log_probabilities.logsumexp(0) - math.log(len(logits))
 
     def auxiliary_loss(self, labels: Tensor) -> Tensor:
+        """Return the sum of the losses of all members but the first."""
         losses = [F.cross_entropy(logits.float(), labels) for logits in self.others]
         return torch.stack(losses).sum() if losses else torch.zeros((), device=labels.device)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut around them; activation after the sum. He et al. 2016."""
+    """Two 3×3 convolutions and a shortcut around them, with the activation after the sum. He et al. 2016."""
 
     def __init__(self, inputs: int, outputs: int, size: tuple[int, int], stride: int, slots: Slots) -> None:
         super().__init__()
+        # maxout takes `pieces` channels for each that it returns: the convolution before it is that much wider.
         wide = outputs * slots.activation.pieces
         shape = (wide, *(-(-length // stride) for length in size))
         self.first = nn.Sequential(
             nn.Conv2d(inputs, wide, 3, stride, 1, bias=False), *normalized(shape, slots), slots.activation.build()
         )
         self.second = nn.Sequential(nn.Conv2d(outputs, wide, 3, 1, 1, bias=False), *normalized(shape, slots))
+        # Without a change of the shape the shortcut is the input itself, else a 1×1 convolution fits it.
         same = inputs == wide and stride == 1
         projection = [nn.Conv2d(inputs, wide, 1, stride, bias=False), *normalized(shape, slots)]
         self.shortcut = nn.Identity() if same else nn.Sequential(*projection)
         self.activation = slots.activation.build()
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return [N, outputs, H / stride, W / stride]."""
         result: Tensor = self.activation(self.second(self.first(features)) + self.shortcut(features))
         return result
 
 
 def normalized(shape: tuple[int, ...], slots: Slots) -> list[nn.Module]:
+    """Return the normalization layer for these features as a list, which is empty without one."""
     normalization = slots.normalization(shape)
     return [normalization] if normalization else []
 
 
 def _coarse_loss(logits: Tensor, labels: Tensor, coarse_of: Tensor) -> Tensor:
+    """Return the cross-entropy to the coarse class of each label; mixed labels give mixed coarse ones."""
     return F.cross_entropy(logits.float(), coarse_of[labels] if labels.ndim == 1 else labels @ coarse_of)
 
 
 def weights(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of convolutions and linear layers; biases, and scales and shifts of normalization, are none.
-
-    Told by the layer, not by the number of dimensions: the scale of layer normalization over (C, H, W) has three.
-    """
+    """Return the weights of convolutions and linear layers, without biases and the parameters of normalization."""
+    # By the kind of layer, not by the number of dimensions: the scale of layer normalization over (C, H, W) has three.
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     return [layer.weight for layer in layers if isinstance(layer.weight, nn.Parameter)]

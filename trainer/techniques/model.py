@@ -1,6 +1,6 @@
 """Networks for images of any channel count and size, with slots for activation, normalization and dropout.
 
-Each takes `shape` (C, H, W) and the names of the classes, and returns a module from images to logits [N, classes].
+Each function takes `shape` (C, H, W) and the names of the classes, and returns a module from images to logits [N, K].
 """
 
 import torch
@@ -20,7 +20,7 @@ def lecture_cnn(
     channels: tuple[Count, Count] = (6, 16),
     hidden: Count = 128,
 ) -> nn.Module:
-    """Twice convolution 5×5, pool 2, normalization, activation; then two linear layers, dropout before each.
+    """Twice a 5×5 convolution, pooling by 2, normalization and activation; then two linear layers with dropout before.
 
     55 490 parameters for 3×32×32 and 10 classes. Raises ConfigError for images under 16×16.
     """
@@ -30,7 +30,7 @@ def lecture_cnn(
 def mlp(
     shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots, *, hidden: tuple[Count, ...] = (256, 128)
 ) -> nn.Module:
-    """Linear layers of these widths, each normalized, activated and followed by dropout."""
+    """Linear layers of these widths, each followed by normalization, activation and dropout."""
     inputs, layers = shape[0] * shape[1] * shape[2], list[nn.Module]()
     for outputs in hidden:
         layers += [*_hidden(inputs, outputs, slots), *_dropout(slots)]
@@ -39,9 +39,9 @@ def mlp(
 
 
 def resnet18(shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots, *, width: Count = 64) -> nn.Module:
-    """ResNet-18 for small images: a 3×3 stem without pooling, four stages of two blocks, dropout before the end.
+    """ResNet-18 for small images: a 3×3 stem without pooling, four stages of two blocks, dropout before the last layer.
 
-    About 11.2 million parameters for 3×32×32 with normalization=batch, which it is meant for.
+    It has about 11.2 million parameters for 3×32×32 and is meant to be used with normalization=batch. He et al. 2016.
     """
     inputs, *size = shape
     height, pieces = size[0], slots.activation.pieces
@@ -51,6 +51,7 @@ def resnet18(shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots
     for stage in range(4):
         for stride in (1 if stage == 0 else 2, 1):
             layers.append(ResidualBlock(inputs, width * 2**stage, (height, across), stride, slots))
+            # With padding 1 a 3×3 convolution of stride 2 halves the sides, rounded up.
             inputs, height, across = width * 2**stage, -(-height // stride), -(-across // stride)
     return nn.Sequential(
         *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *_dropout(slots), nn.Linear(inputs, len(classes))
@@ -66,7 +67,7 @@ def hard_sharing(
     hidden: Count = 128,
     coarse_weight: Positive = 1.0,
 ) -> nn.Module:
-    """The lecture's CNN with a second head for the coarse task, whose loss is added with this weight."""
+    """The lecture's CNN with a second head for the coarse task, whose loss is added with `coarse_weight`."""
     encoder = _lecture_encoder(shape, slots, channels, hidden)
     return HardSharing(encoder, hidden, _coarse_of(classes), coarse_weight)
 
@@ -81,7 +82,7 @@ def soft_sharing(
     coarse_weight: Positive = 1.0,
     strength: Positive = 1e-3,
 ) -> nn.Module:
-    """Two of the lecture's CNNs, one for each task, and a penalty on the distance of their parameters."""
+    """Two of the lecture's CNNs, one for each task, with a penalty on the distance of their parameters."""
     first, second = (_lecture_encoder(shape, slots, channels, hidden) for _ in range(2))
     return SoftSharing((first, second), hidden, _coarse_of(classes), coarse_weight, strength)
 
@@ -95,17 +96,18 @@ def ensemble(
     channels: tuple[Count, Count] = (6, 16),
     hidden: Count = 128,
 ) -> nn.Module:
-    """So many of the lecture's CNNs from different initial weights; the mean of their probabilities is evaluated."""
+    """Several of the lecture's CNNs with different initial weights; the mean of their probabilities is evaluated."""
     return Ensemble([lecture_cnn(shape, classes, slots, channels=channels, hidden=hidden) for _ in range(members)])
 
 
 def _lecture_encoder(shape: tuple[int, int, int], slots: Slots, channels: tuple[int, int], hidden: int) -> nn.Module:
-    """All of the lecture's CNN but its last layer: images to features [N, hidden]."""
+    """The lecture's CNN without its last layer: images to features [N, hidden]."""
     inputs, height, width = shape
     if min(height, width) < 16:
         raise ConfigError(f"the lecture's CNN needs images of at least 16×16 pixels, these have {height}×{width}")
     layers: list[nn.Module] = []
     for outputs in channels:
+        # A 5×5 convolution without padding takes 4 pixels off each side, pooling halves the rest.
         height, width = (height - 4) // 2, (width - 4) // 2
         wide = outputs * slots.activation.pieces
         layers += [nn.Conv2d(inputs, wide, 5), nn.MaxPool2d(2)]
@@ -116,6 +118,7 @@ def _lecture_encoder(shape: tuple[int, int, int], slots: Slots, channels: tuple[
 
 
 def _hidden(inputs: int, outputs: int, slots: Slots) -> list[nn.Module]:
+    """Return a linear layer with its normalization and activation."""
     wide = outputs * slots.activation.pieces
     return [nn.Linear(inputs, wide), *normalized((wide,), slots), slots.activation.build()]
 
@@ -129,9 +132,9 @@ ANIMALS = frozenset({"bird", "cat", "deer", "dog", "frog", "horse"})
 
 
 def _coarse_of(classes: tuple[str, ...]) -> Tensor:
-    """[K, 2], one where a class belongs to the coarse one: vehicle or animal (CIFAR-10), even or odd (digits).
+    """Return [K, 2], one where a class belongs to the coarse one: vehicle or animal (CIFAR-10), even or odd (digits).
 
-    Raises ConfigError for classes that are neither.
+    Raises ConfigError for other classes.
     """
     if set(classes) <= VEHICLES | ANIMALS:
         coarse = [name in ANIMALS for name in classes]

@@ -1,9 +1,6 @@
-"""The update rules, g being the gradient of the loss; all of them are torch's.
+"""The update rules, where g is the gradient of the loss; all of them are torch's.
 
 `params` are torch's parameter groups: `weight_decay_scope` has already decided which of them are decayed.
-`fused`: a whole step as one operation. On a CPU it takes 5 % off an epoch of small batches, and in fp16 a step that is
-to be left out is left out on the device. Momentum does without: where its first step is left out, torch goes on from a
-momentum that was never set. RMSprop has none, Adagrad's knows GPUs only in the latest torch.
 """
 
 from typing import Any
@@ -14,18 +11,27 @@ from trainer.config.types import Fraction, NonNegative, OpenFraction, Positive
 
 Params = list[dict[str, Any]]
 
+# fused=True does a whole step as one operation: an epoch of small batches takes 5 % less time on a CPU, and in fp16 the
+# device itself skips a step whose gradients overflowed. SGD with momentum is not fused: if its first step is skipped,
+# torch continues with a momentum buffer that was never set. RMSprop has no fused form, Adagrad one for GPUs only in the
+# latest torch.
+
 
 def sgd(params: Params, lr: float, weight_decay: float) -> optim.Optimizer:
+    """Gradient descent: W ← W − lr·(g + λW)."""
     return optim.SGD(params, lr, weight_decay=weight_decay, fused=True)
 
 
 def momentum(
     params: Params, lr: float, weight_decay: float, *, momentum: OpenFraction = 0.9, dampening: Fraction = 0.0
 ) -> optim.Optimizer:
+    """Momentum: v ← β·v + g; W ← W − lr·v. Polyak 1964."""
+    # torch keeps lr out of v: after a change of the rate, old gradients count at the new one.
     return optim.SGD(params, lr, momentum, dampening, weight_decay)
 
 
 def nesterov(params: Params, lr: float, weight_decay: float, *, momentum: OpenFraction = 0.9) -> optim.Optimizer:
+    """Momentum with a look-ahead: v ← β·v + g; W ← W − lr·(g + β·v). Nesterov 1983, Sutskever et al. 2013."""
     return optim.SGD(params, lr, momentum, weight_decay=weight_decay, nesterov=True)
 
 
@@ -38,6 +44,7 @@ def adagrad(
     lr_decay: NonNegative = 0.0,
     initial_accumulator: NonNegative = 0.0,
 ) -> optim.Optimizer:
+    """Adagrad: G ← G + g²; W ← W − lr·g / (√G + eps). Duchi et al. 2011."""
     return optim.Adagrad(params, lr, lr_decay, weight_decay, initial_accumulator, eps)
 
 
@@ -51,6 +58,7 @@ def rmsprop(
     momentum: Fraction = 0.0,
     centered: bool = False,
 ) -> optim.Optimizer:
+    """RMSprop: G ← α·G + (1 − α)·g²; W ← W − lr·g / (√G + eps). Tieleman & Hinton 2012."""
     return optim.RMSprop(params, lr, alpha, eps, weight_decay, momentum, centered)
 
 
@@ -63,6 +71,7 @@ def adam(
     eps: Positive = 1e-8,
     amsgrad: bool = False,
 ) -> optim.Optimizer:
+    """Adam: W ← W − lr·m̂ / (√v̂ + eps), with λW added to the gradient. Kingma & Ba 2015."""
     return optim.Adam(params, lr, betas, eps, weight_decay, amsgrad, fused=True)
 
 
@@ -75,4 +84,5 @@ def adamw(
     eps: Positive = 1e-8,
     amsgrad: bool = False,
 ) -> optim.Optimizer:
+    """Adam with decoupled decay: W ← (1 − lr·λ)·W − lr·m̂ / (√v̂ + eps). Loshchilov & Hutter 2019."""
     return optim.AdamW(params, lr, betas, eps, weight_decay, amsgrad, fused=True)

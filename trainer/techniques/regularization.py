@@ -1,6 +1,6 @@
-"""Techniques against overfitting that act on a training step; several at once, in the order of the list.
+"""Techniques against overfitting that act on a training step; a run may use several, in the order of its list.
 
-"Weights" are those of convolutions and linear layers: biases and normalization are left alone.
+"Weights" are those of convolutions and linear layers, without biases and normalization.
 """
 
 import copy
@@ -17,13 +17,13 @@ from trainer.techniques.layers import weights
 
 
 def l1(model: nn.Module, *, strength: Positive = 1e-4) -> StepHooks:
-    """λ‖W‖₁; gradient λ·sgn(W)."""
+    """Add λ‖W‖₁ to the loss; gradient λ·sgn(W)."""
     matrices = weights(model)
     return StepHooks(penalty=lambda _logits, _labels: strength * torch.stack([w.abs().sum() for w in matrices]).sum())
 
 
 def l2(model: nn.Module, *, strength: Positive = 1e-4) -> StepHooks:
-    """(λ/2)‖W‖²; gradient λW."""
+    """Add (λ/2)‖W‖² to the loss; gradient λW."""
     matrices = weights(model)
     return StepHooks(
         penalty=lambda _logits, _labels: strength / 2 * torch.stack([w.square().sum() for w in matrices]).sum()
@@ -31,22 +31,25 @@ def l2(model: nn.Module, *, strength: Positive = 1e-4) -> StepHooks:
 
 
 def gradient_clipping(model: nn.Module, *, max_norm: Positive = 1.0) -> StepHooks:
-    """Scales all gradients together so that their joint norm is at most `max_norm`. Pascanu et al. 2013."""
+    """Scale all gradients together so that their joint norm is at most `max_norm`. Pascanu et al. 2013."""
     parameters = list(model.parameters())
 
     def clip() -> None:
+        """Limit the gradients, after the backward pass and before the optimizer's step."""
         nn.utils.clip_grad_norm_(parameters, max_norm)
 
     return StepHooks(limit_gradients=clip)
 
 
 def max_norm(model: nn.Module, *, limit: Positive = 3.0) -> StepHooks:
-    """Scales each unit's incoming weights back to the norm `limit` after a step. Srebro et al. 2005."""
+    """Scale the incoming weights of each unit back to the norm `limit` after a step. Srebro et al. 2005."""
     matrices = weights(model)
 
     @torch.no_grad()
     def constrain() -> None:
+        """Limit the weights, after the optimizer's step."""
         for weight in matrices:
+            # A norm below the limit counts as the limit, so that the factor limit / norm is 1 there.
             norms = weight.flatten(1).norm(dim=1).clamp(min=limit)
             weight.mul_((limit / norms).view(-1, *[1] * (weight.ndim - 1)))
 
@@ -54,44 +57,49 @@ def max_norm(model: nn.Module, *, limit: Positive = 3.0) -> StepHooks:
 
 
 def ema(model: nn.Module, *, decay: OpenFraction = 0.99) -> StepHooks:
-    """Evaluates and keeps an exponential moving average of the weights: average ← decay·average + (1 − decay)·W."""
+    """Evaluate and save an exponential moving average of the weights: average ← decay·average + (1 − decay)·W."""
     average = _Average(model, decay)
     return StepHooks(after_step=average.update, evaluated=average.module, state={"ema": average})
 
 
 class _Average:
-    """As torch's AveragedModel, whose step counter lies on the device and is waited for in every step."""
+    """The averaged model, as torch's AveragedModel but without its step counter on the device, which makes it wait."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
+        # `started`: before the first step there is nothing to average with, the average is the network itself.
         self.model, self.module, self.started = model, copy.deepcopy(model).requires_grad_(False), False
         self.combine = get_ema_multi_avg_fn(decay)
 
     @torch.no_grad()
     def update(self) -> None:
+        """Take the weights after a step into the average."""
         if self.started:
             self.combine(list(self.module.parameters()), list(self.model.parameters()), None)
         else:
             self.module.load_state_dict(self.model.state_dict())
         self.started = True
         for average, current in zip(self.module.buffers(), self.model.buffers(), strict=True):
-            average.copy_(current)  # the running statistics are averages already
+            average.copy_(current)  # running statistics of normalization are averages already
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the averaged weights, and whether there are any yet."""
         return {"started": self.started, "module": self.module.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
         self.started = state["started"]
         self.module.load_state_dict(state["module"])
 
 
 def label_smoothing(model: nn.Module, *, smoothing: OpenFraction = 0.1) -> StepHooks:
-    """Trains on (1 − ε)·label + ε·uniform. Szegedy et al. 2016.
+    """Train on (1 − ε)·label + ε·uniform. Szegedy et al. 2016.
 
-    Written as a penalty, ε·(cross-entropy to uniform − cross-entropy to the label), so that the training loss
-    that is reported stays the one of the true labels and arms with and without it can be compared.
+    It is a penalty, ε·(cross-entropy to uniform − cross-entropy to the label): the reported training loss stays that of
+    the true labels, and arms with and without smoothing can be compared.
     """
 
     def penalty(logits: Tensor, labels: Tensor) -> Tensor:
+        # The cross-entropy to the uniform distribution: the mean over classes and over images at once.
         to_uniform = -F.log_softmax(logits, 1).mean()
         return smoothing * (to_uniform - F.cross_entropy(logits, labels))
 

@@ -1,6 +1,7 @@
 """The learning rate as a function of the time trained, in epochs: 2.5 is the middle of the third epoch.
 
-What the lecture defines by epoch stays constant within one (`int(epoch)`); a cycle moves with every step.
+Schedules that the lecture defines by epoch are constant within one, hence `int(epoch)`; `cyclic` changes in every step.
+`epochs` is the length of the run without its warm-up.
 """
 
 import math
@@ -18,46 +19,58 @@ class StatefulLR(Protocol):
 
     def __call__(self, epoch: float) -> float: ...
 
-    def observe(self, validation_loss: float) -> None: ...
+    def observe(self, validation_loss: float) -> None:
+        """Take the loss of a validation into account."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as plain values."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
 
 
 def constant(lr: float, epochs: float) -> LRFunction:
+    """The same rate throughout."""
     return lambda epoch: lr
 
 
 def step(lr: float, epochs: float, *, step_size: Count = 30, gamma: OpenFraction = 0.1) -> LRFunction:
+    """Steps: lr·γ^⌊epoch / step_size⌋."""
     return lambda epoch: lr * gamma ** (int(epoch) // step_size)
 
 
 def exponential(lr: float, epochs: float, *, gamma: OpenFraction = 0.95) -> LRFunction:
+    """Exponential decay: lr·γ^epoch."""
     return lambda epoch: lr * gamma ** int(epoch)
 
 
 def cosine(lr: float, epochs: float, *, min_lr: NonNegative = 0.0) -> LRFunction:
+    """Half a cosine wave: min_lr + (lr − min_lr)·(1 + cos(π·epoch / epochs)) / 2. Loshchilov & Hutter 2017."""
     return lambda epoch: min_lr + (lr - min_lr) * (1 + math.cos(math.pi * int(epoch) / epochs)) / 2
 
 
 def linear(lr: float, epochs: float, *, min_lr: NonNegative = 0.0) -> LRFunction:
+    """A straight line: lr + (min_lr − lr)·epoch / epochs."""
     return lambda epoch: lr + (min_lr - lr) * int(epoch) / epochs
 
 
 def inverse_sqrt(lr: float, epochs: float) -> LRFunction:
+    """Decay with the inverse root: lr / √(epoch + 1)."""
     return lambda epoch: lr / math.sqrt(int(epoch) + 1)
 
 
 def cyclic(lr: float, epochs: float, *, min_lr: NonNegative = 0.0, period: Positive = 10.0) -> LRFunction:
+    """A triangle from min_lr up to lr and back in every period. Smith 2017."""
+
     def rule(epoch: float) -> float:
-        phase = epoch % period / period
+        phase = epoch % period / period  # from 0 to 1; the rate is highest at a half
         return min_lr + (lr - min_lr) * (1 - abs(2 * phase - 1))
 
     return rule
 
 
 def factors(lr: float, epochs: float, *, factors: tuple[NonNegative, ...]) -> LRFunction:
+    """A factor for each epoch: lr·factors[epoch]; the last one holds from there on."""
     return lambda epoch: lr * factors[min(int(epoch), len(factors) - 1)]
 
 
@@ -70,13 +83,15 @@ def plateau(
     min_delta: NonNegative = 1e-4,
     min_lr: NonNegative = 0.0,
 ) -> LRFunction:
+    """A rate that is multiplied by `factor` each time the validation loss has stopped improving."""
     return Plateau(lr, factor, patience, min_delta, min_lr)
 
 
 class Plateau:
-    """Multiplies the rate by `factor` when more than `patience` validations in a row have not improved on the best.
+    """A rate that is multiplied by `factor` when more than `patience` validations in a row have not improved.
 
-    An improvement is one by more than `min_delta`, relative to the best (torch's ReduceLROnPlateau, mode min).
+    An improvement is a loss lower than the best by more than the share `min_delta` (torch's ReduceLROnPlateau, mode
+    min).
     """
 
     def __init__(self, lr: float, factor: float, patience: int, min_delta: float, min_lr: float) -> None:
@@ -88,15 +103,19 @@ class Plateau:
         return self.lr
 
     def observe(self, validation_loss: float) -> None:
+        """Count a validation without improvement, and lower the rate after too many of them."""
         if validation_loss < self.best * (1 - self.min_delta):
             self.best, self.waited = validation_loss, 0
             return
         self.waited += 1
         if self.waited > self.patience:
+            # min: a rate that is below min_lr already is not raised to it.
             self.lr, self.waited = min(self.lr, max(self.lr * self.factor, self.min_lr)), 0
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state as plain values."""
         return {"lr": self.lr, "best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
         self.lr, self.best, self.waited = state["lr"], state["best"], state["waited"]
