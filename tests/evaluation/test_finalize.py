@@ -171,7 +171,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, capsys):
     with pytest.raises(KeyboardInterrupt):
         finalize.main([str(folder)])
     printed = capsys.readouterr().out
-    assert printed.endswith("Stopped. Saved: 0 of 4 epochs\nThe same command goes on from here\n")
+    assert printed.endswith("Stopped. Saved: 0 of 4 epochs\nThe same command continues from here\n")
 
 
 def test_the_winner_follows_metric_direction_and_stage():

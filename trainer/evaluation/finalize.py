@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_dir: str | None, why: str | None) -> int:
-    """Trains what is not trained, reads the test set if that was not done for these networks, writes the card."""
+    """Train the missing seeds, read the test set unless the ledger has these networks, write the card; return 0."""
     from trainer.runtime.console import say, waiting
     from trainer.study.fingerprint import code_fingerprint
     from trainer.study.results import winner_of
@@ -32,20 +32,21 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
     what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.point.items())
     epochs = ", ".join(map(str, winner.best_epochs))
     say(f"Best of {winner.tried[0]} configurations: {what or 'the only one'}", "bold")
+    # Everything that can be wrong is checked before the first training: data, test images and the ledger.
     configs = [_final(winner, seed, where, data_dir) for seed in range(seeds)]
     _refuse_other_data(winner, configs[0])
-    _refuse_what_cannot_be_read(winner, configs[0])
+    _refuse_unreadable_test_set(winner, configs[0])
     say(f"Training it on all images for {winner.epochs} epochs (its runs were best in epoch {epochs}), {seeds} seeds")
     places = [_place(winner, config, code) for config in configs]
     for seed, (config, place) in enumerate(zip(configs, places, strict=True)):
         _train(config, place, winner.epochs, f"Seed {seed}, {seed + 1} of {seeds}")
-    reading = _read_once(places, where or configs[0].device, data_dir, averaged, why or "finalize")
+    reading = _read_test_set_once(places, where or configs[0].device, data_dir, averaged, why or "finalize")
     _write_card(winner, configs[0], list(range(seeds)), averaged, reading, code)
     return 0
 
 
 def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None) -> "RunConfig":
-    """The winner's configuration without validation."""
+    """Return the winner's configuration without validation: all images are trained on."""
     from trainer.config.check import check
     from trainer.evaluation.ledger import study_name
 
@@ -91,14 +92,15 @@ def _replayed(winner: "Winner") -> Mapping[str, Any]:
 
 
 def _refuse_other_data(winner: "Winner", config: "RunConfig") -> None:
+    """Refuse images that differ from those of the study."""
     from trainer.study.fingerprint import DataFingerprints
 
     if DataFingerprints().of(config) not in winner.data:
         raise RunError(f"data_dir={config.data_dir}: these are not the images that {winner.folder} was run on")
 
 
-def _refuse_what_cannot_be_read(winner: "Winner", config: "RunConfig") -> None:
-    """What would end in nothing after all the training: a broken ledger, test images that are not there."""
+def _refuse_unreadable_test_set(winner: "Winner", config: "RunConfig") -> None:
+    """Refuse a broken ledger or unreadable test images, which would make all the training useless."""
     from trainer.data.loader import load
     from trainer.evaluation.ledger import readings
     from trainer.evaluation.test_set import refuse_unreadable
@@ -113,7 +115,7 @@ def _refuse_what_cannot_be_read(winner: "Winner", config: "RunConfig") -> None:
 
 
 def _place(winner: "Winner", config: "RunConfig", code: str) -> Path:
-    """The folder of one final training: another one for another configuration, length or code."""
+    """Return the folder of one final training, which depends on configuration, number of epochs and code."""
     from trainer.study.fingerprint import digest, significant
 
     decided = {"config": significant(config.tree()), "epochs": winner.epochs, "code": code}
@@ -131,12 +133,12 @@ def _train(config: "RunConfig", folder: Path, epochs: int, title: str) -> None:
         if result.interrupt:
             raise result.interrupt
     except KeyboardInterrupt:
-        say("The same command goes on from here", "yellow")
+        say("The same command continues from here", "yellow")
         raise
 
 
-def _read_once(places: Sequence[Path], where: str, data_dir: str | None, averaged: int, why: str) -> "Reading":
-    """The reading of these networks: from the ledger if a killed finalize had come so far."""
+def _read_test_set_once(places: Sequence[Path], where: str, data_dir: str | None, averaged: int, why: str) -> "Reading":
+    """Return the reading of these networks, from the ledger if a finalize that was killed had written it."""
     from trainer.evaluation.inference import load_network
     from trainer.evaluation.ledger import ledger_of, read_ledger
     from trainer.evaluation.test_set import read_test_set
@@ -145,11 +147,11 @@ def _read_once(places: Sequence[Path], where: str, data_dir: str | None, average
 
     snapshots = [load_network(place / BEST) for place in places]
     wanted = [snapshot.digest for snapshot in snapshots]
-    for known in read_ledger(ledger_of(snapshots[0].path)):
-        members = 0 if known.ensemble is None else known.ensemble["members"]
-        if [each.checkpoint for each in known.networks] == wanted and members == averaged:
-            say(f"The test set was read for these networks on {known.when[:10]}: reading {known.number} in the ledger")
-            return known
+    for reading in read_ledger(ledger_of(snapshots[0].path)):
+        members = 0 if reading.ensemble is None else reading.ensemble["members"]
+        if [network.checkpoint for network in reading.networks] == wanted and members == averaged:
+            say(f"The test set was read for these networks on {reading.when[:10]}: ledger, reading {reading.number}")
+            return reading
     return read_test_set(snapshots, pick_device(where), data_dir, why, averaged).reading
 
 
@@ -168,7 +170,7 @@ def _write_card(
     command = ["python", "-m", "trainer", "finalize", str(winner.folder), "--seeds", str(len(seeds))]
     more = {
         "schedule_replayed": _needs_validation(winner),
-        "test_readings": sum(each.number <= reading.number for each in readings(winner.folder)),
+        "test_readings": sum(other.number <= reading.number for other in readings(winner.folder)),
         "code": same,
         **_environment(Path(winner.folder, "final"), reading),
         "finalize_command": shlex.join([*command, *(["--ensemble", str(averaged)] if averaged else [])]),
@@ -185,7 +187,7 @@ def _write_card(
 
 
 def _environment(final: Path, reading: "Reading") -> Mapping[str, Any]:
-    """What the first seed was trained on."""
+    """Return torch's version, device and git state of the first seed's training."""
     path = final / Path(reading.networks[0].run).name / "environment.json"
     try:
         stamp = read_json(path)[-1]
