@@ -164,12 +164,12 @@ def test_the_sentences_name_figures_layers_and_what_to_try():
         "120 training images of 0, 30 of 9; 97% of the latter are classified correctly"
     )
     assert told["label noise"].seen == (
-        "in 21 of the 150 most confident answers to validation images (14%) the label is not even among the top classes;"
-        " 20% of all answers are wrong"
+        "in 21 of the 150 most confident answers to validation images (14%) the label is not even among the top"
+        " classes; 20% of all answers are wrong"
     )
     assert told["overfitting"].seen == (
-        "100.0% of the training images are correct, 85.0% of the validation images; the validation loss is 0.7; the best"
-        " was 0.6, in epoch 3"
+        "100.0% of the training images are correct, 85.0% of the validation images; the validation loss is 0.7; the"
+        " best was 0.6, in epoch 3"
     )
     dead = told["dead ReLUs"]
     assert (dead.seen, dead.override) == (

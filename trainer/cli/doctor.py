@@ -103,11 +103,12 @@ def main(arguments: Sequence[str]) -> int:
 def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     """Return the run in a folder, with its data. Raises RunError or ConfigError if a part is missing or damaged."""
     from trainer.config.check import check
+    from trainer.data.download import refuse_download
     from trainer.data.loader import load
     from trainer.diagnosis.examine import Record
     from trainer.records.metrics import read_metrics
     from trainer.storage.checkpoint_state import Best, Last
-    from trainer.storage.untrusted import read_config, refuse_download
+    from trainer.storage.untrusted import read_config
     from trainer.training.build import pick_device
 
     config = check(read_config(folder / "config.yaml"), (), [str(folder)])

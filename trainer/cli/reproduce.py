@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.cli.common import Parser, count, device
+from trainer.data.download import refuse_download
 from trainer.errors import ConfigError, RunError
 from trainer.records.layout import LAST
 from trainer.records.metrics import METRICS
@@ -13,7 +14,6 @@ from trainer.runtime.files import expanded
 from trainer.runtime.lock import locked
 from trainer.storage.untrusted import (
     read_json,
-    refuse_download,
     refuse_earlier_version,
     validate_plain,
     validate_threads,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +27,7 @@ from trainer.config.schema import CONF, GROUPS
 from trainer.config.suggestions import no_such_flag
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
-from trainer.storage.untrusted import read_config, refuse_download
+from trainer.storage.untrusted import read_config
 
 TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package", "-p"}
 FLAGS = TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help"}
@@ -283,5 +284,8 @@ def _resumed(job: Job) -> Job:
             raise ConfigError(f"{key}: a resumed run keeps its settings. Accepted with resume=: {', '.join(resumable)}")
     dataset = tree.get("dataset")
     if "data_dir" not in job.overrides and isinstance(dataset, dict) and isinstance(dataset.get("name"), str):
-        refuse_download(dataset["name"], str(tree.get("data_dir")), path, "data_dir=DIR")
+        # Loaded by name, as the data sets are: their package lies above this one.
+        import_module("trainer.data.download").refuse_download(
+            dataset["name"], str(tree.get("data_dir")), path, "data_dir=DIR"
+        )
     return replace(job, tree=tree, files=())

@@ -7,9 +7,32 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainer.errors import RunError
+from trainer.errors import ConfigError, RunError
+from trainer.runtime.files import expanded, realpath
 
 MAX_BYTES = 1_000_000_000  # the largest file, CIFAR-10's archive, has 170 million
+
+# Data set → the places in data_dir, one of which its reader finds if it was downloaded.
+DOWNLOADED = {
+    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    "mnist": ("MNIST/raw",),
+    "fashion_mnist": ("FashionMNIST/raw",),
+}
+
+
+def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) -> None:
+    """Refuse to download to a data_dir that a file names, not the person. Raises ConfigError.
+
+    A folder below the current one, such as the default, is accepted.
+    """
+    folder = expanded(data_dir)
+    if realpath(folder).is_relative_to(Path.cwd()):
+        return
+    if dataset in DOWNLOADED and not any((folder / name).exists() for name in DOWNLOADED[dataset]):
+        raise ConfigError(
+            f"{recorded_in}: {dataset} does not lie in the data_dir that is recorded there, {folder}. Say where it"
+            f" lies, or may be downloaded to: {how}"
+        )
 
 
 def md5_of(path: Path) -> str:

@@ -87,6 +87,7 @@ def held_out(probabilities: Tensor, labels: Tensor, places: Tensor) -> HeldOut:
     order = probabilities.argsort(1, descending=True)
     rank = (order == labels[:, None]).int().argmax(1)  # of the label among the answers, from 0
     wrong = rank > 0
+    # The more confident half: in the other one a contradiction to the label says little.
     sure = probabilities.amax(1).argsort(descending=True, stable=True)[: max(1, len(labels) // 2)]
     # With ten classes: not even among the first three, as a class that is merely confused comes second or third.
     far = rank[sure] >= max(1, min(3, probabilities.shape[1] // 3))

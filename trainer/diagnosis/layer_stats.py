@@ -110,6 +110,7 @@ def measure_layers(
     for name, weight in learning.items():
         if name in layers:
             layers[name] |= _of_gradient(weight) | _of_weight(weight)
+    # Copied before the limits and the update: both the ratio and the filters are of the weights of this step.
     before = {name: weight.detach().clone() for name, weight in learning.items()}
     if hooks.limit_gradients:
         hooks.limit_gradients()
@@ -146,6 +147,7 @@ def _of_output(output: Tensor, activation: Activation | None) -> dict[str, Any]:
     if activation is None:
         return values
     if activation.can_die:
+        # Over all axes but the second, the units: images, and places in a channel.
         largest = output.abs().amax(tuple(axis for axis in range(output.ndim) if axis != 1))
         values["dead"] = _short((largest <= ZERO).float().mean())
     if activation.slope:
@@ -162,6 +164,7 @@ def _of_gradient(weight: nn.Parameter) -> dict[str, Any]:
 def _of_weight(weight: nn.Parameter) -> dict[str, Any]:
     """Return the statistics of a weight, one row for each unit."""
     rows = weight.detach().flatten(1)
+    # Relative to the largest weight, so that rounding does not hide equal units.
     alike = ((rows[1:] - rows[:1]).abs().amax(1) <= 1e-6 * rows.abs().max()).float()
     share = _short(alike.mean()) if len(alike) else 0.0
     return {"weights": rows.numel(), "weight_norm": _short(rows.norm()), "alike": share}

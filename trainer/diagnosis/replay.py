@@ -44,7 +44,7 @@ class _Microscope:
         leaves = {name: layer for name, layer in trainer.model.named_modules() if not list(layer.children())}
         self.titles = layer_titles({name: type(layer).__name__ for name, layer in leaves.items()})
         self.weights = dict(trainer.model.named_parameters())
-        self.before = self._copies()
+        self.before = self._copies()  # of the weights, before the step that comes next
         self.hooks = [
             layer.register_forward_hook(
                 lambda _layer, _inputs, output, name=name: self._note(f"the output of {self.titles[name]}", output)
@@ -66,6 +66,7 @@ class _Microscope:
         for name, weight in self.weights.items():
             self._note(f"{self._title(name)} after the update", weight)
         if self.jump is None and not self.first:
+            # Biases are left out: they begin at zero, and every step is large beside that.
             ratios = {
                 name: float((weight.detach() - self.before[name]).norm() / size)
                 for name, weight in self.weights.items()

@@ -57,6 +57,7 @@ def vanishing_gradients(evidence: Evidence) -> Finding | None:
     if evidence.rows and fit(evidence) >= FITTED:
         return None
     ratios = relative_gradients(evidence.initial or evidence.final)
+    # Relative to the weights, as a step moves them by that share at a learning rate of 1, whatever their scale.
     tiny = [(name, ratio) for name, ratio in ratios if ratio < TINY_GRADIENT]
     if not tiny:
         return None
@@ -99,6 +100,7 @@ def saturated_units(evidence: Evidence) -> Finding | None:
 
 def batch_too_small(evidence: Evidence) -> Finding | None:
     """Look for batch statistics of few images. Wu & He 2018: ResNet-50 loses 1.1 points at 8, 3.6 at 4, 11 at 2."""
+    # Below eight images, where Wu & He measured the first clear loss.
     size, normalization = evidence.config.batch_size, evidence.config.normalization.name
     if normalization not in BATCH_STATISTICS or size >= 8:
         return None
@@ -161,6 +163,7 @@ def early_stopping_too_early(evidence: Evidence) -> Finding | None:
         or fall(evidence) < 0.05
     ):
         return None
+    # A loss 25 % above its minimum is no fluctuation.
     curve = [row["validation_loss"] for row in evidence.validated]
     if curve[-1] > 1.25 * min(curve):  # that is overfitting
         return None
@@ -185,6 +188,7 @@ def underfitting(evidence: Evidence) -> Finding | None:
         if name in chosen_names(settings, "regularization"):
             override = without(settings, "regularization", name)
             return Finding("underfitting", seen, f"{name} is too strong.", override)
+    # After fewer than five epochs a loss below guessing counts as learning, whatever its slope.
     learns = len(evidence.rows) < 5 and losses(evidence)[-1] < 0.95 * chance(evidence)
     if learns or fall(evidence) > 0.03:
         return Finding("underfitting", seen, "It is still learning.", f"epochs={max(10, 2 * settings.epochs)}")
@@ -198,7 +202,7 @@ def overfitting(evidence: Evidence) -> Finding | None:
     rows = evidence.validated
     if len(rows) < 3 or any(row["train_loss"] is None for row in rows):
         return None
-    last = rows[-3:]
+    last = rows[-3:]  # the mean of three epochs fluctuates less than the last one
     trained, validated = mean(row["train_accuracy"] for row in last), mean(row["validation_accuracy"] for row in last)
     images = evidence.validation_images
     # The standard error of an accuracy on so many images; twice that is about a 95 % bound.

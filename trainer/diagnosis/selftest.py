@@ -73,7 +73,7 @@ def findings_in(trial: Trial) -> tuple[Trial, tuple[str, ...]]:
     It depends on chance whether a rate that is too high ends in a loss that is not finite. The trial that is returned
     has the fault that occurred.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # several processes share the cores
     config = interpret([*BASE, *trial.settings, f"seed={trial.seed}"])
     assert isinstance(config, RunConfig)
     fault = next((fault for fault in FAULTS if fault.name == trial.fault), None)

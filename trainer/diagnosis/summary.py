@@ -60,6 +60,7 @@ def _initial(trainer: ClassificationTrainer, config: RunConfig, count: int) -> L
     # Initialization seeds torch's generator, which must not change the run.
     with torch.random.fork_rng([]):
         network = first_network(config, trainer.train.images, mean, std).to(trainer.device)
+    # A new optimizer: the state of the run's own one belongs to the trained weights.
     groups = parameter_groups(network, config.weight_decay, config.weight_decay_scope)
     optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
     return layer_stats_of(trainer, config, count, network, optimizer)

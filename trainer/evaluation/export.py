@@ -1,4 +1,4 @@
-"""Writes a network for other programs, runs what was written and compares it with the original."""
+"""The export of a network for other programs, with a comparison of the written file and the original."""
 
 import importlib.util
 import io
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from trainer.evaluation.inference import TrainedNetwork
 
 NEEDED: dict[str, tuple[str, ...]] = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".safetensors": ()}
-TOLERANCE = 1e-4  # of a probability; other kernels differ by about 1e-6
+TOLERANCE = 1e-4  # of a probability; the kernels of other libraries differ by about 1e-6
 
 
 def require(path: Path) -> None:
-    """Raises ConfigError if this kind of file is not written, or what writes it is not installed."""
+    """Check the path of an export. Raises ConfigError for another kind of file or if a library is missing."""
     if path.suffix not in NEEDED:
         raise ConfigError(f"--export {path}: must end in {' or '.join(NEEDED)}")
     if not path.absolute().parent.is_dir():
@@ -34,24 +34,25 @@ def require(path: Path) -> None:
 
 
 def export(snapshot: "TrainedNetwork", path: Path) -> float:
-    """Writes the file and returns the largest difference of a probability, over random images.
+    """Write the file and return the largest difference of a probability, over random images.
 
-    ONNX: "images", float [N, C, H, W] from 0 to 1 → "probabilities" [N, K]. Safetensors: a checkpoint as a run
-    writes it of its best network. Raises RunError above the tolerance; then no file is left.
+    ONNX: "images", float [N, C, H, W] from 0 to 1 → "probabilities" [N, K]. Safetensors: the best checkpoint of a run.
+    Raises RunError if the difference is above the tolerance; no file is written then.
     """
     import torch
 
     from trainer.runtime.files import replacing
 
-    draw = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (16, *snapshot.shape), generator=draw, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (16, *snapshot.shape), generator=generator, dtype=torch.uint8)
     network = snapshot.network.cpu()
     with torch.inference_mode():
         expected = network(images / 255).softmax(1)
+    # In memory first: the file is written only after its content has been run and compared.
     content = _onnx(snapshot, network) if path.suffix == ".onnx" else _safetensors(snapshot, network)
     got = _run_onnx(content, images / 255) if path.suffix == ".onnx" else _run_safetensors(snapshot, content, images)
     difference = float((got - expected).abs().max())
-    if not difference <= TOLERANCE:  # also if it is not a number
+    if not difference <= TOLERANCE:  # this form also refuses NaN
         raise RunError(
             f"{path} is not written: its probabilities differ from the original's by up to {difference:.1e},"
             f" more than {TOLERANCE:.0e}"
@@ -62,7 +63,7 @@ def export(snapshot: "TrainedNetwork", path: Path) -> float:
 
 
 def _header(snapshot: "TrainedNetwork") -> dict[str, str]:
-    """Texts only, as ONNX asks for."""
+    """Return the metadata of an ONNX file, which holds texts only."""
     return {
         "config": json.dumps(snapshot.config.tree()),
         "classes": json.dumps(snapshot.classes),
@@ -72,13 +73,15 @@ def _header(snapshot: "TrainedNetwork") -> dict[str, str]:
 
 
 def _onnx(snapshot: "TrainedNetwork", network: "nn.Module") -> bytes:
+    """Return the content of an ONNX file: the network with a softmax behind it."""
     import torch
     from torch import nn
 
+    # Other programs get probabilities, so that they need not know that the network ends in logits.
     model = nn.Sequential(network, nn.Softmax(1)).eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own, about its future
+        warnings.simplefilter("ignore")  # about future versions of the exporter itself
         program = torch.onnx.export(
             model,
             (torch.rand(2, *snapshot.shape),),
@@ -97,14 +100,14 @@ def _onnx(snapshot: "TrainedNetwork", network: "nn.Module") -> bytes:
 
 
 def _run_onnx(content: bytes, images: "Tensor") -> "Tensor":
-    """In one batch and one by one: the number of images must be free."""
+    """Return probabilities, the first image as a batch of its own: the number of images must be variable."""
     import onnxruntime
     import torch
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    whole = torch.from_numpy(session.run(["probabilities"], {"images": images.numpy()})[0])
+    batch = torch.from_numpy(session.run(["probabilities"], {"images": images.numpy()})[0])
     first = torch.from_numpy(session.run(["probabilities"], {"images": images[:1].numpy()})[0])
-    return torch.cat([first, whole[1:]])
+    return torch.cat([first, batch[1:]])
 
 
 def _safetensors(snapshot: "TrainedNetwork", network: "nn.Module") -> bytes:

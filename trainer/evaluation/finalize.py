@@ -7,11 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.data.download import refuse_download
 from trainer.errors import ConfigError, RunError
 from trainer.records.layout import BEST
 from trainer.runtime.files import expanded, make_folder
 from trainer.runtime.lock import locked
-from trainer.storage.untrusted import read_json, refuse_download
+from trainer.storage.untrusted import read_json
 
 if TYPE_CHECKING:
     from trainer.config.run_config import RunConfig
@@ -28,6 +29,7 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
     with waiting("Loading torch"):
         import_module("trainer.run")
 
+    # The fingerprint is taken before training: the code may be edited meanwhile, what was imported stays.
     winner, code = winner_of(folder), code_fingerprint()
     what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.point.items())
     epochs = ", ".join(map(str, winner.best_epochs))
@@ -51,6 +53,7 @@ def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None)
     from trainer.evaluation.ledger import study_name
 
     try:
+        # `epochs` stays, so that the schedule is the validated one; training stops at the winner's best epoch.
         tree = dict(winner.config)
         tree["dataset"] = {**tree["dataset"], "validation_size": 0, "folds": None, "fold": None}
         tree["wandb"] = {**tree["wandb"], "name": f"{study_name(winner.folder)}-final-seed-{seed}"}
@@ -61,6 +64,7 @@ def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None)
                 tree["on_nonfinite"] = "skip"
         tree |= {"device": where or tree["device"], "data_dir": data_dir or tree["data_dir"]}
         config = check(tree)
+        # The recorded data_dir is untrusted, one that is typed is not.
         if data_dir is None:
             refuse_download(config.dataset.name, config.data_dir, winner.folder / "study.json", "--data-dir DIR")
         return config
@@ -87,6 +91,7 @@ def _replayed(winner: "Winner") -> Mapping[str, Any]:
         raise ConfigError(f"scheduler={name} can be repeated after a warm-up of whole epochs only")
     if len(rates) < winner.epochs:
         raise ConfigError(f"{winner.median} has recorded {len(rates)} epochs, its best one is {winner.epochs}")
+    # One factor for each epoch after the warm-up, which the schedule itself repeats.
     factors = [rate / winner.config["lr"] for rate in rates[int(warmup) : winner.epochs]]
     return {"name": "factors", "factors": factors or [1.0], "warmup_epochs": warmup, "warmup_steps": 0}
 
@@ -128,6 +133,7 @@ def _train(config: "RunConfig", folder: Path, epochs: int, title: str) -> None:
 
     say(title, "bold")
     try:
+        # A training that is complete already returns at once; one that was stopped continues.
         with locked(make_folder(folder)):
             result = train(config, folder, stop_after=epochs)
         if result.interrupt:
@@ -145,6 +151,7 @@ def _read_test_set_once(places: Sequence[Path], where: str, data_dir: str | None
     from trainer.runtime.console import say
     from trainer.training.build import pick_device
 
+    # A kill between reading and card must not cost a second reading: the same checkpoints give the same line.
     snapshots = [load_network(place / BEST) for place in places]
     wanted = [snapshot.digest for snapshot in snapshots]
     for reading in read_ledger(ledger_of(snapshots[0].path)):

@@ -1,4 +1,4 @@
-"""A trained network from its checkpoint alone: no data are read, and nothing that stands in the file is run."""
+"""Load a trained network from its checkpoint alone: no data are read, and nothing in the file is executed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,10 +17,12 @@ from trainer.records.layout import BEST
 from trainer.runtime.console import progress
 from trainer.runtime.files import sha256_of
 from trainer.storage import checkpoint
-from trainer.storage.checkpoint_state import Best
+from trainer.storage.checkpoint_state import Best, Last
 from trainer.storage.untrusted import validate_plain
+from trainer.techniques.hooks import join
 from trainer.techniques.layers import InputScaling
-from trainer.training.build import build_network
+from trainer.training.build import build_hooks, build_network
+from trainer.training.resume_check import refuse_unlike
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,12 @@ class TrainedNetwork:
 
     @property
     def name(self) -> str:
-        """The run's folder, or the file where its name says more."""
+        """The folder of the run, or the file if it is not the best checkpoint."""
         return str(self.path.parent if self.path.name == BEST else self.path)
 
     @torch.inference_mode()
     def probabilities(self, batches: Iterable[Tensor], device: torch.device) -> Tensor:
-        """[N, K] in double precision on the CPU, for batches of uint8 [B, C, H, W]; forward passes are in fp32."""
+        """Return [N, K] in double precision on the CPU, for uint8 batches [B, C, H, W]; forward passes are in fp32."""
         network = self.network.to(device)
         parts = []
         for images in batches:
@@ -52,16 +54,18 @@ class TrainedNetwork:
 
 
 def load_network(path: Path) -> TrainedNetwork:
-    """Raises RunError with one line if the file is damaged, or holds what this trainer cannot build."""
+    """Load a checkpoint. Raises RunError with one line if it is damaged or holds no network that can be built here."""
     state = checkpoint.load(path)
     try:
         config = check(validate_plain(state.config))
         shape, classes = shape_of(state.shape), _classes(state.classes)
-        weights = state.model if isinstance(state, Best) else _evaluated(state.trainer)
+        weights = state.model if isinstance(state, Best) else state.trainer["model"]
         _refuse_other_size(config, shape)
         network = network_with_weights(config, shape, classes, weights)
+        if isinstance(state, Last):
+            network = _evaluated(config, network, state.trainer["hooks"])
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
-        raise RunError(f"{path} holds no network that this trainer can build: {_told(error)}") from None
+        raise RunError(f"{path} holds no network that this trainer can build: {_reason(error)}") from None
     with path.open("rb") as file:
         digest = sha256_of(file)
     return TrainedNetwork(path, digest, config, shape, classes, state.epoch, network)
@@ -70,13 +74,18 @@ def load_network(path: Path) -> TrainedNetwork:
 def network_with_weights(
     config: RunConfig, shape: Shape, classes: tuple[str, ...], weights: dict[str, Tensor]
 ) -> nn.Module:
+    """Return the network of this configuration with these weights, in evaluation mode. Raises ValueError."""
     options = config.model.options
-    layers = max(int(options.get("members", 1)), len(options["hidden"]) if config.model.name == "mlp" else 1)
+    # Each member of an ensemble and each entry of a list of widths is a layer at least. The file may ask for millions,
+    # and to build them would take hours even without memory.
+    layers = max(
+        [1, options.get("members", 1), *(len(value) for value in options.values() if isinstance(value, tuple))]
+    )
     if layers > len(weights):
         raise ValueError(
             f"model={config.model.name} has at least {layers} layers, the file holds {len(weights)} weights"
         )
-    # Without memory first: a wrong file may ask for any size, and is refused before there is anything to allocate.
+    # On the meta device, which allocates nothing: a wrong file may ask for any size, and is refused before it is built.
     with torch.device("meta"):
         network = build_network(config, shape, classes, torch.empty(shape[0]), torch.empty(shape[0]))
     kinds = {name: value.dtype for name, value in network.state_dict().items()}
@@ -90,27 +99,32 @@ def network_with_weights(
     return network.requires_grad_(False).eval()
 
 
-def _evaluated(state: Any) -> Any:
-    """The weights that a run validates with, which under `regularization=ema` are their average."""
-    return state["hooks"]["ema"]["module"] if "ema" in state["hooks"] else state["model"]
+def _evaluated(config: RunConfig, network: nn.Module, saved: Any) -> nn.Module:
+    """Return the model that the run validates with: its network, or the one that a technique keeps for that."""
+    hooks = join(build_hooks(config, network))
+    # Compared before it is loaded: the file may come from anywhere.
+    refuse_unlike({name: holder.state_dict() for name, holder in hooks.state.items()}, saved, "hooks")
+    for name, holder in hooks.state.items():
+        holder.load_state_dict(saved[name])
+    return (hooks.evaluated or network).requires_grad_(False).eval()
 
 
 def _refuse_other_size(config: RunConfig, shape: Shape) -> None:
-    """Test images are read at the size in the configuration, which is as much a stranger's as the shape."""
+    """Refuse a shape that differs from dataset.image_size, at which test images are read: both are untrusted."""
     size = config.dataset.options.get("image_size", shape[1])
     if shape[1:] != (size, size):
         raise ValueError(f"shape={list(shape)} and dataset.image_size={size} contradict each other")
 
 
 def _classes(names: list[str]) -> tuple[str, ...]:
-    """Printable names: the file may be a stranger's, and they are shown on a terminal."""
+    """Return the names without control characters: they are untrusted and shown on a terminal."""
     if len(names) < 2:
         raise ValueError("classes: must be at least two names")
     return tuple(map(printable, names))
 
 
-def _told(error: Exception) -> str:
-    """One line; torch lists what does not fit behind a heading."""
+def _reason(error: Exception) -> str:
+    """Return one line of an error; torch lists the tensors that do not fit below a heading."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if isinstance(error, LookupError):
         return f"{lines[0]} is missing"
@@ -118,21 +132,21 @@ def _told(error: Exception) -> str:
 
 
 def evaluation_batches(images: Images, description: str) -> Iterable[Tensor]:
-    """uint8 [B, C, H, W]: the images in their order."""
+    """Yield the images in their order, uint8 [B, C, H, W], with a progress display."""
     return (images.at(chosen) for chosen in progress(in_order(images), description))
 
 
-MOST_PIXELS = 4096  # a side
+MAX_SIDE = 4096  # pixels
 
 
 def shape_of(value: Any) -> Shape:
-    """(C, H, W) of the images that a network was trained on. Raises ValueError."""
+    """Check the shape (C, H, W) of the images that a network was trained on. Raises ValueError."""
     try:
         channels, height, width = value
     except TypeError:
         raise ValueError(f"shape={value!r}: must be [1 or 3, height, width]") from None
-    if any(type(each) is not int or each < 1 for each in value) or channels not in (1, 3):
+    if any(type(side) is not int or side < 1 for side in value) or channels not in (1, 3):
         raise ValueError(f"shape={value!r}: must be [1 or 3, height, width]")
-    if max(height, width) > MOST_PIXELS:
-        raise ValueError(f"shape={value!r}: at most {MOST_PIXELS}×{MOST_PIXELS} pixels are read")
+    if max(height, width) > MAX_SIDE:
+        raise ValueError(f"shape={value!r}: at most {MAX_SIDE}×{MAX_SIDE} pixels are read")
     return channels, height, width

@@ -15,7 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from trainer.errors import ConfigError, RunError, printable
-from trainer.runtime.files import expanded, realpath
+from trainer.runtime.files import realpath
 
 Kind = TypeVar("Kind")
 
@@ -30,12 +30,6 @@ MAX_COUNT = 10**15  # of images, epochs, weights
 MAX_SECONDS = 10**9  # of an epoch: 30 years
 MAX_METRIC = 1e39  # of a metric: single precision ends at 3.4e38
 EARLIER_VERSION = "was written by an earlier version (format 2), which this one does not read: train the run again"
-# Data set → the files in data_dir that its reader looks for before it downloads.
-DOWNLOADED = {
-    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
-    "mnist": ("MNIST/raw",),
-    "fashion_mnist": ("FashionMNIST/raw",),
-}
 
 
 def validate_plain(value: Any) -> Any:
@@ -190,21 +184,6 @@ def refuse_links(folder: Path) -> None:
             continue
         if not realpath(path).is_relative_to(root):
             raise RunError(f"{path} is a link to {realpath(path)}, outside {folder}: remove it and start again")
-
-
-def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) -> None:
-    """Raise ConfigError if a download would write to a data_dir that a file, and not the user, has named.
-
-    A folder below the current one, such as the default, is accepted.
-    """
-    place = expanded(data_dir)
-    if realpath(place).is_relative_to(Path.cwd()):
-        return
-    if dataset in DOWNLOADED and not any((place / name).exists() for name in DOWNLOADED[dataset]):
-        raise ConfigError(
-            f"{recorded_in}: {dataset} does not lie in the data_dir that is recorded there, {place}. Say where it lies,"
-            f" or may be downloaded to: {how}"
-        )
 
 
 def validate_threads(value: Any) -> int:
