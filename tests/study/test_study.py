@@ -402,6 +402,12 @@ def test_what_the_deciding_code_imports_decides_too():
     assert {name for name in imported if not {name, name.split(".")[0]} & (deciding | beside)} == set()
 
 
+def test_checks_and_remedies_lie_beside_the_techniques_and_decide_nothing():
+    assert [name for name in fingerprint.NOT_DECIDING if not (PACKAGE / name).is_file()] == []
+    sources = [(PACKAGE / name).read_text() for name in fingerprint.NOT_DECIDING]
+    assert [source for source in sources if "import torch" in source or "from torch" in source] == []
+
+
 def test_rewording_a_message_trains_nothing_again_and_another_number_does():
     """A docstring, a comment, a message, a warning; then a constant, a name of an option."""
     source = (PACKAGE / "training" / "oom.py").read_text() + (PACKAGE / "techniques" / "optimizer.py").read_text()

@@ -66,7 +66,7 @@ class _Microscope:
         for name, weight in self.weights.items():
             self._note(f"{self._title(name)} after the update", weight)
         if self.jump is None and not self.first:
-            # Biases are left out: they begin at zero, and every step is large beside that.
+            # Not of biases, which are often near zero: any step is large beside that.
             ratios = {
                 name: float((weight.detach() - self.before[name]).norm() / size)
                 for name, weight in self.weights.items()

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from trainer.config.run_config import RunConfig
-from trainer.data.download import refuse_download
 from trainer.data.images import Images
 from trainer.errors import ConfigError
 from trainer.evaluation.inference import TrainedNetwork, evaluation_batches
@@ -28,6 +27,7 @@ from trainer.evaluation.ledger import (
 from trainer.runtime.console import warn
 from trainer.runtime.files import expanded
 from trainer.stats.scores import Scores, score
+from trainer.storage.untrusted import refuse_download
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,6 @@ def read_test_set(
 
     All of it is one reading. Raises RunError before the test images are read if the ledger was changed.
     """
-    # In this order: a broken ledger is refused before a test image is read, and nothing is returned before the
-    # reading is on the disk.
     ledger = ledger_of(snapshots[0].path)
     _warn_of_earlier_readings(ledger, snapshots)  # verifies the ledger as well, so it comes first
     images = _test_images(snapshots, data_dir)

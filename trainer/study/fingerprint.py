@@ -14,6 +14,8 @@ from trainer.runtime.files import expanded
 # The code that decides a result; how a run is checked, shown or stored does not. A test holds that nothing else that
 # these packages import decides one.
 DECIDING = ("data", "techniques", "training", "runtime/seeding.py")
+# Among the techniques: a check refuses a run, a remedy is advice.
+NOT_DECIDING = ("techniques/checks.py", "techniques/remedies.py")
 LIBRARIES = ("torch", "numpy", "scikit-learn")
 
 
@@ -27,11 +29,9 @@ def code_fingerprint() -> str:
     """Return the hash of the deciding code without its wording, and of the versions of the libraries."""
     paths = [PACKAGE / name for name in DECIDING]
     files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
+    texts = {file.relative_to(PACKAGE).as_posix(): without_wording(file.read_text("utf-8")) for file in files}
     contents = {
-        file.relative_to(PACKAGE).as_posix(): hashlib.sha256(
-            without_wording(file.read_text("utf-8")).encode()
-        ).hexdigest()
-        for file in files
+        name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items() if name not in NOT_DECIDING
     }
     return digest({"files": contents, "libraries": {name: version(name) for name in LIBRARIES}})
 
