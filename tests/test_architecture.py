@@ -31,6 +31,7 @@ ORDER = (
 WITHOUT_TORCH = ("config", "errors", "reports", "runtime", "stats")
 # Modules of other packages that do without it too: those that a check of a configuration or a diagnosis reads.
 MODULES_WITHOUT_TORCH = (
+    "trainer.data.download",
     "trainer.techniques.checks",
     "trainer.techniques.layer_names",
     "trainer.techniques.remedies",

@@ -384,6 +384,15 @@ def test_the_last_checkpoint_gives_the_average_where_the_run_validates_it():
     assert all(torch.equal(last[name], best[name]) for name in best)
 
 
+def test_an_average_that_is_not_of_the_network_is_refused():
+    run = quick(*SHORT, "regularization=ema", "output_dir=run").folder
+    state = checkpoint.load(run / "last.safetensors")
+    hooks = {"ema": {**state.trainer["hooks"]["ema"], "module": {}}}
+    checkpoint.save(run / "last.safetensors", replace(state, trainer={**state.trainer, "hooks": hooks}))
+    with pytest.raises(RunError, match=r"can build: hooks\.ema\.module must hold "):
+        load_network(run / "last.safetensors")
+
+
 def damage(state: Best, how: str) -> Best:
     match how:
         case "interpolation":

@@ -107,6 +107,7 @@ def test_a_plateau_is_repeated_as_the_run_of_the_median_took_it():
     assert rates[1:5] == [0.03, 0.015, 0.0075, 0.00375]
     assert [row["lr"] for row in metrics(run)][1:] == pytest.approx(rates[1:5])  # behind a warm-up of more steps
     assert "their schedule needs a validation loss: the rates of the validated run" in (folder / "card.md").read_text()
+    assert json.loads((folder / "finalize.json").read_text())["schedule_replayed"] is True
 
 
 def test_without_validation_every_image_is_trained_on_in_the_order_of_the_data():
