@@ -1,4 +1,4 @@
-"""Download of one file, which appears in its folder complete and verified or not at all. Imports no torch until then."""
+"""Download of one file, which appears in its folder complete and verified or not at all. Imports no torch before it."""
 
 import contextlib
 import hashlib
