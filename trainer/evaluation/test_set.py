@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.config.run_config import RunConfig
+from trainer.data.download import refuse_download
 from trainer.data.images import Images
 from trainer.errors import ConfigError
 from trainer.evaluation.inference import TrainedNetwork, evaluation_batches
@@ -27,7 +28,6 @@ from trainer.evaluation.ledger import (
 from trainer.runtime.console import warn
 from trainer.runtime.files import expanded
 from trainer.stats.scores import Scores, score
-from trainer.storage.untrusted import refuse_download
 
 
 @dataclass(frozen=True)
