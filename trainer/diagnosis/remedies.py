@@ -1,4 +1,4 @@
-"""Overrides to try against what a rule has found, none of which the run has already. Imports no torch."""
+"""Overrides to try against a fault, none of which the run has already. Imports no torch."""
 
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import GROUPS
@@ -40,6 +40,6 @@ def wider(config: RunConfig) -> str:
     options = config.model.options
     if "hidden" in options:
         hidden = options["hidden"]
-        doubled = f"[{','.join(str(2 * each) for each in hidden)}]" if isinstance(hidden, tuple) else 2 * hidden
+        doubled = f"[{','.join(str(2 * units) for units in hidden)}]" if isinstance(hidden, tuple) else 2 * hidden
         return f"model.hidden={doubled}"
     return f"model.width={2 * options['width']}"

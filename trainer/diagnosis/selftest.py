@@ -127,12 +127,12 @@ def scores(outcomes: Sequence[tuple[Trial, tuple[str, ...]]]) -> list[Score]:
     companions = {fault.name: fault.companions for fault in FAULTS}
     table = []
     for rule in RULES:
-        given = [found for trial, found in outcomes if trial.fault == rule]
+        with_fault = [findings for trial, findings in outcomes if trial.fault == rule]
         wrong = [
             trial
-            for trial, found in outcomes
-            if rule in found and trial.fault != rule and rule not in companions.get(trial.fault or "", ())
+            for trial, findings in outcomes
+            if rule in findings and trial.fault != rule and rule not in companions.get(trial.fault or "", ())
         ]
-        if given:
-            table.append(Score(rule, len(given), sum(rule in found for found in given), len(wrong)))
+        if with_fault:
+            table.append(Score(rule, len(with_fault), sum(rule in findings for findings in with_fault), len(wrong)))
     return table
