@@ -106,7 +106,7 @@ CONTRADICTIONS = {
     "validate_every=50 epochs=20": "validate_every=50 is more than epochs=20: early stopping would never look;"
     " lower it or set early_stop_patience=null",
     "scheduler.warmup_epochs=30": "scheduler.warmup_epochs=30.0 leaves nothing of epochs=30",
-    "-m experiment=optimizers,weight_decay": "each experiment brings runs of its own: start one after the other, not as"
+    "-m experiment=optimizers,weight_decay": "each experiment has axes of its own: start one after the other, not as"
     " an axis",
     "-m seed=1 --cfg job": "--cfg shows one run: leave -m out",
     "--run -m": "--run and --multirun (command line): give one of them",

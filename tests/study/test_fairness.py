@@ -132,7 +132,7 @@ def test_a_bayesian_search_over_techniques_tunes_them_unequally():
         (),
         (
             "sweep.method=tpe tries each optimizer the more often the better it does: their tuning budgets differ. To"
-            " compare them search for each apart, with the same sweep.trials",
+            " compare them, search for each one separately with the same sweep.trials",
             "epochs=4 trains 88 steps, epochs=2 44",
         ),
     )

@@ -1,4 +1,4 @@
-"""A study on disk: its manifest, frozen at the start, and what each run's own folder says of it."""
+"""A study on disk: the manifest, frozen at the start, and a folder for each run, which holds its outcome."""
 
 import json
 import re
@@ -23,14 +23,14 @@ SWEEPS = OUTPUTS / "sweeps"
 
 
 class Study:
-    """The study that a plan stands for; the same command, code and data lead to the same folder."""
+    """The study of a plan. The same command, code and data lead to the same folder."""
 
     def __init__(self, plan: Plan, code: str, data: Mapping[str, str], identities: list[str]) -> None:
         self.plan, self.code = plan, code
         self.name = plan.settings.name or _name(plan)
-        # More trials, another way to treat failures: the same study, taken further.
+        # With more trials, or another treatment of failures, it is the same study and continues in its folder.
         free = {*tagged(Tag.NO_EFFECT, model=SweepConfig)}
-        if plan.settings.stages == 1:  # a later stage's range follows from all trials of the one before
+        if plan.settings.stages == 1:  # with several, the ranges of a stage depend on all trials of the stage before
             free.add("trials")
         settings = plan.settings.model_dump(exclude=free)
         space = [axis.described() for axis in plan.sweep.axes]
@@ -42,21 +42,22 @@ class Study:
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     def open(self) -> bool:
-        """Reads the manifest that is there already; whether there was one."""
+        """Read the manifest of an earlier start. Return False if there is none."""
         if not (self.folder / MANIFEST).is_file():
             return False
-        known = Manifest.read(self.folder)
-        self.entries = [self._at_home(entry) for entry in known.entries]
-        self.stages, self.started = [dict(each) for each in known.stages], known.started
+        earlier = Manifest.read(self.folder)
+        self.entries = [self._at_home(entry) for entry in earlier.entries]
+        self.stages, self.started = [dict(stage) for stage in earlier.stages], earlier.started
         return True
 
     def _at_home(self, entry: Entry) -> Entry:
-        """A run that was taken from another study and is not finished there any more is trained here."""
+        """Return the entry; one whose run lies in another study and is no longer finished there gets a folder here."""
         if not entry.folder.startswith("../") or _finished(self.path(entry)):
             return entry
         return replace(entry, folder=f"{entry.slug}-{entry.id}")
 
     def save(self) -> None:
+        """Write the manifest. Raises RunError if that fails."""
         from trainer.records.environment import git_state
 
         manifest = {
@@ -77,13 +78,13 @@ class Study:
         write_text(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
     def add(self, planned: PlannedRun, data: str, trial: int = 0, stage: int = 1) -> Entry:
-        """The entry of a run, new or known; a finished run of another study is taken from where it is."""
+        """Return the entry of a run, new or not. A run that another study has finished stays in its folder there."""
         identity = run_id(planned.config, self.code, data)
-        known = next(
+        present = next(
             (entry for entry in self.entries if (entry.id, entry.trial, entry.stage) == (identity, trial, stage)), None
         )
-        if known:
-            return known
+        if present:
+            return present
         slug = _slug([text for key, value in plain(planned.point).items() for text in _words(key, value)]) or "run"
         folder = f"{slug}-{identity}"
         elsewhere = None if self.plan.retrain else _finished_elsewhere(self.folder, identity)
@@ -101,24 +102,28 @@ class Study:
         return entry
 
     def _where(self, planned: PlannedRun, folder: str) -> dict[str, Any]:
-        """How the run is saved and shown: in W&B the study is the group and the run is named by what varies."""
+        """Return the settings that do not decide the result: where the run is saved, and how it is shown in W&B."""
+        # In W&B the study is the group, and the run is named by the settings that vary.
         wandb = planned.config.wandb
         named = wandb.model_copy(update={"group": wandb.group or self.folder.name, "name": wandb.name or folder})
-        data_dir = str(expanded(planned.config.data_dir).absolute())
+        data_dir = str(expanded(planned.config.data_dir).absolute())  # a worker may have another working folder
         shown = named.model_dump(mode="json")
         saves = {"checkpoint_minutes": planned.config.checkpoint_minutes}
         return {**saves, "data_dir": data_dir, "output_dir": None, "resume": None, "wandb": shown}
 
     def path(self, entry: Entry) -> Path:
+        """Return the folder of the run; "../" leads to another study."""
         return self.folder / entry.folder
 
     def outcome(self, entry: Entry) -> Outcome:
+        """Return what the run's folder says of its end. Raises RunError if the file is damaged."""
         return read_outcome(self.path(entry))
 
     def prepare(self, entry: Entry, job: Mapping[str, Any]) -> Path:
-        """Freezes the run in its folder, from which alone it is trained; what has begun goes on as it began."""
+        """Write the configuration and the job of the run into its folder, and return it: all that a worker needs."""
         folder = self.path(entry)
         folder.mkdir(parents=True, exist_ok=True)
+        # A run that has begun continues with what it began with: its files are not replaced.
         if not (folder / "config.yaml").is_file():
             write_text(folder / "config.yaml", yaml.safe_dump(entry.config, sort_keys=False, allow_unicode=True))
         if not (self.outcome(entry).starts and (folder / JOB).is_file()):
@@ -126,7 +131,8 @@ class Study:
         return folder
 
     def set_aside(self) -> None:
-        """Rename what was trained here, under `retrain`; the runs of other studies stay where they are."""
+        """Rename the folders of all runs trained here, so that `retrain` begins them anew."""
+        # Runs of other studies are not touched: they get a folder here instead.
         self.entries = [replace(entry, folder=f"{entry.slug}-{entry.id}") for entry in self.entries]
         for entry in self.entries:
             folder = self.path(entry)
@@ -136,13 +142,16 @@ class Study:
 
 
 def _finished(folder: Path) -> bool:
+    """Return whether the folder holds a finished run."""
     try:
         return read_outcome(folder).state == "finished"
-    except RunError:  # damaged: the study that it belongs to says so
+    except RunError:  # damaged, which the study it belongs to reports
         return False
 
 
 def _finished_elsewhere(study: Path, identity: str) -> str | None:
+    """Return the folder of a finished run of this identity in another study, relative to `study`; None without one."""
+    # Sorted, so that every start finds the same one. "before_" marks the runs that `retrain` has set aside.
     for folder in sorted(SWEEPS.glob(f"*/*-{identity}")):
         if folder.parent != study and not folder.name.startswith("before_") and _finished(folder):
             return f"../{folder.parent.name}/{folder.name}"
@@ -150,18 +159,18 @@ def _finished_elsewhere(study: Path, identity: str) -> str | None:
 
 
 def _name(plan: Plan) -> str:
-    """The experiment, or what is varied."""
+    """Return the name of the experiment, else the varied settings."""
     experiment = [text.partition("=")[2] for text in plan.arguments if text.startswith("experiment=")]
     return _slug(experiment or [axis.key.rpartition(".")[2] for axis in plan.sweep.axes]) or "study"
 
 
 def _words(key: str, value: str) -> list[str]:
-    """What stands in a folder's name: the setting without its group, and its value."""
+    """Return the words of a folder's name, "setting-value", the setting without its group."""
     pairs = [(key, value)] if key != "arm" else [tuple(word.split("=", 1)) for word in value.split(" ")]
     return [f"{name.rpartition('.')[2]}-{text}" for name, text in pairs]
 
 
 def _slug(words: list[str]) -> str:
-    """Letters, digits, dot and dash, joined by underscores, at most 60."""
+    """Return the words joined by underscores: letters, digits, dots, plus signs and dashes, at most 60 characters."""
     plain_words = [re.sub(r"[^A-Za-z0-9.+]+", "-", word).strip("-.") for word in words]
     return "_".join(word for word in plain_words if word)[:60].strip("-_.")

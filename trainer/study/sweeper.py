@@ -1,4 +1,4 @@
-"""Reads what `-m` asks for: axes, fixed settings, and a composer that turns a point on the axes into a run."""
+"""The command line of a multirun (`-m`): its axes, its fixed settings, and the composition of a point into a run."""
 
 import copy
 import math
@@ -21,40 +21,41 @@ from trainer.config.run_config import SweepConfig, Tag, tagged
 from trainer.errors import ConfigError
 from trainer.study.axes import ARM, Axis
 
-MAX_VALUES = 10_000  # of one setting
+MAX_VALUES = 10_000  # of one setting; each of them is composed and checked before the first run
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a command line with `-m` stands for; `compose` reads no file that it has not read when this was made."""
+    """A command line with `-m`. `compose` composes a point, each file as it was when it was first read."""
 
     axes: tuple[Axis, ...]
     fixed: tuple[str, ...]
     compose: Callable[[Sequence[str]], Job] = field(repr=False)
     loader: ConfigLoader = field(repr=False)
-    config: DictConfig = field(repr=False)  # with Hydra's own part: its launcher
+    config: DictConfig = field(repr=False)  # with Hydra's own part, which holds the launcher
 
 
 def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     """Read Hydra's grid syntax (commas, range, choice, glob) and its distributions, and the axes of an experiment.
 
     `sweep.params` are axes, each a setting and its values; `sweep.arms` are the values of one axis that changes several
-    settings at once, each a text such as "optimizer=sgd lr=0.1". What is typed on the command line comes last: it
-    replaces an axis, and a setting in every arm.
+    settings at once, each a text such as "optimizer=sgd lr=0.1". The command line comes last: a setting in it replaces
+    an axis, and the same setting in every arm. Raises ConfigError.
     """
     typed = _typed_once(arguments)
     composer.loader.repository = _Frozen(composer.loader.repository)
     parser = OverridesParser.create(config_loader=composer.loader)
-    given = parser.parse_overrides(list(arguments))
-    common = composer.compose([str(override.input_line) for override in given if not override.is_sweep_override()])
+    parsed = parser.parse_overrides(list(arguments))
+    # First without the axes: the composition says which axes an experiment adds.
+    common = composer.compose([str(override.input_line) for override in parsed if not override.is_sweep_override()])
     job = job_of(own_part(common), arguments)
     settings = check_sweep(job.sweep, job.overrides, job.files)
     own = [as_forced_override(f"{key}={value}") for key, value in settings.params.items() if key not in typed]
-    overrides = [*parser.parse_overrides(own), *given]
+    overrides = [*parser.parse_overrides(own), *parsed]
     axes = [_axis(override) for override in overrides if override.is_sweep_override()]
     if settings.arms:
         axes.insert(0, Axis(ARM, texts=_without(settings.arms, typed)))
-    for axis in axes:
+    for axis in axes:  # the experiment's axes, too
         _refuse_what_is_not_compared(axis.key)
     # Hydra's own settings, such as the launcher, stay in `common`, from which each point takes them.
     own_settings = [each for each in overrides if not (each.is_sweep_override() or each.is_hydra_override())]
@@ -64,45 +65,49 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
 
 
 class _Points:
-    """The composition of points at a fraction of Hydra's time: runs of the same choices differ in settings alone."""
+    """The composition of points. Hydra composes once for all points that choose the same files, which saves time."""
 
     def __init__(self, loader: ConfigLoader, common: DictConfig, settings: SweepConfig) -> None:
         self.loader, self.common, self.settings = loader, common, settings
         self.parser = OverridesParser.create(config_loader=loader)
-        # {choices of groups: (the tree without further settings, Hydra's own part of it)}
+        # {choices of group files: (the composed tree without single settings, the state of HydraConfig)}
         self.composed: dict[tuple[str, ...], tuple[DictConfig, Any]] = {}
 
     def compose(self, overrides: Sequence[str]) -> Job:
-        """Return the job at a point. Raises ConfigError where an axis of experiments brings along axes of its own."""
+        """Return the job at a point. Raises ConfigError if an experiment on an axis has axes of its own."""
+        # "++key=value" changes one setting and no choice of files (see `as_forced_override`).
         choices = tuple(text for text in overrides if not text.startswith("++"))
         state = HydraConfig.instance()
         if choices not in self.composed:
-            whole = self.loader.load_sweep_config(self.common, list(choices))
-            state.set_config(whole)
-            self.composed[choices] = own_part(whole), state.cfg
+            composed = self.loader.load_sweep_config(self.common, list(choices))
+            state.set_config(composed)
+            self.composed[choices] = own_part(composed), state.cfg
+        # `job_of` reads the chosen files from Hydra's global state, so it must fit this point.
         own, state.cfg = self.composed[choices]
-        tree = copy.deepcopy(own)
+        tree = copy.deepcopy(own)  # the settings are written into it
         settings = self.parser.parse_overrides([text for text in overrides if text.startswith("++")])
         ConfigLoaderImpl._apply_overrides_to_config(settings, tree)
         job = job_of(tree, overrides)
         sweep = check_sweep(job.sweep, job.overrides, job.files)
         if (sweep.params, sweep.arms) != (self.settings.params, self.settings.arms):
-            raise ConfigError("each experiment brings runs of its own: start one after the other, not as an axis")
+            raise ConfigError("each experiment has axes of its own: start one after the other, not as an axis")
         return job
 
 
 class _Frozen(CachingConfigRepository):
-    """Reads every file once: an edit while a study is running changes nothing."""
+    """The configuration files, each read once, so that an edit while a study is composed has no effect."""
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        return copy.deepcopy(super().load_config(config_path))  # Hydra changes what it is given
+        """Return a copy of the cached file: Hydra changes the object that it gets."""
+        return copy.deepcopy(super().load_config(config_path))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Frozen":
-        return self  # Hydra copies the repository for every composition
+        return self  # Hydra copies the repository for every composition; a copy would read the files again
 
 
 def _typed_once(arguments: Sequence[str]) -> set[str]:
-    """The keys. Of two values Hydra would take the last, and an axis would be gone. Raises ConfigError."""
+    """Return the keys of the arguments. Raises ConfigError if one occurs twice."""
+    # Hydra would silently use the last value, and an axis would be lost.
     typed: dict[str, str] = {}
     for argument in (argument.lstrip("+") for argument in arguments):
         key = argument.partition("=")[0]
@@ -113,31 +118,33 @@ def _typed_once(arguments: Sequence[str]) -> set[str]:
 
 
 def _refuse_what_is_not_compared(key: str) -> None:
+    """Raise ConfigError if the setting is no axis: it does not belong to a run, or has no effect on its result."""
     root = key.replace("/", ".").partition(".")[0]
     if root in ("sweep", "retrain", "hydra", "resume", "output_dir"):
         raise ConfigError(f"{key} (command line): is not a setting to compare")
-    if root in tagged(Tag.NO_EFFECT) and root != "data_dir":  # other data may lie in another place
+    if root in tagged(Tag.NO_EFFECT) and root != "data_dir":  # another folder may hold other data
         raise ConfigError(
             f"{key} (command line): is not compared: it does not change a run's result. Give it one value"
         )
 
 
 def _without(arms: Sequence[str], typed: set[str]) -> tuple[str, ...]:
-    """The arms without the settings that were typed: they are named by what they differ in. Raises ConfigError."""
+    """Return the arms without the settings of the command line. Raises ConfigError if only one arm is left."""
     left = [[word for word in arm.split() if word.lstrip("+").partition("=")[0] not in typed] for arm in arms]
     texts = tuple(dict.fromkeys(" ".join(map(as_forced_override, words)) for words in left))
     if len(texts) == 1:
-        what = ", ".join(sorted(typed & {word.partition("=")[0] for arm in arms for word in arm.split()}))
-        raise ConfigError(f"{what} (command line): leaves the experiment one arm, with nothing to compare")
+        keys = ", ".join(sorted(typed & {word.partition("=")[0] for arm in arms for word in arm.split()}))
+        raise ConfigError(f"{keys} (command line): leaves the experiment one arm, with nothing to compare")
     return texts
 
 
 def _count(spanned: RangeSweep) -> float:
-    """Of its values, before any is made."""
+    """Return the number of values of a range without listing them; NaN for a step of 0."""
     return (float(spanned.stop or 0) - float(spanned.start or 0)) / (float(spanned.step) or math.nan)
 
 
 def _axis(override: Override) -> Axis:
+    """Return the axis of a list, a range or an interval. Raises ConfigError if it is empty, too long or not rising."""
     key, prefix, typed = override.key_or_group, override.get_key_element(), str(override.input_line).lstrip("+")
     if not override.is_interval_sweep():
         spanned: Any = override.value()
@@ -153,6 +160,7 @@ def _axis(override: Override) -> Axis:
     low, high = interval.start, interval.end
     if not low < high:
         raise ConfigError(f"{typed} (command line): the interval must rise")
+    # Hydra makes both ends floats, unless the interval is cast by int(...).
     log, whole = "log" in interval.tags, isinstance(low, int) and isinstance(high, int)
     if log and low <= 0:
         raise ConfigError(f"{typed} (command line): a log interval starts above 0")
