@@ -331,5 +331,5 @@ def test_a_study_becomes_a_report_in_wandb(tmp_path):
 
 
 def test_wandb_is_asked_for_a_report_in_vain(tmp_path, study):
-    with pytest.raises(ConfigError, match=r"^--wandb: .* is no study; a run by itself is in W&B as it is$"):
+    with pytest.raises(ConfigError, match=r"^--wandb: .* is no study; a single run needs no report in W&B$"):
         main([str(study / "run-0"), "--wandb"])
