@@ -183,7 +183,7 @@ def test_a_run_without_a_finite_loss_is_told_of(tmp_path):
     with locked(tmp_path / "run"):
         assert "It is still running: 2 of 9 epochs so far." in of_run(tmp_path / "run").verdict
     again = f"To continue: python -m trainer resume={tmp_path / 'run'}"
-    killed = f"It was interrupted after 2 of 9 epochs: killed from outside. {again}"
+    killed = f"It was interrupted after 2 of 9 epochs: its process was killed. {again}"
     (tmp_path / "run" / "report.html").write_text("")  # by a report, not by the run
     assert killed in of_run(tmp_path / "run").verdict
     ended = tmp_path / "run" / "result.json"

@@ -1,4 +1,4 @@
-"""What a run recorded of its layers (`layer_stats_every`), for the figures of a page. Imports no torch."""
+"""The statistics of a run's layers (`layer_stats_every`) as data for the figures of a page. Imports no torch."""
 
 import itertools
 import json
@@ -16,12 +16,12 @@ from trainer.storage.untrusted import parse_json, parse_json_as, whole_lines
 from trainer.techniques.layer_names import layer_titles
 
 QUANTITIES = ("update_ratio", "gradient_norm", "weight_norm", "dead", "saturated")
-RECORDS = 500  # of a run in a page: a figure is no wider
+RECORDS = 500  # of one run in a page: about as many points as a figure has pixels in its width
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """`counts` of ten thousand, in bins of equal width from `low` to `high`."""
+    """A histogram: `counts`, which sum to ten thousand, in bins of equal width from `low` to `high`."""
 
     low: Number
     high: Number
@@ -30,7 +30,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Layer:
-    """None: this kind of layer has none of it."""
+    """The statistics of a layer in one epoch; None: this kind of layer has no such quantity."""
 
     kind: str
     update_ratio: Number | None = None
@@ -44,7 +44,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Filters:
-    """`values` [F, C, H, W], 0 to 255."""
+    """The filters of a layer: `values` [F, C, H, W], 0 to 255."""
 
     layer: str
     values: list[list[list[list[int]]]]
@@ -52,25 +52,28 @@ class Filters:
 
 @dataclass(frozen=True)
 class LayerStats:
+    """The `layer_stats` of one line of `metrics.jsonl`."""
+
     layers: dict[str, Layer]
     filters: Filters | None = None
 
 
 def inside(arms: Sequence[Arm]) -> dict[str, Any] | None:
-    """Of the first run that recorded it, best arm first: each quantity of each layer by epoch, and the last histograms.
+    """Return each quantity of each layer by epoch, and the last histograms and filters; None if no run recorded them.
 
-    Raises RunError if it is not what a run writes.
+    They are those of the first such run, best arm first. Raises RunError if its record is damaged.
     """
     run = next((run for arm in arms for run in arm.runs if any(row["layer_stats"] for row in run.epochs)), None)
     if run is None:
         return None
-    epochs, known = _records(run)
-    names = list(known[-1].layers)
+    epochs, records = _records(run)
+    names = list(records[-1].layers)
+    # None where a layer is missing in an earlier record, so that every curve has a value for each epoch.
     quantities = {
-        quantity: {name: [getattr(each.layers.get(name), quantity, None) for each in known] for name in names}
+        quantity: {name: [getattr(record.layers.get(name), quantity, None) for record in records] for name in names}
         for quantity in QUANTITIES
     }
-    last = known[-1]
+    last = records[-1]
     return {
         "run": run.folder.name,
         "epochs": epochs,
@@ -80,18 +83,21 @@ def inside(arms: Sequence[Arm]) -> dict[str, Any] | None:
             for quantity, layers in quantities.items()
         },
         "histograms": {
-            what: {name: _plain(getattr(layer, what)) for name, layer in last.layers.items() if getattr(layer, what)}
-            for what in ("activation", "gradient")
+            kind: {name: _plain(getattr(layer, kind)) for name, layer in last.layers.items() if getattr(layer, kind)}
+            for kind in ("activation", "gradient")
         },
         "filters": last.filters.values if last.filters else [],
     }
 
 
 def _records(run: Run) -> tuple[list[int], list[LayerStats]]:
-    """Of a long run some, evenly, and the last: read again, as together they may be larger than the memory."""
+    """Return the epochs and records of a run; of more than RECORDS an even selection and the last one."""
     places = [place for place, row in enumerate(run.epochs) if row["layer_stats"]]
+    # Every n-th, so that at most RECORDS are left, and the last one for the histograms.
     chosen = {*places[:: math.ceil(len(places) / RECORDS)], places[-1]}
     try:
+        # From the file, line by line: all records of a long run may not fit the memory. `islice`: a run that is
+        # still training may have added lines.
         lines = enumerate(itertools.islice(whole_lines(run.folder / METRICS), len(run.epochs)))
         rows = [parse_json(line) for place, line in lines if place in chosen]
         return [row["epoch"] for row in rows], [
@@ -102,4 +108,5 @@ def _records(run: Run) -> tuple[list[int], list[LayerStats]]:
 
 
 def _plain(histogram: Histogram) -> dict[str, Any]:
+    """Return the histogram as a dictionary, without copying its counts."""
     return {field.name: getattr(histogram, field.name) for field in fields(histogram)}

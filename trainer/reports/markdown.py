@@ -1,4 +1,4 @@
-"""A report as Markdown: the same as the page without its figures."""
+"""A report as Markdown: the texts and tables of the page, without its figures."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,17 +9,18 @@ from trainer.runtime.files import write_text
 
 
 def write(content: Content) -> Path:
-    """Writes `report.md` into the folder and returns its path. Raises RunError if it cannot be written."""
+    """Write `report.md` into the folder and return its path. Raises RunError if it cannot be written."""
     path = content.folder / "report.md"
     write_text(path, render(content))
     return path
 
 
 def render(content: Content) -> str:
+    """Return the report as Markdown, every text of the study escaped."""
     parts = [
         f"# {_plain(content.title)}",
         _list(f"{name}: {f'`{value}`' if name == 'Command' else _plain(value)}" for name, value in content.facts),
-        "## What the runs can tell" if content.kind == "study" else "## What came of it",
+        "## Verdict" if content.kind == "study" else "## Result",
         _list(_plain(line) for line in content.verdict),
         *(_plain(f"{line}.") for line in content.footnotes),
         "## Arms" if content.kind == "study" else "## The run",
@@ -27,28 +28,32 @@ def render(content: Content) -> str:
     ]
     if content.search and content.search["importance"]:
         shares = [(key, f"{100 * share:.0f} %") for key, share in content.search["importance"].items()]
-        parts += ["## What mattered (fANOVA)", _table(("setting", "share"), shares)]
+        parts += ["## Importance of each setting (fANOVA)", _table(("setting", "share"), shares)]
     if content.differences:
+        # By setting in `differences`; a row of the table is an arm.
         columns = zip(*content.differences.values(), strict=True)
         cells = [[arm.name, *values] for arm, values in zip(content.arms, columns, strict=True)]
-        parts += ["## What differs between the arms", _table(("arm", *content.differences), cells)]
+        parts += ["## Differences between the arms", _table(("arm", *content.differences), cells)]
     if content.environment:
         parts += ["## Environment", _list(f"{name}: {_plain(value)}" for name, value in content.environment)]
     return "\n\n".join(parts) + "\n"
 
 
 def _list(lines: Iterable[str]) -> str:
+    """Return the lines as a list."""
     return "\n".join(f"* {line}" for line in lines)
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """Return a table, its first column aligned to the left, the others to the right."""
     marks = f"| --- |{' ---: |' * (len(head) - 1)}"
     lines = [f"| {' | '.join(map(_plain, row))} |" for row in (head, *body)]
     return "\n".join([lines[0], marks, *lines[1:]])
 
 
 def _plain(text: str) -> str:
-    """Without what Markdown or HTML would read in it."""
+    """Return the text on one line, so escaped that Markdown and HTML read no marks in it."""
+    # The backslash first: those that escape the other marks must not be escaped again.
     for mark in ("\\", "|", "<", "*", "_", "`", "["):
         text = text.replace(mark, "\\" + mark)
     return " ".join(text.split())

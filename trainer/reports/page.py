@@ -1,4 +1,4 @@
-"""One HTML file that holds all it needs: the report of a study or a run. Imports no torch."""
+"""The report of a study or a run as one HTML file, which needs no other file and no network. Imports no torch."""
 
 import json
 import re
@@ -12,20 +12,21 @@ from trainer.reports.content import Content
 from trainer.runtime.files import write_text
 
 HERE = Path(__file__).parent / "templates"
-TOLD = 6  # comparisons in sight; the others fold out
-SHOWN = 20  # arms in the figures that have a row for each
+OPEN = 6  # comparisons that are always visible; the others unfold
+SHOWN = 20  # arms, in figures with a row for each arm
+# sd: the standard deviation over the replicates; {unit}: such as seed, for the number of replicates.
 TITLES = ("{metric} ± sd", "{unit}s", "best epoch", "epochs to 95 %", "seconds", "parameters")
 
 
 def write(content: Content) -> Path:
-    """Writes `report.html` into the folder and returns its path. Raises RunError if it cannot be written."""
+    """Write `report.html` into the folder and return its path. Raises RunError if it cannot be written."""
     path = content.folder / "report.html"
     write_text(path, render(content))
     return path
 
 
 def render(content: Content) -> str:
-    """The whole page. Every text of the study is escaped: names of classes and arms come from outside."""
+    """Return the page. Every text of the study is escaped: the names of classes and arms are untrusted."""
     from plotly.offline import get_plotlyjs
 
     numbers = {**figures(content), "shown": SHOWN}
@@ -38,9 +39,10 @@ def render(content: Content) -> str:
         inside=numbers["inside"],
         has_classes=numbers["classes"] is not None,
         best=content.arms[0].name if content.arms else "",
-        told=TOLD,
+        open=OPEN,
         shown=SHOWN,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        # NaN is no JSON, so the browser could not read it: the figures hold None instead.
         data=safe(json.dumps(numbers, allow_nan=False, separators=(",", ":"), ensure_ascii=False)),
         plotly=safe(get_plotlyjs()),
         sorting=own("table.js"),
@@ -50,32 +52,35 @@ def render(content: Content) -> str:
 
 
 def template(name: str) -> Any:
-    import jinja2
+    """Return a template of `templates/`. It escapes every value, and an unknown name in it is an error."""
+    import jinja2  # here: only a report needs it
 
     loader = jinja2.FileSystemLoader(HERE)
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)
 
 
 def own(name: str) -> Any:
-    """A file of this folder, to be put into a page as it is."""
+    """Return a file of `templates/`, to be put into a page without escaping."""
     return safe((HERE / name).read_text(encoding="utf-8"))
 
 
 def safe(text: str) -> Any:
-    """To stand inside <script> or <style>, which nothing in it may close."""
+    """Return the text for the inside of <script> or <style>: no part of it closes the element."""
     from markupsafe import Markup
 
+    # In JSON and in JavaScript strings \u003c is another spelling of "<".
     return Markup(re.sub(r"<(?=/script|/style|!--)", r"\\u003c", text, flags=re.I))
 
 
 def titles(content: Content) -> list[str]:
+    """Return the headings of the table of arms."""
     metric = content.metric.replace("_", " ")
     first = "arm" if content.kind == "study" else "run"
     return [first, *(title.format(metric=metric, unit=content.unit) for title in TITLES)]
 
 
 def rows(content: Content) -> list[list[dict[str, Any]]]:
-    """Of each arm the cells in the order of `titles`: the text, and the value to sort by ("" where there is none)."""
+    """Return a row for each arm, a cell for each of `titles`: the text, and the value to sort by ("" for none)."""
     return [
         [
             _cell(arm.name, arm.name),
@@ -95,12 +100,15 @@ def _cell(text: str, value: Any) -> dict[str, Any]:
 
 
 def _plain(value: float | None) -> str:
+    """Return the number, or a dash for None."""
     return "—" if value is None else f"{value:g}"
 
 
 def _grouped(count: int | None) -> str:
+    """Return the number in groups of three digits, or a dash for None."""
     return "—" if count is None else f"{count:,}".replace(",", " ")
 
 
 def texts(table: Sequence[Sequence[dict[str, Any]]]) -> list[list[str]]:
+    """Return the texts of the cells alone."""
     return [[cell["text"] for cell in row] for row in table]

@@ -64,4 +64,5 @@ def epoch_seconds(config: RunConfig) -> float:
     trainer = build_trainer(config, training, validation, device, two)
     trainer.do_train()
     ticks.append(time.perf_counter())
+    # From the second batch to the end of the epoch: one step, times the steps of an epoch.
     return (ticks[-1] - ticks[-2]) * len(trainer.train)

@@ -158,10 +158,9 @@ def _differences(
             continue  # the same ratio as that of the steps, which have a sentence already
         if most > least * (1 + tolerance):
             first, second = names[values.index(most)], names[values.index(least)]
-            more = f" ({most / least - 1:+.0%})" if most < 2 * least else ""  # beyond that the numbers say it
-            sentence = (
-                f"{first} {verb} {_number(most)} {noun}, {second} {_number(least)}{more}{'' if intended else tail}"
-            )
+            more = f" ({most / least - 1:+.0%})" if most < 2 * least else ""  # else the numbers suffice
+            numbers = f"{first} {verb} {_number(most)} {noun}, {second} {_number(least)}{more}"
+            sentence = numbers if intended else numbers + tail
             yield quantity, _Finding(intended, most / least, sentence)
     for quantity, intended, sentence in (
         ("data", True, "{} and {} are different data: their scores cannot be compared with each other"),

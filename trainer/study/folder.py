@@ -34,6 +34,7 @@ class Study:
             free.add("trials")
         settings = plan.settings.model_dump(exclude=free)
         space = [axis.described() for axis in plan.sweep.axes]
+        # Everything that decides the results of the study.
         self.id = digest([settings, space, sorted(identities), self.code, dict(data)], 8)
         self.folder = SWEEPS / f"{self.name}-{self.id}"
         self.entries: list[Entry] = []
@@ -138,6 +139,7 @@ class Study:
             folder = self.path(entry)
             if folder.is_dir() and ((folder / RESULT).is_file()):
                 moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+                # With microseconds: two renamings within a second must not meet.
                 folder.rename(folder.with_name(f"before_{moment}_{folder.name}"))
 
 
@@ -173,4 +175,5 @@ def _words(key: str, value: str) -> list[str]:
 def _slug(words: list[str]) -> str:
     """Return the words joined by underscores: letters, digits, dots, plus signs and dashes, at most 60 characters."""
     plain_words = [re.sub(r"[^A-Za-z0-9.+]+", "-", word).strip("-.") for word in words]
+    # File systems allow 255 bytes in a name; the identity and a suffix follow.
     return "_".join(word for word in plain_words if word)[:60].strip("-_.")

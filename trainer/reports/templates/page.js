@@ -1,12 +1,12 @@
 "use strict";
-// Draws the figures from the numbers in #data. Everything else on the page is there without it.
+// Draw the figures from the numbers in #data. The rest of the page needs no script.
 const data = JSON.parse(document.getElementById("data").textContent);
-// Okabe and Ito's colours, told apart by people who do not see red and green as two.
+// The colours of Okabe and Ito, which people with red-green colour blindness can distinguish.
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7a68a6"];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 48rem)");
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-// plotly reads markup in texts: names from outside are shown as they are.
+// plotly reads markup in texts, and names of arms and classes are untrusted: escape them.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
 const short = (text, most) => plain(text.length > most ? text.slice(0, most - 1) + "…" : text);
 const colour = (arm) => (arm < COLOURS.length ? COLOURS[arm] : style("--soft"));
@@ -18,14 +18,14 @@ const hidden = new Set();
 
 function layout(more) {
   const axis = { gridcolor: style("--line"), zerolinecolor: style("--line"), linecolor: style("--line"), automargin: true };
-  const whole = {
+  const merged = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
     font: { family: "inherit", size: 13, color: style("--ink") }, margin: { l: 55, r: 15, t: 30, b: 45 },
     hoverlabel: { bgcolor: style("--panel"), bordercolor: style("--line"), font: { color: style("--ink") } },
     ...more,
   };
-  for (const name of ["xaxis", "yaxis"]) whole[name] = { ...axis, ...(more[name] || {}) };
-  return whole;
+  for (const name of ["xaxis", "yaxis"]) merged[name] = { ...axis, ...(more[name] || {}) };
+  return merged;
 }
 
 function draw(id, traces, more, height) {
@@ -35,7 +35,7 @@ function draw(id, traces, more, height) {
   Plotly.react(place, traces, layout(more), { responsive: true, displayModeBar: false });
 }
 
-// Whole epochs only; of a single one plotly would label halves and less, and a line of one point is not seen.
+// Whole epochs only: for a short run plotly would label fractions of an epoch.
 const epochAxis = (last) => ({ title: { text: "epoch", standoff: 5 }, rangemode: "tozero", ...(last < 10 ? { dtick: 1, range: [0, last + 0.5] } : {}) });
 
 function lines(quantity, chosen) {
@@ -45,12 +45,12 @@ function lines(quantity, chosen) {
     if (quantity !== "lr" && !chosen[part].checked) continue;
     if (quantity === "lr" && part === "train") continue;
     const key = quantity === "lr" ? "lr" : `${part}_${quantity}`;
-    const told = quantity === "accuracy" ? ".2%" : ".4g";
+    const format = quantity === "accuracy" ? ".2%" : ".4g";
     const dash = part === "train" ? "dash" : "solid";
     const others = { x: [], y: [] };
     data.curves.forEach((arm, number) => {
       if (hidden.has(number) || !arm.runs.length) return;
-      if (number >= COLOURS.length) { // drawn together: hundreds of lines of their own would take seconds
+      if (number >= COLOURS.length) { // one trace for all of them: hundreds of traces would take seconds
         for (const run of arm.runs) { others.x.push(...run[over], null); others.y.push(...run[key], null); }
         return;
       }
@@ -59,7 +59,7 @@ function lines(quantity, chosen) {
       if (chosen.single.checked && arm.runs.length > 1) for (const run of arm.runs)
         traces.push({ ...base, x: run[over], y: run[key], opacity: chosen.band.checked ? 0.45 : 0.9,
           line: { color: colour(number), width: 1, dash }, name: `${name}<br>${plain(run.name)}`,
-          hovertemplate: `%{y:${told}} at %{x:.4~g}<extra>%{fullData.name}</extra>` });
+          hovertemplate: `%{y:${format}} at %{x:.4~g}<extra>%{fullData.name}</extra>` });
       if (!chosen.band.checked && arm.runs.length > 1) return;
       const lone = arm.runs.length === 1 ? arm.runs[0] : null;
       const x = lone ? lone[over] : over === "epoch" ? arm.epochs : arm.mean.seconds;
@@ -73,7 +73,7 @@ function lines(quantity, chosen) {
           hoverinfo: "skip" });
       }
       traces.push({ ...base, ...(x.length === 1 ? { mode: "markers", marker: { symbol: part === "train" ? "circle-open" : "circle", size: 9 } } : {}), x, y: mean, name, line: { color: colour(number), width: part === "train" ? 1.5 : 2.5, dash },
-        hovertemplate: `%{y:${told}} at %{x:.4~g}<extra>%{fullData.name}</extra>` });
+        hovertemplate: `%{y:${format}} at %{x:.4~g}<extra>%{fullData.name}</extra>` });
     });
     if (others.x.length) traces.unshift({ type: "scatter", mode: "lines", ...others, hoverinfo: "skip",
       opacity: 0.5, line: { color: style("--soft"), width: 1, dash } });
@@ -145,7 +145,7 @@ function drawSearch() {
   const shares = Object.entries(search.importance).reverse();
   draw("importance", [{ type: "bar", orientation: "h", y: shares.map(([key]) => plain(key)), x: shares.map(([, share]) => share),
     marker: { color: COLOURS[0] }, text: shares.map(([, share]) => `${(100 * share).toFixed(0)} %`), textposition: "auto", hoverinfo: "skip" }],
-    { xaxis: { tickformat: ".0%", range: [0, 1] }, title: { text: "what mattered", font: { size: 14 } } }, 100 + 32 * shares.length);
+    { xaxis: { tickformat: ".0%", range: [0, 1] }, title: { text: "importance", font: { size: 14 } } }, 100 + 32 * shares.length);
 }
 
 function heat(id, x, y, z, texts, more, height) {
@@ -166,7 +166,7 @@ function drawClasses() {
   const totals = classes.confusion.map((row) => row.reduce((sum, count) => sum + count, 0));
   const shares = classes.confusion.map((row, at) => row.map((count) => (totals[at] ? count / totals[at] : null)));
   heat("confusion", names, names.map((name) => `${name} `), shares, classes.confusion.map((row) => row.map((count) => count || "")),
-    "true %{y}, taken for %{x}: %{text} images, %{z:.1%}<extra></extra>", 130 + 28 * Math.max(4, names.length));
+    "true %{y}, predicted %{x}: %{text} images, %{z:.1%}<extra></extra>", 130 + 28 * Math.max(4, names.length));
 }
 
 function drawByEpoch(id, title, layers, more) {
@@ -214,7 +214,7 @@ function drawInside() {
   drawFilters(filters);
 }
 
-// A section is drawn when it comes near: a page of hundreds of runs opens at once.
+// A section is drawn when it is scrolled near, so that a page of hundreds of runs opens at once.
 const sections = new Map([["runs", drawDots], ["curves", drawCurves], ["search", drawSearch], ["classes", drawClasses], ["inside", drawInside]]);
 const drawn = new Set();
 const near = new IntersectionObserver((entries) => {

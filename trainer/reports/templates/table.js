@@ -1,5 +1,5 @@
 "use strict";
-// Tables that sort by a click on a heading, and a field that hides the rows without its words.
+// Sort a table by a click on a heading, and hide the rows that do not contain the words in the filter field.
 function makeSortable(table) {
   const headings = table.querySelectorAll("thead th");
   headings.forEach((heading, column) => {
