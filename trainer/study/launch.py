@@ -48,7 +48,7 @@ class Launch:
 
     def threads(self, count: int) -> int | None:
         """Return the number of torch threads of one of `count` runs; None leaves the choice to torch."""
-        # Only these launchers train several runs on this machine, where they would compete for its cores.
+        # These two train all runs of a group on this machine, where they would compete for its cores.
         if self.here or self.plan.launcher not in ("joblib", "submitit_local"):
             return None
         return max(1, (os.cpu_count() or 1) // min(self.parallel, count))
