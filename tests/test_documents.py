@@ -144,9 +144,10 @@ def test_every_error_that_is_quoted_is_todays(page):
             assert rest == [f"trainer: {caught.value}"]
 
 
-def test_the_lines_that_load_a_checkpoint_need_nothing_of_this_project():
+@pytest.mark.parametrize("page", ["README.md", "docs/runs.md"])
+def test_the_lines_that_load_a_checkpoint_need_nothing_of_this_project(page):
     quick("epochs=1", "output_dir=outputs/RUN")
-    (code,) = blocks(TEXTS[ROOT / "docs" / "runs.md"], "python")
+    (code,) = (block for block in blocks(TEXTS[ROOT / page], "python") if "safetensors" in block)
     code += "print(*weights['1.1.weight'].shape, description['epoch'], len(description['classes']))"
     done = subprocess.run([sys.executable, "-I", "-c", code], check=False, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("10 128 1 10\n", "")
