@@ -13,20 +13,23 @@ from trainer.reports.content import Content, of_run, of_study
 from trainer.reports.page import own, template
 from trainer.runtime.files import write_text
 
-STUDIES = ("study", "started", "runs", "best arm", "value", "what the runs can tell")
+STUDIES = ("study", "started", "runs", "best arm", "value", "verdict")
 RUNS = ("run", "state", "what", "epochs", "best validation accuracy", "seconds")
 
 
 def write(folder: Path) -> tuple[Path, int, int]:
-    """Writes `index.html` into the folder; its path, the number of studies and of runs. Raises ConfigError if none."""
+    """Write `index.html` into the folder; return its path and the numbers of studies and of runs.
+
+    Raises ConfigError if there are none.
+    """
     studies, runs, unreadable = list[Content](), list[Content](), list[str]()
-    for found, read in _found(folder):
+    for path, read in _folders(folder):
         try:
-            content = read(found)
+            content = read(path)
             (studies if content.kind == "study" else runs).append(content)
         except Exception as error:  # whatever is wrong with one of them, the others are listed
-            told = isinstance(error, RunError | ConfigError | OSError)
-            unreadable.append(str(error if told else RunError(f"{found}: {type(error).__name__}: {error}")))
+            expected = isinstance(error, RunError | ConfigError | OSError)
+            unreadable.append(str(error if expected else RunError(f"{path}: {type(error).__name__}: {error}")))
     if not studies and not runs and not unreadable:
         raise ConfigError(f"{folder}: holds neither a study nor a run")
     page = template("index.html.jinja").render(
@@ -44,8 +47,8 @@ def write(folder: Path) -> tuple[Path, int, int]:
     return folder / "index.html", len(studies), len(runs)
 
 
-def _found(folder: Path) -> Iterator[tuple[Path, Callable[[Path], Content]]]:
-    """Studies, and runs that belong to none."""
+def _folders(folder: Path) -> Iterator[tuple[Path, Callable[[Path], Content]]]:
+    """Yield the folders of studies, and of runs that belong to none, with the function that reads each."""
     for parent, names, files in os.walk(folder):
         path = Path(parent)
         if MANIFEST in files:
@@ -55,7 +58,7 @@ def _found(folder: Path) -> Iterator[tuple[Path, Callable[[Path], Content]]]:
         else:
             names[:] = sorted(name for name in names if name != "wandb")
             continue
-        names[:] = []
+        names[:] = []  # os.walk goes no deeper: the runs of a study are in its report
 
 
 def _newest_first(contents: list[Content]) -> list[Content]:
@@ -64,13 +67,16 @@ def _newest_first(contents: list[Content]) -> list[Content]:
 
 def _study(content: Content, folder: Path) -> list[dict[str, Any]]:
     facts = dict(content.facts)
-    best = content.arms[0] if content.arms else None
+    best = content.arms[0] if content.arms and content.arms[0].values else None
     return [
         _name(content, folder),
         _cell(facts["Started"]),
         _cell(facts["Runs"]),
         _cell(best.name if best else "—"),
-        _cell(content.format_value(best.mean, best.deviation) if best else "—", best.mean if best else None),
+        _cell(
+            content.format_value(best.mean, best.deviation) if best else "—",
+            best.mean if best else None,
+        ),
         _cell(content.verdict[0] if content.verdict else "", wide=True),
     ]
 
@@ -82,7 +88,7 @@ def _run(content: Content, folder: Path) -> list[dict[str, Any]]:
         _cell(arm.runs[0].outcome.state),
         _cell(content.title, wide=True),
         _cell(dict(content.facts)["Epochs"], len(arm.runs[0].epochs)),
-        _cell(content.format_value(arm.mean), arm.mean),
+        _cell(content.format_value(arm.mean), arm.mean if arm.values else None),
         _cell(f"{arm.seconds or 0:.1f}", arm.seconds),
     ]
 

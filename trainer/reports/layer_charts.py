@@ -1,4 +1,4 @@
-"""What a run recorded of its layers (`layer_stats_every`), for the figures of a page. Imports no torch."""
+"""The statistics of a run's layers (`layer_stats_every`), for the figures of a page. Imports no torch."""
 
 import itertools
 import json
@@ -10,18 +10,18 @@ from typing import Any
 from trainer.config.types import Number
 from trainer.errors import RunError
 from trainer.records.metrics import METRICS
-from trainer.reports.content import Arm
+from trainer.reports.content import ArmReport
 from trainer.reports.run_files import Run
 from trainer.storage.untrusted import parse_json, parse_json_as, whole_lines
 from trainer.techniques.layer_names import layer_titles
 
 QUANTITIES = ("update_ratio", "gradient_norm", "weight_norm", "dead", "saturated")
-RECORDS = 500  # of a run in a page: a figure is no wider
+MAX_RECORDS = 500  # of a run in a page: a figure has no more pixels
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """`counts` of ten thousand, in bins of equal width from `low` to `high`."""
+    """A histogram: `counts` of ten thousand values, in bins of equal width from `low` to `high`."""
 
     low: Number
     high: Number
@@ -30,7 +30,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Layer:
-    """None: this kind of layer has none of it."""
+    """The statistics of a layer; None for those that this kind of layer does not have."""
 
     kind: str
     update_ratio: Number | None = None
@@ -44,7 +44,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Filters:
-    """`values` [F, C, H, W], 0 to 255."""
+    """The filters of a layer; `values` [F, C, H, W] are 0 to 255."""
 
     layer: str
     values: list[list[list[list[int]]]]
@@ -52,25 +52,26 @@ class Filters:
 
 @dataclass(frozen=True)
 class LayerStats:
+    """The record of one epoch."""
+
     layers: dict[str, Layer]
     filters: Filters | None = None
 
 
-def inside(arms: Sequence[Arm]) -> dict[str, Any] | None:
-    """Of the first run that recorded it, best arm first: each quantity of each layer by epoch, and the last histograms.
+def layer_figures(arms: Sequence[ArmReport]) -> dict[str, Any] | None:
+    """Return each quantity of each layer by epoch, and the last histograms, of the best arm's first run with records.
 
-    Raises RunError if it is not what a run writes.
+    None if no run has any. Raises RunError if a run's records are damaged.
     """
     run = next((run for arm in arms for run in arm.runs if any(row["layer_stats"] for row in run.epochs)), None)
     if run is None:
         return None
-    epochs, known = _records(run)
-    names = list(known[-1].layers)
+    epochs, records = _records(run)
+    last = records[-1]
     quantities = {
-        quantity: {name: [getattr(each.layers.get(name), quantity, None) for each in known] for name in names}
+        quantity: {name: [getattr(stats.layers.get(name), quantity, None) for stats in records] for name in last.layers}
         for quantity in QUANTITIES
     }
-    last = known[-1]
     return {
         "run": run.folder.name,
         "epochs": epochs,
@@ -88,9 +89,12 @@ def inside(arms: Sequence[Arm]) -> dict[str, Any] | None:
 
 
 def _records(run: Run) -> tuple[list[int], list[LayerStats]]:
-    """Of a long run some, evenly, and the last: read again, as together they may be larger than the memory."""
+    """Return the epochs and records of a run; of many some at even distances, and the last.
+
+    They are read again from the file: all records of all runs together may not fit into memory.
+    """
     places = [place for place, row in enumerate(run.epochs) if row["layer_stats"]]
-    chosen = {*places[:: math.ceil(len(places) / RECORDS)], places[-1]}
+    chosen = {*places[:: math.ceil(len(places) / MAX_RECORDS)], places[-1]}
     try:
         lines = enumerate(itertools.islice(whole_lines(run.folder / METRICS), len(run.epochs)))
         rows = [parse_json(line) for place, line in lines if place in chosen]

@@ -1,4 +1,4 @@
-"""A report as Markdown: the same as the page without its figures."""
+"""A report as Markdown: the content of the page without its figures. Imports no torch."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,17 +9,18 @@ from trainer.runtime.files import write_text
 
 
 def write(content: Content) -> Path:
-    """Writes `report.md` into the folder and returns its path. Raises RunError if it cannot be written."""
+    """Write `report.md` into the folder and return its path. Raises RunError if it cannot be written."""
     path = content.folder / "report.md"
     write_text(path, render(content))
     return path
 
 
 def render(content: Content) -> str:
+    """Return the Markdown text."""
     parts = [
         f"# {_plain(content.title)}",
         _list(f"{name}: {f'`{value}`' if name == 'Command' else _plain(value)}" for name, value in content.facts),
-        "## What the runs can tell" if content.kind == "study" else "## What came of it",
+        "## Verdict" if content.kind == "study" else "## Result",
         _list(_plain(line) for line in content.verdict),
         *(_plain(f"{line}.") for line in content.footnotes),
         "## Arms" if content.kind == "study" else "## The run",
@@ -27,11 +28,11 @@ def render(content: Content) -> str:
     ]
     if content.search and content.search["importance"]:
         shares = [(key, f"{100 * share:.0f} %") for key, share in content.search["importance"].items()]
-        parts += ["## What mattered (fANOVA)", _table(("setting", "share"), shares)]
+        parts += ["## Importance of each setting (fANOVA)", _table(("setting", "share"), shares)]
     if content.differences:
         columns = zip(*content.differences.values(), strict=True)
         cells = [[arm.name, *values] for arm, values in zip(content.arms, columns, strict=True)]
-        parts += ["## What differs between the arms", _table(("arm", *content.differences), cells)]
+        parts += ["## Settings that differ between the arms", _table(("arm", *content.differences), cells)]
     if content.environment:
         parts += ["## Environment", _list(f"{name}: {_plain(value)}" for name, value in content.environment)]
     return "\n\n".join(parts) + "\n"
@@ -48,7 +49,7 @@ def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what Markdown or HTML would read in it."""
+    """Return the text with the characters escaped that Markdown or HTML would interpret."""
     for mark in ("\\", "|", "<", "*", "_", "`", "["):
         text = text.replace(mark, "\\" + mark)
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""One HTML file that holds all it needs: the report of a study or a run. Imports no torch."""
+"""A report as one HTML file that contains everything it needs. Imports no torch."""
 
 import json
 import re
@@ -11,35 +11,35 @@ from trainer.reports.charts import figures
 from trainer.reports.content import Content
 from trainer.runtime.files import write_text
 
-HERE = Path(__file__).parent / "templates"
-TOLD = 6  # comparisons in sight; the others fold out
-SHOWN = 20  # arms in the figures that have a row for each
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_COMPARISONS = 6  # in sight; the others fold out
+MAX_ARMS = 20  # in the figures that have a row for each
 TITLES = ("{metric} ± sd", "{unit}s", "best epoch", "epochs to 95 %", "seconds", "parameters")
 
 
 def write(content: Content) -> Path:
-    """Writes `report.html` into the folder and returns its path. Raises RunError if it cannot be written."""
+    """Write `report.html` into the folder and return its path. Raises RunError if it cannot be written."""
     path = content.folder / "report.html"
     write_text(path, render(content))
     return path
 
 
 def render(content: Content) -> str:
-    """The whole page. Every text of the study is escaped: names of classes and arms come from outside."""
+    """Return the page. Every text of the study is escaped: names of classes and arms are untrusted."""
     from plotly.offline import get_plotlyjs
 
-    numbers = {**figures(content), "shown": SHOWN}
+    numbers = {**figures(content), "max_arms": MAX_ARMS}
     return template("page.html.jinja").render(
         content=content,
         metric=content.metric.replace("_", " "),
         table={"titles": titles(content), "rows": rows(content)},
         has_curves=any(run.epochs for arm in content.arms for run in arm.runs),
         several=any(len(arm.runs) > 1 for arm in content.arms),
-        inside=numbers["inside"],
+        layers=numbers["layers"],
         has_classes=numbers["classes"] is not None,
         best=content.arms[0].name if content.arms else "",
-        told=TOLD,
-        shown=SHOWN,
+        max_comparisons=MAX_COMPARISONS,
+        max_arms=MAX_ARMS,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         data=safe(json.dumps(numbers, allow_nan=False, separators=(",", ":"), ensure_ascii=False)),
         plotly=safe(get_plotlyjs()),
@@ -50,36 +50,38 @@ def render(content: Content) -> str:
 
 
 def template(name: str) -> Any:
+    """Return a template of this package, with HTML escaped."""
     import jinja2
 
-    loader = jinja2.FileSystemLoader(HERE)
+    loader = jinja2.FileSystemLoader(TEMPLATES)
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)
 
 
 def own(name: str) -> Any:
-    """A file of this folder, to be put into a page as it is."""
-    return safe((HERE / name).read_text(encoding="utf-8"))
+    """Return a file of this package, to be put into a page as it is."""
+    return safe((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def safe(text: str) -> Any:
-    """To stand inside <script> or <style>, which nothing in it may close."""
+    """Return the text for the inside of <script> or <style>, which nothing in it may close."""
     from markupsafe import Markup
 
     return Markup(re.sub(r"<(?=/script|/style|!--)", r"\\u003c", text, flags=re.I))
 
 
 def titles(content: Content) -> list[str]:
+    """Return the column titles of the table of arms."""
     metric = content.metric.replace("_", " ")
     first = "arm" if content.kind == "study" else "run"
     return [first, *(title.format(metric=metric, unit=content.unit) for title in TITLES)]
 
 
 def rows(content: Content) -> list[list[dict[str, Any]]]:
-    """Of each arm the cells in the order of `titles`: the text, and the value to sort by ("" where there is none)."""
+    """Return the cells of each arm in the order of `titles`: the text, and the value to sort by ("" for none)."""
     return [
         [
             _cell(arm.name, arm.name),
-            _cell(content.format_value(arm.mean, arm.deviation), arm.mean),
+            _cell(content.format_value(arm.mean, arm.deviation), arm.mean if arm.values else None),
             _cell(f"{len(arm.values)}" + (f" ({arm.left_out()})" if arm.left_out() else ""), len(arm.values)),
             _cell(_plain(arm.best_epoch), arm.best_epoch),
             _cell(_plain(arm.epochs_to_near_best), arm.epochs_to_near_best),
@@ -103,4 +105,5 @@ def _grouped(count: int | None) -> str:
 
 
 def texts(table: Sequence[Sequence[dict[str, Any]]]) -> list[list[str]]:
+    """Return the texts of cells without their values."""
     return [[cell["text"] for cell in row] for row in table]

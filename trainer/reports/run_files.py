@@ -1,4 +1,4 @@
-"""What a run left of itself, read for a report: its epochs, its best network, what it ran on. Imports no torch."""
+"""The files of a run, read for a report: its epochs, its best network, its environment. Imports no torch."""
 
 import itertools
 import math
@@ -14,12 +14,12 @@ from trainer.records.outcome import Outcome, is_alive, read_outcome
 from trainer.storage.untrusted import MAX_COUNT, Kind, parse_json_as, read_text
 from trainer.training.early_stopping import EarlyStopping
 
-NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it tells how fast it learned
+NEAR_BEST = 0.95  # of a run's best validation accuracy: the first epoch that reaches it shows how fast it learned
 
 
 @dataclass(frozen=True)
 class Best:
-    """`best.json`; confusion [K, K] counts the validation images, a row for each true class."""
+    """The content of `best.json`; confusion [K, K] counts the validation images, a row for each true class."""
 
     parameters: int
     classes: list[str]
@@ -34,7 +34,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Environment:
-    """What of `environment.json` is shown."""
+    """The part of `environment.json` that is shown."""
 
     trainer: str
     python: str
@@ -47,7 +47,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it lies on disk. `replicate` is what tells it from the others of its arm: "seed=0"."""
+    """A run as it lies on disk. `replicate` distinguishes it from the others of its arm: "seed=0"."""
 
     folder: Path
     replicate: str
@@ -55,10 +55,11 @@ class Run:
     epochs: list[dict[str, Any]]
     config: Mapping[str, Any]
     best: Best | None
-    stamp: Environment | None  # what it ran on, the last time it was started
+    environment: Environment | None  # of its last start
 
     @property
     def seconds(self) -> float:
+        """The seconds of all epochs."""
         return sum(row["epoch_seconds"] or 0.0 for row in self.epochs)
 
     @property
@@ -71,39 +72,39 @@ class Run:
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What of a configuration tells how far the run was to go."""
+    """The part of a configuration that limits a run's length."""
 
     epochs: int
     early_stop_patience: int | None = None
     early_stop_min_delta: float = 0.0
 
 
-def run_of(folder: Path, replicate: str, config: Mapping[str, Any], planned: RunLimits | None = None) -> Run:
-    """`planned`: of a run of no study, which would know what became of it."""
-    alive = is_alive(folder)  # asked first: a run that ends meanwhile has noted how
+def run_of(folder: Path, replicate: str, config: Mapping[str, Any], limits: RunLimits | None = None) -> Run:
+    """Read a run. `limits`: those of a run outside a study, whose outcome may have to follow from its metrics."""
+    alive = is_alive(folder)  # before the outcome is read: a run that ends in between has written how it ended
     rows, outcome = read_metrics(folder), read_outcome(folder)
-    if planned and not (folder / JOB).is_file():
-        outcome = _by_itself(outcome, rows, planned)
+    if limits and not (folder / JOB).is_file():
+        outcome = _lone_outcome(outcome, rows, limits)
     if outcome.state == "running" and not alive:
         outcome = replace(outcome, state="interrupted", reason="killed from outside")
-    best = _recorded(Best, folder / "best.json")
-    stamps = _recorded(list[Environment], folder / "environment.json")
-    return Run(folder, replicate, outcome, rows, config, best, stamps[-1] if stamps else None)
+    best = _read_as(Best, folder / "best.json")
+    starts = _read_as(list[Environment], folder / "environment.json")
+    return Run(folder, replicate, outcome, rows, config, best, starts[-1] if starts else None)
 
 
-def _by_itself(noted: Outcome, rows: list[dict[str, Any]], planned: RunLimits) -> Outcome:
-    """A run of no study notes how it ended; of one that has noted nothing the metrics tell whether it is whole."""
+def _lone_outcome(recorded: Outcome, rows: list[dict[str, Any]], limits: RunLimits) -> Outcome:
+    """Return the outcome of a run outside a study; if it recorded none, its metrics show whether it is complete."""
     compared = [row for row in rows if row["validation_loss"] is not None]
     best = min(compared, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
-    state = noted.state
+    state = recorded.state
     if state == "queued":
-        state = "finished" if len(rows) >= planned.epochs or _exhausted(rows, planned) else "running"
-    return Outcome(state, noted.reason, epochs=len(rows), best_epoch=best or len(rows))
+        state = "finished" if len(rows) >= limits.epochs or _stopped_early(rows, limits) else "running"
+    return Outcome(state, recorded.reason, epochs=len(rows), best_epoch=best or len(rows))
 
 
-def _exhausted(rows: list[dict[str, Any]], planned: RunLimits) -> bool:
-    """Whether early stopping ended the run: a loss that was not finite is null in the file."""
-    stopping = EarlyStopping(planned.early_stop_patience, planned.early_stop_min_delta)
+def _stopped_early(rows: list[dict[str, Any]], limits: RunLimits) -> bool:
+    """Return whether early stopping ended the run. A loss that was not finite is null in the file."""
+    stopping = EarlyStopping(limits.early_stop_patience, limits.early_stop_min_delta)
     for row in rows:
         if row["validation_accuracy"] is not None:
             loss = math.nan if row["validation_loss"] is None else row["validation_loss"]
@@ -111,8 +112,8 @@ def _exhausted(rows: list[dict[str, Any]], planned: RunLimits) -> bool:
     return stopping.exhausted
 
 
-def _recorded(kind: type[Kind], path: Path) -> Kind | None:
-    """What a run wrote of itself, None if it did not. Raises RunError if it is not of this kind."""
+def _read_as(kind: type[Kind], path: Path) -> Kind | None:
+    """Return the content of a JSON file as this type, None if there is no file. Raises RunError if it does not fit."""
     try:
         return parse_json_as(kind, read_text(path)) if path.is_file() else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""A study as a W&B report: the verdict in words, the curves of its group, the table of arms. Needs an account."""
+"""A study in W&B: a report with verdict, curves and table of arms, which needs an account; the verdict of a sweep."""
 
 import contextlib
 import io
@@ -17,13 +17,13 @@ PANELS = ("validation_accuracy", "validation_loss", "train_accuracy", "train_los
 
 
 def publish(content: Content) -> str:
-    """Creates the report in the project of the study's runs; its address.
+    """Create the report in the project of the study's runs and return its address.
 
-    Raises ConfigError where the package is missing, RunError without an API key or a server that takes it.
+    Raises ConfigError if the package is missing, RunError without an API key or a server that accepts it.
     """
-    given = content.arms[0].runs[0].config["wandb"]
-    if given["mode"] == "disabled":
-        raise ConfigError(f"--wandb: {content.folder} was run with wandb.mode=disabled, W&B knows nothing of it")
+    settings = content.arms[0].runs[0].config["wandb"]
+    if settings["mode"] == "disabled":
+        raise ConfigError(f"--wandb: {content.folder} was run with wandb.mode=disabled, so W&B has none of its runs")
     try:
         import wandb_workspaces.reports.v2.interface as wr
     except ImportError:
@@ -33,22 +33,23 @@ def publish(content: Content) -> str:
     if reason:
         raise RunError(f"--wandb: {reason}")
     try:
-        entity = given["entity"] or default_entity()
-        report = wr.Report(given["project"], entity or "", content.title, " ".join(content.verdict[:1]))
-        report.blocks = _blocks(wr, content, entity or "", given["project"])
-        with contextlib.redirect_stderr(io.StringIO()):  # the client says in its own words what is said here
+        entity = settings["entity"] or default_entity()
+        report = wr.Report(settings["project"], entity or "", content.title, " ".join(content.verdict[:1]))
+        report.blocks = _blocks(wr, content, entity or "", settings["project"])
+        with contextlib.redirect_stderr(io.StringIO()):  # the client prints the address, which the command prints, too
             report.save()
-    except Exception as error:  # the client raises a dozen kinds
-        raise RunError(f"--wandb: W&B did not take the report: {(str(error).splitlines() or [''])[0]}") from None
+    except Exception as error:  # the client raises a dozen types
+        raise RunError(f"--wandb: W&B did not accept the report: {(str(error).splitlines() or [''])[0]}") from None
     return str(report.url)
 
 
 def _blocks(wr: Any, content: Content, entity: str, project: str) -> list[Any]:
+    """Return the report's blocks; the runs are found by their group, the study's folder."""
     runs = wr.Runset(entity, project, name=content.folder.name, filters=f"Group == '{content.folder.name}'")
     panels = [wr.LinePlot(title=key.replace("_", " "), x="epoch", y=[key]) for key in PANELS]
     table = [titles(content), ["---"] * len(titles(content)), *texts(rows(content))]
     return [
-        wr.H2("What the runs can tell"),
+        wr.H2("Verdict"),
         wr.UnorderedList(content.verdict),
         *(wr.P(f"{line}.") for line in content.footnotes),
         wr.H2("Learning curves"),
@@ -61,8 +62,8 @@ def _blocks(wr: Any, content: Content, entity: str, project: str) -> list[Any]:
 def log_verdict(folder: Path) -> None:
     """Send the verdict of the study in `folder` to W&B: the notes of a run named "verdict", and the table of arms."""
     study, content = Manifest.read(folder), of_study(folder, search=False)
-    given = WandbConfig(**study.entries[0].config["wandb"])
+    settings = WandbConfig(**study.entries[0].config["wandb"])
     notes = "\n".join([*content.verdict, *content.footnotes])
-    about = given.model_copy(update={"name": "verdict", "notes": notes, "tags": (*given.tags, "verdict")})
-    with wandb_mirror(about, {}, folder, folder.name.rpartition("-")[2]) as mirror:
+    noted = settings.model_copy(update={"name": "verdict", "notes": notes, "tags": (*settings.tags, "verdict")})
+    with wandb_mirror(noted, {}, folder, folder.name.rpartition("-")[2]) as mirror:
         mirror.tabulate("arms", titles(content), texts(rows(content)))

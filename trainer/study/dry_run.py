@@ -1,4 +1,4 @@
-"""`sweep.dry_run=true`: lists the runs, trains one step of each and reckons how long all would take."""
+"""`sweep.dry_run=true`: list the runs, train two steps of each and estimate how long all of them would take."""
 
 import itertools
 import time
@@ -11,28 +11,27 @@ from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import DONE
 from trainer.runtime.console import duration, fail, progress, say
 from trainer.runtime.files import expanded
-from trainer.study.axes import corners
+from trainer.study.axes import corners, point_label
 from trainer.study.folder import Study
-from trainer.study.plan import Plan, PlannedRun, plain
+from trainer.study.plan import Plan, plain
 from trainer.training.build import build_trainer, pick_device
 
 
 def dry_run(plan: Plan, study: Study) -> int:
-    """Leaves nothing behind. Exit code 1 if a step failed."""
-    known = study.open()
-    finished = {entry.id for entry in study.entries if study.outcome(entry).state in DONE} if known else set()
+    """Print the estimate and return the exit code, 1 if a step failed. Nothing is written."""
+    existed = study.open()
+    finished = {entry.id for entry in study.entries if study.outcome(entry).state in DONE} if existed else set()
     runs = list(plan.runs) or [run for point in corners(plan.axes) for run in plan.runs_at(point)]
     seconds, failed = list[float](), 0
     for run in progress(runs, "One step of each run"):
-        name = " ".join(f"{key}={value}" for key, value in plain(run.point).items())
+        name = point_label(plain(run.point))
         try:
-            whole = step_seconds(run.config) * run.config.epochs
-            seconds.append(whole)
-            say(f"{name}: {run.config.epochs} epochs, at most {duration(whole)}")
+            seconds.append(epoch_seconds(run.config) * run.config.epochs)
+            say(f"{name}: {run.config.epochs} epochs, at most {duration(seconds[-1])}")
         except (RunError, ConfigError, RuntimeError) as error:
             failed += 1
             fail(RunError(f"{name}: {str(error).splitlines()[0]}"))
-    count = len(plan.runs) or _searched(plan, runs)
+    count = len(plan.runs) or plan.points * (len(runs) // max(1, len(list(corners(plan.axes)))))
     total = sum(seconds) / max(len(seconds), 1) * count
     done = f" ({len(finished)} of them finished already)" if finished else ""
     say(f"{count} runs{done}, at most {duration(total)} one after the other; nothing was kept", "bold")
@@ -40,24 +39,19 @@ def dry_run(plan: Plan, study: Study) -> int:
     return 1 if failed else 0
 
 
-def _searched(plan: Plan, runs: list[PlannedRun]) -> int:
-    each = len(runs) // max(1, len(list(corners(plan.axes))))
-    return each * sum(plan.stage(number)[0] for number in range(1, plan.settings.stages + 1))
-
-
-def step_seconds(config: RunConfig) -> float:
-    """Seconds of an epoch, reckoned from its second step; the first one also warms up."""
+def epoch_seconds(config: RunConfig) -> float:
+    """Return the seconds of an epoch, estimated from its second step; the first one also warms up."""
     device = pick_device(config.device)
     images = load(config.dataset, expanded(config.data_dir), device)
     training, validation = config.dataset.shared_function()(images, config.split_seed)
     ticks: list[float] = []
 
-    def two(batches: Iterable[Any], epoch: int, steps: int, done: int) -> Iterator[Any]:
+    def two_batches(batches: Iterable[Any], epoch: int, steps: int, done: int) -> Iterator[Any]:
         for batch in itertools.islice(batches, 2):
             ticks.append(time.perf_counter())
             yield batch
 
-    trainer = build_trainer(config, training, validation, device, two)
+    trainer = build_trainer(config, training, validation, device, two_batches)
     trainer.do_train()
     ticks.append(time.perf_counter())
     return (ticks[-1] - ticks[-2]) * len(trainer.train)

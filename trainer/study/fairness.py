@@ -1,4 +1,4 @@
-"""What differs between the arms of a study besides what is compared; reckoned before anything is trained."""
+"""The differences between the arms of a study besides what is compared, found before anything is trained."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,14 +19,14 @@ from trainer.training.build import build_network, pick_device
 PARAMETER_TOLERANCE = 0.01  # networks within 1 % count as equally large
 LENGTH_SETTINGS = ("epochs", "batch_size")
 EARLY_STOPPING = ("early_stop_patience", "early_stop_min_delta", "validate_every")
-TUNED_SETTINGS = ("lr", "weight_decay", "dropout")  # what is tuned for a technique, beside its own options
+TUNED_SETTINGS = ("lr", "weight_decay", "dropout")  # tuned for a technique, beside its own options
 
 Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Fairness:
-    """`unfair`: what is compared unasked, a sentence each. `consequences`: what follows from what is varied itself."""
+    """Sentences on differences that were not asked for, `unfair`, and on `consequences` of what is varied."""
 
     unfair: tuple[str, ...]
     consequences: tuple[str, ...]
@@ -34,37 +34,43 @@ class Fairness:
 
 @dataclass(frozen=True)
 class _Finding:
+    """A difference between two arms; `asked` if it follows from what is varied, `weight` orders them by size."""
+
     asked: bool
     weight: float
     sentence: str
 
 
 def loaded(config: RunConfig) -> Images:
+    """Return the images of a run's data set."""
     return load(config.dataset, expanded(config.data_dir), pick_device(config.device))
 
 
 def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairness:
-    """Compares runs that differ along one axis only, axis by axis. Of a search the ends of each axis are looked at.
+    """Compare runs that differ along one axis only, axis by axis; of a search those at the ends of each axis.
 
     Raises ConfigError as reading the data does.
     """
-    runs, reckon = _representatives(plan), _Reckoning(images)
+    runs, facts_of = _representatives(plan), _FactsOfRuns(images)
     findings = list[_Finding]()
     for axis in plan.axes:
         strongest: dict[str, _Finding] = {}  # one sentence for each thing that differs, where it differs most
         for group in _along(runs, axis.key):
             varied = _varied([run.point[axis.key] for run in group], axis.key)
-            for what, finding in _differences(group, axis.key, varied, [reckon(run.config) for run in group]):
+            for what, finding in _differences(group, axis.key, varied, [facts_of(run.config) for run in group]):
                 if what not in strongest or finding.weight > strongest[what].weight:
                     strongest[what] = finding
         findings += strongest.values()
         findings += _tuning(axis.texts if axis.key == ARM else ())
-        findings += _searched(plan, axis.key, bool(axis.texts))
-    sentences = [{each.sentence: None for each in findings if each.asked is asked} for asked in (False, True)]
+        findings += _unequal_budgets(plan, axis.key, bool(axis.texts))
+    sentences = [
+        dict.fromkeys(finding.sentence for finding in findings if finding.asked is asked) for asked in (False, True)
+    ]
     return Fairness(*map(tuple, sentences))
 
 
 def _representatives(plan: Plan) -> Sequence[PlannedRun]:
+    """Return all runs of a grid; of a search a corner of its space and those that differ from it in one axis."""
     if plan.runs:
         return plan.runs
     first = next(corners(plan.axes))
@@ -73,7 +79,7 @@ def _representatives(plan: Plan) -> Sequence[PlannedRun]:
 
 
 def _along(runs: Sequence[PlannedRun], key: str) -> Iterator[list[PlannedRun]]:
-    """The runs that have everything but this axis in common, seed and fold included."""
+    """Yield the groups of runs that have everything but this axis in common, seed and fold included."""
     groups: dict[Any, list[PlannedRun]] = {}
     for run in runs:
         groups.setdefault(tuple(sorted((k, text) for k, text in run.point.items() if k != key)), []).append(run)
@@ -81,16 +87,16 @@ def _along(runs: Sequence[PlannedRun], key: str) -> Iterator[list[PlannedRun]]:
 
 
 def _varied(texts: Sequence[str], key: str) -> set[str]:
-    """The settings that these arms set differently."""
+    """Return the settings in which these values of an axis differ."""
     words = [
         dict(word.split("=", 1) for word in plain_override(text).split(" ")) if key == ARM else {key: text}
         for text in texts
     ]
-    return {name for each in words for name in each if len({other.get(name) for other in words}) > 1}
+    return {name for arm in words for name in arm if len({other.get(name) for other in words}) > 1}
 
 
-class _Reckoning:
-    """The figures of a run; data are read, divided and networks built once for all runs that share them."""
+class _FactsOfRuns:
+    """The facts of a run; data are read and split, and networks built, once for all runs that share them."""
 
     def __init__(self, images: Callable[[RunConfig], Images]) -> None:
         self.images = images
@@ -111,7 +117,7 @@ class _Reckoning:
         }
 
     def _training(self, config: RunConfig) -> Images:
-        """As many as would be trained on, of the same shape and classes, without the pixels."""
+        """Return as many images as would be trained on, of the same shape and classes, without the pixels."""
         key = f"{config.dataset} {config.split_seed} {config.data_dir}"
         if key not in self.data:
             images = self.images(config)
@@ -125,7 +131,7 @@ class _Reckoning:
         key = f"{config.model} {config.activation} {config.normalization} {training.shape} {training.classes}"
         if key not in self.parameters:
             nothing = torch.zeros(training.shape[0])
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]):  # the check leaves the global random state as it was
                 network = build_network(config, training.shape, training.classes, nothing, nothing + 1)
             self.parameters[key] = sum(parameter.numel() for parameter in network.parameters())
         return self.parameters[key]
@@ -134,11 +140,11 @@ class _Reckoning:
 def _differences(
     group: Sequence[PlannedRun], key: str, varied: set[str], facts: Sequence[Facts]
 ) -> Iterator[tuple[str, _Finding]]:
-    """(what differs, its finding) among runs that have all but one axis in common."""
+    """Yield (the differing fact, its finding) among runs that have all but one axis in common."""
     names = [plain_override(run.point[key]) for run in group]
     datas = {name for name in varied if name.split(".")[0] == "dataset"}
     length = varied <= {*LENGTH_SETTINGS, *datas}
-    figures = {what: [each[what] for each in facts] for what in facts[0]}
+    figures = {what: [run[what] for run in facts] for what in facts[0]}
     for what, tail, verb, noun, asked, tolerance in (
         ("steps", ": a longer training is compared, too", "trains", "steps", length, 0.0),
         ("images", ": more images are seen, too", "sees", "images", length, 0.0),
@@ -147,7 +153,7 @@ def _differences(
         values = figures[what]
         most, least = max(values), min(values)
         if what == "images" and most * min(figures["steps"]) == least * max(figures["steps"]):
-            continue  # the sentence about the steps has said it
+            continue  # the sentence about the steps already says it
         if most > least * (1 + tolerance):
             first, second = names[values.index(most)], names[values.index(least)]
             more = f" ({most / least - 1:+.0%})" if most < 2 * least else ""
@@ -173,14 +179,14 @@ def _differences(
 
 
 def _sized(varied: set[str]) -> bool:
-    """Whether the size of the network is the question: the model is varied, or what it sees."""
+    """Return whether the size of the network is compared on purpose: the model is varied, or its input."""
     return any(name.split(".")[0] in ("model", "dataset") for name in varied)
 
 
 def _tuning(arms: Sequence[str]) -> Iterator[_Finding]:
-    """Techniques that are tried at more values of what is tuned for them than others."""
+    """Yield a finding if some techniques are tried at more values of their tuned settings than others."""
     words = [plain_override(text).split(" ") for text in arms]
-    tries = Counter(" ".join(word for word in each if word.split("=")[0] not in TUNED_SETTINGS) for each in words)
+    tries = Counter(" ".join(word for word in arm if word.split("=")[0] not in TUNED_SETTINGS) for arm in words)
     tries.pop("", None)  # these arms vary nothing but the tuned values
     if tries and max(tries.values()) > min(tries.values()):
         (most, many), (least, few) = tries.most_common()[0], tries.most_common()[-1]
@@ -190,7 +196,8 @@ def _tuning(arms: Sequence[str]) -> Iterator[_Finding]:
         yield _Finding(False, 1.0, sentence)
 
 
-def _searched(plan: Plan, key: str, listed: bool) -> Iterator[_Finding]:
+def _unequal_budgets(plan: Plan, key: str, listed: bool) -> Iterator[_Finding]:
+    """Yield a finding if a search by tpe tries some techniques more often than others."""
     if plan.settings.method == "tpe" and listed and key in GROUPS:
         sentence = (
             f"sweep.method=tpe tries each {key} the more often the better it does: their tuning budgets differ. To"
@@ -200,5 +207,5 @@ def _searched(plan: Plan, key: str, listed: bool) -> Iterator[_Finding]:
 
 
 def _number(value: int) -> str:
-    """1 234 567."""
+    """Return the number with blanks between thousands: 1 234 567."""
     return f"{value:,}".replace(",", " ")

@@ -26,7 +26,7 @@ def digest(value: Any, length: int = 10) -> str:
 
 
 def code_fingerprint() -> str:
-    """Return the hash of the deciding code without its wording, and of the versions of the libraries."""
+    """Return the hash of the code that decides a result, without its wording, and of the libraries' versions."""
     paths = [PACKAGE / name for name in DECIDING]
     files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
     texts = {file.relative_to(PACKAGE).as_posix(): without_wording(file.read_text("utf-8")) for file in files}
@@ -43,7 +43,7 @@ def without_wording(source: str) -> str:
     option, has no blank.
     """
 
-    class Remover(ast.NodeTransformer):
+    class Remover(ast.NodeTransformer):  # ast.parse has dropped the comments already
         def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
             return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
 

@@ -1,4 +1,4 @@
-"""A study on disk: its manifest, frozen at the start, and what each run's own folder says of it."""
+"""A study on disk: its manifest, frozen at the start, and a folder for each run."""
 
 import json
 import re
@@ -15,6 +15,7 @@ from trainer.errors import RunError
 from trainer.records.layout import JOB, MANIFEST, OUTPUTS, RESULT
 from trainer.records.outcome import Outcome, read_outcome
 from trainer.runtime.files import expanded, write_text
+from trainer.study.axes import ARM
 from trainer.study.fingerprint import digest, run_id, significant
 from trainer.study.manifest import Entry, Manifest
 from trainer.study.plan import Plan, PlannedRun, plain
@@ -23,40 +24,42 @@ SWEEPS = OUTPUTS / "sweeps"
 
 
 class Study:
-    """The study that a plan stands for; the same command, code and data lead to the same folder."""
+    """The study of a plan, while it runs; the same command, code and data lead to the same folder."""
 
     def __init__(self, plan: Plan, code: str, data: Mapping[str, str], identities: list[str]) -> None:
         self.plan, self.code = plan, code
         self.name = plan.settings.name or _name(plan)
-        # More trials, another way to treat failures: the same study, taken further.
-        free = {*tagged(Tag.NO_EFFECT, model=SweepConfig)}
-        if plan.settings.stages == 1:  # a later stage's range follows from all trials of the one before
-            free.add("trials")
-        settings = plan.settings.model_dump(exclude=free)
+        # More trials, or another treatment of failures, continue the same study: they are no part of its id.
+        excluded = {*tagged(Tag.NO_EFFECT, model=SweepConfig)}
+        if plan.settings.stages == 1:  # else the next stage's range follows from the number of trials
+            excluded.add("trials")
+        settings = plan.settings.model_dump(exclude=excluded)
         space = [axis.described() for axis in plan.sweep.axes]
         self.id = digest([settings, space, sorted(identities), self.code, dict(data)], 8)
         self.folder = SWEEPS / f"{self.name}-{self.id}"
         self.entries: list[Entry] = []
         self.stages: list[dict[str, Any]] = []
         self.data = dict(data)
+        self.settings, self.replicate_keys = plan.settings, [axis.key for axis in plan.replicates]
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     def open(self) -> bool:
-        """Reads the manifest that is there already; whether there was one."""
+        """Read the manifest if there is one already, and return whether there was."""
         if not (self.folder / MANIFEST).is_file():
             return False
-        known = Manifest.read(self.folder)
-        self.entries = [self._at_home(entry) for entry in known.entries]
-        self.stages, self.started = [dict(each) for each in known.stages], known.started
+        manifest = Manifest.read(self.folder)
+        self.entries = [self._own_if_lost(entry) for entry in manifest.entries]
+        self.stages, self.started = [dict(stage) for stage in manifest.stages], manifest.started
         return True
 
-    def _at_home(self, entry: Entry) -> Entry:
-        """A run that was taken from another study and is not finished there any more is trained here."""
+    def _own_if_lost(self, entry: Entry) -> Entry:
+        """Return the entry, with a folder of this study if it led into another one and is not finished there now."""
         if not entry.folder.startswith("../") or _finished(self.path(entry)):
             return entry
         return replace(entry, folder=f"{entry.slug}-{entry.id}")
 
     def save(self) -> None:
+        """Write the manifest."""
         from trainer.records.environment import git_state
 
         manifest = {
@@ -77,14 +80,12 @@ class Study:
         write_text(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
     def add(self, planned: PlannedRun, data: str, trial: int = 0, stage: int = 1) -> Entry:
-        """The entry of a run, new or known; a finished run of another study is taken from where it is."""
+        """Return the entry of a run, new or from before; a finished run of another study is linked, not trained."""
         identity = run_id(planned.config, self.code, data)
-        known = next(
-            (entry for entry in self.entries if (entry.id, entry.trial, entry.stage) == (identity, trial, stage)), None
-        )
-        if known:
-            return known
-        slug = _slug([text for key, value in plain(planned.point).items() for text in _words(key, value)]) or "run"
+        for entry in self.entries:
+            if (entry.id, entry.trial, entry.stage) == (identity, trial, stage):
+                return entry
+        slug = _slug([text for key, value in plain(planned.point).items() for text in _slug_words(key, value)]) or "run"
         folder = f"{slug}-{identity}"
         elsewhere = None if self.plan.retrain else _finished_elsewhere(self.folder, identity)
         entry = Entry(
@@ -93,30 +94,36 @@ class Study:
             elsewhere or folder,
             plain(planned.point),
             dict(planned.point),
-            {**significant(planned.config.tree()), **self._where(planned, folder)},
+            {**significant(planned.config.tree()), **self._local_settings(planned, folder)},
             trial,
             stage,
         )
         self.entries.append(entry)
         return entry
 
-    def _where(self, planned: PlannedRun, folder: str) -> dict[str, Any]:
-        """How the run is saved and shown: in W&B the study is the group and the run is named by what varies."""
+    def _local_settings(self, planned: PlannedRun, folder: str) -> dict[str, Any]:
+        """Return the settings that save and show a run: in W&B the study is its group, its point is its name."""
         wandb = planned.config.wandb
         named = wandb.model_copy(update={"group": wandb.group or self.folder.name, "name": wandb.name or folder})
         data_dir = str(expanded(planned.config.data_dir).absolute())
-        shown = named.model_dump(mode="json")
-        saves = {"checkpoint_minutes": planned.config.checkpoint_minutes}
-        return {**saves, "data_dir": data_dir, "output_dir": None, "resume": None, "wandb": shown}
+        return {
+            "checkpoint_minutes": planned.config.checkpoint_minutes,
+            "data_dir": data_dir,
+            "output_dir": None,
+            "resume": None,
+            "wandb": named.model_dump(mode="json"),
+        }
 
     def path(self, entry: Entry) -> Path:
+        """Return the folder of a run."""
         return self.folder / entry.folder
 
     def outcome(self, entry: Entry) -> Outcome:
+        """Return the state and figures of a run. Raises RunError if its folder is damaged."""
         return read_outcome(self.path(entry))
 
     def prepare(self, entry: Entry, job: Mapping[str, Any]) -> Path:
-        """Freezes the run in its folder, from which alone it is trained; what has begun goes on as it began."""
+        """Write the run's configuration and job into its folder; a run that has begun keeps those it began with."""
         folder = self.path(entry)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.yaml").is_file():
@@ -126,11 +133,11 @@ class Study:
         return folder
 
     def set_aside(self) -> None:
-        """Rename what was trained here, under `retrain`; the runs of other studies stay where they are."""
+        """Rename the folders of trained runs, under `retrain`; the runs of other studies stay where they are."""
         self.entries = [replace(entry, folder=f"{entry.slug}-{entry.id}") for entry in self.entries]
         for entry in self.entries:
             folder = self.path(entry)
-            if folder.is_dir() and ((folder / RESULT).is_file()):
+            if (folder / RESULT).is_file():
                 moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
                 folder.rename(folder.with_name(f"before_{moment}_{folder.name}"))
 
@@ -138,11 +145,12 @@ class Study:
 def _finished(folder: Path) -> bool:
     try:
         return read_outcome(folder).state == "finished"
-    except RunError:  # damaged: the study that it belongs to says so
+    except RunError:  # it is damaged, which the study that it belongs to reports
         return False
 
 
 def _finished_elsewhere(study: Path, identity: str) -> str | None:
+    """Return the folder of this run in another study, relative to this one, if it is finished there."""
     for folder in sorted(SWEEPS.glob(f"*/*-{identity}")):
         if folder.parent != study and not folder.name.startswith("before_") and _finished(folder):
             return f"../{folder.parent.name}/{folder.name}"
@@ -150,18 +158,18 @@ def _finished_elsewhere(study: Path, identity: str) -> str | None:
 
 
 def _name(plan: Plan) -> str:
-    """The experiment, or what is varied."""
+    """Return the name of the experiment, or of the settings that are varied."""
     experiment = [text.partition("=")[2] for text in plan.arguments if text.startswith("experiment=")]
     return _slug(experiment or [axis.key.rpartition(".")[2] for axis in plan.sweep.axes]) or "study"
 
 
-def _words(key: str, value: str) -> list[str]:
-    """What stands in a folder's name: the setting without its group, and its value."""
-    pairs = [(key, value)] if key != "arm" else [tuple(word.split("=", 1)) for word in value.split(" ")]
+def _slug_words(key: str, value: str) -> list[str]:
+    """Return the words of a folder's name: each setting without its group, and its value."""
+    pairs = [(key, value)] if key != ARM else [tuple(word.split("=", 1)) for word in value.split(" ")]
     return [f"{name.rpartition('.')[2]}-{text}" for name, text in pairs]
 
 
 def _slug(words: list[str]) -> str:
-    """Letters, digits, dot and dash, joined by underscores, at most 60."""
+    """Return letters, digits, dot and dash, joined by underscores, at most 60 characters."""
     plain_words = [re.sub(r"[^A-Za-z0-9.+]+", "-", word).strip("-.") for word in words]
     return "_".join(word for word in plain_words if word)[:60].strip("-_.")

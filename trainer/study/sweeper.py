@@ -1,4 +1,4 @@
-"""Reads what `-m` asks for: axes, fixed settings, and a composer that turns a point on the axes into a run."""
+"""The command line of a study: its axes, its fixed settings, and the composition of a run at a point on the axes."""
 
 import copy
 import math
@@ -26,7 +26,7 @@ MAX_VALUES = 10_000  # of one setting
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a command line with `-m` stands for; `compose` reads no file that it has not read when this was made."""
+    """A parsed command line with `-m`; `compose` reads no file that was not read when this was made."""
 
     axes: tuple[Axis, ...]
     fixed: tuple[str, ...]
@@ -45,26 +45,29 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     typed = _typed_once(arguments)
     composer.loader.repository = _Frozen(composer.loader.repository)
     parser = OverridesParser.create(config_loader=composer.loader)
-    given = parser.parse_overrides(list(arguments))
-    common = composer.compose([str(override.input_line) for override in given if not override.is_sweep_override()])
+    overrides = parser.parse_overrides(list(arguments))
+    common = composer.compose([str(override.input_line) for override in overrides if not override.is_sweep_override()])
     job = job_of(own_part(common), arguments)
     settings = check_sweep(job.sweep, job.overrides, job.files)
-    own = [as_forced_override(f"{key}={value}") for key, value in settings.params.items() if key not in typed]
-    overrides = [*parser.parse_overrides(own), *given]
+    params = [as_forced_override(f"{key}={value}") for key, value in settings.params.items() if key not in typed]
+    overrides = [*parser.parse_overrides(params), *overrides]
     axes = [_axis(override) for override in overrides if override.is_sweep_override()]
     if settings.arms:
         axes.insert(0, Axis(ARM, texts=_without(settings.arms, typed)))
     for axis in axes:
-        _refuse_what_is_not_compared(axis.key)
+        _refuse_uncompared(axis.key)
     # Hydra's own settings, such as the launcher, stay in `common`, from which each point takes them.
-    own_settings = [each for each in overrides if not (each.is_sweep_override() or each.is_hydra_override())]
-    fixed = tuple(str(override.input_line) for override in own_settings)
+    fixed = tuple(
+        str(override.input_line)
+        for override in overrides
+        if not (override.is_sweep_override() or override.is_hydra_override())
+    )
     points = _Points(composer.loader, common, settings)
     return Sweep(tuple(axes), fixed, points.compose, composer.loader, common)
 
 
 class _Points:
-    """The composition of points at a fraction of Hydra's time: runs of the same choices differ in settings alone."""
+    """The composition of points, faster than Hydra's: points of the same group choices share one composed tree."""
 
     def __init__(self, loader: ConfigLoader, common: DictConfig, settings: SweepConfig) -> None:
         self.loader, self.common, self.settings = loader, common, settings
@@ -77,9 +80,10 @@ class _Points:
         choices = tuple(text for text in overrides if not text.startswith("++"))
         state = HydraConfig.instance()
         if choices not in self.composed:
-            whole = self.loader.load_sweep_config(self.common, list(choices))
-            state.set_config(whole)
-            self.composed[choices] = own_part(whole), state.cfg
+            config = self.loader.load_sweep_config(self.common, list(choices))
+            state.set_config(config)
+            self.composed[choices] = own_part(config), state.cfg
+        # job_of reads the choices from Hydra's global state, which must be that of this composition.
         own, state.cfg = self.composed[choices]
         tree = copy.deepcopy(own)
         settings = self.parser.parse_overrides([text for text in overrides if text.startswith("++")])
@@ -87,22 +91,22 @@ class _Points:
         job = job_of(tree, overrides)
         sweep = check_sweep(job.sweep, job.overrides, job.files)
         if (sweep.params, sweep.arms) != (self.settings.params, self.settings.arms):
-            raise ConfigError("each experiment brings runs of its own: start one after the other, not as an axis")
+            raise ConfigError("each experiment has runs of its own: start one after the other, not as an axis")
         return job
 
 
 class _Frozen(CachingConfigRepository):
-    """Reads every file once: an edit while a study is running changes nothing."""
+    """A repository that reads every file once: an edit while a study is running changes nothing."""
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        return copy.deepcopy(super().load_config(config_path))  # Hydra changes what it is given
+        return copy.deepcopy(super().load_config(config_path))  # Hydra changes the tree that it gets
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Frozen":
         return self  # Hydra copies the repository for every composition
 
 
 def _typed_once(arguments: Sequence[str]) -> set[str]:
-    """The keys. Of two values Hydra would take the last, and an axis would be gone. Raises ConfigError."""
+    """Return the typed keys. Raises ConfigError for a repeated one: Hydra would use the last and drop an axis."""
     typed: dict[str, str] = {}
     for argument in (argument.lstrip("+") for argument in arguments):
         key = argument.partition("=")[0]
@@ -112,7 +116,8 @@ def _typed_once(arguments: Sequence[str]) -> set[str]:
     return set(typed)
 
 
-def _refuse_what_is_not_compared(key: str) -> None:
+def _refuse_uncompared(key: str) -> None:
+    """Raise ConfigError for a setting that is no axis: it does not change a result, or belongs to the study itself."""
     root = key.replace("/", ".").partition(".")[0]
     if root in ("sweep", "retrain", "hydra", "resume", "output_dir"):
         raise ConfigError(f"{key} (command line): is not a setting to compare")
@@ -123,25 +128,26 @@ def _refuse_what_is_not_compared(key: str) -> None:
 
 
 def _without(arms: Sequence[str], typed: set[str]) -> tuple[str, ...]:
-    """The arms without the settings that were typed: they are named by what they differ in. Raises ConfigError."""
-    left = [[word for word in arm.split() if word.lstrip("+").partition("=")[0] not in typed] for arm in arms]
-    texts = tuple(dict.fromkeys(" ".join(map(as_forced_override, words)) for words in left))
+    """Return the arms without the typed settings, which are the same in all. Raises ConfigError if one arm is left."""
+    kept = [[word for word in arm.split() if word.lstrip("+").partition("=")[0] not in typed] for arm in arms]
+    texts = tuple(dict.fromkeys(" ".join(map(as_forced_override, words)) for words in kept))
     if len(texts) == 1:
         what = ", ".join(sorted(typed & {word.partition("=")[0] for arm in arms for word in arm.split()}))
         raise ConfigError(f"{what} (command line): leaves the experiment one arm, with nothing to compare")
     return texts
 
 
-def _count(spanned: RangeSweep) -> float:
-    """Of its values, before any is made."""
-    return (float(spanned.stop or 0) - float(spanned.start or 0)) / (float(spanned.step) or math.nan)
+def _count(sweep: RangeSweep) -> float:
+    """Return the number of a range's values without making them."""
+    return (float(sweep.stop or 0) - float(sweep.start or 0)) / (float(sweep.step) or math.nan)
 
 
 def _axis(override: Override) -> Axis:
+    """Return the axis that an override lists or spans. Raises ConfigError for an empty or falling one."""
     key, prefix, typed = override.key_or_group, override.get_key_element(), str(override.input_line).lstrip("+")
     if not override.is_interval_sweep():
-        spanned: Any = override.value()
-        if isinstance(spanned, RangeSweep) and (count := _count(spanned)) > MAX_VALUES:
+        sweep: Any = override.value()
+        if isinstance(sweep, RangeSweep) and (count := _count(sweep)) > MAX_VALUES:
             raise ConfigError(
                 f"{typed} (command line): {count:.3g} values are too many, at most {MAX_VALUES} are listed"
             )
@@ -153,7 +159,7 @@ def _axis(override: Override) -> Axis:
     low, high = interval.start, interval.end
     if not low < high:
         raise ConfigError(f"{typed} (command line): the interval must rise")
-    log, whole = "log" in interval.tags, isinstance(low, int) and isinstance(high, int)
+    log, integer = "log" in interval.tags, isinstance(low, int) and isinstance(high, int)
     if log and low <= 0:
         raise ConfigError(f"{typed} (command line): a log interval starts above 0")
-    return Axis(key, prefix=prefix, low=float(low), high=float(high), log=log, whole=whole)
+    return Axis(key, prefix=prefix, low=float(low), high=float(high), log=log, integer=integer)

@@ -1,7 +1,7 @@
 "use strict";
 // Draws the figures from the numbers in #data. Everything else on the page is there without it.
 const data = JSON.parse(document.getElementById("data").textContent);
-// Okabe and Ito's colours, told apart by people who do not see red and green as two.
+// Okabe and Ito's colours, which people with colour blindness can distinguish.
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7a68a6"];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 48rem)");
@@ -45,7 +45,7 @@ function lines(quantity, chosen) {
     if (quantity !== "lr" && !chosen[part].checked) continue;
     if (quantity === "lr" && part === "train") continue;
     const key = quantity === "lr" ? "lr" : `${part}_${quantity}`;
-    const told = quantity === "accuracy" ? ".2%" : ".4g";
+    const format = quantity === "accuracy" ? ".2%" : ".4g";
     const dash = part === "train" ? "dash" : "solid";
     const others = { x: [], y: [] };
     data.curves.forEach((arm, number) => {
@@ -59,7 +59,7 @@ function lines(quantity, chosen) {
       if (chosen.single.checked && arm.runs.length > 1) for (const run of arm.runs)
         traces.push({ ...base, x: run[over], y: run[key], opacity: chosen.band.checked ? 0.45 : 0.9,
           line: { color: colour(number), width: 1, dash }, name: `${name}<br>${plain(run.name)}`,
-          hovertemplate: `%{y:${told}} at %{x:.4~g}<extra>%{fullData.name}</extra>` });
+          hovertemplate: `%{y:${format}} at %{x:.4~g}<extra>%{fullData.name}</extra>` });
       if (!chosen.band.checked && arm.runs.length > 1) return;
       const lone = arm.runs.length === 1 ? arm.runs[0] : null;
       const x = lone ? lone[over] : over === "epoch" ? arm.epochs : arm.mean.seconds;
@@ -73,7 +73,7 @@ function lines(quantity, chosen) {
           hoverinfo: "skip" });
       }
       traces.push({ ...base, ...(x.length === 1 ? { mode: "markers", marker: { symbol: part === "train" ? "circle-open" : "circle", size: 9 } } : {}), x, y: mean, name, line: { color: colour(number), width: part === "train" ? 1.5 : 2.5, dash },
-        hovertemplate: `%{y:${told}} at %{x:.4~g}<extra>%{fullData.name}</extra>` });
+        hovertemplate: `%{y:${format}} at %{x:.4~g}<extra>%{fullData.name}</extra>` });
     });
     if (others.x.length) traces.unshift({ type: "scatter", mode: "lines", ...others, hoverinfo: "skip",
       opacity: 0.5, line: { color: style("--soft"), width: 1, dash } });
@@ -114,7 +114,7 @@ function drawLegend() {
 }
 
 function drawDots() {
-  const shown = data.arms.map((_, number) => number).filter((number) => data.values[number].length).slice(0, data.shown);
+  const shown = data.arms.map((_, number) => number).filter((number) => data.values[number].length).slice(0, data.max_arms);
   const y = (number) => short(data.arms[number], narrow.matches ? 22 : 48);
   const traces = shown.flatMap((number) => [
     { type: "scatter", mode: "markers", x: data.values[number].map(([, value]) => value), y: data.values[number].map(() => y(number)),
@@ -145,7 +145,7 @@ function drawSearch() {
   const shares = Object.entries(search.importance).reverse();
   draw("importance", [{ type: "bar", orientation: "h", y: shares.map(([key]) => plain(key)), x: shares.map(([, share]) => share),
     marker: { color: COLOURS[0] }, text: shares.map(([, share]) => `${(100 * share).toFixed(0)} %`), textposition: "auto", hoverinfo: "skip" }],
-    { xaxis: { tickformat: ".0%", range: [0, 1] }, title: { text: "what mattered", font: { size: 14 } } }, 100 + 32 * shares.length);
+    { xaxis: { tickformat: ".0%", range: [0, 1] }, title: { text: "importance", font: { size: 14 } } }, 100 + 32 * shares.length);
 }
 
 function heat(id, x, y, z, texts, more, height) {
@@ -160,8 +160,8 @@ function drawClasses() {
   const classes = data.classes;
   if (!classes) return;
   const names = classes.names.map((name) => (name.length > 14 ? name.slice(0, 13) + "…" : name));
-  const shown = classes.arms.slice(0, data.shown).map((name) => (name.length > 34 ? name.slice(0, 33) + "…" : name));
-  heat("byclass", names, shown, classes.accuracy.slice(0, data.shown), classes.accuracy.map((row) => row.map((share) => (share === null ? "" : (100 * share).toFixed(0)))),
+  const shown = classes.arms.slice(0, data.max_arms).map((name) => (name.length > 34 ? name.slice(0, 33) + "…" : name));
+  heat("byclass", names, shown, classes.accuracy.slice(0, data.max_arms), classes.accuracy.map((row) => row.map((share) => (share === null ? "" : (100 * share).toFixed(0)))),
     "%{y}, class %{x}: %{z:.1%}<extra></extra>", 110 + 30 * Math.max(2, shown.length));
   const totals = classes.confusion.map((row) => row.reduce((sum, count) => sum + count, 0));
   const shares = classes.confusion.map((row, at) => row.map((count) => (totals[at] ? count / totals[at] : null)));
@@ -171,10 +171,10 @@ function drawClasses() {
 
 function drawByEpoch(id, title, layers, more) {
   const named = Object.entries(layers);
-  const traces = named.map(([name, values], number) => ({ type: "scatter", mode: "lines+markers", x: data.inside.epochs, y: values,
-    name: plain(data.inside.titles[name]), connectgaps: true, line: { color: colour(number % COLOURS.length), width: 2 },
+  const traces = named.map(([name, values], number) => ({ type: "scatter", mode: "lines+markers", x: data.layers.epochs, y: values,
+    name: plain(data.layers.titles[name]), connectgaps: true, line: { color: colour(number % COLOURS.length), width: 2 },
     hovertemplate: "%{y:.3~g} after epoch %{x}<extra>%{fullData.name}</extra>" }));
-  draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: epochAxis(Math.max(...data.inside.epochs)), yaxis: more,
+  draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: epochAxis(Math.max(...data.layers.epochs)), yaxis: more,
     showlegend: named.length > 0, legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", font: { size: 11 } } });
 }
 
@@ -188,7 +188,7 @@ function drawRidges(id, title, layers) {
       { ...base, y: counts.map((count) => number + 0.85 * count / most), fill: "tonexty", fillcolor: faint(COLOURS[0], 0.25) }];
   });
   draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: { tickformat: "~g" }, yaxis: { showgrid: false, zeroline: false,
-    tickvals: named.map((_, number) => number), ticktext: named.map(([name]) => plain(data.inside.titles[name])) } });
+    tickvals: named.map((_, number) => number), ticktext: named.map(([name]) => plain(data.layers.titles[name])) } });
 }
 
 function drawFilters(filters) {
@@ -202,9 +202,9 @@ function drawFilters(filters) {
     xaxis: { visible: false }, yaxis: { visible: false, scaleanchor: "x" } });
 }
 
-function drawInside() {
-  if (!data.inside) return;
-  const { quantities, histograms, filters } = data.inside;
+function drawLayers() {
+  if (!data.layers) return;
+  const { quantities, histograms, filters } = data.layers;
   drawByEpoch("update_ratio", "update ÷ weights", quantities.update_ratio, { type: "log", tickformat: "~g", dtick: "D2" });
   drawByEpoch("gradient_norm", "norm of the gradient", quantities.gradient_norm, { type: "log", tickformat: "~g", dtick: "D2" });
   drawByEpoch("idle", "dead or saturated units", { ...quantities.dead, ...quantities.saturated }, { tickformat: ".0%", range: [0, 1] });
@@ -215,7 +215,7 @@ function drawInside() {
 }
 
 // A section is drawn when it comes near: a page of hundreds of runs opens at once.
-const sections = new Map([["runs", drawDots], ["curves", drawCurves], ["search", drawSearch], ["classes", drawClasses], ["inside", drawInside]]);
+const sections = new Map([["runs", drawDots], ["curves", drawCurves], ["search", drawSearch], ["classes", drawClasses], ["layers", drawLayers]]);
 const drawn = new Set();
 const near = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) if (isIntersecting) {
