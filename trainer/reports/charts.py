@@ -39,6 +39,7 @@ def curves(arms: Sequence[ArmReport]) -> list[dict[str, Any]]:
     The mean is over the runs that finished, if any did, and ends at the last epoch that all of them have: beyond it the
     mean would be over other runs and jump.
     """
+    # Counted over the whole page, so that all arms keep the same epochs.
     numbers = sum(len(run.epochs) for arm in arms for run in arm.runs) * len(CURVES)
     every = max(1, math.ceil(numbers / MAX_NUMBERS))
     return [_curves_of(arm, every) for arm in arms]
@@ -46,8 +47,10 @@ def curves(arms: Sequence[ArmReport]) -> list[dict[str, Any]]:
 
 def _curves_of(arm: ArmReport, every: int) -> dict[str, Any]:
     runs = [(run, _columns(run, every)) for run in arm.runs if run.epochs]
+    # A failed run ends early and at other values; alone it is still better than an empty figure.
     finished = [rows for run, rows in runs if run.outcome.state == "finished"] or [rows for _, rows in runs]
     columns = finished if len(runs) > 1 else []
+    # zip(strict) below needs equal lengths; stdev needs two runs, and null marks an epoch without validation.
     shared = min((len(run["epoch"]) for run in columns), default=0)
     mean, deviation = dict[str, list[float | None]](), dict[str, list[float | None]]()
     for key in CURVES:
@@ -64,6 +67,7 @@ def _curves_of(arm: ArmReport, every: int) -> dict[str, Any]:
 
 def _columns(run: Run, every: int) -> dict[str, list[Any]]:
     rows = [row for row in run.epochs if row["epoch"] % every == 0 or every == 1 or row is run.epochs[-1]]
+    # Summed over all epochs before some of them are left out.
     elapsed = dict(zip((row["epoch"] for row in run.epochs), _elapsed(run), strict=True))
     return {
         "epoch": [row["epoch"] for row in rows],
@@ -84,6 +88,7 @@ def classes(arms: Sequence[ArmReport]) -> dict[str, Any] | None:
     recorded = [arm for arm in arms if any(run.best for run in arm.runs)]
     if not recorded:
         return None
+    # The arms are ordered best first, so the first matrix is that of the best arm with classes.
     names = next(run.best.classes for run in recorded[0].runs if run.best)
     matrices = [_confusion(arm) for arm in recorded]
     accuracy = [
@@ -95,12 +100,12 @@ def classes(arms: Sequence[ArmReport]) -> dict[str, Any] | None:
 
 def _confusion(arm: ArmReport) -> list[list[int]]:
     matrices = [run.best.confusion for run in arm.runs if run.best]
-    if len({len(matrix) for matrix in matrices}) > 1:
+    if len({len(matrix) for matrix in matrices}) > 1:  # zip would cut the larger ones off
         raise RunError(f"{arm.name}: its runs differ in their classes, so a best.json of them is damaged")
     return [[sum(column) for column in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
 
 
 def _number(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
-        return None
+        return None  # JSON has neither nan nor infinity
     return float(f"{value:.{DIGITS}g}")

@@ -93,8 +93,11 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
     """
     study = Manifest.read(folder)
     results = results_of(study)
-    judged = verdict(results, baseline)
+    judged = verdict(
+        results, baseline
+    )  # before the files of a thousand runs are read: a wrong baseline is reported at once
     arms = ranked((_read_arm(study, arm) for arm in results.arms), study.settings.sign)
+    # The test and the noise floor stand in small print below the sentences on arms.
     footnotes = [line for line in (judged.test, judged.floor) if line]
     sentences = [*judged.lines(), *missing_runs(results)]
     return Content(
@@ -133,6 +136,7 @@ def of_run(folder: Path) -> Content:
     except ValueError as error:
         raise RunError(f"{path} is damaged, or of another version: {error}") from None
     run = run_of(folder, "", config, limits)
+    # A loss that was not finite is null in the file, so this is the epoch that the run itself kept as its best.
     validated = [row for row in run.epochs if row["validation_loss"] is not None]
     best = min(validated, key=lambda row: row["validation_loss"], default=None)
     if best and best["validation_accuracy"] is None:
@@ -167,12 +171,14 @@ def _replicate(entry: Entry) -> str:
 def _ended(run: Run, planned: int) -> list[str]:
     """Return why a run has not come to its last epoch; [] if it has."""
     state, epochs = run.outcome.state, f"{len(run.epochs)} of {planned} epochs"
+    # printable: the text is untrusted and may hold control characters.
     reason = printable(run.outcome.reason or "not said").partition(". ")[0]  # the advice is the doctor's
     ended = f"It ended after {epochs}: {reason}." if run.outcome.reason else f"It stopped early, after {epochs}."
     reasons = {
         "failed": f"It failed after {epochs}: {reason}.",
         "interrupted": f"It was interrupted after {epochs}: {reason}. {continue_hint(run.folder)}",
         "running": f"It is still running: {epochs} so far.",
+        # A run that finished below its epochs was ended by early stopping, or says another reason.
         "finished": "" if len(run.epochs) >= planned else ended,
     }
     return [line for line in [reasons.get(state, "")] if line]
@@ -181,6 +187,7 @@ def _ended(run: Run, planned: int) -> list[str]:
 def _title(study: Manifest) -> str:
     """Return the axes that are compared, or the study's name where they are long."""
     axes = "; ".join(study.axes)
+    # 80 characters fit into the heading and the tab of a browser.
     return axes if axes and len(axes) <= 80 and not axes.startswith("arm=") else study.name
 
 
@@ -206,8 +213,9 @@ def _facts(study: Manifest, arms: Sequence[ArmReport]) -> list[tuple[str, str]]:
 
 def _differences(arms: Sequence[ArmReport]) -> dict[str, list[str]]:
     """Return the settings in which the arms differ, with the value in each."""
-    flat = [dict(_flat(arm.runs[0].config)) for arm in arms]
+    flat = [dict(_flat(arm.runs[0].config)) for arm in arms]  # the runs of an arm differ in replicates alone
     keys = dict.fromkeys(key for settings in flat for key in settings)
+    # Settings that change no result, place files or repeat points are no difference between arms.
     not_compared = {*tagged(Tag.NO_EFFECT, Tag.PLACE), *REPLICATES}
     rows = {
         key: [str(settings.get(key, "—")) for settings in flat]
@@ -228,7 +236,7 @@ def _flat(tree: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]
 
 def _search(study: Manifest, arms: Sequence[StudyArm]) -> dict[str, Any] | None:
     """Return the points of a search, or of a grid over several settings, and the importance of each setting."""
-    from trainer.reports.importance import described
+    from trainer.reports.importance import described  # only here: it imports Optuna for a search
 
     if study.settings.method == "grid" and len(study.axes) < 2:
         return None
@@ -242,7 +250,7 @@ def _environment(arms: Sequence[ArmReport], study: Manifest | None = None) -> li
     if not starts:
         return []
     first = starts[0]
-    git = study.git if study else first.git
+    git = study.git if study else first.git  # a study records the commit once, when it is frozen
     rows = [("trainer", first.trainer), ("Python", first.python), ("Platform", first.platform)]
     for name in first.packages:
         rows.append((name, ", ".join(dict.fromkeys(str(start.packages.get(name)) for start in starts))))

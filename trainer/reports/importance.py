@@ -28,7 +28,7 @@ def _axis(key: str, texts: Sequence[str]) -> dict[str, Any]:
         if not all(map(math.isfinite, numbers)):
             raise ValueError("no figure can show it")
     except ValueError:
-        labels = list(dict.fromkeys(texts))
+        labels = list(dict.fromkeys(texts))  # a value that is no finite number makes categories of all
         return {"key": key, "values": [labels.index(text) for text in texts], "log": False, "labels": labels}
     log = min(numbers, default=0) > 0 and max(numbers) / min(numbers) >= LOG_RATIO
     return {"key": key, "values": numbers, "log": log, "labels": None}
@@ -39,6 +39,7 @@ def _importance(axes: Sequence[Mapping[str, Any]], values: Sequence[float]) -> d
     varied = [axis for axis in axes if len(set(axis["values"])) > 1]
     if len(values) < MIN_POINTS or len(set(values)) < 2 or len(varied) < 2:
         return {}
+    # Numbers are given to fANOVA by their observed range: it knows nothing beyond the points.
     spaces, columns = list[Axis](), dict[str, list[Any]]()
     for axis in varied:
         key, labels, numbers = axis["key"], axis["labels"], axis["values"]

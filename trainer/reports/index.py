@@ -52,11 +52,11 @@ def _folders(folder: Path) -> Iterator[tuple[Path, Callable[[Path], Content]]]:
     for parent, names, files in os.walk(folder):
         path = Path(parent)
         if MANIFEST in files:
-            yield path, functools.partial(of_study, search=False)
+            yield path, functools.partial(of_study, search=False)  # without fANOVA, which takes seconds
         elif "config.yaml" in files and "metrics.jsonl" in files:
             yield path, of_run
         else:
-            names[:] = sorted(name for name in names if name != "wandb")
+            names[:] = sorted(name for name in names if name != "wandb")  # os.walk descends into what is left here
             continue
         names[:] = []  # os.walk goes no deeper: the runs of a study are in its report
 
@@ -94,7 +94,7 @@ def _run(content: Content, folder: Path) -> list[dict[str, Any]]:
 
 
 def _name(content: Content, folder: Path) -> dict[str, Any]:
-    report = content.folder / "report.html"
+    report = content.folder / "report.html"  # a link only where the page has been written
     where = content.folder.relative_to(folder).as_posix()
     return _cell(content.folder.name, link=f"{where}/report.html" if report.is_file() else "", wide=True)
 

@@ -94,8 +94,10 @@ def _records(run: Run) -> tuple[list[int], list[LayerStats]]:
     They are read again from the file: all records of all runs together may not fit into memory.
     """
     places = [place for place, row in enumerate(run.epochs) if row["layer_stats"]]
+    # Every n-th record, so that the distances are even, and the last one for the histograms.
     chosen = {*places[:: math.ceil(len(places) / MAX_RECORDS)], places[-1]}
     try:
+        # islice: a run that is still training may have written more lines since its epochs were read.
         lines = enumerate(itertools.islice(whole_lines(run.folder / METRICS), len(run.epochs)))
         rows = [parse_json(line) for place, line in lines if place in chosen]
         return [row["epoch"] for row in rows], [

@@ -30,6 +30,7 @@ def render(content: Content) -> str:
         shares = [(key, f"{100 * share:.0f} %") for key, share in content.search["importance"].items()]
         parts += ["## Importance of each setting (fANOVA)", _table(("setting", "share"), shares)]
     if content.differences:
+        # By setting → by arm.
         columns = zip(*content.differences.values(), strict=True)
         cells = [[arm.name, *values] for arm, values in zip(content.arms, columns, strict=True)]
         parts += ["## Settings that differ between the arms", _table(("arm", *content.differences), cells)]
@@ -50,6 +51,7 @@ def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 def _plain(text: str) -> str:
     """Return the text with the characters escaped that Markdown or HTML would interpret."""
+    # The backslash comes first, or the escapes of the others would be escaped again.
     for mark in ("\\", "|", "<", "*", "_", "`", "["):
         text = text.replace(mark, "\\" + mark)
     return " ".join(text.split())

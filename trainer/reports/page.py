@@ -26,8 +26,9 @@ def write(content: Content) -> Path:
 
 def render(content: Content) -> str:
     """Return the page. Every text of the study is escaped: names of classes and arms are untrusted."""
-    from plotly.offline import get_plotlyjs
+    from plotly.offline import get_plotlyjs  # only where a page is written
 
+    # Plain values go into the page as JSON, which the script reads; no text of a study becomes code.
     numbers = {**figures(content), "max_arms": MAX_ARMS}
     return template("page.html.jinja").render(
         content=content,
@@ -66,6 +67,7 @@ def safe(text: str) -> Any:
     """Return the text for the inside of <script> or <style>, which nothing in it may close."""
     from markupsafe import Markup
 
+    # These character sequences alone end or disturb such an element; \u003c is "<" in a JSON text.
     return Markup(re.sub(r"<(?=/script|/style|!--)", r"\\u003c", text, flags=re.I))
 
 

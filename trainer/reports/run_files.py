@@ -26,6 +26,7 @@ class Best:
     confusion: list[list[int]]
 
     def __post_init__(self) -> None:
+        # The file may be untrusted: these are the properties that the figures rely on.
         if {len(self.confusion), *map(len, self.confusion)} != {len(self.classes)}:
             raise ValueError("confusion: must have a row and a column for each class")
         if not all(0 <= count < MAX_COUNT for count in (self.parameters, *itertools.chain(*self.confusion))):
@@ -66,6 +67,7 @@ class Run:
     def epochs_to_near_best(self) -> int | None:
         """The first epoch with 95 % of the run's best validation accuracy."""
         reached = [(row["epoch"], row["validation_accuracy"]) for row in self.epochs if row["validation_accuracy"]]
+        # inf if there was no validation: no epoch reaches it.
         goal = NEAR_BEST * max((accuracy for _, accuracy in reached), default=math.inf)
         return next((epoch for epoch, accuracy in reached if accuracy >= goal), None)
 
@@ -86,6 +88,7 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], limits: RunL
     if limits and not (folder / JOB).is_file():
         outcome = _lone_outcome(outcome, rows, limits)
     if outcome.state == "running" and not alive:
+        # Nobody trains it, and it has not recorded an end.
         outcome = replace(outcome, state="interrupted", reason="killed from outside")
     best = _read_as(Best, folder / "best.json")
     starts = _read_as(list[Environment], folder / "environment.json")
@@ -97,7 +100,7 @@ def _lone_outcome(recorded: Outcome, rows: list[dict[str, Any]], limits: RunLimi
     compared = [row for row in rows if row["validation_loss"] is not None]
     best = min(compared, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
     state = recorded.state
-    if state == "queued":
+    if state == "queued":  # nothing is recorded, as by a run that was killed
         state = "finished" if len(rows) >= limits.epochs or _stopped_early(rows, limits) else "running"
     return Outcome(state, recorded.reason, epochs=len(rows), best_epoch=best or len(rows))
 
@@ -106,7 +109,7 @@ def _stopped_early(rows: list[dict[str, Any]], limits: RunLimits) -> bool:
     """Return whether early stopping ended the run. A loss that was not finite is null in the file."""
     stopping = EarlyStopping(limits.early_stop_patience, limits.early_stop_min_delta)
     for row in rows:
-        if row["validation_accuracy"] is not None:
+        if row["validation_accuracy"] is not None:  # an epoch with a validation
             loss = math.nan if row["validation_loss"] is None else row["validation_loss"]
             stopping.observe(row["epoch"], loss, row["validation_accuracy"])
     return stopping.exhausted

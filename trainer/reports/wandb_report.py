@@ -33,6 +33,7 @@ def publish(content: Content) -> str:
     if reason:
         raise RunError(f"--wandb: {reason}")
     try:
+        # The report must lie where the runs lie: the entity of the configuration, or that of the API key.
         entity = settings["entity"] or default_entity()
         report = wr.Report(settings["project"], entity or "", content.title, " ".join(content.verdict[:1]))
         report.blocks = _blocks(wr, content, entity or "", settings["project"])
@@ -47,6 +48,7 @@ def _blocks(wr: Any, content: Content, entity: str, project: str) -> list[Any]:
     """Return the report's blocks; the runs are found by their group, the study's folder."""
     runs = wr.Runset(entity, project, name=content.folder.name, filters=f"Group == '{content.folder.name}'")
     panels = [wr.LinePlot(title=key.replace("_", " "), x="epoch", y=[key]) for key in PANELS]
+    # The table of arms is written in Markdown, which W&B renders.
     table = [titles(content), ["---"] * len(titles(content)), *texts(rows(content))]
     return [
         wr.H2("Verdict"),
@@ -64,6 +66,7 @@ def log_verdict(folder: Path) -> None:
     study, content = Manifest.read(folder), of_study(folder, search=False)
     settings = WandbConfig(**study.entries[0].config["wandb"])
     notes = "\n".join([*content.verdict, *content.footnotes])
+    # A run of the same group, so that W&B shows the verdict beside the runs of the study.
     noted = settings.model_copy(update={"name": "verdict", "notes": notes, "tags": (*settings.tags, "verdict")})
     with wandb_mirror(noted, {}, folder, folder.name.rpartition("-")[2]) as mirror:
         mirror.tabulate("arms", titles(content), texts(rows(content)))

@@ -21,6 +21,7 @@ def dry_run(plan: Plan, study: Study) -> int:
     """Print the estimate and return the exit code, 1 if a step failed. Nothing is written."""
     existed = study.open()
     finished = {entry.id for entry in study.entries if study.outcome(entry).state in DONE} if existed else set()
+    # Of a search the ends of its ranges, where runs take longest or fail first.
     runs = list(plan.runs) or [run for point in corners(plan.axes) for run in plan.runs_at(point)]
     seconds, failed = list[float](), 0
     for run in progress(runs, "One step of each run"):
@@ -28,10 +29,11 @@ def dry_run(plan: Plan, study: Study) -> int:
         try:
             seconds.append(epoch_seconds(run.config) * run.config.epochs)
             say(f"{name}: {run.config.epochs} epochs, at most {duration(seconds[-1])}")
-        except (RunError, ConfigError, RuntimeError) as error:
+        except (RunError, ConfigError, RuntimeError) as error:  # RuntimeError: torch's own, as of a shape
             failed += 1
             fail(RunError(f"{name}: {str(error).splitlines()[0]}"))
     count = len(plan.runs) or plan.points * (len(runs) // max(1, len(list(corners(plan.axes)))))
+    # The mean of the tried runs stands for the others.
     total = sum(seconds) / max(len(seconds), 1) * count
     done = f" ({len(finished)} of them finished already)" if finished else ""
     say(f"{count} runs{done}, at most {duration(total)} one after the other; nothing was kept", "bold")
@@ -47,11 +49,11 @@ def epoch_seconds(config: RunConfig) -> float:
     ticks: list[float] = []
 
     def two_batches(batches: Iterable[Any], epoch: int, steps: int, done: int) -> Iterator[Any]:
-        for batch in itertools.islice(batches, 2):
+        for batch in itertools.islice(batches, 2):  # the trainer calls this in place of its progress bar
             ticks.append(time.perf_counter())
             yield batch
 
     trainer = build_trainer(config, training, validation, device, two_batches)
-    trainer.do_train()
+    trainer.do_train()  # returns after synchronizing with the device, so the last tick includes the step
     ticks.append(time.perf_counter())
     return (ticks[-1] - ticks[-2]) * len(trainer.train)

@@ -39,6 +39,7 @@ class StudyResult:
 def run_study(plan: Plan) -> StudyResult:
     """Run the study, or the rest of it. Raises ConfigError or RunError before anything is trained."""
     fingerprints = DataFingerprints()
+    # A search has no runs yet: its first corner stands for its settings and data.
     first = plan.runs or plan.runs_at(next(corners(plan.axes)))
     code = code_fingerprint()
     with waiting("Reading the data"):
@@ -51,11 +52,13 @@ def run_study(plan: Plan) -> StudyResult:
         from trainer.study.dry_run import dry_run
 
         return StudyResult(dry_run(plan, study))
+    # Nothing is written before this: a mistake, or a dry run, leaves no folder.
     with locked(make_folder(study.folder)):
         refuse_links(study.folder)  # the folder may be untrusted, and a link leads what is written to any place
         for torn in study.folder.glob(f".*.{WRITING}"):  # left by a kill
             torn.unlink(missing_ok=True)
         _begin(plan, study, fingerprints)
+        # Counted before training, to report how many runs this call has trained.
         table, before = LiveTable(study, plan), _count_done(study)
         table.expect(study.entries)
         try:
@@ -72,6 +75,7 @@ def run_study(plan: Plan) -> StudyResult:
 def _without_twins(runs: Sequence[PlannedRun], identities: Sequence[str]) -> tuple[PlannedRun, ...]:
     """Return the runs without repetitions, as of lr=0.001,1e-3, and warn once if there were any."""
     unique: dict[str, PlannedRun] = {}
+    # Each run is paired with the first run of its identity, which is itself unless it is a repetition.
     pairs = [(unique.setdefault(name, run), run) for run, name in zip(runs, identities, strict=True)]
     twins = [pair for pair in pairs if pair[0] is not pair[1]]
     if twins:
@@ -184,6 +188,7 @@ def history(plan: Plan, study: Study, stage: int) -> list[TriedPoint]:
     tried = []
     for arm in _ended_points(study, stage):
         state = next((state for state in ("failed", "pruned") if arm.states.get(state)), "finished")
+        # A point with a run that failed or was pruned has no value: the mean of the others would be biased.
         value = arm.mean if len(arm.values) == len(arm.entries) else None
         tried.append(TriedPoint(arm.texts, value, state, _mean_curve(plan, study, arm.entries)))
     return tried
@@ -192,6 +197,7 @@ def history(plan: Plan, study: Study, stage: int) -> list[TriedPoint]:
 def _mean_curve(plan: Plan, study: Study, entries: Sequence[Entry]) -> dict[int, float]:
     """Return the mean of the metric by epoch, over the epochs that all the runs were validated after."""
     curves = [curve(study.path(entry), plan.settings.metric) for entry in entries]
+    # A mean over other runs from epoch to epoch would jump.
     shared = set.intersection(*map(set, curves))
     return {epoch: statistics.mean(values[epoch] for values in curves) for epoch in sorted(shared)}
 
@@ -212,6 +218,7 @@ def _next_stage(
     why = f"the best {len(best)} of {len(complete)} points lie there"
     where = "; ".join(changes) or "the same range"
     text = f"Stage {stage} of {plan.settings.stages}: {trials} points of {epochs} epochs in {where}: {why}"
+    # A continued study has stored the stage already.
     if all(stored["stage"] != stage for stored in study.stages):
         study.stages.append({"stage": stage, "axes": [axis.described() for axis in narrow], "why": why, "text": text})
         study.save()

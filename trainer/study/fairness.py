@@ -55,6 +55,7 @@ def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairn
     findings = list[_Finding]()
     for axis in plan.axes:
         strongest: dict[str, _Finding] = {}  # one sentence for each thing that differs, where it differs most
+        # Within a group all else is equal, so that a difference is due to this axis.
         for group in _along(runs, axis.key):
             varied = _varied([run.point[axis.key] for run in group], axis.key)
             for what, finding in _differences(group, axis.key, varied, [facts_of(run.config) for run in group]):
@@ -73,6 +74,7 @@ def _representatives(plan: Plan) -> Sequence[PlannedRun]:
     """Return all runs of a grid; of a search a corner of its space and those that differ from it in one axis."""
     if plan.runs:
         return plan.runs
+    # One axis at a time, so that every pair differs in one axis only.
     first = next(corners(plan.axes))
     points = [first, *({**first, axis.key: text} for axis in plan.axes for text in axis.corners()[1:])]
     return [run for point in points for run in plan.runs_at(point)]
@@ -122,6 +124,7 @@ class _FactsOfRuns:
         if key not in self.data:
             images = self.images(config)
             training, _ = config.dataset.shared_function()(images, config.split_seed)
+            # One blank image stands for all: the labels index it, and only shapes and counts are used.
             blank = torch.zeros(1, *images.shape, dtype=torch.uint8)
             labels = torch.zeros(len(training), dtype=torch.int64)
             self.data[key] = Images(blank, labels, images.classes, labels)
@@ -130,6 +133,7 @@ class _FactsOfRuns:
     def _parameters(self, config: RunConfig, training: Images) -> int:
         key = f"{config.model} {config.activation} {config.normalization} {training.shape} {training.classes}"
         if key not in self.parameters:
+            # The statistics of normalization do not change the number of parameters: any will do.
             nothing = torch.zeros(training.shape[0])
             with torch.random.fork_rng(devices=[]):  # the check leaves the global random state as it was
                 network = build_network(config, training.shape, training.classes, nothing, nothing + 1)
@@ -154,6 +158,7 @@ def _differences(
         most, least = max(values), min(values)
         if what == "images" and most * min(figures["steps"]) == least * max(figures["steps"]):
             continue  # the sentence about the steps already says it
+        # The two extremes stand for the group: the other arms lie between them.
         if most > least * (1 + tolerance):
             first, second = names[values.index(most)], names[values.index(least)]
             more = f" ({most / least - 1:+.0%})" if most < 2 * least else ""
@@ -167,11 +172,13 @@ def _differences(
     ):
         values = figures[what]
         other = next((place for place, value in enumerate(values) if value != values[0]), None)
+        # Other data are split otherwise, too; rules that are varied on purpose are the comparison itself.
         said = (what == "split" and len(set(figures["data"])) > 1) or (
             what == "stopping" and varied <= {*EARLY_STOPPING}
         )
         if other is not None and not said:
             yield what, _Finding(asked, 1.0, sentence.format(names[0], names[other]))
+    # An optimizer is compared fairly at the learning rate that suits it (Choi et al. 2019).
     rates = {run.config.lr for run in group}
     if "optimizer" in varied and len(rates) == 1 and not any("lr" in run.point for run in group):
         sentence = f"The optimizers are compared at one learning rate, {rates.pop():g}: it suits some of them better"

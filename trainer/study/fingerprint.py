@@ -21,6 +21,7 @@ LIBRARIES = ("torch", "numpy", "scikit-learn")
 
 def digest(value: Any, length: int = 10) -> str:
     """Return the first digits of the SHA-256 of plain values, whatever the order of their keys."""
+    # 10 hexadecimal digits: among 10 000 runs two collide with a probability of 5e-5.
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
@@ -48,7 +49,7 @@ def without_wording(source: str) -> str:
             return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
 
         def visit_Raise(self, node: ast.Raise) -> ast.AST:
-            if isinstance(node.exc, ast.Call):
+            if isinstance(node.exc, ast.Call):  # the type of an error may be caught, its text may not
                 node.exc.args, node.exc.keywords = [], []
             return node
 
@@ -73,6 +74,7 @@ class DataFingerprints:
         """Return the fingerprint of a run's data. Raises ConfigError or RunError as reading the data does."""
         place = expanded(config.data_dir)
         key = digest([config.dataset.name, config.dataset.options, str(place.absolute())])
+        # Imported here, so that this module needs no torch.
         if key not in self.known:
             from trainer.data.loader import load
             from trainer.training.build import pick_device

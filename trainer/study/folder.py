@@ -81,6 +81,7 @@ class Study:
 
     def add(self, planned: PlannedRun, data: str, trial: int = 0, stage: int = 1) -> Entry:
         """Return the entry of a run, new or from before; a finished run of another study is linked, not trained."""
+        # The trial and the stage are part of the key: a search may come to the same run twice.
         identity = run_id(planned.config, self.code, data)
         for entry in self.entries:
             if (entry.id, entry.trial, entry.stage) == (identity, trial, stage):
@@ -128,16 +129,19 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.yaml").is_file():
             write_text(folder / "config.yaml", yaml.safe_dump(entry.config, sort_keys=False, allow_unicode=True))
+        # A run that has started keeps its job, so that it is pruned by the same curves as before a kill.
         if not (self.outcome(entry).starts and (folder / JOB).is_file()):
             write_text(folder / JOB, json.dumps(dict(job)) + "\n")
         return folder
 
     def set_aside(self) -> None:
         """Rename the folders of trained runs, under `retrain`; the runs of other studies stay where they are."""
+        # Links into other studies are given up first: their runs are trained here.
         self.entries = [replace(entry, folder=f"{entry.slug}-{entry.id}") for entry in self.entries]
         for entry in self.entries:
             folder = self.path(entry)
             if (folder / RESULT).is_file():
+                # The moment makes the name unique, as a study may be retrained many times.
                 moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
                 folder.rename(folder.with_name(f"before_{moment}_{folder.name}"))
 
@@ -151,6 +155,7 @@ def _finished(folder: Path) -> bool:
 
 def _finished_elsewhere(study: Path, identity: str) -> str | None:
     """Return the folder of this run in another study, relative to this one, if it is finished there."""
+    # Sorted, so that the choice among several does not depend on the file system.
     for folder in sorted(SWEEPS.glob(f"*/*-{identity}")):
         if folder.parent != study and not folder.name.startswith("before_") and _finished(folder):
             return f"../{folder.parent.name}/{folder.name}"
@@ -172,4 +177,5 @@ def _slug_words(key: str, value: str) -> list[str]:
 def _slug(words: list[str]) -> str:
     """Return letters, digits, dot and dash, joined by underscores, at most 60 characters."""
     plain_words = [re.sub(r"[^A-Za-z0-9.+]+", "-", word).strip("-.") for word in words]
+    # 60 characters and the id stay far below the 255 bytes that file systems accept.
     return "_".join(word for word in plain_words if word)[:60].strip("-_.")

@@ -56,6 +56,7 @@ class LiveTable:
     def expect(self, entries: Sequence[Entry]) -> None:
         """Add runs to the table."""
         fresh = [entry for entry in entries if entry not in self.expected]
+        # Epochs of a continued run do not count for the rate.
         self.before += sum(self._epochs(entry) for entry in fresh)
         self.reported |= {entry for entry in fresh if self._outcome(entry).state in DONE}
         self.expected += fresh
@@ -79,6 +80,7 @@ class LiveTable:
         if self.plan.runs:
             return len(self.plan.runs)
         points = len({(entry.stage, entry.trial) for entry in self.expected})
+        # Each point has the same number of runs, one for each replicate.
         return max(1, len(self.expected) // max(1, points)) * self.plan.points
 
     def _epochs(self, entry: Entry) -> int:
@@ -99,9 +101,11 @@ class LiveTable:
         epochs = {entry.id: self._epochs(entry) for entry in expected}
         planned = {entry.id: int(entry.config["epochs"]) for entry in expected}
         left = sum(planned[e.id] - epochs[e.id] for e in expected if outcomes[e.id].state not in (*DONE, "failed"))
+        # Early stopping may end runs sooner: the time left is an upper bound.
         rate = self._rate(sum(epochs.values()))
         states = [outcome.state for outcome in outcomes.values()]
         rows = sorted(expected, key=lambda entry: ORDER.index(outcomes[entry.id].state))
+        # Seven lines of the screen are left for what surrounds the rows.
         shown = rows[: max(3, self.console.height - 7)]
         table = Table("run", "state", box=None, padding=(0, 2, 0, 0))
         for title in ("epoch", "best", "left"):

@@ -23,7 +23,7 @@ from trainer.storage.untrusted import (
 from trainer.study.axes import override_key, point_label
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity: entries are keys of sets and dictionaries
 class Entry:
     """A run in the manifest. `folder` is relative to the study's folder and may lead into another study's.
 
@@ -86,6 +86,7 @@ class Manifest:
             )
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
+        # Whatever is wrong with an untrusted file, the user gets one line.
         except (ValueError, LookupError, TypeError, AttributeError, ConfigError):
             raise RunError(
                 f"{path} is damaged, or of another version. Remove it and give the study's command again: finished"

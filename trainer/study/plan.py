@@ -48,6 +48,7 @@ class Plan:
         """Compose and check every run of a grid, or the corners of a space to search. Raises ConfigError."""
         axes = tuple(axis for axis in sweep.axes if not axis.replicates)
         replicates = tuple(axis for axis in sweep.axes if axis.replicates)
+        # One point is composed first: its settings decide how the others are made.
         first = sweep.compose([*sweep.fixed, *_texts(next(corners(sweep.axes), {}))])
         settings = check_sweep(first.sweep, first.overrides, first.files)
         if not isinstance(first.retrain, bool):
@@ -62,6 +63,7 @@ class Plan:
             epochs = first.checked().epochs
         plan = cls(arguments, sweep, settings, first.retrain, axes, replicates, launcher, epochs)
         if settings.method != "grid":
+            # Settings accept intervals: if both ends are accepted, so is every value between them.
             with _integer_hint(axes):
                 for point in corners(axes):
                     plan.runs_at(point, plan.stage(1)[1])
@@ -77,6 +79,7 @@ class Plan:
 
     def stage(self, number: int) -> tuple[int, int]:
         """Return (points, epochs) of a stage: half the points of the one before and three times its epochs."""
+        # As in successive halving (Jamieson and Talwalkar 2016): later stages spend more on fewer points.
         shrink = 3 ** (self.settings.stages - number)
         return max(1, self.settings.trials // 2 ** (number - 1)), max(1, round(self.epochs / shrink))
 
@@ -140,6 +143,7 @@ def _refuse_misfits(settings: SweepConfig, axes: Sequence[Axis], replicates: Seq
         if not axis.texts and (settings.method == "grid" or axis.replicates):
             what = "sweep.method=random or tpe" if not axis.replicates else f"a list, such as {axis.key}=0,1,2"
             raise ConfigError(f"{axis.described()} (command line): an interval needs {what}")
+    # Counted before any run is composed.
     runs = math.prod(max(1, len(axis.texts)) for axis in (*axes, *replicates))
     if runs > MAX_RUNS:
         raise ConfigError(f"these axes make {runs} runs (command line): at most {MAX_RUNS}. Try sweep.method=random")

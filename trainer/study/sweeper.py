@@ -43,6 +43,7 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     replaces an axis, and a setting in every arm.
     """
     typed = _typed_once(arguments)
+    # From here on every file is read once: all runs of a study are of one state of conf/.
     composer.loader.repository = _Frozen(composer.loader.repository)
     parser = OverridesParser.create(config_loader=composer.loader)
     overrides = parser.parse_overrides(list(arguments))
@@ -52,7 +53,7 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     params = [as_forced_override(f"{key}={value}") for key, value in settings.params.items() if key not in typed]
     overrides = [*parser.parse_overrides(params), *overrides]
     axes = [_axis(override) for override in overrides if override.is_sweep_override()]
-    if settings.arms:
+    if settings.arms:  # the slowest axis: the runs of one arm follow each other
         axes.insert(0, Axis(ARM, texts=_without(settings.arms, typed)))
     for axis in axes:
         _refuse_uncompared(axis.key)
@@ -77,6 +78,7 @@ class _Points:
 
     def compose(self, overrides: Sequence[str]) -> Job:
         """Return the job at a point. Raises ConfigError where an axis of experiments brings along axes of its own."""
+        # Group choices ("optimizer=adam") change the composition; forced settings ("++lr=0.1") do not.
         choices = tuple(text for text in overrides if not text.startswith("++"))
         state = HydraConfig.instance()
         if choices not in self.composed:
@@ -85,11 +87,12 @@ class _Points:
             self.composed[choices] = own_part(config), state.cfg
         # job_of reads the choices from Hydra's global state, which must be that of this composition.
         own, state.cfg = self.composed[choices]
-        tree = copy.deepcopy(own)
+        tree = copy.deepcopy(own)  # overrides change it in place
         settings = self.parser.parse_overrides([text for text in overrides if text.startswith("++")])
         ConfigLoaderImpl._apply_overrides_to_config(settings, tree)
         job = job_of(tree, overrides)
         sweep = check_sweep(job.sweep, job.overrides, job.files)
+        # The axes were read from the first composition: those of another experiment would be ignored.
         if (sweep.params, sweep.arms) != (self.settings.params, self.settings.arms):
             raise ConfigError("each experiment has runs of its own: start one after the other, not as an axis")
         return job
