@@ -87,7 +87,7 @@ class Launch:
         return self.plan.settings.on_error == "stop" and self.study.outcome(entry).state == "failed"
 
     def _was_killed(self, entry: Entry) -> bool:
-        """Return whether a run lost its worker and is to be started again; after MAX_STARTS starts record it as failed."""
+        """Return whether a run lost its worker and is to be started again; record it as failed after MAX_STARTS."""
         folder = self.study.path(entry)
         outcome = read_outcome(folder)
         if outcome.state not in ("queued", "running", "interrupted"):
