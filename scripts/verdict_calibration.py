@@ -22,8 +22,9 @@ from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
+from trainer.stats.arms import Arm
 from trainer.stats.corrections import LEVEL, Bound
-from trainer.stats.verdict import Arm, Design, judge
+from trainer.stats.verdict import Design, judge
 
 # Three arms of unequal noise: a learning rate that is low, about right and high for so few epochs.
 RECORDED = (

@@ -199,6 +199,6 @@ def test_of_many_insights_a_page_shows_some_and_the_last(tmp_path):
     for row in rows[1::2]:
         row["layer_stats"] = {"layers": {"1": {"kind": "Linear", "update_ratio": float(row["epoch"])}}}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    shown = figures(of_study(folder))["inside"]
+    shown = figures(of_study(folder))["layers"]
     assert shown["epochs"] == [*range(2, 2600, 6), 2600] and len(shown["epochs"]) < 500
     assert shown["quantities"]["update_ratio"]["1"] == shown["epochs"]

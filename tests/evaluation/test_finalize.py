@@ -177,16 +177,16 @@ def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, capsys):
 
 def test_the_winner_follows_metric_direction_and_stage():
     folder = study(*SHORT, "lr=0.0001,0.03", "sweep.metric=validation_loss")
-    assert winner_of(folder).point == {"lr": "0.03"}
+    assert winner_of(folder).arm.point == {"lr": "0.03"}
     path = folder / "study.json"
     manifest = json.loads(path.read_text())
     manifest["sweep"]["direction"] = "maximize"
     path.write_text(json.dumps(manifest))
-    assert winner_of(folder).point == {"lr": "0.0001"}
+    assert winner_of(folder).arm.point == {"lr": "0.0001"}
     manifest["runs"][0] |= {"stage": 2}
     manifest["sweep"] |= {"method": "random", "trials": 2, "stages": 2, "direction": None}
     path.write_text(json.dumps(manifest))
-    assert winner_of(folder).point == {"lr": "0.0001"}  # only the last stage was trained to the end
+    assert winner_of(folder).arm.point == {"lr": "0.0001"}  # only the last stage was trained to the end
 
 
 def test_the_interval_holds_both_sources_of_noise():
@@ -216,7 +216,7 @@ def test_what_cannot_be_finalized_is_one_line(in_empty_folder):
         ["-m", *TINY, "epochs=2", "scheduler=plateau", "scheduler.warmup_steps=3", "lr=0.03,0.05"]
     ).replace("model.hidden=[8]", "'model.hidden=[8]'")
     assert str(caught.value) == (
-        f"{folder} is not finished: 1 of its 2 runs have not ended. Go on with: python -m trainer {words}"
+        f"{folder} is not finished: 1 of its 2 runs have not ended. To continue: python -m trainer {words}"
     )
     (folder / "study.json").write_text("{")
     with pytest.raises(RunError, match=r"study.json is damaged"):

@@ -91,13 +91,13 @@ def test_what_is_inside_the_network_is_told_by_layer_and_epoch(tmp_path):
     folder = fake_study(tmp_path / "made", {"lr": ["0.1"]}, epochs=4)
     path = folder / "run-0" / "metrics.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert figures(of_study(folder))["inside"] is None
+    assert figures(of_study(folder))["layers"] is None
     for row in rows[1::2]:
         gradient = {"low": -1.0, "high": 1.0, "counts": [2500, 7500]}
         layer = {"kind": "Conv2d", "update_ratio": row["epoch"] / 1000, "gradient_norm": 0.5, "gradient": gradient}
         row["layer_stats"] = {"layers": {"1.0.0": layer, "1.0.3": {"kind": "ReLU", "dead": 0.25}}, "filters": None}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = figures(of_study(folder))["inside"]
+    found = figures(of_study(folder))["layers"]
     assert (found["run"], found["epochs"]) == ("run-0", [2, 4])
     assert found["titles"] == {"1.0.0": "convolution 1 of 1", "1.0.3": "ReLU 1 of 1"}
     assert found["quantities"]["update_ratio"] == {"1.0.0": [0.002, 0.004]}
@@ -139,7 +139,7 @@ def test_a_run_has_a_report_too(tmp_path, capsys):
     with opened(tmp_path / "run" / "report.html") as view:
         ticks = "[...document.querySelectorAll('#loss .xtick text')].map(tick => tick.textContent)"
         assert view.evaluate(ticks) == ["0", "1", "2", "3", "4"]  # whole epochs
-    assert "One run tells nothing of what another seed would give" in capsys.readouterr().out
+    assert "One run does not show what another seed would give" in capsys.readouterr().out
 
 
 def test_the_index_lists_what_is_there_and_names_what_is_not_readable(tmp_path, study):

@@ -14,10 +14,12 @@ from scipy import stats
 
 from trainer.cli.report import main
 from trainer.errors import ConfigError
+from trainer.stats.arms import Arm, ranked
 from trainer.stats.corrections import Bound, noise_floor
-from trainer.stats.verdict import Arm, Design, judge
+from trainer.stats.verdict import Design, judge
 from trainer.study.axes import REPLICATES
-from trainer.study.results import lines, read
+from trainer.study.manifest import Manifest
+from trainer.study.results import missing_runs, results_of, verdict
 
 # Validation accuracies over six seeds.
 NONE = (0.640, 0.652, 0.646, 0.655, 0.649, 0.643)
@@ -39,6 +41,14 @@ RECORDED = {
         "277 261 280 286 270 276 271 277"
     ),
 }
+
+
+def read(folder):
+    return results_of(Manifest.read(folder))
+
+
+def lines(results, baseline=None):
+    return [*verdict(results, baseline).lines(), *missing_runs(results)]
 
 
 def arms(*named):
@@ -140,6 +150,15 @@ def test_the_bound_against_a_baseline_is_dunnetts(count, runs):
     error = math.sqrt(statistics.mean(statistics.variance(sample) for sample in samples) * 2 / runs)
     interval = reference.confidence_interval()
     assert bound(df) * error == pytest.approx((interval.high - interval.low)[0] / 2, rel=5e-3)
+
+
+def test_arms_are_ranked_by_their_mean_and_those_without_values_come_last():
+    named = arms(("failed", ()), ("low", (0.1, 0.3)), ("high", (0.5,)))
+    assert [arm.name for arm in ranked(named, 1)] == ["high", "low", "failed"]
+    assert [arm.name for arm in ranked(named, -1)] == ["low", "high", "failed"]
+    low = named[1]
+    assert (low.mean, low.deviation) == (pytest.approx(0.2), pytest.approx(0.02**0.5))
+    assert math.isnan(named[0].mean) and named[0].deviation is None and named[2].deviation is None
 
 
 def test_the_sentences_of_three_arms():
@@ -247,7 +266,7 @@ def test_folds_without_spread():
     low, high = (0.5, 0.7, 0.6), (0.75, 0.95, 0.85)
     told = sentences(("low", low), ("high", high), unit="fold", split_ratio=0.5)
     assert told == [
-        "high against low: no conclusion, they differ by the same in every fold, so what that varies by is not known"
+        "high against low: no conclusion, they differ by the same in every fold, so the spread of that is not known"
     ]
     told = sentences(("a", low), ("b", low), unit="fold", split_ratio=0.5)
     assert told == ["a against b: no conclusion, they gave the same value in every fold"]
@@ -257,7 +276,7 @@ def test_arms_without_spread():
     flat, higher = (0.1, 0.1, 0.1), (0.7, 0.7, 0.7)
     assert sentences(("a", flat), ("b", flat)) == ["a against b: no conclusion, every run gave the same value"]
     assert sentences(("a", flat), ("b", higher)) == [
-        "b against a: no conclusion, every seed of an arm gave the same value, so what runs differ by is not known"
+        "b against a: no conclusion, every seed of an arm gave the same value, so the spread between runs is not known"
     ]
     assert sentences(("zeros", flat), ("relu", (0.64, 0.65, 0.66)))[0] == (
         "relu is better than zeros by 55.0 ± 2.5 points (3 seeds, p < 0.001)"
@@ -277,8 +296,8 @@ def test_folds_are_compared_each_with_itself():
     assert paired[1] == (
         "Test: the paired t test on the spread of each pair's differences fold by fold (the mean over its seeds where"
         " there are several); the variance is corrected for the training images that folds share (Nadeau and Bengio:"
-        " 1/n + 0.33 instead of 1/n); ± is the 95 % interval; with two arms there is no more to correct for. On"
-        " simulated identical arms it reports a difference in about 5 % of studies at most, from 3 folds on"
+        " 1/n + 0.33 instead of 1/n); ± is the 95 % interval; two arms are one comparison, which needs no correction."
+        " On simulated identical arms it reports a difference in about 5 % of studies at most, from 3 folds on"
     )
     assert "no conclusion at 4 seeds" in sentences(("low", lows), ("high", highs))[0]
     short = [Arm("low", {"0": 0.5, "1": 0.6, "2": 0.7}), Arm("high", {"3": 0.5})]
@@ -311,7 +330,7 @@ def test_a_true_difference_of_four_points_is_told_by_six_seeds_in_most_studies()
 
 
 def on_disk(folder, runs, metric="validation_accuracy", direction=None):
-    """A study as `trainer.study.record` writes it, without its runs' files but the results."""
+    """Write a study as `trainer.study.folder` does, of its runs only the results."""
     defaults = yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())["sweep"]
     entries, varied = [], dict.fromkeys(key for point, _ in runs for key in point if key != "stage")
     for number, (point, result) in enumerate(runs):

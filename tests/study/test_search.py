@@ -17,7 +17,7 @@ from trainer.study.search import Pruning, TriedPoint, ask
 
 LR = Axis("lr", prefix="++lr", low=1e-5, high=1e-1, log=True)
 DROPOUT = Axis("dropout", prefix="++dropout", low=0.0, high=0.8)
-WIDTH = Axis("width", prefix="++width", low=8, high=64, whole=True)
+WIDTH = Axis("width", prefix="++width", low=8, high=64, integer=True)
 KIND = Axis("optimizer", texts=("optimizer=sgd", "optimizer=adam", "optimizer=adamw"))
 
 
@@ -95,7 +95,7 @@ def test_a_range_narrows_around_the_best_and_never_widens():
 )  # fmt: skip
 def test_a_best_value_on_the_border_asks_for_a_further_range(axis, text, further):
     border = on_border(axis, {axis.key: text})
-    assert (border.further.described() if border else None) == further
+    assert (border.suggested.described() if border else None) == further
 
 
 def test_a_run_below_the_median_is_pruned_and_one_above_it_is_not():

@@ -84,7 +84,7 @@ MISFITS = {
     ),
     "lr=0.1,0.2 seed=0,1 lr=0.3": "lr (command line): is given twice, lr=0.1,0.2 and lr=0.3. Give it once",
     "lr=0.1,0.2 output_dir=x": "output_dir=x: a study lies in outputs/sweeps; see sweep.name",
-    "lr=0.1,0.2 resume=x": "resume= goes on with one run: leave -m out. A study goes on by its own command",
+    "lr=0.1,0.2 resume=x": "resume= continues a single run: leave -m out. A study is continued by its own command",
 }
 
 
@@ -100,7 +100,7 @@ def test_two_arms_that_are_the_same_are_trained_once(capsys):
     _, folder = study(*SHORT, "lr=0.1,1e-1,0.2")
     assert [row["lr"] for row in table(folder)] == ["0.1", "0.2"]
     told = capsys.readouterr()
-    assert told.err == "trainer: warning: lr=0.1 is asked for twice: it is trained once\n"
+    assert told.err == "trainer: warning: lr=0.1 is given twice: it is trained once\n"
     assert "[2/2] lr=0.2" in told.out
     _, folder = study(*SHORT, "data_dir=here,there", "seed=0,1")
     assert [row["data_dir"] for row in table(folder)] == ["here", "here"]
@@ -289,7 +289,7 @@ def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(in_empty_folder
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
-    assert "Stopped: 0 of 2 runs ended. The same command goes on" in out
+    assert "Stopped: 0 of 2 runs ended. The same command continues" in out
     states = {json.loads(path.read_text())["state"] for path in in_empty_folder.glob("outputs/sweeps/*/*/result.json")}
     assert states == {"interrupted"}
 

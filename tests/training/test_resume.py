@@ -227,7 +227,7 @@ def test_a_preempted_study_says_so_and_continues_by_the_same_command(monkeypatch
     sending(monkeypatch, signal.SIGTERM, 70)
     with pytest.raises(Preempted):
         run_study(interpret(arguments))
-    assert "Stopped: 1 of 2 runs ended. The same command goes on from here" in capsys.readouterr().out
+    assert "Stopped: 1 of 2 runs ended. The same command continues from here" in capsys.readouterr().out
     folders = sorted(Path("outputs/sweeps").glob("*/lr-*"))
     outcomes = [read_outcome(folder) for folder in folders]
     assert [(each.state, each.reason) for each in outcomes] == [
@@ -255,7 +255,7 @@ def test_a_signal_after_the_last_step_of_a_run_stops_its_study(monkeypatch, caps
     monkeypatch.setattr("trainer.run.with_layer_stats", struck)
     with pytest.raises(KeyboardInterrupt):
         run_study(interpret(["-m", *QUICK[:-1], *TINY, "epochs=1", "lr=0.01,0.02"]))
-    assert "Stopped: 1 of 2 runs ended. The same command goes on from here" in capsys.readouterr().out
+    assert "Stopped: 1 of 2 runs ended. The same command continues from here" in capsys.readouterr().out
     outcomes = [read_outcome(folder) for folder in sorted(Path("outputs/sweeps").glob("*/lr-*"))]
     assert [(each.state, each.epochs) for each in outcomes] == [("finished", 1), ("queued", 0)]
 

@@ -38,7 +38,7 @@ def contents(winner: Winner, name: str, config: dict[str, Any], seeds: list[int]
     return {
         "format_version": FORMAT_VERSION,
         "study": name,
-        "point": dict(winner.point),
+        "point": dict(winner.arm.point),
         "command": winner.command,
         # The mean of single networks: the ensemble, which costs several trainings, is reported beside it.
         "accuracy": mean,
@@ -58,7 +58,7 @@ def contents(winner: Winner, name: str, config: dict[str, Any], seeds: list[int]
         "ensemble": _ensemble(reading),
         "epochs": winner.epochs,
         "best_epochs": list(winner.best_epochs),
-        winner.metric: {"mean": winner.mean, "deviation": winner.deviation, "runs": len(winner.values)},
+        winner.metric: {"mean": winner.arm.mean, "deviation": winner.arm.deviation, "runs": len(winner.arm.values)},
         # The more were tried, the more the best validation result is above its true value by chance.
         "configurations_tried": winner.tried[0],
         "runs_tried": winner.tried[1],

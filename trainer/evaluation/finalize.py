@@ -31,7 +31,7 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
 
     # The fingerprint is taken before training: the code may be edited meanwhile, what was imported stays.
     winner, code = winner_of(folder), code_fingerprint()
-    what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.point.items())
+    what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.arm.point.items())
     epochs = ", ".join(map(str, winner.best_epochs))
     say(f"Best of {winner.tried[0]} configurations: {what or 'the only one'}", "bold")
     # Everything that can be wrong is checked before the first training: data, test images and the ledger.

@@ -1,4 +1,4 @@
-"""The numbers behind the figures of a page: curves with their mean and spread, values by arm, classes. No torch."""
+"""The numbers of a page's figures: curves with mean and deviation, values by arm, classes. Imports no torch."""
 
 import itertools
 import math
@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainer.errors import RunError
-from trainer.reports.content import Arm, Content
-from trainer.reports.layer_charts import inside
+from trainer.reports.content import ArmReport, Content
+from trainer.reports.layer_charts import layer_figures
 from trainer.reports.run_files import Run
 
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "seconds")
-POINTS = 600_000  # numbers of single runs' curves in a page, about 4 MB: beyond, epochs are left out evenly
-DIGITS = 5
+MAX_NUMBERS = 600_000  # in the curves of single runs, about 4 MB of a page: beyond, epochs are left out evenly
+DIGITS = 5  # significant digits: more than a figure shows
 
 
 def figures(content: Content) -> dict[str, Any]:
-    """Plain values for the page's script; what is not a number is null."""
+    """Return plain values for the page's script; a value that is not finite becomes null."""
     return {
         "arms": [arm.name for arm in content.arms],
         "metric": content.metric,
@@ -26,49 +26,52 @@ def figures(content: Content) -> dict[str, Any]:
         "unit": content.unit,
         "curves": curves(content.arms),
         "values": [[[key, value] for key, value in arm.values.items()] for arm in content.arms],
-        "means": [arm.mean for arm in content.arms],
+        "means": [arm.mean if arm.values else None for arm in content.arms],
         "search": content.search,
         "classes": classes(content.arms),
-        "inside": inside(content.arms),
+        "layers": layer_figures(content.arms),
     }
 
 
-def curves(arms: Sequence[Arm]) -> list[dict[str, Any]]:
-    """Of each arm its runs, and of several the mean and standard deviation of each quantity after each of `epochs`.
+def curves(arms: Sequence[ArmReport]) -> list[dict[str, Any]]:
+    """Return each arm's runs, and of several the mean and deviation of each quantity after each of `epochs`.
 
-    The mean is of the runs that finished, if any did, and ends at the last epoch that all of them have: of those that
-    go on alone it would be another one.
+    The mean is over the runs that finished, if any did, and ends at the last epoch that all of them have: beyond it the
+    mean would be over other runs and jump.
     """
+    # Counted over the whole page, so that all arms keep the same epochs.
     numbers = sum(len(run.epochs) for arm in arms for run in arm.runs) * len(CURVES)
-    every = max(1, math.ceil(numbers / POINTS))
+    every = max(1, math.ceil(numbers / MAX_NUMBERS))
     return [_curves_of(arm, every) for arm in arms]
 
 
-def _curves_of(arm: Arm, every: int) -> dict[str, Any]:
+def _curves_of(arm: ArmReport, every: int) -> dict[str, Any]:
     runs = [(run, _columns(run, every)) for run in arm.runs if run.epochs]
-    finished = [each for run, each in runs if run.outcome.state == "finished"] or [each for _, each in runs]
+    # A failed run ends early and at other values; alone it is still better than an empty figure.
+    finished = [rows for run, rows in runs if run.outcome.state == "finished"] or [rows for _, rows in runs]
     columns = finished if len(runs) > 1 else []
-    shared = min((len(each["epoch"]) for each in columns), default=0)
+    # zip(strict) below needs equal lengths; stdev needs two runs, and null marks an epoch without validation.
+    shared = min((len(run["epoch"]) for run in columns), default=0)
     mean, deviation = dict[str, list[float | None]](), dict[str, list[float | None]]()
     for key in CURVES:
-        rows = list(zip(*(each[key][:shared] for each in columns), strict=True))
+        rows = list(zip(*(run[key][:shared] for run in columns), strict=True))
         mean[key] = [_number(statistics.mean(row)) if None not in row else None for row in rows]
         deviation[key] = [_number(statistics.stdev(row)) if len(row) > 1 and None not in row else None for row in rows]
     return {
         "epochs": columns[0]["epoch"][:shared] if columns else [],
         "mean": mean,
         "deviation": deviation,
-        "runs": [{"name": run.replicate or run.folder.name, **each} for run, each in runs],
+        "runs": [{"name": run.replicate or run.folder.name, **rows} for run, rows in runs],
     }
 
 
 def _columns(run: Run, every: int) -> dict[str, list[Any]]:
     rows = [row for row in run.epochs if row["epoch"] % every == 0 or every == 1 or row is run.epochs[-1]]
+    # Summed over all epochs before some of them are left out.
     elapsed = dict(zip((row["epoch"] for row in run.epochs), _elapsed(run), strict=True))
-    found: dict[str, list[Any]] = {key: [_number(row[key]) for row in rows] for key in CURVES if key != "seconds"}
     return {
         "epoch": [row["epoch"] for row in rows],
-        **found,
+        **{key: [_number(row[key]) for row in rows] for key in CURVES if key != "seconds"},
         "seconds": [_number(elapsed[row["epoch"]]) for row in rows],
     }
 
@@ -77,28 +80,32 @@ def _elapsed(run: Run) -> Iterator[float]:
     return itertools.accumulate(row["epoch_seconds"] or 0.0 for row in run.epochs)
 
 
-def classes(arms: Sequence[Arm]) -> dict[str, Any] | None:
-    """Validation accuracy of each class in each arm, and the confusion matrix of the best arm, summed over its runs."""
-    known = [arm for arm in arms if any(run.best for run in arm.runs)]
-    if not known:
+def classes(arms: Sequence[ArmReport]) -> dict[str, Any] | None:
+    """Return the validation accuracy of each class in each arm, and the confusion matrix of the best arm.
+
+    Both are sums over the runs of an arm; None if no run recorded its classes.
+    """
+    recorded = [arm for arm in arms if any(run.best for run in arm.runs)]
+    if not recorded:
         return None
-    names = next(run.best.classes for run in known[0].runs if run.best)
-    matrices = [_confusion(arm) for arm in known]
+    # The arms are ordered best first, so the first matrix is that of the best arm with classes.
+    names = next(run.best.classes for run in recorded[0].runs if run.best)
+    matrices = [_confusion(arm) for arm in recorded]
     accuracy = [
         [_number(row[label] / sum(row)) if sum(row) else None for label, row in enumerate(matrix)]
         for matrix in matrices
     ]
-    return {"names": names, "arms": [arm.name for arm in known], "accuracy": accuracy, "confusion": matrices[0]}
+    return {"names": names, "arms": [arm.name for arm in recorded], "accuracy": accuracy, "confusion": matrices[0]}
 
 
-def _confusion(arm: Arm) -> list[list[int]]:
+def _confusion(arm: ArmReport) -> list[list[int]]:
     matrices = [run.best.confusion for run in arm.runs if run.best]
-    if len({len(matrix) for matrix in matrices}) > 1:
+    if len({len(matrix) for matrix in matrices}) > 1:  # zip would cut the larger ones off
         raise RunError(f"{arm.name}: its runs differ in their classes, so a best.json of them is damaged")
     return [[sum(column) for column in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
 
 
 def _number(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
-        return None
+        return None  # JSON has neither nan nor infinity
     return float(f"{value:.{DIGITS}g}")

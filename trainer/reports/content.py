@@ -1,6 +1,7 @@
-"""What a report tells, read from the folder of a study or of one run: plain values, whatever shows them. No torch."""
+"""The content of a report, read from the folder of a study or of one run, as plain values. Imports no torch."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,54 +15,49 @@ from trainer.records.metrics import METRICS
 from trainer.records.outcome import DONE
 from trainer.reports.run_files import Run, RunLimits, run_of
 from trainer.runtime.console import duration
+from trainer.stats.arms import Arm, ranked
 from trainer.storage.untrusted import parse_json_as, read_config
 from trainer.study.axes import REPLICATES
 from trainer.study.manifest import Entry, Manifest
 from trainer.study.rerun import continue_hint
-from trainer.study.results import arm_names, last_stage, lines, reading_of, verdict
+from trainer.study.results import StudyArm, missing_runs, results_of, verdict
 
 
 @dataclass(frozen=True)
-class Arm:
-    """`values`: the metric of each finished run by its replicate."""
+class ArmReport(Arm):
+    """An arm with the files of its runs, read. Its figures are medians over runs; None where no run has any."""
 
-    name: str
     runs: tuple[Run, ...]
-    values: Mapping[str, float]
-
-    @property
-    def mean(self) -> float | None:
-        return statistics.mean(self.values.values()) if self.values else None
-
-    @property
-    def deviation(self) -> float | None:
-        return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
 
     @property
     def best_epoch(self) -> float | None:
+        """The epoch of the lowest validation loss."""
         return _median(run.outcome.best_epoch for run in self.runs if run.outcome.state in DONE)
 
     @property
     def epochs_to_near_best(self) -> float | None:
+        """The epoch that first reached 95 % of the best validation accuracy."""
         return _median(run.epochs_to_near_best for run in self.runs if run.outcome.state in DONE)
 
     @property
     def seconds(self) -> float | None:
+        """The seconds of training."""
         return _median(run.seconds for run in self.runs if run.epochs)
 
     @property
     def parameters(self) -> int | None:
+        """The number of the network's parameters."""
         return next((run.best.parameters for run in self.runs if run.best), None)
 
     def left_out(self) -> str:
-        """ "2 failed, 1 queued": runs without a value."""
+        """Return the runs without a value in words: "2 failed, 1 queued"."""
         states = [run.outcome.state for run in self.runs if run.outcome.state != "finished"]
         return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a report says. Arms are ordered best first; `verdict` are sentences, the first ones about arms."""
+    """A report's content. The arms are ordered best first; `verdict` are sentences, the first ones about arms."""
 
     kind: str  # study or run
     title: str
@@ -72,127 +68,134 @@ class Content:
     metric: str
     sign: int
     unit: str
-    arms: list[Arm]
+    arms: list[ArmReport]
     differences: dict[str, list[str]]  # setting → value in each arm
     search: dict[str, Any] | None = None
     environment: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def share(self) -> bool:
+        """True if the metric is a share, which is shown in percent."""
         return self.metric.endswith("accuracy")
 
-    def format_value(self, value: float | None, deviation: float | None = None) -> str:
-        """A value of the metric as a person reads it: "98.20 % ± 0.31"."""
-        if value is None:
+    def format_value(self, value: float, deviation: float | None = None) -> str:
+        """Return a value of the metric as a person reads it: "98.20 ± 0.31 %"; "—" for nan."""
+        if math.isnan(value):
             return "—"
         spread = "" if deviation is None else f" ± {100 * deviation:.2f}" if self.share else f" ± {deviation:.4f}"
         return f"{100 * value:.2f}{spread} %" if self.share else f"{value:.4f}{spread}"
 
 
 def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> Content:
-    """Without `search` it is left out what mattered in one.
+    """Return the content of a study's report; without `search` the importance of settings is left out.
 
-    Raises ConfigError if this is no study or has no such arm, RunError if it is damaged.
+    Raises ConfigError if this is no study or has no arm `baseline`, RunError if it is damaged.
     """
     study = Manifest.read(folder)
-    reading = reading_of(study)
-    found = verdict(reading, baseline)
-    entries = last_stage(study)
-    arms: dict[str, list[Run]] = {}
-    for name, entry in zip(arm_names(entries), entries, strict=True):
-        arms.setdefault(name, []).append(run_of(study.path(entry), _replicate(entry), entry.config))
-    values = {arm.name: arm.values for arm in reading.arms}
-    ranked = sorted(
-        (Arm(name, tuple(runs), values[name]) for name, runs in arms.items()),
-        key=lambda arm: (arm.mean is None, -study.sweep.sign * (arm.mean or 0.0)),
-    )
-    sentences = lines(reading, baseline)
-    footnotes = [line for line in (found.test, found.floor) if line]
+    results = results_of(study)
+    judged = verdict(
+        results, baseline
+    )  # before the files of a thousand runs are read: a wrong baseline is reported at once
+    arms = ranked((_read_arm(study, arm) for arm in results.arms), study.settings.sign)
+    # The test and the noise floor stand in small print below the sentences on arms.
+    footnotes = [line for line in (judged.test, judged.floor) if line]
+    sentences = [*judged.lines(), *missing_runs(results)]
     return Content(
         "study",
         _title(study),
         folder,
-        _facts(study, ranked),
+        _facts(study, arms),
         [line for line in sentences if line not in footnotes],
         footnotes,
-        study.sweep.metric,
-        study.sweep.sign,
-        "run" if len(study.replicates) > 1 else reading.design.unit,  # its table counts runs, not folds
-        ranked,
-        _differences(ranked),
-        _search(study, ranked, entries) if search else None,
-        _environment(ranked, study),
+        study.settings.metric,
+        study.settings.sign,
+        "run" if len(study.replicates) > 1 else results.design.unit,  # the table counts runs, not folds
+        arms,
+        _differences(arms),
+        _search(study, ranked(results.arms, study.settings.sign)) if search else None,
+        _environment(arms, study),
     )
 
 
+def _read_arm(study: Manifest, arm: StudyArm) -> ArmReport:
+    runs = (run_of(study.path(entry), _replicate(entry), entry.config) for entry in arm.entries)
+    return ArmReport(arm.name, arm.values, tuple(runs))
+
+
 def of_run(folder: Path) -> Content:
-    """Raises ConfigError if this is no run, RunError if it is damaged."""
+    """Return the content of a run's report. Raises ConfigError if this is no run, RunError if it is damaged."""
     path = folder / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"{folder}: is not the folder of a run, {path} does not exist")
     config = read_config(path)
     try:
-        what = f"{config['model']['name']} on {config['dataset']['name']} with {config['optimizer']['name']}"
-        planned = parse_json_as(RunLimits, json.dumps(config))
+        title = f"{config['model']['name']} on {config['dataset']['name']} with {config['optimizer']['name']}"
+        limits = parse_json_as(RunLimits, json.dumps(config))
     except (TypeError, LookupError):
         raise RunError(f"{path} is damaged, or of another version") from None
     except ValueError as error:
         raise RunError(f"{path} is damaged, or of another version: {error}") from None
-    run = run_of(folder, "", config, planned)
+    run = run_of(folder, "", config, limits)
+    # A loss that was not finite is null in the file, so this is the epoch that the run itself kept as its best.
     validated = [row for row in run.epochs if row["validation_loss"] is not None]
     best = min(validated, key=lambda row: row["validation_loss"], default=None)
     if best and best["validation_accuracy"] is None:
         raise RunError(f"{folder / METRICS} is damaged: epoch {best['epoch']} has no validation_accuracy")
-    values = {"": best["validation_accuracy"]} if best else {}
-    arm = Arm(folder.name, (run,), values)
-    said = ["No validation of this run has come to a finite loss."]
+    arm = ArmReport(folder.name, {"": best["validation_accuracy"]} if best else {}, (run,))
+    sentences = ["No validation of this run has come to a finite loss."]
     if config["dataset"].get("validation_size") == 0 and not config["dataset"].get("folds"):
-        said = ["It was trained on all images: none is left to validate on."]
+        sentences = ["It was trained on all images: none is left to validate on."]
     if best:
         accuracy, epoch = best["validation_accuracy"], best["epoch"]
-        said = [
+        sentences = [
             f"The lowest validation loss, {best['validation_loss']:.4f}, was in epoch {epoch} of {len(run.epochs)}:"
             f" {accuracy:.2%} of the validation images were right.",
-            "One run tells nothing of what another seed would give: repeat it with -m seed=0,1,2.",
+            "One run does not show what another seed would give: repeat it with -m seed=0,1,2.",
         ]
-    ended = _ended(run, planned.epochs)
-    said = [*ended, *said] if run.outcome.state == "failed" else [*said, *ended]
-    said.append(f"What may be wrong with it: {command('doctor', folder)}")
-    facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {planned.epochs}")]
+    ended = _ended(run, limits.epochs)
+    sentences = [*ended, *sentences] if run.outcome.state == "failed" else [*sentences, *ended]
+    sentences.append(f"What may be wrong with it: {command('doctor', folder)}")
+    facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {limits.epochs}")]
     facts.append(("Trained for", duration(run.seconds)))
+    environment = _environment([arm])
     return Content(
-        "run", what, folder, facts, said, [], "validation_accuracy", 1, "run", [arm], {}, None, _environment([arm])
+        "run", title, folder, facts, sentences, [], "validation_accuracy", 1, "run", [arm], {}, None, environment
     )
 
 
 def _replicate(entry: Entry) -> str:
+    """Return the name of a run within its arm: "seed=0"."""
     return " ".join(f"{key}={value}" for key, value in entry.point.items() if key in REPLICATES)
 
 
 def _ended(run: Run, planned: int) -> list[str]:
-    """Of a run that has not come to its last epoch, why."""
+    """Return why a run has not come to its last epoch; [] if it has."""
     state, epochs = run.outcome.state, f"{len(run.epochs)} of {planned} epochs"
+    # printable: the text is untrusted and may hold control characters.
     reason = printable(run.outcome.reason or "not said").partition(". ")[0]  # the advice is the doctor's
     ended = f"It ended after {epochs}: {reason}." if run.outcome.reason else f"It stopped early, after {epochs}."
-    told = {
+    reasons = {
         "failed": f"It failed after {epochs}: {reason}.",
         "interrupted": f"It was interrupted after {epochs}: {reason}. {continue_hint(run.folder)}",
         "running": f"It is still running: {epochs} so far.",
+        # A run that finished below its epochs was ended by early stopping, or says another reason.
         "finished": "" if len(run.epochs) >= planned else ended,
     }
-    return [line for line in [told.get(state, "")] if line]
+    return [line for line in [reasons.get(state, "")] if line]
 
 
 def _title(study: Manifest) -> str:
-    """What is compared, or the study's name where that is long."""
+    """Return the axes that are compared, or the study's name where they are long."""
     axes = "; ".join(study.axes)
+    # 80 characters fit into the heading and the tab of a browser.
     return axes if axes and len(axes) <= 80 and not axes.startswith("arm=") else study.name
 
 
-def _facts(study: Manifest, arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    states = [run.outcome.state for arm in arms for run in arm.runs]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
+def _facts(study: Manifest, arms: Sequence[ArmReport]) -> list[tuple[str, str]]:
+    """Return the lines at the top of a study's report."""
     runs = [run for arm in arms for run in arm.runs]
+    states = [run.outcome.state for run in runs]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
     images = next((run.outcome.validation_images for run in runs if run.outcome.validation_images), 0)
     first = runs[0].config if runs else {}
     dataset = str(dict(_flat(first)).get("dataset.name", "?"))
@@ -202,19 +205,20 @@ def _facts(study: Manifest, arms: Sequence[Arm]) -> list[tuple[str, str]]:
         ("Runs", counts),
         ("Data", f"{dataset}, {images} validation images" if images else dataset),
         ("Started", study.started.replace("T", " ")[:16] + " UTC"),
-        ("Training", duration(sum(run.seconds for arm in arms for run in arm.runs)) + " in all"),
+        ("Training", duration(sum(run.seconds for run in runs)) + " in all"),
         ("Command", study.restart_command),
         *([("Stages", "; ".join(str(stage["text"]) for stage in study.stages))] if study.stages else []),
     ]
 
 
-def _differences(arms: Sequence[Arm]) -> dict[str, list[str]]:
-    """The settings in which the arms differ, with the value in each."""
-    flat = [dict(_flat(arm.runs[0].config)) for arm in arms]
-    keys = dict.fromkeys(key for each in flat for key in each)
+def _differences(arms: Sequence[ArmReport]) -> dict[str, list[str]]:
+    """Return the settings in which the arms differ, with the value in each."""
+    flat = [dict(_flat(arm.runs[0].config)) for arm in arms]  # the runs of an arm differ in replicates alone
+    keys = dict.fromkeys(key for settings in flat for key in settings)
+    # Settings that change no result, place files or repeat points are no difference between arms.
     not_compared = {*tagged(Tag.NO_EFFECT, Tag.PLACE), *REPLICATES}
     rows = {
-        key: [str(each.get(key, "—")) for each in flat]
+        key: [str(settings.get(key, "—")) for settings in flat]
         for key in keys
         if key.split(".")[0] not in not_compared and key not in REPLICATES
     }
@@ -222,6 +226,7 @@ def _differences(arms: Sequence[Arm]) -> dict[str, list[str]]:
 
 
 def _flat(tree: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield the settings of a configuration by their dotted names."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{key}.")
@@ -229,28 +234,27 @@ def _flat(tree: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]
             yield f"{above}{key}", value
 
 
-def _search(study: Manifest, arms: Sequence[Arm], entries: Sequence[Entry]) -> dict[str, Any] | None:
-    """Of a search, or a grid over several settings: each point's place on the axes, and what mattered."""
-    from trainer.reports.importance import described
+def _search(study: Manifest, arms: Sequence[StudyArm]) -> dict[str, Any] | None:
+    """Return the points of a search, or of a grid over several settings, and the importance of each setting."""
+    from trainer.reports.importance import described  # only here: it imports Optuna for a search
 
-    if study.sweep.method == "grid" and len(study.axes) < 2:
+    if study.settings.method == "grid" and len(study.axes) < 2:
         return None
-    points = {name: entry.point for name, entry in zip(arm_names(entries), entries, strict=True)}
-    tried = [(points[arm.name], arm.mean) for arm in arms if arm.mean is not None]
-    return described(tried, [text.partition("=")[0] for text in study.axes], study.sweep.sign)
+    tried = [(arm.point, arm.mean) for arm in arms if arm.values]
+    return described(tried, [text.partition("=")[0] for text in study.axes])
 
 
-def _environment(arms: Sequence[Arm], study: Manifest | None = None) -> list[tuple[str, str]]:
-    """What the runs ran on; where versions differ between them, all are told."""
-    stamps = [run.stamp for arm in arms for run in arm.runs if run.stamp]
-    if not stamps:
+def _environment(arms: Sequence[ArmReport], study: Manifest | None = None) -> list[tuple[str, str]]:
+    """Return the software and devices of the runs; where versions differ between runs, all of them."""
+    starts = [run.environment for arm in arms for run in arm.runs if run.environment]
+    if not starts:
         return []
-    first = stamps[0]
-    git = study.git if study else first.git
+    first = starts[0]
+    git = study.git if study else first.git  # a study records the commit once, when it is frozen
     rows = [("trainer", first.trainer), ("Python", first.python), ("Platform", first.platform)]
     for name in first.packages:
-        rows.append((name, ", ".join(dict.fromkeys(str(stamp.packages.get(name)) for stamp in stamps))))
-    devices = [f"{stamp.device}, {stamp.threads} thread{'s' if stamp.threads > 1 else ''}" for stamp in stamps]
+        rows.append((name, ", ".join(dict.fromkeys(str(start.packages.get(name)) for start in starts))))
+    devices = [f"{start.device}, {start.threads} thread{'s' if start.threads > 1 else ''}" for start in starts]
     rows.append(("Device", "; ".join(dict.fromkeys(devices))))
     if git:
         rows.append(
@@ -260,5 +264,5 @@ def _environment(arms: Sequence[Arm], study: Manifest | None = None) -> list[tup
 
 
 def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return statistics.median(numbers) if numbers else None

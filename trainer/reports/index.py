@@ -1,4 +1,4 @@
-"""The page that lists every study and run below a folder. Imports no torch."""
+"""One page that lists every study and run below a folder. Imports no torch."""
 
 import functools
 import os
@@ -18,18 +18,18 @@ RUNS = ("run", "state", "settings", "epochs", "best validation accuracy", "secon
 
 
 def write(folder: Path) -> tuple[Path, int, int]:
-    """Write `index.html` into the folder. Return its path and the numbers of studies and runs.
+    """Write `index.html` into the folder; return its path and the numbers of studies and of runs.
 
-    Raises ConfigError if there are none, RunError if the file cannot be written.
+    Raises ConfigError if there are none.
     """
     studies, runs, unreadable = list[Content](), list[Content](), list[str]()
-    for place, read in _found(folder):
+    for path, read in _folders(folder):
         try:
-            content = read(place)
+            content = read(path)
             (studies if content.kind == "study" else runs).append(content)
-        except Exception as error:  # the records may be untrusted: the others are listed whatever is wrong with one
-            named = isinstance(error, RunError | ConfigError | OSError)  # the message names its file
-            unreadable.append(str(error if named else RunError(f"{place}: {type(error).__name__}: {error}")))
+        except Exception as error:  # whatever is wrong with one of them, the others are listed
+            expected = isinstance(error, RunError | ConfigError | OSError)
+            unreadable.append(str(error if expected else RunError(f"{path}: {type(error).__name__}: {error}")))
     if not studies and not runs and not unreadable:
         raise ConfigError(f"{folder}: holds neither a study nor a run")
     page = template("index.html.jinja").render(
@@ -47,60 +47,57 @@ def write(folder: Path) -> tuple[Path, int, int]:
     return folder / "index.html", len(studies), len(runs)
 
 
-def _found(folder: Path) -> Iterator[tuple[Path, Callable[[Path], Content]]]:
-    """Yield the folder of every study, and of every run that belongs to none, each with its reader."""
+def _folders(folder: Path) -> Iterator[tuple[Path, Callable[[Path], Content]]]:
+    """Yield the folders of studies, and of runs that belong to none, with the function that reads each."""
     for parent, names, files in os.walk(folder):
         path = Path(parent)
         if MANIFEST in files:
-            yield path, functools.partial(of_study, search=False)  # the importance of settings is not shown here
+            yield path, functools.partial(of_study, search=False)  # without fANOVA, which takes seconds
         elif "config.yaml" in files and "metrics.jsonl" in files:
             yield path, of_run
         else:
-            # `os.walk` enters the folders that are left in `names`; the files of W&B hold no run of ours.
-            names[:] = sorted(name for name in names if name != "wandb")
+            names[:] = sorted(name for name in names if name != "wandb")  # os.walk descends into what is left here
             continue
-        names[:] = []  # the runs of a study are part of its row
+        names[:] = []  # os.walk goes no deeper: the runs of a study are in its report
 
 
 def _newest_first(contents: list[Content]) -> list[Content]:
-    """Return the contents by the last change of their folder."""
     return sorted(contents, key=lambda content: content.folder.stat().st_mtime, reverse=True)
 
 
 def _study(content: Content, folder: Path) -> list[dict[str, Any]]:
-    """Return the row of a study, a cell for each of STUDIES."""
     facts = dict(content.facts)
-    best = content.arms[0] if content.arms else None
+    best = content.arms[0] if content.arms and content.arms[0].values else None
     return [
         _name(content, folder),
         _cell(facts["Started"]),
         _cell(facts["Runs"]),
         _cell(best.name if best else "—"),
-        _cell(content.format_value(best.mean, best.deviation) if best else "—", best.mean if best else None),
+        _cell(
+            content.format_value(best.mean, best.deviation) if best else "—",
+            best.mean if best else None,
+        ),
         _cell(content.verdict[0] if content.verdict else "", wide=True),
     ]
 
 
 def _run(content: Content, folder: Path) -> list[dict[str, Any]]:
-    """Return the row of a run, a cell for each of RUNS."""
     arm = content.arms[0]
     return [
         _name(content, folder),
         _cell(arm.runs[0].outcome.state),
         _cell(content.title, wide=True),
         _cell(dict(content.facts)["Epochs"], len(arm.runs[0].epochs)),
-        _cell(content.format_value(arm.mean), arm.mean),
+        _cell(content.format_value(arm.mean), arm.mean if arm.values else None),
         _cell(f"{arm.seconds or 0:.1f}", arm.seconds),
     ]
 
 
 def _name(content: Content, folder: Path) -> dict[str, Any]:
-    """Return the cell with the name, a link if the report has been written."""
-    report = content.folder / "report.html"
-    place = content.folder.relative_to(folder).as_posix()  # relative, so that the folder can be moved
-    return _cell(content.folder.name, link=f"{place}/report.html" if report.is_file() else "", wide=True)
+    report = content.folder / "report.html"  # a link only where the page has been written
+    where = content.folder.relative_to(folder).as_posix()
+    return _cell(content.folder.name, link=f"{where}/report.html" if report.is_file() else "", wide=True)
 
 
 def _cell(text: str, value: Any = None, link: str = "", wide: bool = False) -> dict[str, Any]:
-    """Return a cell for the template; `value` is what the column is sorted by, the text if None."""
     return {"text": text, "value": text if value is None else value, "link": link, "wide": wide}

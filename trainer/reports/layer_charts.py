@@ -1,4 +1,4 @@
-"""The statistics of a run's layers (`layer_stats_every`) as data for the figures of a page. Imports no torch."""
+"""The statistics of a run's layers (`layer_stats_every`), for the figures of a page. Imports no torch."""
 
 import itertools
 import json
@@ -10,18 +10,18 @@ from typing import Any
 from trainer.config.types import Number
 from trainer.errors import RunError
 from trainer.records.metrics import METRICS
-from trainer.reports.content import Arm
+from trainer.reports.content import ArmReport
 from trainer.reports.run_files import Run
 from trainer.storage.untrusted import parse_json, parse_json_as, whole_lines
 from trainer.techniques.layer_names import layer_titles
 
 QUANTITIES = ("update_ratio", "gradient_norm", "weight_norm", "dead", "saturated")
-RECORDS = 500  # of one run in a page: about as many points as a figure has pixels in its width
+MAX_RECORDS = 500  # of a run in a page: a figure has no more pixels
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """A histogram: `counts`, which sum to ten thousand, in bins of equal width from `low` to `high`."""
+    """A histogram: `counts` of ten thousand values, in bins of equal width from `low` to `high`."""
 
     low: Number
     high: Number
@@ -30,7 +30,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Layer:
-    """The statistics of a layer in one epoch; None: this kind of layer has no such quantity."""
+    """The statistics of a layer; None for those that this kind of layer does not have."""
 
     kind: str
     update_ratio: Number | None = None
@@ -44,7 +44,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Filters:
-    """The filters of a layer: `values` [F, C, H, W], 0 to 255."""
+    """The filters of a layer; `values` [F, C, H, W] are 0 to 255."""
 
     layer: str
     values: list[list[list[list[int]]]]
@@ -52,28 +52,26 @@ class Filters:
 
 @dataclass(frozen=True)
 class LayerStats:
-    """The `layer_stats` of one line of `metrics.jsonl`."""
+    """The record of one epoch."""
 
     layers: dict[str, Layer]
     filters: Filters | None = None
 
 
-def inside(arms: Sequence[Arm]) -> dict[str, Any] | None:
-    """Return each quantity of each layer by epoch, and the last histograms and filters; None if no run recorded them.
+def layer_figures(arms: Sequence[ArmReport]) -> dict[str, Any] | None:
+    """Return each quantity of each layer by epoch, and the last histograms, of the best arm's first run with records.
 
-    They are those of the first such run, best arm first. Raises RunError if its record is damaged.
+    None if no run has any. Raises RunError if a run's records are damaged.
     """
     run = next((run for arm in arms for run in arm.runs if any(row["layer_stats"] for row in run.epochs)), None)
     if run is None:
         return None
     epochs, records = _records(run)
-    names = list(records[-1].layers)
-    # None where a layer is missing in an earlier record, so that every curve has a value for each epoch.
+    last = records[-1]
     quantities = {
-        quantity: {name: [getattr(record.layers.get(name), quantity, None) for record in records] for name in names}
+        quantity: {name: [getattr(stats.layers.get(name), quantity, None) for stats in records] for name in last.layers}
         for quantity in QUANTITIES
     }
-    last = records[-1]
     return {
         "run": run.folder.name,
         "epochs": epochs,
@@ -83,21 +81,23 @@ def inside(arms: Sequence[Arm]) -> dict[str, Any] | None:
             for quantity, layers in quantities.items()
         },
         "histograms": {
-            kind: {name: _plain(getattr(layer, kind)) for name, layer in last.layers.items() if getattr(layer, kind)}
-            for kind in ("activation", "gradient")
+            what: {name: _plain(getattr(layer, what)) for name, layer in last.layers.items() if getattr(layer, what)}
+            for what in ("activation", "gradient")
         },
         "filters": last.filters.values if last.filters else [],
     }
 
 
 def _records(run: Run) -> tuple[list[int], list[LayerStats]]:
-    """Return the epochs and records of a run; of more than RECORDS an even selection and the last one."""
+    """Return the epochs and records of a run; of many some at even distances, and the last.
+
+    They are read again from the file: all records of all runs together may not fit into memory.
+    """
     places = [place for place, row in enumerate(run.epochs) if row["layer_stats"]]
-    # Every n-th, so that at most RECORDS are left, and the last one for the histograms.
-    chosen = {*places[:: math.ceil(len(places) / RECORDS)], places[-1]}
+    # Every n-th record, so that the distances are even, and the last one for the histograms.
+    chosen = {*places[:: math.ceil(len(places) / MAX_RECORDS)], places[-1]}
     try:
-        # From the file, line by line: all records of a long run may not fit the memory. `islice`: a run that is
-        # still training may have added lines.
+        # islice: a run that is still training may have written more lines since its epochs were read.
         lines = enumerate(itertools.islice(whole_lines(run.folder / METRICS), len(run.epochs)))
         rows = [parse_json(line) for place, line in lines if place in chosen]
         return [row["epoch"] for row in rows], [
@@ -108,5 +108,4 @@ def _records(run: Run) -> tuple[list[int], list[LayerStats]]:
 
 
 def _plain(histogram: Histogram) -> dict[str, Any]:
-    """Return the histogram as a dictionary, without copying its counts."""
     return {field.name: getattr(histogram, field.name) for field in fields(histogram)}

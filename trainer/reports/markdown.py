@@ -1,4 +1,4 @@
-"""A report as Markdown: the texts and tables of the page, without its figures."""
+"""A report as Markdown: the content of the page without its figures. Imports no torch."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def write(content: Content) -> Path:
 
 
 def render(content: Content) -> str:
-    """Return the report as Markdown, every text of the study escaped."""
+    """Return the Markdown text."""
     parts = [
         f"# {_plain(content.title)}",
         _list(f"{name}: {f'`{value}`' if name == 'Command' else _plain(value)}" for name, value in content.facts),
@@ -30,7 +30,7 @@ def render(content: Content) -> str:
         shares = [(key, f"{100 * share:.0f} %") for key, share in content.search["importance"].items()]
         parts += ["## Importance of each setting (fANOVA)", _table(("setting", "share"), shares)]
     if content.differences:
-        # By setting in `differences`; a row of the table is an arm.
+        # By setting → by arm.
         columns = zip(*content.differences.values(), strict=True)
         cells = [[arm.name, *values] for arm, values in zip(content.arms, columns, strict=True)]
         parts += ["## Differences between the arms", _table(("arm", *content.differences), cells)]
@@ -40,20 +40,18 @@ def render(content: Content) -> str:
 
 
 def _list(lines: Iterable[str]) -> str:
-    """Return the lines as a list."""
     return "\n".join(f"* {line}" for line in lines)
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """Return a table, its first column aligned to the left, the others to the right."""
     marks = f"| --- |{' ---: |' * (len(head) - 1)}"
     lines = [f"| {' | '.join(map(_plain, row))} |" for row in (head, *body)]
     return "\n".join([lines[0], marks, *lines[1:]])
 
 
 def _plain(text: str) -> str:
-    """Return the text on one line, so escaped that Markdown and HTML read no marks in it."""
-    # The backslash first: those that escape the other marks must not be escaped again.
+    """Return the text with the characters escaped that Markdown or HTML would interpret."""
+    # The backslash comes first, or the escapes of the others would be escaped again.
     for mark in ("\\", "|", "<", "*", "_", "`", "["):
         text = text.replace(mark, "\\" + mark)
     return " ".join(text.split())

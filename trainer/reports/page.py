@@ -1,4 +1,4 @@
-"""The report of a study or a run as one HTML file, which needs no other file and no network. Imports no torch."""
+"""A report as one HTML file that contains everything it needs. Imports no torch."""
 
 import json
 import re
@@ -11,10 +11,9 @@ from trainer.reports.charts import figures
 from trainer.reports.content import Content
 from trainer.runtime.files import write_text
 
-HERE = Path(__file__).parent / "templates"
-OPEN = 6  # comparisons that are always visible; the others unfold
-SHOWN = 20  # arms, in figures with a row for each arm
-# sd: the standard deviation over the replicates; {unit}: such as seed, for the number of replicates.
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_COMPARISONS = 6  # in sight; the others fold out
+MAX_ARMS = 20  # in the figures that have a row for each
 TITLES = ("{metric} ± sd", "{unit}s", "best epoch", "epochs to 95 %", "seconds", "parameters")
 
 
@@ -26,23 +25,23 @@ def write(content: Content) -> Path:
 
 
 def render(content: Content) -> str:
-    """Return the page. Every text of the study is escaped: the names of classes and arms are untrusted."""
-    from plotly.offline import get_plotlyjs
+    """Return the page. Every text of the study is escaped: names of classes and arms are untrusted."""
+    from plotly.offline import get_plotlyjs  # only where a page is written
 
-    numbers = {**figures(content), "shown": SHOWN}
+    # Plain values go into the page as JSON, which the script reads; no text of a study becomes code.
+    numbers = {**figures(content), "max_arms": MAX_ARMS}
     return template("page.html.jinja").render(
         content=content,
         metric=content.metric.replace("_", " "),
         table={"titles": titles(content), "rows": rows(content)},
         has_curves=any(run.epochs for arm in content.arms for run in arm.runs),
         several=any(len(arm.runs) > 1 for arm in content.arms),
-        inside=numbers["inside"],
+        layers=numbers["layers"],
         has_classes=numbers["classes"] is not None,
         best=content.arms[0].name if content.arms else "",
-        open=OPEN,
-        shown=SHOWN,
+        max_comparisons=MAX_COMPARISONS,
+        max_arms=MAX_ARMS,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        # NaN is no JSON, so the browser could not read it: the figures hold None instead.
         data=safe(json.dumps(numbers, allow_nan=False, separators=(",", ":"), ensure_ascii=False)),
         plotly=safe(get_plotlyjs()),
         sorting=own("table.js"),
@@ -52,39 +51,39 @@ def render(content: Content) -> str:
 
 
 def template(name: str) -> Any:
-    """Return a template of `templates/`. It escapes every value, and an unknown name in it is an error."""
-    import jinja2  # here: only a report needs it
+    """Return a template of this package, with HTML escaped."""
+    import jinja2
 
-    loader = jinja2.FileSystemLoader(HERE)
+    loader = jinja2.FileSystemLoader(TEMPLATES)
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)
 
 
 def own(name: str) -> Any:
-    """Return a file of `templates/`, to be put into a page without escaping."""
-    return safe((HERE / name).read_text(encoding="utf-8"))
+    """Return a file of this package, to be put into a page as it is."""
+    return safe((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def safe(text: str) -> Any:
-    """Return the text for the inside of <script> or <style>: no part of it closes the element."""
+    """Return the text for the inside of <script> or <style>, which nothing in it may close."""
     from markupsafe import Markup
 
-    # In JSON and in JavaScript strings \u003c is another spelling of "<".
+    # These character sequences alone end or disturb such an element; \u003c is "<" in a JSON text.
     return Markup(re.sub(r"<(?=/script|/style|!--)", r"\\u003c", text, flags=re.I))
 
 
 def titles(content: Content) -> list[str]:
-    """Return the headings of the table of arms."""
+    """Return the column titles of the table of arms."""
     metric = content.metric.replace("_", " ")
     first = "arm" if content.kind == "study" else "run"
     return [first, *(title.format(metric=metric, unit=content.unit) for title in TITLES)]
 
 
 def rows(content: Content) -> list[list[dict[str, Any]]]:
-    """Return a row for each arm, a cell for each of `titles`: the text, and the value to sort by ("" for none)."""
+    """Return the cells of each arm in the order of `titles`: the text, and the value to sort by ("" for none)."""
     return [
         [
             _cell(arm.name, arm.name),
-            _cell(content.format_value(arm.mean, arm.deviation), arm.mean),
+            _cell(content.format_value(arm.mean, arm.deviation), arm.mean if arm.values else None),
             _cell(f"{len(arm.values)}" + (f" ({arm.left_out()})" if arm.left_out() else ""), len(arm.values)),
             _cell(_plain(arm.best_epoch), arm.best_epoch),
             _cell(_plain(arm.epochs_to_near_best), arm.epochs_to_near_best),
@@ -100,15 +99,13 @@ def _cell(text: str, value: Any) -> dict[str, Any]:
 
 
 def _plain(value: float | None) -> str:
-    """Return the number, or a dash for None."""
     return "—" if value is None else f"{value:g}"
 
 
 def _grouped(count: int | None) -> str:
-    """Return the number in groups of three digits, or a dash for None."""
     return "—" if count is None else f"{count:,}".replace(",", " ")
 
 
 def texts(table: Sequence[Sequence[dict[str, Any]]]) -> list[list[str]]:
-    """Return the texts of the cells alone."""
+    """Return the texts of cells without their values."""
     return [[cell["text"] for cell in row] for row in table]

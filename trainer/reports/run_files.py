@@ -14,19 +14,19 @@ from trainer.records.outcome import Outcome, is_alive, read_outcome
 from trainer.storage.untrusted import MAX_COUNT, Kind, parse_json_as, read_text
 from trainer.training.early_stopping import EarlyStopping
 
-NEAR_BEST = 0.95  # of a run's best validation accuracy: the epoch that reaches it is a measure of speed
+NEAR_BEST = 0.95  # of a run's best validation accuracy: the first epoch that reaches it shows how fast it learned
 
 
 @dataclass(frozen=True)
 class Best:
-    """The file `best.json`. confusion [K, K]: numbers of validation images, a row for each true class."""
+    """The content of `best.json`; confusion [K, K] counts the validation images, a row for each true class."""
 
     parameters: int
     classes: list[str]
     confusion: list[list[int]]
 
     def __post_init__(self) -> None:
-        # Untrusted: a square matrix, and counts small enough to be summed.
+        # The file may be untrusted: these are the properties that the figures rely on.
         if {len(self.confusion), *map(len, self.confusion)} != {len(self.classes)}:
             raise ValueError("confusion: must have a row and a column for each class")
         if not all(0 <= count < MAX_COUNT for count in (self.parameters, *itertools.chain(*self.confusion))):
@@ -35,7 +35,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Environment:
-    """The part of `environment.json` that a report shows."""
+    """The part of `environment.json` that is shown."""
 
     trainer: str
     python: str
@@ -48,7 +48,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk. `replicate` names it among the runs of its arm: "seed=0"."""
+    """A run as it lies on disk. `replicate` distinguishes it from the others of its arm: "seed=0"."""
 
     folder: Path
     replicate: str
@@ -56,67 +56,67 @@ class Run:
     epochs: list[dict[str, Any]]
     config: Mapping[str, Any]
     best: Best | None
-    stamp: Environment | None  # of its last start
+    environment: Environment | None  # of its last start
 
     @property
     def seconds(self) -> float:
-        """The sum of the seconds of all epochs."""
+        """The seconds of all epochs."""
         return sum(row["epoch_seconds"] or 0.0 for row in self.epochs)
 
     @property
     def epochs_to_near_best(self) -> int | None:
-        """The first epoch with 95 % of the run's best validation accuracy; None without a validation."""
+        """The first epoch with 95 % of the run's best validation accuracy."""
         reached = [(row["epoch"], row["validation_accuracy"]) for row in self.epochs if row["validation_accuracy"]]
+        # inf if there was no validation: no epoch reaches it.
         goal = NEAR_BEST * max((accuracy for _, accuracy in reached), default=math.inf)
         return next((epoch for epoch, accuracy in reached if accuracy >= goal), None)
 
 
 @dataclass(frozen=True)
 class RunLimits:
-    """The settings that determine when a run ends."""
+    """The part of a configuration that limits a run's length."""
 
     epochs: int
     early_stop_patience: int | None = None
     early_stop_min_delta: float = 0.0
 
 
-def run_of(folder: Path, replicate: str, config: Mapping[str, Any], planned: RunLimits | None = None) -> Run:
-    """Return the run in the folder; `planned` if it belongs to no study. Raises RunError if a file is damaged."""
-    alive = is_alive(folder)  # first: a run that ends in the meantime has then written its outcome
+def run_of(folder: Path, replicate: str, config: Mapping[str, Any], limits: RunLimits | None = None) -> Run:
+    """Read a run. `limits`: those of a run outside a study, whose outcome may have to follow from its metrics."""
+    alive = is_alive(folder)  # before the outcome is read: a run that ends in between has written how it ended
     rows, outcome = read_metrics(folder), read_outcome(folder)
-    if planned and not (folder / JOB).is_file():
-        outcome = _by_itself(outcome, rows, planned)
+    if limits and not (folder / JOB).is_file():
+        outcome = _lone_outcome(outcome, rows, limits)
     if outcome.state == "running" and not alive:
-        # It could not write how it ended.
-        outcome = replace(outcome, state="interrupted", reason="its process was killed")
-    best = _recorded(Best, folder / "best.json")
-    stamps = _recorded(list[Environment], folder / "environment.json")
-    return Run(folder, replicate, outcome, rows, config, best, stamps[-1] if stamps else None)
+        # Nobody trains it, and it has not recorded an end.
+        outcome = replace(outcome, state="interrupted", reason="killed from outside")
+    best = _read_as(Best, folder / "best.json")
+    starts = _read_as(list[Environment], folder / "environment.json")
+    return Run(folder, replicate, outcome, rows, config, best, starts[-1] if starts else None)
 
 
-def _by_itself(noted: Outcome, rows: list[dict[str, Any]], planned: RunLimits) -> Outcome:
-    """Return the outcome of a run that belongs to no study, with its best epoch from the metrics."""
+def _lone_outcome(recorded: Outcome, rows: list[dict[str, Any]], limits: RunLimits) -> Outcome:
+    """Return the outcome of a run outside a study; if it recorded none, its metrics show whether it is complete."""
     compared = [row for row in rows if row["validation_loss"] is not None]
     best = min(compared, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
-    state = noted.state
-    if state == "queued":  # no recorded outcome: the metrics show whether it reached its end
-        state = "finished" if len(rows) >= planned.epochs or _exhausted(rows, planned) else "running"
-    return Outcome(state, noted.reason, epochs=len(rows), best_epoch=best or len(rows))
+    state = recorded.state
+    if state == "queued":  # nothing is recorded, as by a run that was killed
+        state = "finished" if len(rows) >= limits.epochs or _stopped_early(rows, limits) else "running"
+    return Outcome(state, recorded.reason, epochs=len(rows), best_epoch=best or len(rows))
 
 
-def _exhausted(rows: list[dict[str, Any]], planned: RunLimits) -> bool:
-    """Return whether early stopping ended the run."""
-    # Observe its validations again; a loss that was not finite is null in the file.
-    stopping = EarlyStopping(planned.early_stop_patience, planned.early_stop_min_delta)
+def _stopped_early(rows: list[dict[str, Any]], limits: RunLimits) -> bool:
+    """Return whether early stopping ended the run. A loss that was not finite is null in the file."""
+    stopping = EarlyStopping(limits.early_stop_patience, limits.early_stop_min_delta)
     for row in rows:
-        if row["validation_accuracy"] is not None:
+        if row["validation_accuracy"] is not None:  # an epoch with a validation
             loss = math.nan if row["validation_loss"] is None else row["validation_loss"]
             stopping.observe(row["epoch"], loss, row["validation_accuracy"])
     return stopping.exhausted
 
 
-def _recorded(kind: type[Kind], path: Path) -> Kind | None:
-    """Return the content of a file, None if there is none. Raises RunError if it is not of this kind."""
+def _read_as(kind: type[Kind], path: Path) -> Kind | None:
+    """Return the content of a JSON file as this type, None if there is no file. Raises RunError if it does not fit."""
     try:
         return parse_json_as(kind, read_text(path)) if path.is_file() else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""A study as a W&B report: the verdict, the curves of its group of runs, the table of arms. Needs an account."""
+"""A study in W&B: a report with verdict, curves and table of arms, which needs an account; the verdict of a sweep."""
 
 import contextlib
 import io
@@ -17,13 +17,13 @@ PANELS = ("validation_accuracy", "validation_loss", "train_accuracy", "train_los
 
 
 def publish(content: Content) -> str:
-    """Create the report in the W&B project of the study's runs and return its address.
+    """Create the report in the project of the study's runs and return its address.
 
-    Raises ConfigError if W&B was disabled or the package is missing, RunError if W&B does not accept the report.
+    Raises ConfigError if the package is missing, RunError without an API key or a server that accepts it.
     """
     settings = content.arms[0].runs[0].config["wandb"]
     if settings["mode"] == "disabled":
-        raise ConfigError(f"--wandb: {content.folder} was run with wandb.mode=disabled, so W&B has no runs of it")
+        raise ConfigError(f"--wandb: {content.folder} was run with wandb.mode=disabled, so W&B has none of its runs")
     try:
         import wandb_workspaces.reports.v2.interface as wr
     except ImportError:
@@ -33,21 +33,22 @@ def publish(content: Content) -> str:
     if reason:
         raise RunError(f"--wandb: {reason}")
     try:
+        # The report must lie where the runs lie: the entity of the configuration, or that of the API key.
         entity = settings["entity"] or default_entity()
         report = wr.Report(settings["project"], entity or "", content.title, " ".join(content.verdict[:1]))
         report.blocks = _blocks(wr, content, entity or "", settings["project"])
-        with contextlib.redirect_stderr(io.StringIO()):  # the client prints the same error
+        with contextlib.redirect_stderr(io.StringIO()):  # the client prints the address, which the command prints, too
             report.save()
-    except Exception as error:  # the client raises many kinds of exceptions, for the network and the server
+    except Exception as error:  # the client raises a dozen types
         raise RunError(f"--wandb: W&B did not accept the report: {(str(error).splitlines() or [''])[0]}") from None
     return str(report.url)
 
 
 def _blocks(wr: Any, content: Content, entity: str, project: str) -> list[Any]:
-    """Return the blocks of the report, from top to bottom. `wr`: the module of W&B's reports."""
-    # The group of a study's runs is the name of its folder (`Study._where`).
+    """Return the report's blocks; the runs are found by their group, the study's folder."""
     runs = wr.Runset(entity, project, name=content.folder.name, filters=f"Group == '{content.folder.name}'")
     panels = [wr.LinePlot(title=key.replace("_", " "), x="epoch", y=[key]) for key in PANELS]
+    # The table of arms is written in Markdown, which W&B renders.
     table = [titles(content), ["---"] * len(titles(content)), *texts(rows(content))]
     return [
         wr.H2("Verdict"),
@@ -62,11 +63,10 @@ def _blocks(wr: Any, content: Content, entity: str, project: str) -> list[Any]:
 
 def log_verdict(folder: Path) -> None:
     """Send the verdict of the study in `folder` to W&B: the notes of a run named "verdict", and the table of arms."""
-    # Without fANOVA: the notes and the table do not show it.
     study, content = Manifest.read(folder), of_study(folder, search=False)
     settings = WandbConfig(**study.entries[0].config["wandb"])
     notes = "\n".join([*content.verdict, *content.footnotes])
-    verdict_run = settings.model_copy(update={"name": "verdict", "notes": notes, "tags": (*settings.tags, "verdict")})
-    # The identity of the study, so that a study that is continued replaces its verdict.
-    with wandb_mirror(verdict_run, {}, folder, folder.name.rpartition("-")[2]) as mirror:
+    # A run of the same group, so that W&B shows the verdict beside the runs of the study.
+    noted = settings.model_copy(update={"name": "verdict", "notes": notes, "tags": (*settings.tags, "verdict")})
+    with wandb_mirror(noted, {}, folder, folder.name.rpartition("-")[2]) as mirror:
         mirror.tabulate("arms", titles(content), texts(rows(content)))

@@ -13,7 +13,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Scores:
-    """`confusion`: [K, K] counts, a row for each true class and a column for each predicted one."""
+    """The scores of one network; `confusion` [K, K] counts images, a row a true class, a column a predicted one."""
 
     confusion: NDArray[np.int64]
     calibration_error: float
@@ -47,7 +47,7 @@ class Scores:
 def score(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Scores:
     """Return the scores of probabilities [N, K] for true labels [N]."""
     classes = probabilities.shape[1]
-    pairs = labels * classes + probabilities.argmax(1)
+    pairs = labels * classes + probabilities.argmax(1)  # one number for each (true, predicted)
     confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     return Scores(confusion, calibration_error(probabilities, labels))
 

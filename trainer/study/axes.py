@@ -1,4 +1,4 @@
-"""The axes of a study, listed values or intervals, the points on them, and ranges that a search narrows or widens."""
+"""The axes of a study, listed values or intervals; the points on them; the ranges that a search tries next."""
 
 import itertools
 import math
@@ -9,16 +9,16 @@ from typing import Any
 from trainer.config.shell import command
 
 ARM = "arm"  # the key of the axis that changes several settings at once
-# The axes whose runs are replicates of one point: they are averaged, not compared.
+# Axes that repeat a point instead of making another one: their runs are averaged, not compared.
 REPLICATES = ("seed", "split_seed", "dataset.fold")
-BORDER = 0.05  # of the range on the searched scale: a value as near to an end lies on the border
+BORDER = 0.05  # of the range, on the scale that is searched: a value this near to an end lies on the border
 
 Point = Mapping[str, str]  # key of the axis → override text, such as {"lr": "++lr=0.01"}
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Listed values, as override texts, or an interval [low, high]: logarithmic if `log`, of integers if `whole`."""
+    """Listed values, as override texts, or an interval: [low, high], on a logarithmic scale if `log`."""
 
     key: str
     texts: tuple[str, ...] = ()
@@ -26,68 +26,72 @@ class Axis:
     low: float = math.nan
     high: float = math.nan
     log: bool = False
-    whole: bool = False
+    integer: bool = False
 
     @property
     def replicates(self) -> bool:
+        """True if the axis repeats points, as seed does, instead of making other ones."""
         return self.key in REPLICATES
 
     def text(self, value: float) -> str:
-        """Return the override for a value."""
-        # Four digits are readable, and give the same number when they are read again. Rounding may leave the interval.
-        rounded = int(value) if self.whole else float(f"{value:.4g}")
-        return f"{self.prefix}={min(max(rounded, self.low), self.high) if not self.whole else rounded}"
+        """Return the override for a value, rounded to four digits: readable, and the same when it is read again."""
+        if self.integer:
+            return f"{self.prefix}={int(value)}"
+        # Rounding may lead out of the interval, as from 0.79999 to 0.8.
+        return f"{self.prefix}={min(max(float(f'{value:.4g}'), self.low), self.high)}"
 
     def value(self, text: str) -> float:
-        """Return the value in an override text."""
+        """Return the value in an override of this axis."""
         return float(text.partition("=")[2])
 
     def scaled(self, value: float) -> float:
-        """Return the place of a value on the searched scale."""
+        """Return the value on the scale that is searched."""
         return math.log(value) if self.log else value
 
     def unscaled(self, value: float) -> float:
-        """Return the value at a place on the searched scale."""
+        """Return the value at a place on the scale that is searched."""
         return math.exp(value) if self.log else value
 
     def described(self) -> str:
-        """Return the axis as a person types it: "lr=tag(log,interval(1e-05,0.1))", "optimizer=sgd,adam"."""
+        """Return the axis as it would be typed: "lr=tag(log,interval(1e-05,0.1))", "optimizer=sgd,adam"."""
+        if self.texts and self.key == ARM:
+            return f"{self.key}={' | '.join(map(plain_override, self.texts))}"
         if self.texts:
-            values = [
-                plain_override(text) if self.key == ARM else plain_override(text).partition("=")[2]
-                for text in self.texts
-            ]
-            return f"{self.key}={' | '.join(values)}" if self.key == ARM else f"{self.key}={','.join(values)}"
-        low, high = (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
-        interval = f"int(interval({low},{high}))" if self.whole else f"interval({low:g},{high:g})"
+            return f"{self.key}={','.join(plain_override(text).partition('=')[2] for text in self.texts)}"
+        low, high = (int(self.low), int(self.high)) if self.integer else (self.low, self.high)
+        interval = f"int(interval({low},{high}))" if self.integer else f"interval({low:g},{high:g})"
         return f"{self.key}=tag(log,{interval})" if self.log else f"{self.key}={interval}"
 
     def corners(self) -> tuple[str, ...]:
-        """Return all listed texts, or both ends of an interval: if these are valid, every value is."""
+        """Return the texts that must be accepted for all to be: every listed one, or both ends."""
         return self.texts or (self.text(self.low), self.text(self.high))
 
 
 def plain_override(text: str) -> str:
-    """Return an override as a person types it: "weight_decay=0.01" for "++weight_decay=0.01"."""
+    """Return an override as a person writes it: "weight_decay=0.01"."""
     return " ".join(part.lstrip("+") for part in text.split(" "))
 
 
+def point_label(point: Mapping[str, str], separator: str = " ") -> str:
+    """Return a point in words: "lr=0.1 init=zeros"; an arm's settings stand without the word "arm"."""
+    return separator.join(value if key == ARM else f"{key}={value}" for key, value in point.items())
+
+
 def grid(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:
-    """Yield every combination of the values; the last axis changes fastest."""
+    """Yield every combination, the last axis changing fastest."""
     for texts in itertools.product(*(axis.texts for axis in axes)):
         yield {axis.key: text for axis, text in zip(axes, texts, strict=True)}
 
 
 def corners(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:
-    """Yield points in which every corner of every axis occurs at least once."""
-    # To check these checks the space: as many points as the longest axis has corners, not the product of all.
+    """Yield points in which every corner of every axis occurs: composing and checking them checks the whole space."""
     rows = [axis.corners() for axis in axes]
     for number in range(max(map(len, rows), default=0)):
         yield {axis.key: row[min(number, len(row) - 1)] for axis, row in zip(axes, rows, strict=True)}
 
 
 def narrowed(axis: Axis, best: Iterable[Point]) -> Axis:
-    """Return the axis around the values of the best points, with a margin of a tenth of its width on either side."""
+    """Return the axis around the values of the best points, with a tenth of its width to spare, never wider."""
     texts = [point[axis.key] for point in best]
     if axis.texts:
         return replace(axis, texts=tuple(text for text in axis.texts if text in texts))
@@ -96,98 +100,101 @@ def narrowed(axis: Axis, best: Iterable[Point]) -> Axis:
     spare = (high - low) / 10
     low = axis.unscaled(max(low, min(values) - spare))
     high = axis.unscaled(min(high, max(values) + spare))
-    # Rounded outwards, so that the best values stay inside, but never beyond the old ends.
-    ends = (math.floor(low), math.ceil(high)) if axis.whole else (_outward(low, math.floor), _outward(high, math.ceil))
+    # Outward, so that the best points, which were rounded to other digits, still lie inside.
+    ends = (
+        (math.floor(low), math.ceil(high)) if axis.integer else (_outward(low, math.floor), _outward(high, math.ceil))
+    )
     return replace(axis, low=max(ends[0], axis.low), high=min(ends[1], axis.high))
 
 
 def _outward(value: float, round_to: Callable[[float], int]) -> float:
-    """Return the value rounded to two digits, by floor or ceil."""
+    """Return the value rounded to two digits by `round_to`, math.floor or math.ceil."""
     unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
-    # Rounded first: 0.3 / 0.1 is 2.999…, whose floor is 2. The format removes the same error of the product.
+    # round(…, 6) first: 0.29 / 0.01 is 28.999999999999996, whose floor would be 28.
     return float(f"{round_to(round(value / unit, 6)) * unit:.4g}")
 
 
 @dataclass(frozen=True)
 class Border:
-    """A best value on the border of the range that was searched (`spanned`); `further` is the range to try next."""
+    """The best value lies on the border of the searched range; `suggested` is the range to try next."""
 
     value: float
     upper: bool
-    spanned: Axis
-    further: Axis
+    searched: Axis
+    suggested: Axis
 
 
 def on_border(axis: Axis, best: Point) -> Border | None:
-    """Return the border on which the best point lies, within 5 % of the axis on the searched scale; None elsewhere.
+    """Return the border that the best point lies on: within 5 % of an end of the axis, on the scale searched.
 
-    Of listed values, at least three numbers, the border is the smallest or the largest one. A lower end of 0 or less is
-    none: most settings have no values below.
+    0 is no border, as most settings accept nothing below. A list counts as the interval of its first to its last value
+    if it has at least three numbers, on a logarithmic scale where they span a factor of 100.
     """
-    as_interval = _interval(axis)
-    if as_interval is None:
+    interval = _interval(axis)
+    if interval is None:
         return None
-    value = as_interval.value(best[axis.key])
-    low, high = as_interval.scaled(as_interval.low), as_interval.scaled(as_interval.high)
+    value = interval.value(best[axis.key])
+    low, high = interval.scaled(interval.low), interval.scaled(interval.high)
     if low == high:
         return None
-    # From 0 (lower end) to 1 (upper end). A logarithmic scale has no place for 0.
-    place = (as_interval.scaled(value) - low) / (high - low) if value > 0 or not as_interval.log else -math.inf
+    # The place in the range, from 0 to 1. A list's own values decide it: there is nothing between them to be near to.
+    place = (interval.scaled(value) - low) / (high - low) if value > 0 or not interval.log else -math.inf
     if axis.texts:
-        place = {as_interval.low: 0.0, as_interval.high: 1.0}.get(value, 0.5)
-    if BORDER < place < 1 - BORDER or (place <= BORDER and as_interval.low <= 0):
+        place = {interval.low: 0.0, interval.high: 1.0}.get(value, 0.5)
+    if BORDER < place < 1 - BORDER or (place <= BORDER and interval.low <= 0):
         return None
-    # The next range is as wide, and centred on the border.
+    # As wide a range as before, moved by half its width: the best value lies in its middle.
     half = (high - low) / 2
     ends = (low + half, high + half) if place > 0.5 else (low - half, high - half)
-    start, end = (as_interval.unscaled(each) for each in ends)
-    if as_interval.low >= 0 and not as_interval.log:  # a setting without negative values so far
+    start, end = map(interval.unscaled, ends)
+    if interval.low >= 0 and not interval.log:
         start = max(start, 0.0)
-    start, end = (round(start), round(end)) if as_interval.whole else (float(f"{start:.2g}"), float(f"{end:.2g}"))
-    spanned = replace(as_interval, texts=())
-    return Border(value, place > 0.5, spanned, replace(spanned, low=start, high=end))
+    start, end = (round(start), round(end)) if interval.integer else (float(f"{start:.2g}"), float(f"{end:.2g}"))
+    searched = replace(interval, texts=())
+    return Border(value, place > 0.5, searched, replace(searched, low=start, high=end))
 
 
 def _interval(axis: Axis) -> Axis | None:
     """Return the interval that a list of at least three numbers spans; None for other lists."""
     if not axis.texts:
         return axis
-    numbers = []
-    for text in axis.texts:
-        try:
-            numbers.append(float(plain_override(text).partition("=")[2]))
-        except ValueError:
-            return None
+    try:
+        numbers = [float(plain_override(text).partition("=")[2]) for text in axis.texts]
+    except ValueError:
+        return None
     if axis.replicates or len(set(numbers)) < 3:
         return None
     low, high = min(numbers), max(numbers)
-    log = low > 0 and high / low >= 100  # such as 0.001, 0.01, 0.1: steps by factors
-    whole = all(number == int(number) and "." not in text for number, text in zip(numbers, axis.texts, strict=True))
-    return replace(axis, prefix=axis.texts[0].partition("=")[0], low=low, high=high, log=log, whole=whole and not log)
+    log = low > 0 and high / low >= 100
+    integer = all(number == int(number) and "." not in text for number, text in zip(numbers, axis.texts, strict=True))
+    prefix = axis.texts[0].partition("=")[0]
+    return replace(axis, prefix=prefix, low=low, high=high, log=log, integer=integer and not log)
 
 
 def arm_of(point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the point without its replicates: the arm that is compared."""
+    """Return the point without its replicates: the arm that its run belongs to."""
     return {key: text for key, text in point.items() if key not in REPLICATES}
 
 
 def command_at(arguments: Sequence[str], varied: Collection[str], texts: Mapping[str, str]) -> str:
     """Return the command that trains one point of a study alone, as a person types it.
 
-    `texts`, the overrides of the point, replace the study's `arguments` for the keys `varied`.
+    `arguments` are the study's; the point's overrides `texts` replace what they set of the keys `varied`.
     """
-    # `dataset.folds` requires a fold. A point without one is trained on the usual split, so it is left out, too.
+    # A single run with `dataset.folds` needs a fold: a point without one is trained on the usual split.
     left_out = {*varied, *(["dataset.folds"] if "dataset.fold" in varied and "dataset.fold" not in texts else [])}
-    own = [text for text in arguments if _key(text) not in left_out]
-    own = [text for text in own if _key(text).split(".")[0] not in ("sweep", "retrain", "hydra", "hydra/launcher")]
+    kept = [text for text in arguments if override_key(text) not in left_out]
+    kept = [
+        text for text in kept if override_key(text).split(".")[0] not in ("sweep", "retrain", "hydra", "hydra/launcher")
+    ]
     words = [
         word
         for key, text in texts.items()
         for word in (plain_override(text).split(" ") if key == ARM else [plain_override(text)])
     ]
-    return command(*map(plain_override, own), *words)
+    return command(*map(plain_override, kept), *words)
 
 
-def _key(text: str) -> str:
-    """Return the setting of an override."""
+def override_key(text: str) -> str:
+    """Return the setting that an override changes: "lr" of "++lr=0.01"."""
     return text.lstrip("+").partition("=")[0]

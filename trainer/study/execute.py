@@ -1,4 +1,4 @@
-"""The story of one study: fix what will run, train what is not yet trained, say what came of it."""
+"""The life of one study: fix the runs, train those that are not yet trained, report the results."""
 
 import math
 import statistics
@@ -12,15 +12,18 @@ from trainer.records.outcome import DONE
 from trainer.runtime.console import say, waiting, warn
 from trainer.runtime.files import WRITING, make_folder
 from trainer.runtime.lock import locked
+from trainer.stats.arms import ranked
 from trainer.storage.untrusted import refuse_links
 from trainer.study.axes import Axis, arm_of, corners, narrowed, plain_override
 from trainer.study.fairness import examine
+from trainer.study.final_table import show_results
 from trainer.study.fingerprint import DataFingerprints, code_fingerprint, run_id
 from trainer.study.folder import Study
 from trainer.study.launch import Launch
-from trainer.study.live_table import LiveTable, closing
+from trainer.study.live_table import LiveTable
 from trainer.study.manifest import Entry
 from trainer.study.plan import Plan, PlannedRun
+from trainer.study.results import StudyArm, arms_of
 from trainer.study.search import TriedPoint, ask
 
 
@@ -36,6 +39,7 @@ class StudyResult:
 def run_study(plan: Plan) -> StudyResult:
     """Run the study, or the rest of it. Raises ConfigError or RunError before anything is trained."""
     fingerprints = DataFingerprints()
+    # A search has no runs yet: its first corner stands for its settings and data.
     first = plan.runs or plan.runs_at(next(corners(plan.axes)))
     code = code_fingerprint()
     with waiting("Reading the data"):
@@ -48,91 +52,98 @@ def run_study(plan: Plan) -> StudyResult:
         from trainer.study.dry_run import dry_run
 
         return StudyResult(dry_run(plan, study))
+    # Nothing is written before this: a mistake, or a dry run, leaves no folder.
     with locked(make_folder(study.folder)):
-        refuse_links(study.folder)  # it may be a stranger's, and a link leads the writing anywhere
+        refuse_links(study.folder)  # the folder may be untrusted, and a link leads what is written to any place
         for torn in study.folder.glob(f".*.{WRITING}"):  # left by a kill
             torn.unlink(missing_ok=True)
         _begin(plan, study, fingerprints)
-        table, before = LiveTable(study, plan), _done(study)
+        # Counted before training, to report how many runs this call has trained.
+        table, before = LiveTable(study, plan), _count_done(study)
         table.expect(study.entries)
         try:
             with table:
-                whole = _train(plan, study, fingerprints, Launch(plan, study, table.seen), table)
+                completed = _train(plan, study, fingerprints, Launch(plan, study, table.run_ended), table)
         except KeyboardInterrupt as error:
             same = "The same command without retrain=true" if plan.retrain else "The same command"
-            say(f"Stopped: {table.ended} of {table.total} runs ended. {same} goes on from here", "yellow")
+            say(f"Stopped: {table.ended} of {table.total} runs ended. {same} continues from here", "yellow")
             raise as_reported(error) from None
-        exit_code = closing(plan, study, 0 if whole else table.total - table.ended)
-        return StudyResult(exit_code, study.folder, _done(study) - before)
+        exit_code = show_results(plan, study.folder, 0 if completed else table.total - table.ended)
+        return StudyResult(exit_code, study.folder, _count_done(study) - before)
 
 
 def _without_twins(runs: Sequence[PlannedRun], identities: Sequence[str]) -> tuple[PlannedRun, ...]:
-    """What is typed may ask for a run twice, as lr=0.001,1e-3 does: it is trained once, and that is said once."""
-    known: dict[str, PlannedRun] = {}
-    pairs = [(known.setdefault(name, run), run) for run, name in zip(runs, identities, strict=True)]
+    """Return the runs without repetitions, as of lr=0.001,1e-3, and warn once if there were any."""
+    unique: dict[str, PlannedRun] = {}
+    # Each run is paired with the first run of its identity, which is itself unless it is a repetition.
+    pairs = [(unique.setdefault(name, run), run) for run, name in zip(runs, identities, strict=True)]
     twins = [pair for pair in pairs if pair[0] is not pair[1]]
     if twins:
         first, second = (" ".join(map(plain_override, run.point.values())) for run in twins[0])
-        what = f"{first} is asked for twice" if first == second else f"{first} and {second} are the same run"
+        what = f"{first} is given twice" if first == second else f"{first} and {second} are the same run"
         more = f" (one of {len(twins)} such pairs): each is" if len(twins) > 1 else ": it is"
         warn(f"{what}{more} trained once")
-    return tuple(known.values())
+    return tuple(unique.values())
 
 
 def _compare_fairly(plan: Plan) -> None:
     """Warn of differences between arms besides what is compared. Raises ConfigError under `fairness_check=strict`."""
     if plan.settings.fairness_check == "off":
         return
-    found = examine(plan)
-    if found.unfair and plan.settings.fairness_check == "strict":
-        raise ConfigError(f"sweep.fairness_check=strict: {'; '.join(found.unfair)}")
-    for sentence in found.unfair:
+    fairness = examine(plan)
+    if fairness.unfair and plan.settings.fairness_check == "strict":
+        raise ConfigError(f"sweep.fairness_check=strict: {'; '.join(fairness.unfair)}")
+    for sentence in fairness.unfair:
         warn(f"not a fair comparison: {sentence}")
-    for sentence in found.consequences:
+    for sentence in fairness.consequences:
         say(f"Note: {sentence}")
 
 
 def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
-    known = study.open()
+    """Write the manifest, new or from before with the runs that are added, and print the first line."""
+    existed = study.open()
     for run in plan.runs:
         study.add(run, fingerprints.of(run.config))
     if plan.retrain:
         study.set_aside()
     study.save()
-    done = _done(study)
+    done = _count_done(study)
     what = f"{len(plan.runs)} runs" if plan.runs else f"{plan.settings.trials} points by {plan.settings.method}"
-    each = math.prod(len(axis.texts) for axis in plan.replicates)
-    times = f", each {each} times" if each > 1 and not plan.runs else ""
+    repeats = math.prod(len(axis.texts) for axis in plan.replicates)
+    times = f", each {repeats} times" if repeats > 1 and not plan.runs else ""
     before = f"; {done} are finished already" if done else ""
-    say(f"{'Going on with' if known else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
+    say(f"{'Continuing' if existed else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
 
 
-def _done(study: Study) -> int:
+def _count_done(study: Study) -> int:
     return sum(study.outcome(entry).state in DONE for entry in study.entries)
 
 
 def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, table: LiveTable) -> bool:
-    """False if a failure ended it before all runs were started."""
-    for stage, trial, runs in _batches(plan, study, launch.parallel):
-        added = [study.add(run, data.of(run.config), number, stage) for run, number in zip(runs, trial, strict=True)]
+    """Train all runs and return True, or False if a failure ended the study before all were started."""
+    for stage, trials, runs in _batches(plan, study, launch.parallel):
+        added = [study.add(run, data.of(run.config), trial, stage) for run, trial in zip(runs, trials, strict=True)]
         entries = list(dict.fromkeys(added))  # a seed that is typed twice is trained once
-        study.save()
+        study.save()  # before the first of them starts, so that a continued study has the same points
         table.expect(entries)
         threads = launch.threads(len(entries) if plan.runs else launch.parallel)
         for entry in entries:
             if study.outcome(entry).state not in DONE:
                 study.prepare(entry, _job(plan, study, entry, threads, _first_of_batch(entry.trial, launch.parallel)))
-        go_on = launch.run(entries)
-        if go_on and plan.settings.on_error == "retry":
+        completed = launch.run(entries)
+        if completed and plan.settings.on_error == "retry":
             failed = [entry for entry in entries if study.outcome(entry).state == "failed"]
-            go_on = launch.run(failed)
-        if not go_on:
+            completed = launch.run(failed)
+        if not completed:
             return False
     return True
 
 
 def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, list[int], Sequence[PlannedRun]]]:
-    """(stage, trial of each run, runs) to train at a time. A search reads the results before it asks again."""
+    """Yield (stage, trial of each run, runs) of each batch: all of a grid, or as many points as train at a time.
+
+    A search reads the results of a batch before it chooses the next one.
+    """
     if plan.runs:
         yield 1, [0] * len(plan.runs), plan.runs
         return
@@ -143,75 +154,72 @@ def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, lis
             axes = _next_stage(plan, study, axes, stage, trials, epochs)
         while (count := len(tried := history(plan, study, stage))) < trials:
             runs, numbers = list[PlannedRun](), list[int]()
-            # What was asked for before a kill stays as it was: asked again, others would be known meanwhile. For the
-            # same reason a batch of which some points are done is the batch that it was.
-            known = {entry.trial: arm_of(entry.texts) for entry in study.entries if entry.stage == stage}
+            # Points that were chosen before a kill are kept: chosen again, they would be based on other results. For
+            # the same reason a batch of which some points are done is completed as the batch that it was.
+            chosen = {entry.trial: arm_of(entry.texts) for entry in study.entries if entry.stage == stage}
             first = _first_of_batch(count, parallel)
             del tried[first:]
             for number in range(first, min(first + parallel, trials)):
-                seed = settings.seed + 1000 * stage
-                point = known.get(number) or ask(axes, tried, settings.method, seed, settings.sign)
+                seed = settings.seed + 1000 * stage  # each stage draws other points
+                point = chosen.get(number) or ask(axes, tried, settings.method, seed, settings.sign)
                 tried.append(TriedPoint(point, None, "running"))
                 if number >= count:
-                    made = plan.runs_at(point, epochs)
-                    runs += made
-                    numbers += [number] * len(made)
+                    planned = plan.runs_at(point, epochs)
+                    runs += planned
+                    numbers += [number] * len(planned)
             yield stage, numbers, runs
 
 
 def _first_of_batch(trial: int, parallel: int) -> int:
-    """Points that are tried at a time are asked for together, so none of them knows the others' results."""
+    """Return the first trial of a trial's batch: points that train together are chosen from the results before it."""
     return trial - trial % parallel
 
 
+def _ended_points(study: Study, stage: int) -> list[StudyArm]:
+    """Return the points of a stage by trial, up to the first one with a run that has not ended."""
+    arms = arms_of(study, [entry for entry in study.entries if entry.stage == stage], by_trial=True)
+    arms.sort(key=lambda arm: arm.entries[0].trial)
+    ended = [all(state in (*DONE, "failed") for state in arm.states) for arm in arms]
+    return arms[: ended.index(False)] if False in ended else arms
+
+
 def history(plan: Plan, study: Study, stage: int) -> list[TriedPoint]:
-    """What has been tried in a stage; points that were begun and are not done count as untried at the end."""
+    """Return the points that a stage has tried; a point with a run that has not ended, and those after it, are not."""
     tried = []
-    for entries in points(study, stage):
-        outcomes = [study.outcome(entry) for entry in entries]
-        if any(outcome.state not in (*DONE, "failed") for outcome in outcomes):
-            break
-        values = [outcome.value(plan.settings.metric) for outcome in outcomes]
-        state = next((s for s in ("failed", "pruned") if any(o.state == s for o in outcomes)), "finished")
-        complete = [value for value in values if value is not None]
-        mean = statistics.mean(complete) if state == "finished" else None
-        tried.append(TriedPoint(arm_of(entries[0].texts), mean, state, _mean_curve(plan, study, entries)))
+    for arm in _ended_points(study, stage):
+        state = next((state for state in ("failed", "pruned") if arm.states.get(state)), "finished")
+        # A point with a run that failed or was pruned has no value: the mean of the others would be biased.
+        value = arm.mean if len(arm.values) == len(arm.entries) else None
+        tried.append(TriedPoint(arm.texts, value, state, _mean_curve(plan, study, arm.entries)))
     return tried
 
 
-def points(study: Study, stage: int) -> list[list[Entry]]:
-    """The entries of a stage by trial, in their order."""
-    trials: dict[int, list[Entry]] = {}
-    for entry in study.entries:
-        if entry.stage == stage:
-            trials.setdefault(entry.trial, []).append(entry)
-    return [trials[number] for number in sorted(trials)]
-
-
 def _mean_curve(plan: Plan, study: Study, entries: Sequence[Entry]) -> dict[int, float]:
+    """Return the mean of the metric by epoch, over the epochs that all the runs were validated after."""
     curves = [curve(study.path(entry), plan.settings.metric) for entry in entries]
-    shared = set.intersection(*(set(each) for each in curves))
-    return {epoch: statistics.mean(each[epoch] for each in curves) for epoch in sorted(shared)}
+    # A mean over other runs from epoch to epoch would jump.
+    shared = set.intersection(*map(set, curves))
+    return {epoch: statistics.mean(values[epoch] for values in curves) for epoch in sorted(shared)}
 
 
 def _next_stage(
     plan: Plan, study: Study, axes: tuple[Axis, ...], stage: int, trials: int, epochs: int
 ) -> tuple[Axis, ...]:
-    """The axes around the best quarter of the stage before; printed, and stored with the reason."""
-    tried = [each for each in history(plan, study, stage - 1) if each.value is not None]
-    if not tried:
+    """Return the axes around the best quarter of the stage before; print them, and store them with the reason."""
+    complete = [arm for arm in _ended_points(study, stage - 1) if len(arm.values) == len(arm.entries)]
+    if not complete:
         warn(f"stage {stage - 1} has no finished point: stage {stage} keeps the whole range")
         return axes
-    tried.sort(key=lambda each: -plan.settings.sign * (each.value or 0.0))
-    best = tried[: max(1, len(tried) // 4)]
-    narrow = tuple(narrowed(axis, [each.point for each in best]) for axis in axes)
+    best = ranked(complete, plan.settings.sign)[: max(1, len(complete) // 4)]
+    narrow = tuple(narrowed(axis, [arm.texts for arm in best]) for axis in axes)
     changes = [
         f"{new.described()} instead of {old.described()}" for old, new in zip(axes, narrow, strict=True) if new != old
     ]
-    why = f"the best {len(best)} of {len(tried)} points lie there"
+    why = f"the best {len(best)} of {len(complete)} points lie there"
     where = "; ".join(changes) or "the same range"
     text = f"Stage {stage} of {plan.settings.stages}: {trials} points of {epochs} epochs in {where}: {why}"
-    if all(each["stage"] != stage for each in study.stages):
+    # A continued study has stored the stage already.
+    if all(stored["stage"] != stage for stored in study.stages):
         study.stages.append({"stage": stage, "axes": [axis.described() for axis in narrow], "why": why, "text": text})
         study.save()
     say(text, "bold")
@@ -219,11 +227,11 @@ def _next_stage(
 
 
 def _job(plan: Plan, study: Study, entry: Entry, threads: int | None, before: int) -> dict[str, object]:
-    """What the worker needs beside the configuration; a run is held against the curves of so many points."""
+    """Return the job of a worker; its run is compared with the curves of the first `before` points."""
     settings = plan.settings
     if settings.pruner == "none":
         return {"threads": threads, "pruning": None}
-    curves = [dict(each.curve) for each in history(plan, study, entry.stage)[:before] if each.curve]
+    curves = [dict(point.curve) for point in history(plan, study, entry.stage)[:before] if point.curve]
     epochs = int(entry.config["epochs"])
     pruning = {"pruner": settings.pruner, "metric": settings.metric, "sign": settings.sign, "epochs": epochs}
     return {"threads": threads, "pruning": {**pruning, "curves": curves}}

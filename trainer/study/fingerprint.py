@@ -21,12 +21,13 @@ LIBRARIES = ("torch", "numpy", "scikit-learn")
 
 def digest(value: Any, length: int = 10) -> str:
     """Return the first digits of the SHA-256 of plain values, whatever the order of their keys."""
+    # 10 hexadecimal digits: among 10 000 runs two collide with a probability of 5e-5.
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def code_fingerprint() -> str:
-    """Return the hash of the deciding code without its wording, and of the versions of the libraries."""
+    """Return the hash of the code that decides a result, without its wording, and of the libraries' versions."""
     paths = [PACKAGE / name for name in DECIDING]
     files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
     texts = {file.relative_to(PACKAGE).as_posix(): without_wording(file.read_text("utf-8")) for file in files}
@@ -43,12 +44,12 @@ def without_wording(source: str) -> str:
     option, has no blank.
     """
 
-    class Remover(ast.NodeTransformer):
+    class Remover(ast.NodeTransformer):  # ast.parse has dropped the comments already
         def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
             return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
 
         def visit_Raise(self, node: ast.Raise) -> ast.AST:
-            if isinstance(node.exc, ast.Call):
+            if isinstance(node.exc, ast.Call):  # the type of an error may be caught, its text may not
                 node.exc.args, node.exc.keywords = [], []
             return node
 
@@ -73,6 +74,7 @@ class DataFingerprints:
         """Return the fingerprint of a run's data. Raises ConfigError or RunError as reading the data does."""
         place = expanded(config.data_dir)
         key = digest([config.dataset.name, config.dataset.options, str(place.absolute())])
+        # Imported here, so that this module needs no torch.
         if key not in self.known:
             from trainer.data.loader import load
             from trainer.training.build import pick_device

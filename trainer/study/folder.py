@@ -15,6 +15,7 @@ from trainer.errors import RunError
 from trainer.records.layout import JOB, MANIFEST, OUTPUTS, RESULT
 from trainer.records.outcome import Outcome, read_outcome
 from trainer.runtime.files import expanded, write_text
+from trainer.study.axes import ARM
 from trainer.study.fingerprint import digest, run_id, significant
 from trainer.study.manifest import Entry, Manifest
 from trainer.study.plan import Plan, PlannedRun, plain
@@ -40,6 +41,7 @@ class Study:
         self.entries: list[Entry] = []
         self.stages: list[dict[str, Any]] = []
         self.data = dict(data)
+        self.settings, self.replicate_keys = plan.settings, [axis.key for axis in plan.replicates]
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     def open(self) -> bool:
@@ -137,7 +139,7 @@ class Study:
         self.entries = [replace(entry, folder=f"{entry.slug}-{entry.id}") for entry in self.entries]
         for entry in self.entries:
             folder = self.path(entry)
-            if folder.is_dir() and ((folder / RESULT).is_file()):
+            if folder.is_dir() and (folder / RESULT).is_file():
                 moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
                 # With microseconds: two renamings within a second must not meet.
                 folder.rename(folder.with_name(f"before_{moment}_{folder.name}"))
@@ -168,7 +170,7 @@ def _name(plan: Plan) -> str:
 
 def _words(key: str, value: str) -> list[str]:
     """Return the words of a folder's name, "setting-value", the setting without its group."""
-    pairs = [(key, value)] if key != "arm" else [tuple(word.split("=", 1)) for word in value.split(" ")]
+    pairs = [(key, value)] if key != ARM else [tuple(word.split("=", 1)) for word in value.split(" ")]
     return [f"{name.rpartition('.')[2]}-{text}" for name, text in pairs]
 
 

@@ -25,7 +25,7 @@ from trainer.study.plan import Plan
 from trainer.study.worker import STOP_FILE, task, work
 
 POLL_SECONDS = 0.3  # between two readings of the runs' outcomes
-STARTS = 2  # a run whose worker was killed is started once more, alone: another run may have used up the memory
+MAX_STARTS = 2  # a run whose worker was killed is started once more, alone: another run may have used up the memory
 
 Seen = Callable[[Entry, Outcome], None]
 
@@ -87,12 +87,12 @@ class Launch:
         return self.plan.settings.on_error == "stop" and self.study.outcome(entry).state == "failed"
 
     def _was_killed(self, entry: Entry) -> bool:
-        """Return whether a run lost its worker and is to be started again; after STARTS starts record it as failed."""
+        """Return whether a run lost its worker and is to be started again; record it as failed after MAX_STARTS."""
         folder = self.study.path(entry)
         outcome = read_outcome(folder)
         if outcome.state not in ("queued", "running", "interrupted"):
             return False
-        if self.launched[entry] < STARTS:
+        if self.launched[entry] < MAX_STARTS:
             return True
         reason = "the launcher did not start it" if outcome.state == "queued" else "its worker was killed"
         write_outcome(folder, replace(outcome, state="failed", reason=reason))

@@ -1,4 +1,4 @@
-"""What a study's folder holds: the manifest, what became of each run, the arms they make up. Imports no torch."""
+"""The manifest of a study, as it lies in its folder, and the outcomes of its runs. Imports no torch."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,12 +20,15 @@ from trainer.storage.untrusted import (
     validate_plain,
     validate_texts,
 )
-from trainer.study.axes import _key, arm_of
+from trainer.study.axes import override_key, point_label
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity: entries are keys of sets and dictionaries
 class Entry:
-    """A run in the manifest. `folder` is relative to the study's; a run of another study is taken from there."""
+    """A run in the manifest. `folder` is relative to the study's folder and may lead into another study's.
+
+    `point` is the run's place on the axes in plain words, `texts` the same as overrides.
+    """
 
     id: str
     slug: str
@@ -35,6 +38,11 @@ class Entry:
     config: dict[str, Any] = field(repr=False)
     trial: int = 0
     stage: int = 1
+
+    @property
+    def label(self) -> str:
+        """The run in words, by what it varies."""
+        return point_label(self.point) or self.slug
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Manifest:
     git: Mapping[str, Any] | None
     code: str
     data: Mapping[str, str]
-    sweep: SweepConfig
+    settings: SweepConfig
     axes: tuple[str, ...]
     replicates: tuple[str, ...]
     stages: tuple[Mapping[str, Any], ...]
@@ -56,28 +64,29 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
-        """Raises ConfigError if this is no study, RunError if it is damaged."""
+        """Read a study's manifest. Raises ConfigError if this is no study, RunError if it is damaged."""
         path = folder / MANIFEST
         if not path.is_file():
             raise ConfigError(f"{folder}: is not the folder of a study, {path} does not exist")
         try:
-            found = read_json(path)
+            tree = read_json(path)
             return cls(
                 folder,
-                validate_plain(str(found["name"])),
-                tuple(validate_texts(found["command"])),
-                validate_plain(str(found["started"])),
-                _git(found["git"]),
-                str(found["code"]),
-                _named(found["data"]),
-                check_sweep(found["sweep"]),
-                tuple(validate_texts(found["axes"])),
-                tuple(validate_texts(found["replicates"])),
-                tuple(_stages(found["stages"])),
-                tuple(_entries(found, folder)),
+                validate_plain(str(tree["name"])),
+                tuple(validate_texts(tree["command"])),
+                validate_plain(str(tree["started"])),
+                _git(tree["git"]),
+                str(tree["code"]),
+                _texts_by_name(tree["data"]),
+                check_sweep(tree["sweep"]),
+                tuple(validate_texts(tree["axes"])),
+                tuple(validate_texts(tree["replicates"])),
+                tuple(_stages(tree["stages"])),
+                tuple(_entries(tree, folder)),
             )
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
+        # Whatever is wrong with an untrusted file, the user gets one line.
         except (ValueError, LookupError, TypeError, AttributeError, ConfigError):
             raise RunError(
                 f"{path} is damaged, or of another version. Remove it and give the study's command again: finished"
@@ -87,52 +96,56 @@ class Manifest:
     @property
     def varied(self) -> list[str]:
         """The keys of axes and replicates."""
-        return [text.partition("=")[0] for text in (*self.axes, *self.replicates)]
+        return [*_keys(self.axes), *self.replicate_keys]
+
+    @property
+    def replicate_keys(self) -> list[str]:
+        """The keys of the axes that repeat points."""
+        return _keys(self.replicates)
 
     @property
     def restart_command(self) -> str:
-        """The command that the study was started with, and goes on by: with retrain it would begin again."""
-        return command("-m", *(word for word in self.command if _key(word) != "retrain"))
+        """The command that continues the study: its own, without retrain, which would train all again."""
+        return command("-m", *(word for word in self.command if override_key(word) != "retrain"))
 
     def path(self, entry: Entry) -> Path:
+        """Return the folder of a run."""
         return self.folder / entry.folder
 
     def outcome(self, entry: Entry) -> Outcome:
+        """Return the state and figures of a run. Raises RunError if its folder is damaged."""
         return read_outcome(self.path(entry))
 
 
-def _entries(found: Any, folder: Path) -> Iterator[Entry]:
-    """The runs of a manifest, each in or beside the study's folder. Raises ValueError, LookupError or TypeError."""
-    replicates = [text.partition("=")[0] for text in validate_texts(found["replicates"])]
-    for each in found["runs"]:
-        entry = parse_json_as(Entry, json.dumps(each))
+def _keys(described: Iterable[str]) -> list[str]:
+    """Return the keys of axes that are described as they would be typed."""
+    return [text.partition("=")[0] for text in described]
+
+
+def _entries(tree: Any, folder: Path) -> Iterator[Entry]:
+    """Yield the runs of a manifest, in or beside its folder. Raises ValueError, LookupError or TypeError."""
+    replicates = _keys(validate_texts(tree["replicates"]))
+    for run in tree["runs"]:
+        entry = parse_json_as(Entry, json.dumps(run))
         if not set(replicates) <= entry.point.keys():
             raise ValueError(f"a run does not say its {', '.join(replicates)}")
-        run_folder(folder, entry.folder)
+        run_folder(folder, entry.folder)  # raises for a path that leads elsewhere: the manifest may be untrusted
         validate_plain([entry.point, entry.texts, entry.config])
         yield entry
 
 
-def _named(found: Any) -> dict[str, str]:
-    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+def _texts_by_name(tree: Any) -> dict[str, str]:
+    if not isinstance(tree, dict) or not all(isinstance(text, str) for text in tree.values()):
         raise ValueError("data: must hold texts")
-    return dict(found)
+    return dict(tree)
 
 
-def _stages(found: Any) -> Iterator[Mapping[str, Any]]:
-    for each in validate_plain(found):
-        if type(each["stage"]) is not int or not isinstance(each["text"], str):
+def _stages(tree: Any) -> Iterator[Mapping[str, Any]]:
+    for stage in validate_plain(tree):
+        if type(stage["stage"]) is not int or not isinstance(stage["text"], str):
             raise ValueError("stages: must hold a number and a text")
-        yield each
+        yield stage
 
 
-def _git(found: Any) -> Mapping[str, Any] | None:
-    return None if found is None else {"commit": validate_file_name(found["commit"]), "dirty": bool(found["dirty"])}
-
-
-def arms_of(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """The runs at each point without its replicates, point by point; of a search also stage by stage, try by try."""
-    arms: dict[Any, list[Entry]] = {}
-    for entry in entries:
-        arms.setdefault((entry.stage, entry.trial, *sorted(arm_of(entry.point).items())), []).append(entry)
-    return list(arms.values())
+def _git(tree: Any) -> Mapping[str, Any] | None:
+    return None if tree is None else {"commit": validate_file_name(tree["commit"]), "dirty": bool(tree["dirty"])}

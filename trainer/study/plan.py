@@ -1,4 +1,4 @@
-"""What a study will run, all of it checked before the first run starts. Imports no torch."""
+"""The plan of a study: every run of it composed and checked before the first one starts. Imports no torch."""
 
 import contextlib
 import math
@@ -14,13 +14,13 @@ from trainer.errors import ConfigError
 from trainer.study.axes import ARM, Axis, Point, command_at, corners, grid, plain_override
 from trainer.study.sweeper import Sweep, read_sweep
 
-PROGRESS_FROM = 20  # composing so many runs takes a second
+PROGRESS_FROM = 20  # points: composing more takes over a second and shows a progress bar
 MAX_RUNS = 100_000  # of a grid: composing them takes an hour
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run to be: where it lies on the axes (replicates included), and its checked configuration."""
+    """A run of the plan: its place on the axes, replicates included, and its checked configuration."""
 
     point: Point
     config: RunConfig
@@ -28,9 +28,9 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study: `axes` are compared, `replicates` (seeds, folds) repeat each point; `runs` are all that are known.
+    """A study: `axes` are compared, `replicates` (seeds, folds) repeat each point, `runs` are those of a grid.
 
-    Under random and tpe these are none: their points are asked for one after the other, and `runs_at` makes them.
+    random and tpe have no `runs`: their points are chosen one after the other, and `runs_at` composes them.
     """
 
     arguments: tuple[str, ...]
@@ -45,9 +45,10 @@ class Plan:
 
     @classmethod
     def of(cls, sweep: Sweep, arguments: tuple[str, ...]) -> "Plan":
-        """Composes and checks every run of a grid, or the corners of a space to search. Raises ConfigError."""
+        """Compose and check every run of a grid, or the corners of a space to search. Raises ConfigError."""
         axes = tuple(axis for axis in sweep.axes if not axis.replicates)
         replicates = tuple(axis for axis in sweep.axes if axis.replicates)
+        # One point is composed first: its settings decide how the others are made.
         first = sweep.compose([*sweep.fixed, *_texts(next(corners(sweep.axes), {}))])
         settings = check_sweep(first.sweep, first.overrides, first.files)
         if not isinstance(first.retrain, bool):
@@ -55,20 +56,21 @@ class Plan:
         if first.tree.get("output_dir") is not None:
             raise ConfigError(f"output_dir={first.tree['output_dir']}: a study lies in outputs/sweeps; see sweep.name")
         if first.tree.get("resume") is not None:
-            raise ConfigError("resume= goes on with one run: leave -m out. A study goes on by its own command")
+            raise ConfigError("resume= continues a single run: leave -m out. A study is continued by its own command")
         _refuse_misfits(settings, axes, replicates)
         launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
-        with _whole_numbers(axes):
+        with _integer_hint(axes):
             epochs = first.checked().epochs
         plan = cls(arguments, sweep, settings, first.retrain, axes, replicates, launcher, epochs)
         if settings.method != "grid":
-            with _whole_numbers(axes):
+            # Settings accept intervals: if both ends are accepted, so is every value between them.
+            with _integer_hint(axes):
                 for point in corners(axes):
                     plan.runs_at(point, plan.stage(1)[1])
             return plan
         points = list(grid(axes))
         if len(points) > PROGRESS_FROM:
-            from trainer.runtime.console import progress  # not before a mistake could be told
+            from trainer.runtime.console import progress  # rich is imported late: a mistake above is reported sooner
 
             runs = [run for point in progress(points, f"Composing {len(points)} points") for run in plan.runs_at(point)]
         else:
@@ -76,22 +78,30 @@ class Plan:
         return replace(plan, runs=tuple(runs))
 
     def stage(self, number: int) -> tuple[int, int]:
-        """(points, epochs): each stage has half the points of the one before and three times its epochs."""
+        """Return (points, epochs) of a stage: half the points of the one before and three times its epochs."""
+        # As in successive halving (Jamieson and Talwalkar 2016): later stages spend more on fewer points.
         shrink = 3 ** (self.settings.stages - number)
         return max(1, self.settings.trials // 2 ** (number - 1)), max(1, round(self.epochs / shrink))
 
+    @property
+    def points(self) -> int:
+        """The number of points that a search tries in all its stages."""
+        return sum(self.stage(number)[0] for number in range(1, self.settings.stages + 1))
+
     def runs_at(self, point: Point, epochs: int | None = None) -> list[PlannedRun]:
-        """The runs at a point, one for each combination of seeds and folds."""
+        """Return the runs at a point, one for each combination of seeds and folds."""
         length = [] if epochs in (None, self.epochs) else [f"++epochs={epochs}"]
         runs = []
         for replicate in grid(self.replicates):
-            whole = {**point, **replicate}
-            job = self.sweep.compose([*_arms_first(whole), *self.sweep.fixed, *_texts(whole), *length])
-            runs.append(PlannedRun(whole, job.checked()))
+            place = {**point, **replicate}
+            # Of two values for a setting the later one holds: what is typed comes behind the settings of an arm.
+            arm = [text for text in place.get(ARM, "").split(" ") if text]
+            job = self.sweep.compose([*arm, *self.sweep.fixed, *_texts(place), *length])
+            runs.append(PlannedRun(place, job.checked()))
         return runs
 
     def command(self, point: Point) -> str:
-        """The command that trains this point alone, as a person types it."""
+        """Return the command that trains this point alone, as a person types it."""
         return command_at(self.arguments, {axis.key for axis in self.sweep.axes}, point)
 
 
@@ -109,39 +119,31 @@ def plan_from(arguments: Sequence[str]) -> Plan:
     return plan_of(request)
 
 
-def _arms_first(point: Point) -> list[str]:
-    """An arm's settings; what is typed on the command line comes after them and wins."""
-    return [text for text in point.get(ARM, "").split(" ") if text]
-
-
 def _texts(point: Point) -> list[str]:
     return [text for key, text in point.items() if key != ARM]
 
 
 @contextlib.contextmanager
-def _whole_numbers(axes: Sequence[Axis]) -> Iterator[None]:
-    """Says how to draw whole numbers where an interval of fractions met a setting that needs them."""
+def _integer_hint(axes: Sequence[Axis]) -> Iterator[None]:
+    """Add to an error how to draw whole numbers where an interval of fractions met a setting that needs them."""
     try:
         yield
     except ConfigError as error:
         for axis in axes:
-            if (
-                not axis.texts
-                and not axis.whole
-                and str(error).startswith(f"{axis.key}=")
-                and "whole number" in str(error)
-            ):
+            fractions = not axis.texts and not axis.integer
+            if fractions and str(error).startswith(f"{axis.key}=") and "whole number" in str(error):
                 interval = f"{axis.low:g},{axis.high:g}"
                 raise ConfigError(f"{error}; whole numbers: {axis.key}=int(interval({interval}))") from None
         raise
 
 
 def _refuse_misfits(settings: SweepConfig, axes: Sequence[Axis], replicates: Sequence[Axis]) -> None:
-    """Axes that the method cannot walk along."""
+    """Raise ConfigError for axes that the method cannot search, and for too many runs."""
     for axis in (*axes, *replicates):
         if not axis.texts and (settings.method == "grid" or axis.replicates):
             what = "sweep.method=random or tpe" if not axis.replicates else f"a list, such as {axis.key}=0,1,2"
             raise ConfigError(f"{axis.described()} (command line): an interval needs {what}")
+    # Counted before any run is composed.
     runs = math.prod(max(1, len(axis.texts)) for axis in (*axes, *replicates))
     if runs > MAX_RUNS:
         raise ConfigError(f"these axes make {runs} runs (command line): at most {MAX_RUNS}. Try sweep.method=random")
@@ -155,7 +157,7 @@ def _refuse_misfits(settings: SweepConfig, axes: Sequence[Axis], replicates: Seq
 
 
 def plain(point: Point) -> dict[str, Any]:
-    """The point as a person reads it: {"lr": "0.01"}; an arm keeps its settings in full."""
+    """Return the point as a person reads it: {"lr": "0.01"}; an arm keeps its settings in full."""
     return {
         key: plain_override(text) if key == ARM else plain_override(text).partition("=")[2]
         for key, text in point.items()

@@ -1,9 +1,11 @@
-"""Which points to try: all of a grid, or what Optuna asks for; and when a run has fallen behind.
+"""Everything that Optuna decides: the next point of a search, pruning, and the importance of settings.
 
-A sampler is made anew for every point, seeded by the point's number and told all points before: so a study that was
-killed and goes on asks for what it would have asked for.
+A sampler is made anew for every point, seeded by the point's number and given all points before it: so a study that was
+killed and is continued asks for the points that it would have asked for. Imports no torch, and Optuna only when needed.
 """
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,24 +28,27 @@ class TriedPoint:
 
 
 def ask(axes: Sequence[Axis], tried: Sequence[TriedPoint], method: str, seed: int, sign: int) -> dict[str, str]:
-    """The next point: `random` draws it, `tpe` from where points have been good."""
+    """Return the next point: `random` draws it, `tpe` prefers regions where points have been good."""
     import optuna
 
     number = len(tried)
-    draw = derive(seed, "sweep", number) % 2**32
+    draw = derive(seed, "sweep", number) % 2**32  # samplers accept a seed of 32 bits
     make = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}[method]
     sampler: Any = make(seed=draw)
     study = _study(sign, sampler=sampler)
     distributions = {axis.key: _distribution(axis) for axis in axes}
-    for each in tried:
-        study.add_trial(_trial(axes, distributions, each))
+    for point in tried:
+        study.add_trial(_trial(axes, distributions, point))
     trial = study.ask(distributions)
     return {axis.key: trial.params[axis.key] if axis.texts else axis.text(trial.params[axis.key]) for axis in axes}
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """Decides by the curves of the points before whether a run has fallen behind."""
+    """The rule that decides from the curves of earlier points whether a run has fallen behind.
+
+    `curves`: the metric by epoch of each earlier point; the keys are texts, as JSON has no other ones.
+    """
 
     pruner: str
     metric: str
@@ -52,25 +57,41 @@ class Pruning:
     curves: list[dict[str, float]]
 
     def falls_behind(self, curve: Mapping[int, float]) -> bool:
+        """Return whether a run with this curve is to be stopped after the curve's last epoch."""
         import optuna
 
         pruners = optuna.pruners
         pruner: Any = pruners.MedianPruner() if self.pruner == "median" else pruners.HyperbandPruner(1, self.epochs)
         study = _study(self.sign, pruner=pruner)
         for past in self.curves:
-            # Played again, as Hyperband remembers for each run how far it was let go.
-            self._play(study.ask(), {int(epoch): value for epoch, value in past.items()})
+            # Hyperband remembers how far it let each run continue, so the earlier runs are reported to it again.
+            self._report(study.ask(), {int(epoch): value for epoch, value in past.items()})
             study.tell(len(study.trials) - 1, next(reversed(past.values())))
-        return self._play(study.ask(), curve)
+        return self._report(study.ask(), curve)
 
     @staticmethod
-    def _play(trial: "optuna.Trial", curve: Mapping[int, float]) -> bool:
-        """Whether it is to be pruned after the last epoch."""
+    def _report(trial: "optuna.Trial", curve: Mapping[int, float]) -> bool:
+        """Report a curve and return whether the trial is to be pruned after its last epoch."""
         pruned = False
         for epoch, value in curve.items():
             trial.report(value, epoch)
-            pruned = trial.should_prune()
+            pruned = trial.should_prune()  # asked after every epoch: it changes the state of Hyperband
         return pruned
+
+
+def importance(axes: Sequence[Axis], points: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
+    """Return the share of the values' variance that each axis explains (fANOVA, Hutter et al. 2014)."""
+    import optuna
+
+    distributions = {axis.key: _distribution(axis) for axis in axes}
+    study = _study(1)
+    for point, value in zip(points, values, strict=True):
+        study.add_trial(optuna.trial.create_trial(params=dict(point), distributions=distributions, value=value))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna calls it experimental
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {key: share for key, share in shares.items() if math.isfinite(share)}
 
 
 def _study(sign: int, **options: Any) -> "optuna.Study":
@@ -85,23 +106,26 @@ def _distribution(axis: Axis) -> Any:
 
     if axis.texts:
         return d.CategoricalDistribution(axis.texts)
-    if axis.whole:
+    if axis.integer:
         return d.IntDistribution(int(axis.low), int(axis.high), log=axis.log)
     return d.FloatDistribution(axis.low, axis.high, log=axis.log)
 
 
-def _trial(axes: Sequence[Axis], distributions: Mapping[str, Any], tried: TriedPoint) -> Any:
+def _trial(axes: Sequence[Axis], distributions: dict[str, Any], tried: TriedPoint) -> Any:
     import optuna
 
-    params = {axis.key: tried.point[axis.key] if axis.texts else axis.value(tried.point[axis.key]) for axis in axes}
-    params = {axis.key: int(params[axis.key]) if axis.whole and not axis.texts else params[axis.key] for axis in axes}
+    params: dict[str, Any] = {}
+    for axis in axes:
+        text = tried.point[axis.key]
+        params[axis.key] = text if axis.texts else int(axis.value(text)) if axis.integer else axis.value(text)
     State = optuna.trial.TrialState
     states = {"finished": State.COMPLETE, "pruned": State.PRUNED, "failed": State.FAIL, "running": State.RUNNING}
-    state = states[tried.state] if tried.state != "finished" or tried.value is not None else State.FAIL
+    # A finished point without a value, as of a metric that is not finite, would be refused as complete.
+    state = State.FAIL if tried.state == "finished" and tried.value is None else states[tried.state]
     return optuna.create_trial(
         state=state,
         value=tried.value if state == State.COMPLETE else None,
         params=params,
-        distributions=dict(distributions),
+        distributions=distributions,
         intermediate_values=dict(tried.curve),
     )

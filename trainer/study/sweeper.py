@@ -161,7 +161,7 @@ def _axis(override: Override) -> Axis:
     if not low < high:
         raise ConfigError(f"{typed} (command line): the interval must rise")
     # Hydra makes both ends floats, unless the interval is cast by int(...).
-    log, whole = "log" in interval.tags, isinstance(low, int) and isinstance(high, int)
+    log, integer = "log" in interval.tags, isinstance(low, int) and isinstance(high, int)
     if log and low <= 0:
         raise ConfigError(f"{typed} (command line): a log interval starts above 0")
-    return Axis(key, prefix=prefix, low=float(low), high=float(high), log=log, whole=whole)
+    return Axis(key, prefix=prefix, low=float(low), high=float(high), log=log, integer=integer)

@@ -1,12 +1,12 @@
 "use strict";
-// Draw the figures from the numbers in #data. The rest of the page needs no script.
+// Draws the figures from the numbers in #data. Everything else on the page is there without it.
 const data = JSON.parse(document.getElementById("data").textContent);
-// The colours of Okabe and Ito, which people with red-green colour blindness can distinguish.
+// Okabe and Ito's colours, which people with colour blindness can distinguish.
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7a68a6"];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 48rem)");
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-// plotly reads markup in texts, and names of arms and classes are untrusted: escape them.
+// plotly reads markup in texts: names from outside are shown as they are.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
 const short = (text, most) => plain(text.length > most ? text.slice(0, most - 1) + "…" : text);
 const colour = (arm) => (arm < COLOURS.length ? COLOURS[arm] : style("--soft"));
@@ -18,14 +18,14 @@ const hidden = new Set();
 
 function layout(more) {
   const axis = { gridcolor: style("--line"), zerolinecolor: style("--line"), linecolor: style("--line"), automargin: true };
-  const merged = {
+  const whole = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
     font: { family: "inherit", size: 13, color: style("--ink") }, margin: { l: 55, r: 15, t: 30, b: 45 },
     hoverlabel: { bgcolor: style("--panel"), bordercolor: style("--line"), font: { color: style("--ink") } },
     ...more,
   };
-  for (const name of ["xaxis", "yaxis"]) merged[name] = { ...axis, ...(more[name] || {}) };
-  return merged;
+  for (const name of ["xaxis", "yaxis"]) whole[name] = { ...axis, ...(more[name] || {}) };
+  return whole;
 }
 
 function draw(id, traces, more, height) {
@@ -35,7 +35,7 @@ function draw(id, traces, more, height) {
   Plotly.react(place, traces, layout(more), { responsive: true, displayModeBar: false });
 }
 
-// Whole epochs only: for a short run plotly would label fractions of an epoch.
+// Whole epochs only; of a single one plotly would label halves and less, and a line of one point is not seen.
 const epochAxis = (last) => ({ title: { text: "epoch", standoff: 5 }, rangemode: "tozero", ...(last < 10 ? { dtick: 1, range: [0, last + 0.5] } : {}) });
 
 function lines(quantity, chosen) {
@@ -50,7 +50,7 @@ function lines(quantity, chosen) {
     const others = { x: [], y: [] };
     data.curves.forEach((arm, number) => {
       if (hidden.has(number) || !arm.runs.length) return;
-      if (number >= COLOURS.length) { // one trace for all of them: hundreds of traces would take seconds
+      if (number >= COLOURS.length) { // drawn together: hundreds of lines of their own would take seconds
         for (const run of arm.runs) { others.x.push(...run[over], null); others.y.push(...run[key], null); }
         return;
       }
@@ -114,7 +114,7 @@ function drawLegend() {
 }
 
 function drawDots() {
-  const shown = data.arms.map((_, number) => number).filter((number) => data.values[number].length).slice(0, data.shown);
+  const shown = data.arms.map((_, number) => number).filter((number) => data.values[number].length).slice(0, data.max_arms);
   const y = (number) => short(data.arms[number], narrow.matches ? 22 : 48);
   const traces = shown.flatMap((number) => [
     { type: "scatter", mode: "markers", x: data.values[number].map(([, value]) => value), y: data.values[number].map(() => y(number)),
@@ -160,21 +160,21 @@ function drawClasses() {
   const classes = data.classes;
   if (!classes) return;
   const names = classes.names.map((name) => (name.length > 14 ? name.slice(0, 13) + "…" : name));
-  const shown = classes.arms.slice(0, data.shown).map((name) => (name.length > 34 ? name.slice(0, 33) + "…" : name));
-  heat("byclass", names, shown, classes.accuracy.slice(0, data.shown), classes.accuracy.map((row) => row.map((share) => (share === null ? "" : (100 * share).toFixed(0)))),
+  const shown = classes.arms.slice(0, data.max_arms).map((name) => (name.length > 34 ? name.slice(0, 33) + "…" : name));
+  heat("byclass", names, shown, classes.accuracy.slice(0, data.max_arms), classes.accuracy.map((row) => row.map((share) => (share === null ? "" : (100 * share).toFixed(0)))),
     "%{y}, class %{x}: %{z:.1%}<extra></extra>", 110 + 30 * Math.max(2, shown.length));
   const totals = classes.confusion.map((row) => row.reduce((sum, count) => sum + count, 0));
   const shares = classes.confusion.map((row, at) => row.map((count) => (totals[at] ? count / totals[at] : null)));
   heat("confusion", names, names.map((name) => `${name} `), shares, classes.confusion.map((row) => row.map((count) => count || "")),
-    "true %{y}, predicted %{x}: %{text} images, %{z:.1%}<extra></extra>", 130 + 28 * Math.max(4, names.length));
+    "true %{y}, taken for %{x}: %{text} images, %{z:.1%}<extra></extra>", 130 + 28 * Math.max(4, names.length));
 }
 
 function drawByEpoch(id, title, layers, more) {
   const named = Object.entries(layers);
-  const traces = named.map(([name, values], number) => ({ type: "scatter", mode: "lines+markers", x: data.inside.epochs, y: values,
-    name: plain(data.inside.titles[name]), connectgaps: true, line: { color: colour(number % COLOURS.length), width: 2 },
+  const traces = named.map(([name, values], number) => ({ type: "scatter", mode: "lines+markers", x: data.layers.epochs, y: values,
+    name: plain(data.layers.titles[name]), connectgaps: true, line: { color: colour(number % COLOURS.length), width: 2 },
     hovertemplate: "%{y:.3~g} after epoch %{x}<extra>%{fullData.name}</extra>" }));
-  draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: epochAxis(Math.max(...data.inside.epochs)), yaxis: more,
+  draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: epochAxis(Math.max(...data.layers.epochs)), yaxis: more,
     showlegend: named.length > 0, legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", font: { size: 11 } } });
 }
 
@@ -188,7 +188,7 @@ function drawRidges(id, title, layers) {
       { ...base, y: counts.map((count) => number + 0.85 * count / most), fill: "tonexty", fillcolor: faint(COLOURS[0], 0.25) }];
   });
   draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: { tickformat: "~g" }, yaxis: { showgrid: false, zeroline: false,
-    tickvals: named.map((_, number) => number), ticktext: named.map(([name]) => plain(data.inside.titles[name])) } });
+    tickvals: named.map((_, number) => number), ticktext: named.map(([name]) => plain(data.layers.titles[name])) } });
 }
 
 function drawFilters(filters) {
@@ -202,9 +202,9 @@ function drawFilters(filters) {
     xaxis: { visible: false }, yaxis: { visible: false, scaleanchor: "x" } });
 }
 
-function drawInside() {
-  if (!data.inside) return;
-  const { quantities, histograms, filters } = data.inside;
+function drawLayers() {
+  if (!data.layers) return;
+  const { quantities, histograms, filters } = data.layers;
   drawByEpoch("update_ratio", "update ÷ weights", quantities.update_ratio, { type: "log", tickformat: "~g", dtick: "D2" });
   drawByEpoch("gradient_norm", "norm of the gradient", quantities.gradient_norm, { type: "log", tickformat: "~g", dtick: "D2" });
   drawByEpoch("idle", "dead or saturated units", { ...quantities.dead, ...quantities.saturated }, { tickformat: ".0%", range: [0, 1] });
@@ -214,8 +214,8 @@ function drawInside() {
   drawFilters(filters);
 }
 
-// A section is drawn when it is scrolled near, so that a page of hundreds of runs opens at once.
-const sections = new Map([["runs", drawDots], ["curves", drawCurves], ["search", drawSearch], ["classes", drawClasses], ["inside", drawInside]]);
+// A section is drawn when it comes near: a page of hundreds of runs opens at once.
+const sections = new Map([["runs", drawDots], ["curves", drawCurves], ["search", drawSearch], ["classes", drawClasses], ["layers", drawLayers]]);
 const drawn = new Set();
 const near = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) if (isIntersecting) {

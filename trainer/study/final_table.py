@@ -1,0 +1,159 @@
+"""The end of a study on the terminal: the table of its arms, the best one, the verdict and every failure."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from trainer.config.shell import command
+from trainer.errors import ConfigError
+from trainer.records.outcome import DONE, Outcome
+from trainer.runtime.console import duration, say, warn
+from trainer.runtime.files import write_text
+from trainer.stats.arms import ranked
+from trainer.study.axes import Axis, Border, Point, on_border, point_label
+from trainer.study.live_table import METRIC_FORMATS
+from trainer.study.manifest import Manifest
+from trainer.study.plan import Plan
+from trainer.study.results import StudyArm, arms_of, results_of, verdict
+
+MAX_VALUES = 12  # of an arm in the table
+MAX_COMPARISONS = 5  # the nearest to the best arm
+
+
+def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
+    """Write `table.csv`, print the table, the best arm and every failure; return exit code 1 if a run failed.
+
+    `not_started`: the number of runs that `sweep.on_error=stop` left out.
+    """
+    study = Manifest.read(folder)
+    arms = arms_of(study, study.entries, by_trial=True)
+    # Best first, and the last stage before the others: its runs are the longest. The sort is stable.
+    arms = sorted(ranked(arms, plan.settings.sign), key=lambda arm: -arm.stage)
+    _write_csv(study)
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=160)
+    console.print(_table(plan, arms))
+    best = next((arm for arm in arms if arm.values and arm.stage == plan.settings.stages), None)
+    if best:
+        _warn_of_borders(plan, best.texts)
+        label = point_label(best.point, ", ")
+        say(f"Best: {label}" if label else "To train one run of this configuration alone:", "bold")
+        say(f"  {plan.command(best.texts)}")
+    if any("finished" in arm.states for arm in arms):
+        _show_verdict(study)
+    outcomes = [(entry, study.outcome(entry)) for entry in study.entries]
+    failed = [(entry, outcome) for entry, outcome in outcomes if outcome.state == "failed"]
+    for entry, outcome in failed:
+        reason = (outcome.reason or "").partition(". ")[0]  # the advice behind it is in the log
+        say(f"Failed: {entry.label}: {reason}. Log: {study.path(entry) / 'log.txt'}", "red")
+    if not_started:
+        runs = f"{not_started} runs were" if not_started > 1 else "1 run was"
+        say(
+            f"Stopped at the first failure (sweep.on_error=stop): {runs} not started. With sweep.on_error=continue the"
+            f" same command{' without retrain=true' if plan.retrain else ''} trains the rest",
+            "yellow",
+        )
+    say(f"Study: {study.folder}")
+    say(f"Curves and more: {command('report', study.folder, '--open')}")
+    return 1 if failed else 0
+
+
+def _show_verdict(study: Manifest) -> None:
+    """Print the verdict; of many comparisons those nearest to the best arm."""
+    judged = verdict(results_of(study))
+    lines = replace(judged, comparisons=judged.comparisons[:MAX_COMPARISONS]).lines()
+    say("\n" + "\n".join(lines))
+    if len(judged.comparisons) > MAX_COMPARISONS:
+        say(f"… and {len(judged.comparisons) - MAX_COMPARISONS} more in the report")
+
+
+def _table(plan: Plan, arms: Sequence[StudyArm]) -> Table:
+    """Return the table: a column for each axis, then the metric's mean and deviation, and the value of each run."""
+    keys = [axis.key for axis in plan.axes]
+    stages = ["stage"] if plan.settings.stages > 1 else []
+    metric = plan.settings.metric
+    repeated = " and ".join(axis.key for axis in plan.replicates)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in (*stages, *keys):
+        table.add_column(title, overflow="fold")
+    table.add_column(metric.replace("_", " ") + (" ± sd" if plan.replicates else ""), justify="right")
+    table.add_column(f"by {repeated}" if repeated else "", overflow="fold")
+    for title in ("best epoch", "time"):
+        table.add_column(title, justify="right", overflow="fold")
+    for arm in arms:
+        stage = [str(arm.stage)] if stages else []
+        cells = [*stage, *(arm.point.get(key, "") for key in keys), *_figures(arm, metric)]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _figures(arm: StudyArm, metric: str) -> list[str]:
+    """Return the cells of an arm behind its point: mean and deviation, values, best epochs, time."""
+    form = METRIC_FORMATS[metric]
+    mean = format(arm.mean, form) if arm.values else "—"
+    deviation = "" if arm.deviation is None else f" ± {format(arm.deviation, form)}"
+    # The value of a single finished run is its arm's mean and is not repeated.
+    values = [_value(outcome, metric) for outcome in arm.outcomes] if len(arm.outcomes) > 1 or not arm.values else []
+    epochs = [str(outcome.best_epoch) for outcome in arm.outcomes if outcome.state in DONE]
+    seconds = sum(outcome.seconds for outcome in arm.outcomes)
+    return [mean + deviation, _shortened(values), _shortened(epochs), duration(seconds)]
+
+
+def _value(outcome: Outcome, metric: str) -> str:
+    if outcome.state not in DONE:
+        return outcome.state
+    value = format(getattr(outcome, metric), METRIC_FORMATS[metric])
+    return value if outcome.state == "finished" else f"({value} pruned)"
+
+
+def _shortened(values: Sequence[str]) -> str:
+    """Join the first values; all of them are in table.csv."""
+    return ", ".join([*values[:MAX_VALUES], *(["…"] if len(values) > MAX_VALUES else [])])
+
+
+def _warn_of_borders(plan: Plan, best: Point) -> None:
+    """Warn of every axis on whose border the best point lies."""
+    for axis in plan.axes:
+        border = on_border(axis, best)
+        if border:
+            end = "upper" if border.upper else "lower"
+            suggested = _acceptable(plan, border, best)
+            advice = f". Try {suggested.described()}, with sweep.method=random or tpe" if suggested else ""
+            warn(
+                f"the best {axis.key}, {border.value:g}, lies at the {end} end of what was tried ({axis.described()}):"
+                f" a better one may lie beyond{advice}"
+            )
+
+
+def _acceptable(plan: Plan, border: Border, best: Point) -> Axis | None:
+    """Return the suggested range, cut back until its new end is a value that the setting accepts."""
+    axis, end = border.suggested, "high" if border.upper else "low"
+    accepted = getattr(border.searched, end)
+    for _ in range(4):
+        try:
+            plan.runs_at({**best, axis.key: axis.text(getattr(axis, end))})
+            return axis
+        except ConfigError:
+            value = axis.unscaled((axis.scaled(getattr(axis, end)) + axis.scaled(accepted)) / 2)  # half-way back
+            axis = replace(axis, high=value) if border.upper else replace(axis, low=value)
+    return None
+
+
+def _write_csv(study: Manifest) -> None:
+    """Write a row for each run, with every digit; nothing in it depends on the time or the place."""
+    keys = list(dict.fromkeys(key for entry in study.entries for key in entry.point))
+    figures = ("state", "epochs", "best_epoch", "validation_loss", "validation_accuracy", "reason")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "stage", "trial", *keys, *figures])
+    for entry in study.entries:
+        outcome = study.outcome(entry)
+        values = [getattr(outcome, name) for name in figures]
+        writer.writerow([entry.id, entry.stage, entry.trial, *(entry.point.get(key, "") for key in keys), *values])
+    write_text(study.folder / "table.csv", text.getvalue())
