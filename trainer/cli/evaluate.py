@@ -133,7 +133,7 @@ def _by_class(classes: Sequence[str], scores: "Scores") -> list["Table"]:
         worst.add_row(
             _short(classes[label], 40), str(int(scores.confusion[label].sum())), _percent(scores.of_class(label))
         )
-    wrong = scores.confusion.copy()
+    wrong = scores.confusion.copy()  # without its diagonal, the correct ones
     np.fill_diagonal(wrong, 0)
     wrong = wrong.flatten()
     confused = new_table(("true", "left"), ("taken for", "left"), ("images", "right"))

@@ -106,6 +106,7 @@ def _show(config: "RunConfig", result: "Range", settings: Sequence[str]) -> None
 
     table = new_table(("lr", "right"), ("loss", "right"), ("", "left"))
     top, low = max(result.smoothed), result.rates[result.lowest]
+    # Evenly spaced steps, and the one with the lowest loss.
     chosen = sorted({round(row * (len(result.rates) - 1) / (ROWS - 1)) for row in range(ROWS)} | {result.lowest})
     for step in chosen:
         mark = " lowest" if step == result.lowest else ""
@@ -139,6 +140,7 @@ def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str
         "smoothed": result.smoothed,
         "lowest": result.rates[result.lowest],
         "suggestion": result.suggestion,
+        # The axis ends there: at the last rates the loss is so large that the curve before them would look flat.
         "top": 1.5 * max(result.smoothed[: result.lowest + 1]),
     }
     page = template("range.html.jinja").render(

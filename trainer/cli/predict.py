@@ -102,7 +102,7 @@ def _predict(snapshot: "TrainedNetwork", files: Sequence[Path], top: int, where:
     from trainer.runtime.console import out
 
     plain, failed = not out.is_terminal, 0
-    width = min(max(len(str(file)) for file in files), 60)
+    width = min(max(len(str(file)) for file in files), 60)  # of the column of paths, in letters
     for chunk, pixels, wrong in _batches(files, snapshot.shape):
         failed += wrong
         if not chunk:
@@ -110,6 +110,7 @@ def _predict(snapshot: "TrainedNetwork", files: Sequence[Path], top: int, where:
         values, labels = snapshot.probabilities([pixels], where).topk(top)
         for file, shares, names in zip(chunk, values.tolist(), labels.tolist(), strict=True):
             pairs = [(snapshot.classes[name], share) for name, share in zip(names, shares, strict=True)]
+            # Names of files and classes may be untrusted: without control characters and without rich's markup.
             if plain:
                 print(
                     "\t".join(
@@ -131,6 +132,7 @@ def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tup
     from trainer.runtime.console import progress
 
     channels, height, width = shape
+    # Large pictures make smaller batches, so that the memory of one batch is limited.
     batch = max(1, min(BATCH, BATCH_BYTES // (channels * height * width)))
     starts = range(0, len(files), batch)
     for first in progress(starts, f"Reading {len(files)} pictures") if len(files) > batch else starts:
@@ -142,5 +144,6 @@ def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tup
             except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
                 complain(decode_error(str(file), error))
                 failed += 1
+        # `decode` gives bytes in the order H, W, C; `frombuffer` refuses an empty buffer.
         pixels = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
         yield chunk, pixels.view(len(chunk), height, width, channels).permute(0, 3, 1, 2), failed

@@ -42,6 +42,7 @@ def show(content: Content) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    # A file or a pipe has no width; 160 columns are assumed.
     console = out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=160)
     titles = page.titles(content)
     headings = [titles[0], *("\n".join(textwrap.wrap(title, 14)) for title in titles[1:])]
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--baseline={request.baseline}: {folder} is no study, it has no arms")
     if study or run:
         content = of_study(folder, request.baseline) if study else of_run(folder)
-        show(content)
+        show(content)  # before the files: the verdict is printed even if the folder cannot be written
         markdown.write(content)
         path = page.write(content)
         _report_wandb(content, request.wandb)

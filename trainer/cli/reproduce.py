@@ -69,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 
     with waiting("Loading torch"):
         import torch
+    # The number of threads decides in which order sums are computed, and so their last bits.
     torch.set_num_threads(request.threads or int(stamps[0]["threads"]))
     again = _train_again(folder, request.data_dir, request.device)
     equal, lines = compare(folder, again)
@@ -103,7 +104,7 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
         raise RunError(f"{folder / LAST} does not hold a run that this trainer knows: {error}") from None
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, folder / LAST, "--data-dir DIR")
-    if progress:
+    if progress:  # weights within an epoch: training again could only be stopped at the end of one
         raise RunError(f"{folder} was stopped within epoch {epochs + 1}: let it go on first. {continue_hint(folder)}")
     again = _fresh(folder.resolve().name)
     # Patience is left out: it changes no weight, and the run is to end where the recorded one did.
@@ -122,7 +123,7 @@ def _fresh(name: str) -> Path:
     for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
         folder = REPRODUCED / f"{name}{suffix}"
         try:
-            folder.mkdir()
+            folder.mkdir()  # fails if it exists, so that two commands at once never take the same folder
         except FileExistsError:
             continue
         return folder
@@ -145,6 +146,7 @@ def compare(recorded: Path, again: Path) -> tuple[bool, list[str]]:
     lines = [f"Different: SHA-256 of the weights {hashes[0]} then, {hashes[1]} now", f"Folder: {again}"]
     if {name: value.shape for name, value in old.items()} != {name: value.shape for name, value in new.items()}:
         return False, [*lines, "The networks are not of the same form: the trainer's code has changed"]
+    # In double precision, so that small differences are not rounded away. Empty tensors have no maximum.
     gaps = {name: float((old[name].double() - new[name].double()).abs().max()) for name in old if old[name].numel()}
     where = max(gaps, key=lambda name: gaps[name])
     lines.append(f"Largest difference of a weight: {gaps[where]:.3g}, in {where}")
@@ -210,7 +212,7 @@ def _stamps(folder: Path) -> list[dict[str, Any]]:
             validate_threads(stamp["threads"])
             if not isinstance(stamp["packages"], dict) or not isinstance(stamp.get("git"), dict | None):
                 raise ValueError(path)
-        return [stamps[0], *stamps[1:]]
+        return [stamps[0], *stamps[1:]]  # raises LookupError for an empty list
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise RunError(f"{path} is damaged: it says what the run ran on") from None
 
@@ -219,7 +221,7 @@ def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return a line such as "torch 2.6.0 then, 2.7.1 now" for each difference that may change a bit."""
     lines = []
     packages = (then["packages"], now["packages"])
-    for name in sorted({*packages[0], *packages[1]} - {"wandb"}):
+    for name in sorted({*packages[0], *packages[1]} - {"wandb"}):  # which takes no part in the training
         lines += _line(name, *(each.get(name) for each in packages))
     for key in ("device", "threads", "cuda", "python", "platform", "trainer"):
         lines += _line(key, then.get(key), now.get(key))

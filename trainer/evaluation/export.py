@@ -25,6 +25,7 @@ def require(path: Path) -> None:
         raise ConfigError(f"--export {path}: must end in {' or '.join(NEEDED)}")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"--export {path}: there is no folder {path.parent}")
+    # `find_spec` does not import: the libraries take seconds to load, and a wrong command is reported at once.
     absent = [name for name in NEEDED[path.suffix] if importlib.util.find_spec(name) is None]
     if absent:
         raise ConfigError(
@@ -43,6 +44,7 @@ def export(snapshot: "TrainedNetwork", path: Path) -> float:
 
     from trainer.runtime.files import replacing
 
+    # Random images need no data set; the seed is fixed, so that the same network gives the same difference.
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (16, *snapshot.shape), generator=generator, dtype=torch.uint8)
     network = snapshot.network.cpu()
@@ -50,8 +52,8 @@ def export(snapshot: "TrainedNetwork", path: Path) -> float:
         expected = network(images / 255).softmax(1)
     # In memory first: the file is written only after its content has been run and compared.
     content = _onnx(snapshot, network) if path.suffix == ".onnx" else _safetensors(snapshot, network)
-    got = _run_onnx(content, images / 255) if path.suffix == ".onnx" else _run_safetensors(snapshot, content, images)
-    difference = float((got - expected).abs().max())
+    actual = _run_onnx(content, images / 255) if path.suffix == ".onnx" else _run_safetensors(snapshot, content, images)
+    difference = float((actual - expected).abs().max())
     if not difference <= TOLERANCE:  # this form also refuses NaN
         raise RunError(
             f"{path} is not written: its probabilities differ from the original's by up to {difference:.1e},"
@@ -84,7 +86,7 @@ def _onnx(snapshot: "TrainedNetwork", network: "nn.Module") -> bytes:
         warnings.simplefilter("ignore")  # about future versions of the exporter itself
         program = torch.onnx.export(
             model,
-            (torch.rand(2, *snapshot.shape),),
+            (torch.rand(2, *snapshot.shape),),  # not one image: torch would take a dimension of size 1 as constant
             input_names=["images"],
             output_names=["probabilities"],
             dynamic_shapes=({0: torch.export.Dim("images_count")},),
@@ -124,6 +126,7 @@ def _run_safetensors(snapshot: "TrainedNetwork", content: bytes, images: "Tensor
 
     from trainer.evaluation.inference import network_with_weights
 
+    # By the library's own reader, as other programs use it.
     network = network_with_weights(snapshot.config, snapshot.shape, snapshot.classes, load(content))
     with torch.inference_mode():
         return network(images / 255).softmax(1)

@@ -49,6 +49,7 @@ class TrainedNetwork:
         parts = []
         for images in batches:
             logits = network(images.to(device, memory_format=torch.channels_last))
+            # In fp32 probabilities near 1 would be rounded to 1.
             parts.append(logits.cpu().double().softmax(1))
         return torch.cat(parts)
 
@@ -56,6 +57,7 @@ class TrainedNetwork:
 def load_network(path: Path) -> TrainedNetwork:
     """Load a checkpoint. Raises RunError with one line if it is damaged or holds no network that can be built here."""
     state = checkpoint.load(path)
+    # Settings, shape and names are untrusted: each is checked before the code that builds a network uses it.
     try:
         config = check(validate_plain(state.config))
         shape, classes = shape_of(state.shape), _classes(state.classes)
@@ -66,7 +68,7 @@ def load_network(path: Path) -> TrainedNetwork:
             network = _evaluated(config, network, state.trainer["hooks"])
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise RunError(f"{path} holds no network that this trainer can build: {_reason(error)}") from None
-    with path.open("rb") as file:
+    with path.open("rb") as file:  # the ledger recognizes a copy of the checkpoint by this hash
         digest = sha256_of(file)
     return TrainedNetwork(path, digest, config, shape, classes, state.epoch, network)
 
@@ -88,14 +90,16 @@ def network_with_weights(
     # On the meta device, which allocates nothing: a wrong file may ask for any size, and is refused before it is built.
     with torch.device("meta"):
         network = build_network(config, shape, classes, torch.empty(shape[0]), torch.empty(shape[0]))
-    kinds = {name: value.dtype for name, value in network.state_dict().items()}
+    dtypes = {name: value.dtype for name, value in network.state_dict().items()}
+    # Tensors on the meta device cannot be copied into. `assign` takes over the types of the file and compares only
+    # names and shapes, so the types are compared here.
     network.load_state_dict(weights, assign=True)
     for name, value in network.state_dict().items():
-        if value.dtype != kinds[name]:
-            raise ValueError(f"{name} is {value.dtype} where {kinds[name]} is expected")
-    for part in network.modules():
-        if isinstance(part, InputScaling):
-            part.spread()
+        if value.dtype != dtypes[name]:
+            raise ValueError(f"{name} is {value.dtype} where {dtypes[name]} is expected")
+    for module in network.modules():
+        if isinstance(module, InputScaling):
+            module.spread()
     return network.requires_grad_(False).eval()
 
 
@@ -133,10 +137,10 @@ def _reason(error: Exception) -> str:
 
 def evaluation_batches(images: Images, description: str) -> Iterable[Tensor]:
     """Yield the images in their order, uint8 [B, C, H, W], with a progress display."""
-    return (images.at(chosen) for chosen in progress(in_order(images), description))
+    return (images.at(indices) for indices in progress(in_order(images), description))
 
 
-MAX_SIDE = 4096  # pixels
+MAX_SIDE = 4096  # pixels; an untrusted file could name a size that fills the memory
 
 
 def shape_of(value: Any) -> Shape:
@@ -145,6 +149,7 @@ def shape_of(value: Any) -> Shape:
         channels, height, width = value
     except TypeError:
         raise ValueError(f"shape={value!r}: must be [1 or 3, height, width]") from None
+    # The type is compared, as isinstance accepts True as an int.
     if any(type(side) is not int or side < 1 for side in value) or channels not in (1, 3):
         raise ValueError(f"shape={value!r}: must be [1 or 3, height, width]")
     if max(height, width) > MAX_SIDE:

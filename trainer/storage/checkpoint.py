@@ -27,10 +27,11 @@ NAMES = {kind: name for name, kind in checkpoint_guard.TYPES.items()}
 
 FORMAT_VERSION = "3"
 EARLIER_START = b"PK\x03\x04"  # of a zip file, which torch.save wrote
-# A file begins with the length of its header, 8 bytes, and the header with the checksum, so its place is fixed.
+# A file begins with the length of its header in 8 bytes. The checksum is the first entry of the header, so that its
+# position is fixed and it can be filled in after the tensors were hashed.
 START = b'{"__metadata__":{"sha256":"'
 DIGITS = slice(8 + len(START), 8 + len(START) + 64)
-BLANK = b"0" * 64  # what stands in the digits' place while the checksum is computed
+BLANK = b"0" * 64  # in place of the digits while the checksum is computed, as a hash cannot contain itself
 
 
 class DamagedError(RunError):
@@ -48,13 +49,14 @@ def save(path: Path, state: Checkpoint) -> None:
     """
     parts = serialize(state)
 
-    def prove_and_keep(aside: Path) -> None:
+    def verify_and_keep(aside: Path) -> None:
+        """Read the new file back, then keep the old one; both before the new file takes its name."""
         with aside.open("rb") as file:
             if not _checksum_fits(file):
                 raise RunError(f"{path} could not be written: what was written cannot be read back")
         _keep(path)
 
-    with replacing(path, prove_and_keep) as file:
+    with replacing(path, verify_and_keep) as file:
         file.writelines(parts)
 
 
@@ -82,7 +84,7 @@ def serialize(state: Checkpoint) -> list[Buffer]:
         header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
         contents.append(content)
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-len(text) % 8)  # so that the tensors behind the header are aligned, as in the library
     start = len(text).to_bytes(8, "little") + text
     digest = hashlib.sha256(start)
     for content in contents:
@@ -102,15 +104,16 @@ def previous(path: Path) -> Path:
 def _keep(path: Path) -> None:
     """Keep the file as `previous(path)` by a second name or a copy, so that `path` is missing at no moment."""
     aside = temporary_path(previous(path))
-    with contextlib.suppress(OSError):  # there is none yet, or no room for it
+    # Without a file yet, or without space for a copy, the new checkpoint is saved all the same.
+    with contextlib.suppress(OSError):
         aside.unlink(missing_ok=True)
         try:
             os.link(path, aside)
         except FileNotFoundError:
             raise
-        except OSError:  # a file system without second names
+        except OSError:  # a file system without hard links, such as exFAT
             _copy(path, aside)
-        aside.replace(previous(path))
+        aside.replace(previous(path))  # atomic; `os.link` itself refuses a name that exists
     aside.unlink(missing_ok=True)
 
 
@@ -131,6 +134,7 @@ def load(path: Path) -> Checkpoint:
         return _read(path)
     except DamagedError as error:
         before = previous(path)
+        # The previous checkpoint is named in the error only if it can be read completely.
         try:
             _read(before)
         except RunError:
@@ -147,9 +151,10 @@ def load_as(kind: type[Kind], path: Path) -> Kind:
 
 
 def _read(path: Path) -> Checkpoint:
+    # The order matters: size, checksum, header, version and description are checked before a tensor is read.
     try:
         checkpoint_guard.refuse_giant(path)
-        content = path.read_bytes()
+        content = path.read_bytes()  # once: the checked bytes are the bytes that are used
         if content.startswith(EARLIER_START):
             raise RunError(f"{path} {EARLIER_VERSION}")
         fits = _checksum_fits(io.BytesIO(content))
@@ -169,9 +174,9 @@ def _read(path: Path) -> Checkpoint:
         raise RunError(f"{path} does not exist") from None
     except RunError:
         raise
-    except OSError as error:  # of a disk or a network: the file may be whole
+    except OSError as error:  # from a disk or a network: the file itself may be undamaged
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # the library has errors of its own, torch and JSON others
+    except Exception as error:  # safetensors, torch and JSON each raise types of their own
         if is_out_of_memory(error):
             release_frames(error)
             raise RunError(f"{path} needs more memory than is free") from None
@@ -185,7 +190,7 @@ def _tensors(content: bytes) -> dict[str, Tensor]:
     order in which the library returns the tensors changes from call to call.
     """
     tensors: dict[str, Tensor] = safetensors.torch.load(content)
-    return {name: tensors.pop(name).clone() for name in sorted(tensors)}  # one at a time: never three copies of all
+    return {name: tensors.pop(name).clone() for name in sorted(tensors)}  # `pop` frees each one at once
 
 
 def _checksum_fits(file: IO[bytes]) -> bool | None:
@@ -194,6 +199,6 @@ def _checksum_fits(file: IO[bytes]) -> bool | None:
     if start[8 : DIGITS.start] != START:
         return None
     digest = hashlib.sha256(start[: DIGITS.start] + BLANK)
-    while piece := file.read(1 << 20):
-        digest.update(piece)
+    while chunk := file.read(1 << 20):  # 1 MiB: the file may be larger than the free memory
+        digest.update(chunk)
     return start[DIGITS] == digest.hexdigest().encode()

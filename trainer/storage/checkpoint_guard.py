@@ -25,14 +25,14 @@ TYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-MAX_VALUES = 1_000_000
-MAX_LEVELS = 30
+MAX_VALUES = 1_000_000  # of the description
+MAX_LEVELS = 30  # of nested groups and lists
 MAX_NAME = 500  # letters
 
 
 def refuse_giant(path: Path) -> None:
     """Raise ValueError for a file larger than the memory: a sparse file may claim a terabyte on a small disk."""
-    refuse_pipe(path)
+    refuse_pipe(path)  # first: a pipe has no size, and reading it may wait for ever
     if (size := path.stat().st_size) > (memory := physical_memory()):
         raise ValueError(f"it has {gigabytes(size)}, the memory is {gigabytes(memory)}")
 
@@ -50,10 +50,11 @@ def metadata_of(content: bytes) -> dict[str, Any]:
         raise ValueError("its header is not a group of names")
     metadata = header.pop("__metadata__", None)
     for name, entry in header.items():
+        # Messages show the names on a terminal, where control characters could overwrite lines.
         if not 0 < len(name) <= MAX_NAME or not name.isprintable():
             raise ValueError(f"{printable(name[:60])!r} cannot be the name of a tensor")
-        kind = entry.get("dtype") if isinstance(entry, dict) else None
-        if not isinstance(kind, str) or kind not in TYPES:
+        dtype = entry.get("dtype") if isinstance(entry, dict) else None
+        if not isinstance(dtype, str) or dtype not in TYPES:
             raise ValueError(f"{name} is not of a type that is read: {', '.join(TYPES)}")
     return metadata if isinstance(metadata, dict) else {}
 
@@ -85,19 +86,21 @@ def refuse_oddities(description: Any) -> None:
     left = MAX_VALUES
 
     def visit(item: Any, where: str, level: int) -> None:
+        """Check a value and those inside it; `where` is its path from the root, for the message."""
         nonlocal left
         left -= 1
         if left < 0 or level > MAX_LEVELS:
             raise ValueError(f"it holds far too many values, or nested far too deep, at {where[:60]}")
         if isinstance(item, dict):
-            for key, each in item.items():
+            for key, value in item.items():
                 if len(key) > MAX_NAME:
                     raise ValueError(f"{where or 'it'} has a name of {len(key)} letters")
-                visit(each, f"{where}.{key}" if where else key, level + 1)
+                visit(value, f"{where}.{key}" if where else key, level + 1)
         elif isinstance(item, list):
-            for number, each in enumerate(item):
-                visit(each, f"{where}[{number}]", level + 1)
-        # Before the first validation the lowest loss is infinite, which is the trainer's state and no setting.
+            for index, value in enumerate(item):
+                visit(value, f"{where}[{index}]", level + 1)
+        # Python reads NaN and Infinity from JSON. The trainer's state may hold them: before the first validation the
+        # lowest loss is infinite.
         elif isinstance(item, float) and not math.isfinite(item) and not where.startswith("trainer."):
             raise ValueError(f"{where} is {item}, where a finite number is expected")
 

@@ -27,6 +27,7 @@ class Best:
 
     def to_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return (tensors by name, description)."""
+        # Without a prefix, so that other programs can load the weights.
         return self.model, {name: getattr(self, name) for name in BEST_FIELDS}
 
 
@@ -54,14 +55,15 @@ class Last:
 
 def from_parts(tensors: dict[str, Tensor], description: dict[str, Any]) -> Best | Last:
     """Return the checkpoint of these parts. Raises ValueError if they form none."""
+    # Only Best has an epoch of its own; that of Last is part of its trainer's state.
     fields = BEST_FIELDS if "epoch" in description else LAST_FIELDS
     if description.keys() != fields.keys():
         raise ValueError(f"it must hold {', '.join(fields)}")
     for name, kind in fields.items():
         _refuse_other_type(name, description[name], kind)
-    if not all(isinstance(each, str) for each in description["classes"]):
+    if not all(isinstance(name, str) for name in description["classes"]):
         raise ValueError("classes: must be a list of names")
-    if not all(type(each) is int for each in description["shape"]):
+    if not all(type(side) is int for side in description["shape"]):
         raise ValueError(f"shape={description['shape']!r}: must be a list of whole numbers")
     if fields is BEST_FIELDS:
         return Best(**description, model=tensors)
@@ -78,9 +80,9 @@ def _refuse_other_type(name: str, value: Any, kind: type) -> None:
 
 
 def _split(tree: Mapping[Any, Any], prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (the tensors of nested groups, the groups without them). A group of tensors alone stays, empty.
+    """Return (the tensors by their path, the groups without them). A group of tensors only remains, empty.
 
-    Raises ValueError if a name would lead to two places, as of a tensor "a.b" beside a group "a".
+    Raises ValueError if a path would be ambiguous, as that of a tensor "a.b" beside a group "a".
     """
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
@@ -99,6 +101,7 @@ def _split(tree: Mapping[Any, Any], prefix: str = "") -> tuple[dict[str, Tensor]
 
 def _join(tree: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Put each tensor into the innermost group that its name leads to; the rest of the name is its key there."""
+    # Keys contain dots themselves ("model.0.weight"). The empty groups that `_split` leaves show where a key begins.
     for name, tensor in tensors.items():
         group, key = tree, name
         first, dot, rest = key.partition(".")
@@ -116,10 +119,12 @@ def _restore_optimizer(optimizer: Any) -> None:
         return
     state, groups = optimizer.get("state"), optimizer.get("param_groups")
     if isinstance(state, dict):
+        # "03" is refused as well: it would become the same number as "3".
         if wrong := [key for key in state if not key.isdecimal() or str(int(key)) != key]:
             raise ValueError(f"optimizer.state has the key {wrong[0]!r}, where the number of a parameter is expected")
         optimizer["state"] = {int(key): value for key, value in state.items()}
     if isinstance(groups, list) and all(isinstance(group, dict) for group in groups):
+        # "params" is a list in torch, too; betas and the like are tuples.
         for group in groups:
             tuples = {key: tuple(value) for key, value in group.items() if isinstance(value, list) and key != "params"}
             group.update(tuples)

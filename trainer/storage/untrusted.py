@@ -23,9 +23,9 @@ Kind = TypeVar("Kind")
 MAX_BYTES = {".yaml": 200_000, ".json": 200_000_000}
 MAX_LINE = 20_000_000  # bytes of a line: with layer statistics of ten thousand layers it has 5 million
 MAX_VALUES = 20_000  # in a configuration: YAML aliases can make 2^60 values of sixty lines
-MAX_LEVELS = 20
+MAX_LEVELS = 20  # of nested groups and lists
 MAX_BRACKETS = 500
-MAX_THREADS = 1024
+MAX_THREADS = 1024  # of torch on the CPU
 MAX_COUNT = 10**15  # of images, epochs, weights
 MAX_SECONDS = 10**9  # of an epoch: 30 years
 MAX_METRIC = 1e39  # of a metric: single precision ends at 3.4e38
@@ -40,6 +40,7 @@ def validate_plain(value: Any) -> Any:
     left = MAX_VALUES
 
     def visit(item: Any, where: str, level: int) -> None:
+        """Check a value and those inside it; `where` is its path from the root, for the message."""
         nonlocal left
         left -= 1
         if left < 0:
@@ -47,19 +48,19 @@ def validate_plain(value: Any) -> Any:
         if level > MAX_LEVELS:
             raise ValueError(f"values nested more than {MAX_LEVELS} deep")
         if isinstance(item, str):
-            if "${" in item:
+            if "${" in item:  # ${oc.env:NAME} would read an environment variable, which may be a secret
                 raise ValueError(f"{where} holds an interpolation, ${{…}}: a file's values are taken as they stand")
             if printable(item, keep="\n\t") != item:
                 raise ValueError(f"{where} holds control characters")
         elif isinstance(item, dict):
-            for key, each in item.items():
+            for key, member in item.items():
                 if not isinstance(key, str):
                     raise ValueError(f"{where} has a key that is no text")
                 visit(key, f"a key of {where}", level)
-                visit(each, f"{where}.{key}" if level else key, level + 1)
+                visit(member, f"{where}.{key}" if level else key, level + 1)
         elif isinstance(item, list | tuple):
-            for number, each in enumerate(item):
-                visit(each, f"{where}[{number}]", level + 1)
+            for index, member in enumerate(item):
+                visit(member, f"{where}[{index}]", level + 1)
         elif item is not None and not isinstance(item, bool | int | float):
             raise ValueError(f"{where} is of type {type(item).__name__}, which no setting is")
 
@@ -69,9 +70,9 @@ def validate_plain(value: Any) -> Any:
 
 def validate_texts(value: Any) -> list[str]:
     """Return a list of texts, such as the words of a command. Raises ValueError."""
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise ValueError("a list of texts is expected")
-    return [printable(each) for each in value]
+    return [printable(text) for text in value]
 
 
 def refuse_pipe(path: Path) -> None:
@@ -88,7 +89,7 @@ def refuse_earlier_version(path: Path) -> None:
 
 def read_text(path: Path) -> str:
     """Return the text of a file. Raises ValueError if it is larger than any of its kind, or no text."""
-    refuse_pipe(path)
+    refuse_pipe(path)  # before the size, which a pipe does not have
     most = MAX_BYTES[path.suffix]
     if path.stat().st_size > most:
         raise ValueError(f"{path.stat().st_size} bytes, where at most {most} are expected")
@@ -103,6 +104,7 @@ def whole_lines(path: Path) -> Iterator[bytes]:
     if not path.is_file():
         return
     with path.open("rb") as file:
+        # The limit is passed to `readline`, so that a file without newlines is not read into memory as one line.
         while (line := file.readline(MAX_LINE)).endswith(b"\n"):
             yield line
     if len(line) == MAX_LINE:
@@ -128,7 +130,7 @@ def read_config(path: Path) -> dict[str, Any]:
         text = read_text(path)
         if text.count("[") + text.count("{") > MAX_BRACKETS:  # PyYAML's time grows with the square of the open ones
             raise ConfigError(f"{path}: more than {MAX_BRACKETS} brackets")
-        tree = yaml.safe_load(text)
+        tree = yaml.safe_load(text)  # builds plain values only; `yaml.load` could construct any Python object
         if not isinstance(tree, dict):
             raise ConfigError(f"{path} does not hold the settings of a run")
         return dict(validate_plain(tree))
@@ -146,13 +148,14 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}") from None
 
 
-@cache
+@cache  # to build an adapter takes longer than to read a line with it
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
 def parse_json_as(kind: type[Kind], text: str) -> Kind:
     """Return JSON as this dataclass. Raises ValueError naming the first field that is not of its declared type."""
+    # Strict: a text "1" or a switch is no number, and is not converted.
     try:
         value: Kind = _adapter(kind).validate_json(text, strict=True)  # type: ignore[arg-type]  # classes are hashable
     except ValidationError as error:
@@ -167,6 +170,7 @@ def run_folder(study: Path, named: Any) -> Path:
 
     Raises ValueError if it lies elsewhere, also through a link.
     """
+    # No part may begin with a dot, which excludes ".." and hidden folders.
     if not isinstance(named, str) or not re.fullmatch(r"(\.\./(?!\.)[^/]+/)?(?!\.)[^/]+", named):
         raise ValueError(f"{named!r} is not the folder of a run")
     folder = study / named
@@ -177,7 +181,7 @@ def run_folder(study: Path, named: Any) -> Path:
 
 def refuse_links(folder: Path) -> None:
     """Raise RunError if a link leads out of a folder, before files are written there."""
-    root = realpath(folder)
+    root = realpath(folder)  # resolved, as the folder itself may be reached by a link of the user
     for path in root.rglob("*"):
         # Links of W&B to its logs remain after a kill; nothing is written again to the folder of an earlier W&B run.
         if not path.is_symlink() or path.match("wandb/*run-*/logs/*.log"):
@@ -202,6 +206,7 @@ def validate_run_id(value: Any) -> str:
 
 def validate_file_name(value: str) -> str:
     """Return a text that can be part of a file name. Raises ValueError."""
+    # Neither a dot nor a dash comes first: no "..", no hidden file, and no option of a command.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", value):
         raise ValueError(f"{value!r} is no name of letters, digits, dot, dash and underscore")
     return value
