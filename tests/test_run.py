@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     path = Path("run/last.safetensors")
     checkpoint.previous(path).unlink()
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(RunError, match=r"^run/last.safetensors is torn or altered: its checksum does not fit$"):
+    with pytest.raises(RunError, match=r"^run/last.safetensors is incomplete or altered: its checksum does not match$"):
         train(compose(["resume=run", "epochs=3"])[0])
     shutil.copy("run/best.safetensors", path)
     with pytest.raises(RunError) as caught:
@@ -244,7 +244,7 @@ def test_the_message_of_a_complete_run_has_a_command_that_trains_further(capsys)
     assert command == ["resume=run", "early_stop_patience=null", "epochs=4"]
     assert train(compose(command)[0]).epochs == 4
     assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 4  # fewer than it has
-    assert json.loads(Path("run/result.json").read_text())["reason"] == "no more were requested"
+    assert json.loads(Path("run/result.json").read_text())["reason"] == "training was limited to this number of epochs"
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(monkeypatch):

@@ -33,7 +33,8 @@ from trainer.training.build import build_trainer, pick_device
 from trainer.training.oom import batch_size_advice
 from trainer.training.trainer import ClassificationTrainer
 
-NO_MORE_EPOCHS = "no more were requested"  # recorded reason why a finished run has fewer epochs than configured
+# The recorded reason why a finished run has fewer epochs than configured.
+EPOCH_LIMIT_REACHED = "training was limited to this number of epochs"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def train(
     with open_run_folder(trainer, planned, config, caller_holds_lock) as opened:
         if trainer.finished or trainer.epoch >= opened.last_epoch:
             report_complete(trainer, opened)
-            write_result(opened.path, "finished", None if trainer.early_stopping.exhausted else NO_MORE_EPOCHS)
+            write_result(opened.path, "finished", None if trainer.early_stopping.exhausted else EPOCH_LIMIT_REACHED)
             return _result(trainer, opened.path)
         run_id = write_setting(config, device, opened.path)
         recorder, started = Recorder(opened.path, config, training, trainer.epoch), time.perf_counter()
@@ -114,7 +115,7 @@ def train(
                     raise interrupt.error()
             mirror.summarize(_best(trainer))
             recorder.close()
-            write_result(opened.path, "finished", NO_MORE_EPOCHS if stop_after else None)
+            write_result(opened.path, "finished", EPOCH_LIMIT_REACHED if stop_after else None)
             _log_results(mirror, trainer, opened.path, config.wandb.log_model)
         if not caller_holds_lock:  # a study reports on its runs together
             print_summary(trainer, config, opened.path)

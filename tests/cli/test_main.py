@@ -121,3 +121,10 @@ def test_a_command_is_no_module_at_the_top(name):
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=clean_environment())
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith(f": No module named trainer.{name}\n")
+
+
+def test_the_help_does_not_wait_for_a_library_that_it_does_not_need():
+    code = "import sys; from trainer.cli.main import main; main(['--help']); print({'hydra', 'pydantic.main', 'torch',"
+    code += " 'yaml'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "set()"

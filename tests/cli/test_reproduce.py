@@ -69,7 +69,7 @@ def test_a_difference_is_measured_and_what_changed_is_named(capsys):
     assert "Largest difference of validation loss: 0.125, in epoch 2" in told
     assert "The first epoch with a difference: 2" in told
     now = stamp["packages"]["torch"]
-    assert told[told.index("What differs between then and now:") + 1 :][:3] == [
+    assert told[told.index("Differences from the recorded environment:") + 1 :][:3] == [
         f"  torch: 2.0.0 then, {now} now",
         "  device: cuda then, cpu now",
         "  threads: 7 then, 1 now",
@@ -96,7 +96,10 @@ def test_what_cannot_be_reproduced_is_one_line(in_empty_folder):
     (run / "environment.json").write_text('[{"threads": "many"}]')
     done = program("reproduce", "run", cwd=in_empty_folder)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "trainer: run/environment.json is damaged: it says what the run ran on\n"
+    assert (
+        done.stderr
+        == "trainer: run/environment.json is damaged; it should record the software and hardware of the run\n"
+    )
 
 
 def test_a_hostile_record_runs_nothing():
@@ -105,7 +108,7 @@ def test_a_hostile_record_runs_nothing():
     state.config["optimizer"] = {"name": "os.system"}
     checkpoint.save(run / "last.safetensors", state)
     with pytest.raises(
-        RunError, match=r"last.safetensors does not hold a run that this trainer knows: optimizer=os.system"
+        RunError, match=r"last.safetensors does not hold a run that this version can read: optimizer=os.system"
     ):
         reproduce.main([str(run)])
     assert not Path("outputs/reproduced").exists()
@@ -116,5 +119,8 @@ def test_a_run_that_was_stopped_within_an_epoch_is_to_go_on_first():
     state = checkpoint.load(run / "last.safetensors")
     state.trainer.update(epoch=1, progress={"step": 3})
     checkpoint.save(run / "last.safetensors", state)
-    with pytest.raises(RunError, match=r"epoch 2: let it go on first. To continue: python -m trainer resume=run$"):
+    with pytest.raises(
+        RunError,
+        match=r"epoch 2: continue it to the end of the epoch first. To continue: python -m trainer resume=run$",
+    ):
         reproduce.main([str(run)])

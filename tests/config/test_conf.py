@@ -1,4 +1,4 @@
-"""Each YAML file of conf/ matches its function, composes, trains, saves and resumes; a new one needs no new test."""
+"""Each YAML file of conf/ matches its function, composes, trains, saves and resumes. New files are included."""
 
 import itertools
 from dataclasses import asdict

@@ -479,7 +479,7 @@ def test_a_mistake_is_one_line_before_torch_is_loaded(typed, monkeypatch):
     Path("empty").mkdir()
     Path("run").mkdir()
     Path("run/best.safetensors").touch()
-    monkeypatch.setitem(sys.modules, "trainer.snapshot", None)  # importing it would fail
+    monkeypatch.setitem(sys.modules, "trainer.evaluation.inference", None)  # importing it would fail
     with pytest.raises(ConfigError) as caught:
         evaluate.main(typed.split())
     assert str(caught.value).startswith(MISTAKES[typed])

@@ -91,7 +91,7 @@ def test_it_trains_on_all_images_with_the_schedule_that_was_validated():
     assert (run / "config.yaml").read_text().count("validation_size: 0\n") == 1
     assert of_run(run).verdict[:-1] == [
         "It was trained on all images: none is left to validate on.",
-        "It ended after 2 of 4 epochs: no more were requested.",
+        "It ended after 2 of 4 epochs: training was limited to this number of epochs.",
     ]
 
 

@@ -59,7 +59,7 @@ def test_the_mean_is_of_finished_runs_and_ends_with_the_shortest(tmp_path):
     assert arm["deviation"]["validation_loss"][4] == pytest.approx(abs(first[4] - second[4]) / 2**0.5, rel=1e-3)
     assert arm["runs"][0]["seconds"][:3] == [1.5, 3.0, 4.5]
     assert page.rows(content)[0][2]["text"] == "2 (1 failed)"
-    assert content.verdict[-1] == "lr=0.1: 1 of 3 runs failed; its mean is of those that went well"
+    assert content.verdict[-1] == "lr=0.1: 1 of 3 runs failed; the mean covers only the runs that finished"
 
 
 def test_classes_are_summed_over_the_runs_of_an_arm(study):

@@ -174,9 +174,9 @@ def test_the_sentences_of_three_arms():
         " signs needs at least 6"
     )
     assert floor == (
-        "Noise floor: with 5 000 validation images at 66% two single runs, each scored on images of its own, must"
-        " differ by 1.9 points. Here all arms see the same images, which makes it less; but a lead below this may not"
-        " hold on other images, and more seeds do not change that"
+        "Noise floor: with 5 000 validation images at 66% two single runs that are scored on different images differ"
+        " by up to 1.9 points by chance (95 %). Here all arms are scored on the same images, so chance differs less"
+        " between them; but a lead below this may not hold on other images, and more seeds do not change that"
     )
 
 
@@ -244,9 +244,9 @@ def test_what_it_says_to_need_is_what_it_needs(paired):
 def test_what_too_few_runs_can_tell():
     assert sentences(("a", (0.6,)), ("b", (0.7,)), images=300) == [
         "Single runs: nothing can be concluded; at least 3 seeds an arm are needed: add seed=0,1,2",
-        "Noise floor: with 300 validation images at 70% two single runs, each scored on images of its own, must differ"
-        " by 7.3 points. Here all arms see the same images, which makes it less; but a lead below this may not hold on"
-        " other images, and more seeds do not change that",
+        "Noise floor: with 300 validation images at 70% two single runs that are scored on different images differ"
+        " by up to 7.3 points by chance (95 %). Here all arms are scored on the same images, so chance differs less"
+        " between them; but a lead below this may not hold on other images, and more seeds do not change that",
     ]
     assert sentences(("a", (0.6, 0.7)), ("b", (0.7, 0.7)), unit="fold") == [
         "No conclusion at 2 folds; at least 3 folds an arm are needed"
@@ -266,7 +266,7 @@ def test_folds_without_spread():
     low, high = (0.5, 0.7, 0.6), (0.75, 0.95, 0.85)
     told = sentences(("low", low), ("high", high), unit="fold", split_ratio=0.5)
     assert told == [
-        "high against low: no conclusion, they differ by the same in every fold, so the spread of that is not known"
+        "high against low: no conclusion, the difference is the same in every fold, so its spread cannot be estimated"
     ]
     told = sentences(("a", low), ("b", low), unit="fold", split_ratio=0.5)
     assert told == ["a against b: no conclusion, they gave the same value in every fold"]
@@ -276,7 +276,8 @@ def test_arms_without_spread():
     flat, higher = (0.1, 0.1, 0.1), (0.7, 0.7, 0.7)
     assert sentences(("a", flat), ("b", flat)) == ["a against b: no conclusion, every run gave the same value"]
     assert sentences(("a", flat), ("b", higher)) == [
-        "b against a: no conclusion, every seed of an arm gave the same value, so the spread between runs is not known"
+        "b against a: no conclusion, every seed of an arm gave the same value, so the spread between runs cannot be"
+        " estimated"
     ]
     assert sentences(("zeros", flat), ("relu", (0.64, 0.65, 0.66)))[0] == (
         "relu is better than zeros by 55.0 ± 2.5 points (3 seeds, p < 0.001)"
@@ -391,7 +392,7 @@ def test_runs_that_are_left_out_are_told(tmp_path):
     runs += [({"lr": "0.3", "seed": "0"}, {**finished(0.7), "state": "pruned"}), ({"lr": "0.3", "seed": "1"}, None)]
     assert lines(read(on_disk(tmp_path / "study", runs))) == [
         "lr=0.1 against lr=0.2: no conclusion, lr=0.2 has 1 finished run; at least 3 are needed",
-        "lr=0.2: 1 of 2 runs failed; its mean is of those that went well",
+        "lr=0.2: 1 of 2 runs failed; the mean covers only the runs that finished",
         "lr=0.3: 1 of 2 runs were stopped by sweep.pruner and are not compared",
         "lr=0.3: 1 of 2 runs have not finished",
     ]

@@ -127,14 +127,14 @@ def test_every_altered_byte_and_every_torn_end_is_noticed(tmp_path):
         changed = bytearray(content)
         changed[position] ^= 0x10
         path.write_bytes(changed)
-        with pytest.raises(DamagedError, match=rf"^{path} (is torn or altered|cannot be read as a checkpoint)"):
+        with pytest.raises(DamagedError, match=rf"^{path} (is incomplete or altered|cannot be read as a checkpoint)"):
             checkpoint.load(path)
     for length in range(0, len(content), 7):
         path.write_bytes(content[:length])
         with pytest.raises(DamagedError):
             checkpoint.load(path)
     path.write_bytes(content + b"0")
-    with pytest.raises(DamagedError, match=r"is torn or altered: its checksum does not fit$"):
+    with pytest.raises(DamagedError, match=r"is incomplete or altered: its checksum does not match$"):
         checkpoint.load(path)
 
 
@@ -143,7 +143,7 @@ def test_a_file_without_its_checksum_is_refused(tmp_path):
     save_file({"0.weight": torch.ones(1)}, path, {"format_version": "3"})
     with pytest.raises(DamagedError) as caught:
         checkpoint.load(path)
-    assert str(caught.value) == f"{path} is torn or altered: its checksum is missing"
+    assert str(caught.value) == f"{path} is incomplete or altered: its checksum is missing"
 
 
 def test_a_safetensors_file_of_another_program_is_named(tmp_path):
@@ -201,7 +201,9 @@ def test_the_previous_one_is_kept_and_offered(linked, tmp_path, monkeypatch):
         checkpoint.save(path, best_of(value))
     assert (checkpoint.load(path).epoch, checkpoint.load(previous(path)).epoch) == (3, 2)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DamagedError, match=rf"\. The one before it is whole: {tmp_path}/best\.previous\.safetensors$"):
+    with pytest.raises(
+        DamagedError, match=rf"\. The previous checkpoint is intact: {tmp_path}/best\.previous\.safetensors$"
+    ):
         checkpoint.load(path)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["best.previous.safetensors", "best.safetensors"]
 
@@ -240,8 +242,8 @@ def test_resume_goes_on_from_the_previous_one_and_comes_to_the_same_bits(loss, c
     if loss == "torn":
         path.write_bytes(path.read_bytes()[:2000])
         told = (
-            "parts/last.safetensors is torn or altered: its checksum does not fit.",
-            " The one before it is whole: parts/last.previous.safetensors. Continuing from it\n",
+            "parts/last.safetensors is incomplete or altered: its checksum does not match.",
+            " The previous checkpoint is intact: parts/last.previous.safetensors. Continuing from it\n",
         )
     else:
         path.unlink()

@@ -380,7 +380,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(stranger):
     torn = (stranger / "last.safetensors").read_bytes()[:-9]
     (stranger / "last.safetensors").write_bytes(torn)
     os.mkfifo(stranger / "last.previous.safetensors")
-    assert "run/last.safetensors is torn or altered" in told(RunError, resume)
+    assert "run/last.safetensors is incomplete or altered" in told(RunError, resume)
     (stranger / "last.safetensors").unlink()
     os.mkfifo(stranger / "last.safetensors")
     assert "cannot be read as a checkpoint: it is no plain file" in told(

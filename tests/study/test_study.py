@@ -77,10 +77,10 @@ MISFITS = {
     ),
     "sweep.seed=1,2": "sweep.seed (command line): is not a setting to compare",
     "sweep.method=random lr=0.1,0.2 wandb.project=a,b": (
-        "wandb.project (command line): is not compared: it does not change a run's result. Give it one value"
+        "wandb.project (command line): cannot have several values: it does not change the result of a run"
     ),
     "checkpoint_minutes=1,2": (
-        "checkpoint_minutes (command line): is not compared: it does not change a run's result. Give it one value"
+        "checkpoint_minutes (command line): cannot have several values: it does not change the result of a run"
     ),
     "lr=0.1,0.2 seed=0,1 lr=0.3": "lr (command line): is given twice, lr=0.1,0.2 and lr=0.3. Give it once",
     "lr=0.1,0.2 output_dir=x": "output_dir=x: a study lies in outputs/sweeps; see sweep.name",
@@ -364,7 +364,7 @@ def test_what_is_typed_over_an_experiment_is_no_part_of_its_arms():
     plan = interpret(["-m", *SHORT, "experiment=optimizers_tuned", "lr=0.5"])
     assert [dict(run.point) for run in plan.runs][:2] == [{"arm": "optimizer=sgd"}, {"arm": "optimizer=momentum"}]
     assert {run.config.lr for run in plan.runs} == {0.5}
-    with pytest.raises(ConfigError, match=r"^lr, optimizer \(command line\): leaves the experiment one arm"):
+    with pytest.raises(ConfigError, match=r"^lr, optimizer \(command line\): makes the arms of the experiment equal"):
         interpret(["-m", *SHORT, "experiment=optimizers_tuned", "lr=0.5", "optimizer=adam"])
 
 

@@ -16,7 +16,6 @@ from trainer.runtime.process import configure_process
 from trainer.runtime.signals import ignore_signals, install_handlers
 from trainer.runtime.stdio import ignore_write_errors
 from trainer.runtime.text import complain
-from trainer.storage.untrusted import refuse_earlier_version
 
 
 class Parser(argparse.ArgumentParser):
@@ -90,6 +89,8 @@ def device(text: str) -> str:
 
 def best_of(run: str) -> Path:
     """Return the best checkpoint in a run's folder, or `run` itself if it is a file. Raises ConfigError without one."""
+    from trainer.storage.untrusted import refuse_earlier_version  # not at the top: it would delay `--help` by 20 ms
+
     path = expanded(run)
     if path.is_dir():
         path = path / BEST

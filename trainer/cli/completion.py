@@ -67,7 +67,7 @@ def _of_train(before: Sequence[str], word: str) -> list[str]:
     if equals and key in FOLDERS:
         folder = value.rpartition("/")[0] + "/" if "/" in value else ""
         return [f"{key}={folder}{path.name}/" for path in _folders(Path(folder or "."))]
-    # Of several values, as in `optimizer=sgd,ad` and `augmentation=[flip,cr`, the last one is completed.
+    # The last of several values is completed, as in `optimizer=sgd,ad` and `augmentation=[flip,cr`.
     if several := re.fullmatch(r"([\w/]+=)(\[?(?:[^\[\],]+,)*)([^\[\],]*)", word):
         key, first, last = several.groups()
         return [key + first + choice.removeprefix(key) for choice in completions(before, key + last)]

@@ -27,7 +27,8 @@ error of the probabilities. The probabilities of several runs are averaged (an e
 
 EPILOG = """\
 Every reading is a line in the ledger outputs/test_readings.jsonl; each line holds the hash of the one before it. From
-the second reading of a run or its study on, a warning is printed: a choice made by the test set scores too well on it.
+the second reading of a run or its study on, a warning is printed: a configuration that was chosen by its test score has
+a score that is too good.
 
 examples:
   python -m trainer evaluate outputs/RUN --why "number for the report"
@@ -122,7 +123,7 @@ def _by_class(classes: Sequence[str], scores: "Scores") -> list["Table"]:
         plain = list(classes) == [str(label) for label in range(count)]
         headings = [str(label) for label in range(count)]
         table = new_table(
-            ("true ↓ as →", "left"), *((each, "right") for each in headings), ("accuracy", "right"), pad=1
+            ("true ↓ predicted →", "left"), *((each, "right") for each in headings), ("accuracy", "right"), pad=1
         )
         for label, row in enumerate(scores.confusion.tolist()):
             name = classes[label] if plain else f"{label} {_short(classes[label])}"
@@ -170,7 +171,9 @@ def show_ledger() -> int:
     if not readings:
         say(f"The test set was never read: there is no {LEDGER}")
         return 0
-    table = new_table(("", "right"), ("when (UTC)", "left"), ("accuracy", "right"), ("of", "left"), ("why", "left"))
+    table = new_table(
+        ("", "right"), ("when (UTC)", "left"), ("accuracy", "right"), ("networks", "left"), ("why", "left")
+    )
     for reading in readings:
         what = _whose(reading.networks)
         when = reading.when[:16].replace("T", " ")

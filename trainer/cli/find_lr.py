@@ -131,7 +131,7 @@ def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str
     from plotly.offline import get_plotlyjs
 
     from trainer.records.layout import OUTPUTS
-    from trainer.reports.page import own, safe, template
+    from trainer.reports.page import asset, safe, template
     from trainer.runtime.files import write_text
 
     numbers = {
@@ -148,7 +148,7 @@ def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str
         facts=[("Batch size", str(config.batch_size)), *facts],
         data=safe(json.dumps(numbers, allow_nan=False)),
         plotly=safe(get_plotlyjs()),
-        style=own("page.css"),
+        style=asset("page.css"),
     )
     moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     path = (

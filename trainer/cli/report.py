@@ -77,7 +77,7 @@ def _report_wandb(content: Content, publish: bool) -> None:
         say(f"W&B report: {create(content)}")
     elif any((run.folder / "wandb").is_dir() for arm in content.arms for run in arm.runs):
         runs = "wandb/offline-run-*" if content.kind == "run" else "{.,*}/wandb/offline-run-*"
-        say(f"To upload what W&B has offline: {sync_command(content.folder, runs)}")
+        say(f"To upload the offline W&B runs: {sync_command(content.folder, runs)}")
 
 
 def parser() -> Parser:
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str]) -> int:
         _report_wandb(content, request.wandb)
     else:
         path, studies, runs = index.write(folder)
-        say(f"{count(studies, 'study', 'studies')}, {count(runs, 'run', 'runs')} of no study")
+        say(f"{count(studies, 'study', 'studies')}, {count(runs, 'single run', 'single runs')}")
     say(f"Report: {path}", "bold")
     if request.open:
         import webbrowser

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in (LAST, "environment.json"):
         if not (folder / name).is_file():
             raise ConfigError(f"{request.run}: is not the folder of a run that was trained, {folder / name} is missing")
-    stamps = _stamps(folder)
+    stamps = _environments(folder)
     from trainer.runtime.console import say, waiting
 
     with waiting("Loading torch"):
@@ -78,8 +78,8 @@ def main(arguments: Sequence[str]) -> int:
         say(line)
     if equal:
         return 0
-    differences = [line for stamp in stamps for line in differing(stamp, _stamps(again)[-1])]
-    say("What differs between then and now:" if differences else "Versions, device and threads are the same.")
+    differences = [line for stamp in stamps for line in differing(stamp, _environments(again)[-1])]
+    say("Differences from the recorded environment:" if differences else "Versions, device and threads are the same.")
     for line in dict.fromkeys(differences):
         say(f"  {line}")
     if len(stamps) > 1:
@@ -101,12 +101,15 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
         config, epochs = check(validate_plain(state.config)), state.epoch
         progress = state.trainer["progress"]
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise RunError(f"{folder / LAST} does not hold a run that this trainer knows: {error}") from None
+        raise RunError(f"{folder / LAST} does not hold a run that this version can read: {error}") from None
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, folder / LAST, "--data-dir DIR")
     if progress:  # weights within an epoch: training again could only be stopped at the end of one
-        raise RunError(f"{folder} was stopped within epoch {epochs + 1}: let it go on first. {continue_hint(folder)}")
-    again = _fresh(folder.resolve().name)
+        raise RunError(
+            f"{folder} was stopped within epoch {epochs + 1}: continue it to the end of the epoch first."
+            f" {continue_hint(folder)}"
+        )
+    again = _new_folder(folder.resolve().name)
     # Patience is left out: it changes no weight, and the run is to end where the recorded one did.
     changes: dict[str, Any] = {"resume": None, "output_dir": None, "early_stop_patience": None}
     changes |= {"device": where or config.device, "data_dir": data_dir or config.data_dir}
@@ -118,7 +121,7 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
     return again
 
 
-def _fresh(name: str) -> Path:
+def _new_folder(name: str) -> Path:
     REPRODUCED.mkdir(parents=True, exist_ok=True)
     for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
         folder = REPRODUCED / f"{name}{suffix}"
@@ -203,7 +206,7 @@ def _rows(folder: Path) -> dict[int, dict[str, Any]]:
     return rows
 
 
-def _stamps(folder: Path) -> list[dict[str, Any]]:
+def _environments(folder: Path) -> list[dict[str, Any]]:
     """Return the environment of each start of the run, oldest first."""
     path = folder / "environment.json"
     try:
@@ -214,7 +217,7 @@ def _stamps(folder: Path) -> list[dict[str, Any]]:
                 raise ValueError(path)
         return [stamps[0], *stamps[1:]]  # raises LookupError for an empty list
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise RunError(f"{path} is damaged: it says what the run ran on") from None
+        raise RunError(f"{path} is damaged; it should record the software and hardware of the run") from None
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -71,7 +71,7 @@ def contents(winner: Winner, name: str, config: dict[str, Any], seeds: list[int]
 def _ensemble(reading: Reading) -> dict[str, Any] | None:
     if reading.ensemble is None:
         return None
-    # Of the images alone: there is one ensemble, so the variation between ensembles is not known.
+    # The interval covers the images alone: there is one ensemble, so the variation between ensembles is not known.
     return {**reading.ensemble, "interval": list(wilson(reading.ensemble["accuracy"], reading.images))}
 
 
@@ -125,7 +125,7 @@ def _ensemble_lines(card: dict[str, Any]) -> list[str]:
     if card["ensemble"] is None:
         return []
     ensemble, (low, high) = card["ensemble"], card["ensemble"]["interval"]
-    # Of its members only: an ensemble may have fewer members than there are seeds.
+    # Its members only: an ensemble may have fewer members than there are seeds.
     members = card["networks"][: int(ensemble["members"])]
     error = statistics.mean(member["calibration_error"] for member in members)
     return [

@@ -122,7 +122,7 @@ def append(ledger: Path, measurement: Measurement) -> Reading:
         values = asdict(reading)
         del values["digest"]
         line = json.dumps(values, ensure_ascii=False, allow_nan=False)
-        # Of the bytes as written, without the newline: verifying needs no second serialization, whose details may vary.
+        # The hash covers the bytes as written, without the newline: no second serialization, whose details may vary.
         digest = hashlib.sha256(line.encode()).hexdigest()
         if not earlier:  # so that a head missing later means that somebody has removed it
             write_text(_head(ledger), f"0 {NOTHING}\n")

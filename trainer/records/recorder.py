@@ -58,7 +58,7 @@ class Recorder:
             weights = trainer.evaluated.state_dict()
             self.pending[BEST] = Best(**self.header, epoch=report.epoch, model=weights)
             self.pending[DESCRIBED] = _description(trainer, self.header["classes"])
-        self.pending.pop(LAST, None)  # so that it is written last, behind a best one that is new
+        self.pending.pop(LAST, None)  # so that it is written after a new best checkpoint
         self.pending[LAST] = last
         try:
             if report:

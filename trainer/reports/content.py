@@ -172,13 +172,15 @@ def _ended(run: Run, planned: int) -> list[str]:
     """Return why a run has not come to its last epoch; [] if it has."""
     state, epochs = run.outcome.state, f"{len(run.epochs)} of {planned} epochs"
     # printable: the text is untrusted and may hold control characters.
-    reason = printable(run.outcome.reason or "not said").partition(". ")[0]  # the advice is the doctor's
+    reason = printable(run.outcome.reason or "no reason was recorded").partition(". ")[
+        0
+    ]  # without advice, which `doctor` gives
     ended = f"It ended after {epochs}: {reason}." if run.outcome.reason else f"It stopped early, after {epochs}."
     reasons = {
         "failed": f"It failed after {epochs}: {reason}.",
         "interrupted": f"It was interrupted after {epochs}: {reason}. {continue_hint(run.folder)}",
         "running": f"It is still running: {epochs} so far.",
-        # A run that finished below its epochs was ended by early stopping, or says another reason.
+        # A run that finished below its epochs was ended by early stopping, or recorded another reason.
         "finished": "" if len(run.epochs) >= planned else ended,
     }
     return [line for line in [reasons.get(state, "")] if line]

@@ -10,7 +10,7 @@ from typing import Any
 from trainer.errors import ConfigError, RunError
 from trainer.records.layout import MANIFEST
 from trainer.reports.content import Content, of_run, of_study
-from trainer.reports.page import own, template
+from trainer.reports.page import asset, template
 from trainer.runtime.files import write_text
 
 STUDIES = ("study", "started", "runs", "best arm", "value", "verdict")
@@ -40,8 +40,8 @@ def write(folder: Path) -> tuple[Path, int, int]:
         ],
         unreadable=unreadable,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        script=own("table.js"),
-        style=own("page.css"),
+        script=asset("table.js"),
+        style=asset("page.css"),
     )
     write_text(folder / "index.html", page)
     return folder / "index.html", len(studies), len(runs)

@@ -12,7 +12,7 @@ from trainer.reports.content import Content
 from trainer.runtime.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
-MAX_COMPARISONS = 6  # in sight; the others fold out
+MAX_COMPARISONS = 6  # shown; the others are collapsed
 MAX_ARMS = 20  # in the figures that have a row for each
 TITLES = ("{metric} ± sd", "{unit}s", "best epoch", "epochs to 95 %", "seconds", "parameters")
 
@@ -44,9 +44,9 @@ def render(content: Content) -> str:
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         data=safe(json.dumps(numbers, allow_nan=False, separators=(",", ":"), ensure_ascii=False)),
         plotly=safe(get_plotlyjs()),
-        sorting=own("table.js"),
-        script=own("page.js"),
-        style=own("page.css"),
+        sorting=asset("table.js"),
+        script=asset("page.js"),
+        style=asset("page.css"),
     )
 
 
@@ -58,8 +58,8 @@ def template(name: str) -> Any:
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)
 
 
-def own(name: str) -> Any:
-    """Return a file of this package, to be put into a page as it is."""
+def asset(name: str) -> Any:
+    """Return a file of this package, which goes into a page without escaping."""
     return safe((TEMPLATES / name).read_text(encoding="utf-8"))
 
 

@@ -88,8 +88,8 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], limits: RunL
     if limits and not (folder / JOB).is_file():
         outcome = _lone_outcome(outcome, rows, limits)
     if outcome.state == "running" and not alive:
-        # Nobody trains it, and it has not recorded an end.
-        outcome = replace(outcome, state="interrupted", reason="killed from outside")
+        # No process trains it, and it could not record how it ended.
+        outcome = replace(outcome, state="interrupted", reason="its process was killed")
     best = _read_as(Best, folder / "best.json")
     starts = _read_as(list[Environment], folder / "environment.json")
     return Run(folder, replicate, outcome, rows, config, best, starts[-1] if starts else None)

@@ -20,8 +20,8 @@ def noise_floor(accuracy: float, images: int) -> float:
 class Bound:
     """The bound on |t| of a pair among `arms` arms; `against_baseline`: all are compared with one arm only.
 
-    paired: the errors of the pairs come from differences and are too little alike for the studentized range: on
-    identical arms it errs in 10 % of studies of six arms and three runs, Šidák's bound in 2 %.
+    paired: each pair has a standard error of its own, from its differences, while the studentized range assumes a
+    common one: among six identical arms of three runs it reports a difference in 10 % of studies, Šidák's bound in 2 %.
     """
 
     arms: int

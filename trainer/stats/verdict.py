@@ -4,9 +4,9 @@ Numbers in, sentences out; imports no torch. Each pair of arms is tested on its 
 bounds of Tukey's range test where all arms are compared with the best one (Games and Howell 1976) and of Dunnett's test
 where they are compared with a named one (Dunnett 1955). The best arm is picked from the values that are then tested, so
 that comparison is corrected for all pairs. `scripts/verdict_calibration.py` measures this: identical arms with three or
-more seeds are reported as different in 3 to 6 % of studies. A variance pooled over all arms does as well until one
-arm is four times as noisy as the others, then it errs in up to 20 %; a permutation of signs cannot conclude before six
-seeds.
+more seeds are reported as different in 3 to 6 % of studies. A variance pooled over all arms has the same rate while
+the arms are equally noisy, but errs in up to 20 % of studies if one arm is four times as noisy; a permutation of signs
+cannot conclude before six seeds.
 
 Seeds are not treated as pairs: runs of one seed are alike in similar arms only (correlations of 0.1 to 0.6 were
 recorded), and the gain there is lost elsewhere by the halved degrees of freedom. Folds and splits are treated as pairs:
@@ -226,10 +226,10 @@ def _untestable(comparison: Comparison, design: Design) -> str:
     if design.paired and comparison.difference == 0:
         return f"they gave the same value in every {design.unit}"
     if design.paired:
-        return f"they differ by the same in every {design.unit}, so the spread of that is not known"
+        return f"the difference is the same in every {design.unit}, so its spread cannot be estimated"
     if comparison.difference == 0:
         return "every run gave the same value"
-    return f"every {design.unit} of an arm gave the same value, so the spread between runs is not known"
+    return f"every {design.unit} of an arm gave the same value, so the spread between runs cannot be estimated"
 
 
 def _test_sentence(design: Design, arms: int, baseline: str | None) -> str:
@@ -266,7 +266,8 @@ def _floor_sentence(accuracy: float, design: Design) -> str:
     floor = 100 * noise_floor(accuracy, design.images)
     images = f"{design.images:,}".replace(",", " ")
     return (
-        f"Noise floor: with {images} validation images at {accuracy:.0%} two single runs, each scored on images of its"
-        f" own, must differ by {floor:.1f} points. Here all arms see the same images, which makes it less; but a lead"
-        " below this may not hold on other images, and more seeds do not change that"
+        f"Noise floor: with {images} validation images at {accuracy:.0%} two single runs that are scored on different"
+        f" images differ by up to {floor:.1f} points by chance (95 %). Here all arms are scored on the same"
+        " images, so chance differs less between them; but a lead below this may not hold on other images, and more"
+        " seeds do not change that"
     )

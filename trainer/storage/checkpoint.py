@@ -35,10 +35,10 @@ BLANK = b"0" * 64  # in place of the digits while the checksum is computed, as a
 
 
 class DamagedError(RunError):
-    """A checkpoint is torn or altered; `before` is the previous one if that one is whole."""
+    """A checkpoint is incomplete or altered; `before` is the previous one if that one is intact."""
 
     def __init__(self, reason: str, before: Path | None = None) -> None:
-        super().__init__(f"{reason}. The one before it is whole: {before}" if before else reason)
+        super().__init__(f"{reason}. The previous checkpoint is intact: {before}" if before else reason)
         self.before = before
 
 
@@ -52,7 +52,7 @@ def save(path: Path, state: Checkpoint) -> None:
     def verify_and_keep(aside: Path) -> None:
         """Read the new file back, then keep the old one; both before the new file takes its name."""
         with aside.open("rb") as file:
-            if not _checksum_fits(file):
+            if not _checksum_matches(file):
                 raise RunError(f"{path} could not be written: what was written cannot be read back")
         _keep(path)
 
@@ -128,7 +128,7 @@ def _copy(path: Path, other: Path) -> None:
 def load(path: Path) -> Checkpoint:
     """Return the saved state on the CPU. Raises RunError with one line if the file is missing or of another kind.
 
-    Raises DamagedError if it is torn or altered.
+    Raises DamagedError if it is incomplete or altered.
     """
     try:
         return _read(path)
@@ -146,25 +146,25 @@ def load_as(kind: type[Kind], path: Path) -> Kind:
     """Return what `load` returns. Raises RunError if the file holds the other kind of checkpoint."""
     state = load(path)
     if not isinstance(state, kind):
-        raise RunError(f"{path} holds {state.holds}, where {kind.holds} is expected")
+        raise RunError(f"{path} holds {state.content}, where {kind.content} is expected")
     return state
 
 
 def _read(path: Path) -> Checkpoint:
     # The order matters: size, checksum, header, version and description are checked before a tensor is read.
     try:
-        checkpoint_guard.refuse_giant(path)
+        checkpoint_guard.refuse_oversized(path)
         content = path.read_bytes()  # once: the checked bytes are the bytes that are used
         if content.startswith(EARLIER_START):
             raise RunError(f"{path} {EARLIER_VERSION}")
-        fits = _checksum_fits(io.BytesIO(content))
-        if fits is False:
-            raise DamagedError(f"{path} is torn or altered: its checksum does not fit")
+        matches = _checksum_matches(io.BytesIO(content))
+        if matches is False:
+            raise DamagedError(f"{path} is incomplete or altered: its checksum does not match")
         metadata = checkpoint_guard.metadata_of(content)
         if "format_version" not in metadata:
             raise RunError(f"{path} is not a checkpoint of this trainer")
-        if fits is None:
-            raise DamagedError(f"{path} is torn or altered: its checksum is missing")
+        if matches is None:
+            raise DamagedError(f"{path} is incomplete or altered: its checksum is missing")
         if (version := metadata.get("format_version")) != FORMAT_VERSION:
             raise RunError(f"{path} has format version {version}; this trainer reads {FORMAT_VERSION}")
         description = checkpoint_guard.description_of(metadata.get("description"))
@@ -193,8 +193,8 @@ def _tensors(content: bytes) -> dict[str, Tensor]:
     return {name: tensors.pop(name).clone() for name in sorted(tensors)}  # `pop` frees each one at once
 
 
-def _checksum_fits(file: IO[bytes]) -> bool | None:
-    """Return whether the checksum is that of the file with blank digits; None if none is in its place."""
+def _checksum_matches(file: IO[bytes]) -> bool | None:
+    """Return whether the stored checksum matches the file with blank digits in its place; None if there is none."""
     start = file.read(DIGITS.stop)
     if start[8 : DIGITS.start] != START:
         return None

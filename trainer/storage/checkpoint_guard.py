@@ -11,7 +11,7 @@ from trainer.errors import printable
 from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.storage.untrusted import parse_json, refuse_pipe
 
-MAX_HEADER = 32_000_000  # bytes of names and offsets before the tensors; the largest network here has 14 000
+MAX_HEADER = 32_000_000  # bytes of names and offsets before the tensors; the largest built-in network needs 14 000
 # The names of safetensors; no network here has quantized or complex numbers.
 TYPES = {
     "F64": torch.float64,
@@ -30,7 +30,7 @@ MAX_LEVELS = 30  # of nested groups and lists
 MAX_NAME = 500  # letters
 
 
-def refuse_giant(path: Path) -> None:
+def refuse_oversized(path: Path) -> None:
     """Raise ValueError for a file larger than the memory: a sparse file may claim a terabyte on a small disk."""
     refuse_pipe(path)  # first: a pipe has no size, and reading it may wait for ever
     if (size := path.stat().st_size) > (memory := physical_memory()):
@@ -45,7 +45,7 @@ def metadata_of(content: bytes) -> dict[str, Any]:
     length = int.from_bytes(content[:8], "little")  # https://github.com/huggingface/safetensors#format
     if not 0 < length <= min(len(content) - 8, MAX_HEADER):
         raise ValueError(f"its header has {length} bytes, where at most {min(len(content), MAX_HEADER)} are expected")
-    header = parse_json(content[8 : 8 + length], _once)
+    header = parse_json(content[8 : 8 + length], _unique_names)
     if not isinstance(header, dict):
         raise ValueError("its header is not a group of names")
     metadata = header.pop("__metadata__", None)
@@ -61,14 +61,14 @@ def metadata_of(content: bytes) -> dict[str, Any]:
 
 def description_of(text: Any) -> dict[str, Any]:
     """Return the values that are stored beside the tensors as JSON. Raises ValueError."""
-    description = parse_json(text, _once) if isinstance(text, str) else None
+    description = parse_json(text, _unique_names) if isinstance(text, str) else None
     if not isinstance(description, dict):
         raise ValueError("it holds no description of a run")
-    refuse_oddities(description)
+    validate_description(description)
     return description
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object as a dict. Raises ValueError for a duplicate name: readers differ in the value they take."""
     if len(group := dict(pairs)) < len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
@@ -81,7 +81,7 @@ def reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def refuse_oddities(description: Any) -> None:
+def validate_description(description: Any) -> None:
     """Check the length of names, the number of values, their depth, and that settings are finite. Raises ValueError."""
     left = MAX_VALUES
 

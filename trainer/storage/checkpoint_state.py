@@ -23,7 +23,7 @@ class Best:
     epoch: int
     model: dict[str, Tensor]
 
-    holds = "the network of an epoch"
+    content = "the network of an epoch"
 
     def to_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return (tensors by name, description)."""
@@ -40,7 +40,7 @@ class Last:
     shape: list[int]
     trainer: dict[str, Any]
 
-    holds = "the state of a run"
+    content = "the state of a run"
 
     @property
     def epoch(self) -> int:
@@ -54,7 +54,7 @@ class Last:
 
 
 def from_parts(tensors: dict[str, Tensor], description: dict[str, Any]) -> Best | Last:
-    """Return the checkpoint of these parts. Raises ValueError if they form none."""
+    """Return the checkpoint of these parts. Raises ValueError if they form no checkpoint."""
     # Only Best has an epoch of its own; that of Last is part of its trainer's state.
     fields = BEST_FIELDS if "epoch" in description else LAST_FIELDS
     if description.keys() != fields.keys():
@@ -80,7 +80,7 @@ def _refuse_other_type(name: str, value: Any, kind: type) -> None:
 
 
 def _split(tree: Mapping[Any, Any], prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (the tensors by their path, the groups without them). A group of tensors only remains, empty.
+    """Return (the tensors by their path, the groups without them). A group of tensors only is kept, empty.
 
     Raises ValueError if a path would be ambiguous, as that of a tensor "a.b" beside a group "a".
     """

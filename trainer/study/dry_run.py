@@ -21,7 +21,7 @@ def dry_run(plan: Plan, study: Study) -> int:
     """Print the estimate and return the exit code, 1 if a step failed. Nothing is written."""
     existed = study.open()
     finished = {entry.id for entry in study.entries if study.outcome(entry).state in DONE} if existed else set()
-    # Of a search the ends of its ranges, where runs take longest or fail first.
+    # For a search, the ends of its ranges, where runs take longest or fail first.
     runs = list(plan.runs) or [run for point in corners(plan.axes) for run in plan.runs_at(point)]
     seconds, failed = list[float](), 0
     for run in progress(runs, "Two steps of each run"):

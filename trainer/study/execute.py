@@ -45,7 +45,7 @@ def run_study(plan: Plan) -> StudyResult:
     with waiting("Reading the data"):
         identities = [run_id(run.config, code, fingerprints.of(run.config)) for run in first]
     if plan.runs:
-        plan = replace(plan, runs=_without_twins(plan.runs, identities))
+        plan = replace(plan, runs=_without_duplicates(plan.runs, identities))
     study = Study(plan, code, fingerprints.known, list(dict.fromkeys(identities)))
     _compare_fairly(plan)
     if plan.settings.dry_run:
@@ -54,7 +54,7 @@ def run_study(plan: Plan) -> StudyResult:
         return StudyResult(dry_run(plan, study))
     # Nothing is written before this: a mistake, or a dry run, leaves no folder.
     with locked(make_folder(study.folder)):
-        refuse_links(study.folder)  # the folder may be untrusted, and a link leads what is written to any place
+        refuse_links(study.folder)  # in an untrusted folder a link could lead writes out of it
         for torn in study.folder.glob(f".*.{WRITING}"):  # left by a kill
             torn.unlink(missing_ok=True)
         _begin(plan, study, fingerprints)
@@ -72,16 +72,16 @@ def run_study(plan: Plan) -> StudyResult:
         return StudyResult(exit_code, study.folder, _count_done(study) - before)
 
 
-def _without_twins(runs: Sequence[PlannedRun], identities: Sequence[str]) -> tuple[PlannedRun, ...]:
-    """Return the runs without repetitions, as of lr=0.001,1e-3, and warn once if there were any."""
+def _without_duplicates(runs: Sequence[PlannedRun], identities: Sequence[str]) -> tuple[PlannedRun, ...]:
+    """Return the runs without duplicates, such as those of lr=0.001,1e-3, and warn once if there were any."""
     unique: dict[str, PlannedRun] = {}
-    # Each run is paired with the first run of its identity, which is itself unless it is a repetition.
+    # Each run is paired with the first run of its identity, which is itself unless it is a duplicate.
     pairs = [(unique.setdefault(name, run), run) for run, name in zip(runs, identities, strict=True)]
-    twins = [pair for pair in pairs if pair[0] is not pair[1]]
-    if twins:
-        first, second = (" ".join(map(plain_override, run.point.values())) for run in twins[0])
+    duplicates = [pair for pair in pairs if pair[0] is not pair[1]]
+    if duplicates:
+        first, second = (" ".join(map(plain_override, run.point.values())) for run in duplicates[0])
         what = f"{first} is given twice" if first == second else f"{first} and {second} are the same run"
-        more = f" (one of {len(twins)} such pairs): each is" if len(twins) > 1 else ": it is"
+        more = f" (one of {len(duplicates)} such pairs): each is" if len(duplicates) > 1 else ": it is"
         warn(f"{what}{more} trained once")
     return tuple(unique.values())
 
@@ -100,7 +100,7 @@ def _compare_fairly(plan: Plan) -> None:
 
 
 def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
-    """Write the manifest, new or from before with the runs that are added, and print the first line."""
+    """Create the manifest, or add new runs to an existing one, and print the first line."""
     existed = study.open()
     for run in plan.runs:
         study.add(run, fingerprints.of(run.config))
@@ -155,7 +155,7 @@ def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, lis
         while (count := len(tried := history(plan, study, stage))) < trials:
             runs, numbers = list[PlannedRun](), list[int]()
             # Points that were chosen before a kill are kept: chosen again, they would be based on other results. For
-            # the same reason a batch of which some points are done is completed as the batch that it was.
+            # the same reason a partly finished batch is completed with its points before the next one is chosen.
             chosen = {entry.trial: arm_of(entry.texts) for entry in study.entries if entry.stage == stage}
             first = _first_of_batch(count, parallel)
             del tried[first:]
@@ -195,9 +195,9 @@ def history(plan: Plan, study: Study, stage: int) -> list[TriedPoint]:
 
 
 def _mean_curve(plan: Plan, study: Study, entries: Sequence[Entry]) -> dict[int, float]:
-    """Return the mean of the metric by epoch, over the epochs that all the runs were validated after."""
+    """Return the mean of the metric by epoch, over the epochs in which every run was validated."""
     curves = [curve(study.path(entry), plan.settings.metric) for entry in entries]
-    # A mean over other runs from epoch to epoch would jump.
+    # If the set of runs changed from epoch to epoch, the mean would jump.
     shared = set.intersection(*map(set, curves))
     return {epoch: statistics.mean(values[epoch] for values in curves) for epoch in sorted(shared)}
 

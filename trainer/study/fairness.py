@@ -1,4 +1,4 @@
-"""The differences between the arms of a study besides what is compared, found before anything is trained."""
+"""The fairness check: differences between the arms of a study beside those it compares, found before any training."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,17 +16,17 @@ from trainer.study.axes import ARM, corners, plain_override
 from trainer.study.plan import Plan, PlannedRun
 from trainer.training.build import build_network, pick_device
 
-PARAMETER_TOLERANCE = 0.01  # networks within 1 % count as equally large
+PARAMETER_TOLERANCE = 0.01  # relative: networks within 1 % count as equally large
 LENGTH_SETTINGS = ("epochs", "batch_size")
 EARLY_STOPPING = ("early_stop_patience", "early_stop_min_delta", "validate_every")
-TUNED_SETTINGS = ("lr", "weight_decay", "dropout")  # tuned for a technique, beside its own options
+TUNED_SETTINGS = ("lr", "weight_decay", "dropout")  # settings that are tuned for a technique, beside its own options
 
 Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Fairness:
-    """Sentences on differences that were not asked for, `unfair`, and on `consequences` of what is varied."""
+    """The differences, a sentence each: unintended ones (`unfair`), and those that the varied setting implies."""
 
     unfair: tuple[str, ...]
     consequences: tuple[str, ...]
@@ -34,54 +34,49 @@ class Fairness:
 
 @dataclass(frozen=True)
 class _Finding:
-    """A difference between two arms; `asked` if it follows from what is varied, `weight` orders them by size."""
-
-    asked: bool
-    weight: float
+    intended: bool  # it follows from the varied setting itself
+    weight: float  # ratio of the largest to the smallest value, 1 where there is no size
     sentence: str
 
 
 def loaded(config: RunConfig) -> Images:
-    """Return the images of a run's data set."""
+    """Return the data of a run. Raises ConfigError."""
     return load(config.dataset, expanded(config.data_dir), pick_device(config.device))
 
 
 def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairness:
-    """Compare runs that differ along one axis only, axis by axis; of a search those at the ends of each axis.
+    """Compare runs that differ along one axis only, axis by axis; of a search the ends of each axis.
 
-    Raises ConfigError as reading the data does.
+    `images` reads the data of a run. Raises ConfigError if they cannot be read.
     """
-    runs, facts_of = _representatives(plan), _FactsOfRuns(images)
+    runs, reckon = _representatives(plan), _Reckoning(images)
     findings = list[_Finding]()
     for axis in plan.axes:
-        strongest: dict[str, _Finding] = {}  # one sentence for each thing that differs, where it differs most
-        # Within a group all else is equal, so that a difference is due to this axis.
+        strongest: dict[str, _Finding] = {}  # one sentence for each quantity, from the runs where it differs most
         for group in _along(runs, axis.key):
             varied = _varied([run.point[axis.key] for run in group], axis.key)
-            for what, finding in _differences(group, axis.key, varied, [facts_of(run.config) for run in group]):
-                if what not in strongest or finding.weight > strongest[what].weight:
-                    strongest[what] = finding
+            for quantity, finding in _differences(group, axis.key, varied, [reckon(run.config) for run in group]):
+                if quantity not in strongest or finding.weight > strongest[quantity].weight:
+                    strongest[quantity] = finding
         findings += strongest.values()
         findings += _tuning(axis.texts if axis.key == ARM else ())
-        findings += _unequal_budgets(plan, axis.key, bool(axis.texts))
-    sentences = [
-        dict.fromkeys(finding.sentence for finding in findings if finding.asked is asked) for asked in (False, True)
-    ]
+        findings += _searched(plan, axis.key, bool(axis.texts))
+    # Dictionaries, so that a sentence of two axes occurs once and the order stays.
+    sentences = [{each.sentence: None for each in findings if each.intended is intended} for intended in (False, True)]
     return Fairness(*map(tuple, sentences))
 
 
 def _representatives(plan: Plan) -> Sequence[PlannedRun]:
-    """Return all runs of a grid; of a search a corner of its space and those that differ from it in one axis."""
+    """Return all runs of a grid; of a search one corner, and the points that leave it along one axis."""
     if plan.runs:
         return plan.runs
-    # One axis at a time, so that every pair differs in one axis only.
     first = next(corners(plan.axes))
     points = [first, *({**first, axis.key: text} for axis in plan.axes for text in axis.corners()[1:])]
     return [run for point in points for run in plan.runs_at(point)]
 
 
 def _along(runs: Sequence[PlannedRun], key: str) -> Iterator[list[PlannedRun]]:
-    """Yield the groups of runs that have everything but this axis in common, seed and fold included."""
+    """Yield groups of runs that differ along this axis alone; their seed and fold are equal."""
     groups: dict[Any, list[PlannedRun]] = {}
     for run in runs:
         groups.setdefault(tuple(sorted((k, text) for k, text in run.point.items() if k != key)), []).append(run)
@@ -89,24 +84,26 @@ def _along(runs: Sequence[PlannedRun], key: str) -> Iterator[list[PlannedRun]]:
 
 
 def _varied(texts: Sequence[str], key: str) -> set[str]:
-    """Return the settings in which these values of an axis differ."""
+    """Return the settings in which these override texts differ."""
     words = [
         dict(word.split("=", 1) for word in plain_override(text).split(" ")) if key == ARM else {key: text}
         for text in texts
     ]
-    return {name for arm in words for name in arm if len({other.get(name) for other in words}) > 1}
+    return {name for each in words for name in each if len({other.get(name) for other in words}) > 1}
 
 
-class _FactsOfRuns:
-    """The facts of a run; data are read and split, and networks built, once for all runs that share them."""
+class _Reckoning:
+    """The computation of a run's facts. Runs with the same data or network share one reading, split and building."""
 
     def __init__(self, images: Callable[[RunConfig], Images]) -> None:
         self.images = images
-        self.data: dict[str, Images] = {}
-        self.parameters: dict[str, int] = {}
+        self.data: dict[str, Images] = {}  # {data and split: training images without their pixels}
+        self.parameters: dict[str, int] = {}  # {network and data: count}
 
     def __call__(self, config: RunConfig) -> Facts:
+        """Return the facts of a run that are compared."""
         training = self._training(config)
+        # The loader itself counts: a single image that is left over is no batch of its own.
         steps = config.epochs * len(DeviceLoader(training, config.batch_size, torch.device("cpu")))
         return {
             "steps": steps,
@@ -119,24 +116,24 @@ class _FactsOfRuns:
         }
 
     def _training(self, config: RunConfig) -> Images:
-        """Return as many images as would be trained on, of the same shape and classes, without the pixels."""
+        """Return the training images with their number, shape and classes, but without their pixels."""
         key = f"{config.dataset} {config.split_seed} {config.data_dir}"
         if key not in self.data:
             images = self.images(config)
             training, _ = config.dataset.shared_function()(images, config.split_seed)
-            # One blank image stands for all: the labels index it, and only shapes and counts are used.
+            # One black image that all labels share: the data sets of all arms would not fit the memory.
             blank = torch.zeros(1, *images.shape, dtype=torch.uint8)
             labels = torch.zeros(len(training), dtype=torch.int64)
             self.data[key] = Images(blank, labels, images.classes, labels)
         return self.data[key]
 
     def _parameters(self, config: RunConfig, training: Images) -> int:
+        """Return the number of parameters of the run's network."""
         key = f"{config.model} {config.activation} {config.normalization} {training.shape} {training.classes}"
         if key not in self.parameters:
-            # The statistics of normalization do not change the number of parameters: any will do.
-            nothing = torch.zeros(training.shape[0])
-            with torch.random.fork_rng(devices=[]):  # the check leaves the global random state as it was
-                network = build_network(config, training.shape, training.classes, nothing, nothing + 1)
+            mean = torch.zeros(training.shape[0])  # of each channel; its value has no effect on the count
+            with torch.random.fork_rng(devices=[]):  # building draws weights: the caller's generator stays as it is
+                network = build_network(config, training.shape, training.classes, mean, mean + 1)
             self.parameters[key] = sum(parameter.numel() for parameter in network.parameters())
         return self.parameters[key]
 
@@ -144,41 +141,42 @@ class _FactsOfRuns:
 def _differences(
     group: Sequence[PlannedRun], key: str, varied: set[str], facts: Sequence[Facts]
 ) -> Iterator[tuple[str, _Finding]]:
-    """Yield (the differing fact, its finding) among runs that have all but one axis in common."""
+    """Yield the quantities that differ between runs along one axis, each with its finding."""
     names = [plain_override(run.point[key]) for run in group]
-    datas = {name for name in varied if name.split(".")[0] == "dataset"}
-    length = varied <= {*LENGTH_SETTINGS, *datas}
-    figures = {what: [run[what] for run in facts] for what in facts[0]}
-    for what, tail, verb, noun, asked, tolerance in (
+    data_settings = {name for name in varied if name.split(".")[0] == "dataset"}
+    # Only where nothing but the length or the data varies is another number of steps the question itself.
+    length = varied <= {*LENGTH_SETTINGS, *data_settings}
+    figures = {quantity: [each[quantity] for each in facts] for quantity in facts[0]}
+    for quantity, tail, verb, noun, intended, tolerance in (
         ("steps", ": a longer training is compared, too", "trains", "steps", length, 0.0),
         ("images", ": more images are seen, too", "sees", "images", length, 0.0),
         ("parameters", ": a larger network is compared, too", "has", "parameters", _sized(varied), PARAMETER_TOLERANCE),
     ):
-        values = figures[what]
+        values = figures[quantity]
         most, least = max(values), min(values)
-        if what == "images" and most * min(figures["steps"]) == least * max(figures["steps"]):
-            continue  # the sentence about the steps already says it
-        # The two extremes stand for the group: the other arms lie between them.
+        if quantity == "images" and most * min(figures["steps"]) == least * max(figures["steps"]):
+            continue  # the same ratio as that of the steps, which have a sentence already
         if most > least * (1 + tolerance):
             first, second = names[values.index(most)], names[values.index(least)]
-            more = f" ({most / least - 1:+.0%})" if most < 2 * least else ""
-            sentence = f"{first} {verb} {_number(most)} {noun}, {second} {_number(least)}{more}{'' if asked else tail}"
-            yield what, _Finding(asked, most / least, sentence)
-    for what, asked, sentence in (
+            more = f" ({most / least - 1:+.0%})" if most < 2 * least else ""  # else the numbers suffice
+            numbers = f"{first} {verb} {_number(most)} {noun}, {second} {_number(least)}{more}"
+            sentence = numbers if intended else numbers + tail
+            yield quantity, _Finding(intended, most / least, sentence)
+    for quantity, intended, sentence in (
         ("data", True, "{} and {} are different data: their scores cannot be compared with each other"),
         ("split", False, "{} and {} are scored on different images: their split differs"),
         ("seed", False, "{} and {} have different seeds: give every arm the same ones, as seed=0,1,2"),
         ("stopping", False, "{} and {} stop early by different rules: " + ", ".join(EARLY_STOPPING)),
     ):
-        values = figures[what]
+        values = figures[quantity]
         other = next((place for place, value in enumerate(values) if value != values[0]), None)
-        # Other data are split otherwise, too; rules that are varied on purpose are the comparison itself.
-        said = (what == "split" and len(set(figures["data"])) > 1) or (
-            what == "stopping" and varied <= {*EARLY_STOPPING}
+        # Other data have another split anyway; rules of early stopping that are varied alone are the question itself.
+        implied = (quantity == "split" and len(set(figures["data"])) > 1) or (
+            quantity == "stopping" and varied <= {*EARLY_STOPPING}
         )
-        if other is not None and not said:
-            yield what, _Finding(asked, 1.0, sentence.format(names[0], names[other]))
-    # An optimizer is compared fairly at the learning rate that suits it (Choi et al. 2019).
+        if other is not None and not implied:
+            yield quantity, _Finding(intended, 1.0, sentence.format(names[0], names[other]))
+    # The best learning rate of SGD is often a hundred times that of Adam: one rate for both favours one of them.
     rates = {run.config.lr for run in group}
     if "optimizer" in varied and len(rates) == 1 and not any("lr" in run.point for run in group):
         sentence = f"The optimizers are compared at one learning rate, {rates.pop():g}: it suits some of them better"
@@ -186,15 +184,16 @@ def _differences(
 
 
 def _sized(varied: set[str]) -> bool:
-    """Return whether the size of the network is compared on purpose: the model is varied, or its input."""
+    """Return whether another size of the network is implied: the model varies, or the data that determine its ends."""
     return any(name.split(".")[0] in ("model", "dataset") for name in varied)
 
 
 def _tuning(arms: Sequence[str]) -> Iterator[_Finding]:
-    """Yield a finding if some techniques are tried at more values of their tuned settings than others."""
+    """Yield a finding if one technique is tried with more tuned settings than another."""
+    # An arm without its tuned settings is the technique; count the arms of each.
     words = [plain_override(text).split(" ") for text in arms]
-    tries = Counter(" ".join(word for word in arm if word.split("=")[0] not in TUNED_SETTINGS) for arm in words)
-    tries.pop("", None)  # these arms vary nothing but the tuned values
+    tries = Counter(" ".join(word for word in each if word.split("=")[0] not in TUNED_SETTINGS) for each in words)
+    tries.pop("", None)  # these arms vary tuned settings alone
     if tries and max(tries.values()) > min(tries.values()):
         (most, many), (least, few) = tries.most_common()[0], tries.most_common()[-1]
         sentence = (
@@ -203,16 +202,16 @@ def _tuning(arms: Sequence[str]) -> Iterator[_Finding]:
         yield _Finding(False, 1.0, sentence)
 
 
-def _unequal_budgets(plan: Plan, key: str, listed: bool) -> Iterator[_Finding]:
-    """Yield a finding if a search by tpe tries some techniques more often than others."""
+def _searched(plan: Plan, key: str, listed: bool) -> Iterator[_Finding]:
+    """Yield a finding if TPE chooses between techniques: it spends more trials on those that did well early."""
     if plan.settings.method == "tpe" and listed and key in GROUPS:
         sentence = (
             f"sweep.method=tpe tries each {key} the more often the better it does: their tuning budgets differ. To"
-            " compare them search for each apart, with the same sweep.trials"
+            " compare them, search for each one separately with the same sweep.trials"
         )
         yield _Finding(True, 1.0, sentence)
 
 
 def _number(value: int) -> str:
-    """Return the number with blanks between thousands: 1 234 567."""
+    """Return the number in groups of three digits: "1 234 567"."""
     return f"{value:,}".replace(",", " ")

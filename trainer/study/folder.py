@@ -49,11 +49,11 @@ class Study:
         if not (self.folder / MANIFEST).is_file():
             return False
         earlier = Manifest.read(self.folder)
-        self.entries = [self._at_home(entry) for entry in earlier.entries]
+        self.entries = [self._in_own_folder(entry) for entry in earlier.entries]
         self.stages, self.started = [dict(stage) for stage in earlier.stages], earlier.started
         return True
 
-    def _at_home(self, entry: Entry) -> Entry:
+    def _in_own_folder(self, entry: Entry) -> Entry:
         """Return the entry; one whose run lies in another study and is no longer finished there gets a folder here."""
         if not entry.folder.startswith("../") or _finished(self.path(entry)):
             return entry

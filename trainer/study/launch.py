@@ -27,14 +27,14 @@ from trainer.study.worker import STOP_FILE, task, work
 POLL_SECONDS = 0.3  # between two readings of the runs' outcomes
 MAX_STARTS = 2  # a run whose worker was killed is started once more, alone: another run may have used up the memory
 
-Seen = Callable[[Entry, Outcome], None]
+OnEnd = Callable[[Entry, Outcome], None]
 
 
 class Launch:
-    """The launcher of prepared runs, `parallel` of them at a time. `seen` is called with each run that has ended."""
+    """The launcher of prepared runs, `parallel` of them at a time. `on_end` is called with each run that has ended."""
 
-    def __init__(self, plan: Plan, study: Study, seen: Seen) -> None:
-        self.plan, self.study, self.seen = plan, study, seen
+    def __init__(self, plan: Plan, study: Study, on_end: OnEnd) -> None:
+        self.plan, self.study, self.on_end = plan, study, on_end
         self.launched: dict[Entry, int] = {}  # number of starts
         self.here = plan.launcher == "basic"
         self.parallel = 1 if self.here else self._parallel()
@@ -67,8 +67,8 @@ class Launch:
         if self.here:
             for entry in waiting:
                 work(self.study.path(entry))
-                self.seen(entry, self.study.outcome(entry))
-                if self._is_over(entry):
+                self.on_end(entry, self.study.outcome(entry))
+                if self._stops_study(entry):
                     return False
             return True
         # In groups of as many as train at a time: after a failure no further group starts under on_error=stop.
@@ -78,11 +78,11 @@ class Launch:
             for entry in group:
                 while self._was_killed(entry):
                     self._launch([entry])
-            if any(self._is_over(entry) for entry in group):
+            if any(self._stops_study(entry) for entry in group):
                 return False
         return True
 
-    def _is_over(self, entry: Entry) -> bool:
+    def _stops_study(self, entry: Entry) -> bool:
         """Return whether the study stops because this run failed."""
         return self.plan.settings.on_error == "stop" and self.study.outcome(entry).state == "failed"
 
@@ -96,13 +96,13 @@ class Launch:
             return True
         reason = "the launcher did not start it" if outcome.state == "queued" else "its worker was killed"
         write_outcome(folder, replace(outcome, state="failed", reason=reason))
-        self.seen(entry, read_outcome(folder))
+        self.on_end(entry, read_outcome(folder))
         return False
 
     def _launch(self, entries: Sequence[Entry]) -> None:
         """Start the runs and wait until each has ended or lost its worker, even if the launcher waits for longer."""
         if self.plan.launcher == "ray":
-            # In the main thread: Ray's servers end with the thread that started them, and every launch has its own.
+            # In the main thread: Ray's servers end with the thread that started them, and each launch is a new one.
             _start_ray(self.plan.sweep.config.hydra.launcher.ray.init)
         folders = {entry: self.study.path(entry).absolute() for entry in entries}
         for entry, folder in folders.items():
@@ -138,7 +138,7 @@ class Launch:
             for entry in list(unseen):
                 outcome = read_outcome(folders[entry])
                 if outcome.state in (*DONE, "failed"):
-                    self.seen(entry, outcome)
+                    self.on_end(entry, outcome)
                     unseen.discard(entry)
             if thread.is_alive() and unseen and all(self._died(folders[entry]) for entry in unseen):
                 warn(f"{self.plan.launcher} has not noticed that its workers are gone: continuing without it")
@@ -176,7 +176,7 @@ class Launch:
                 hydra_context=context, task_function=task, config=self._config()
             )
             launcher.launch([[f'++output_dir="{folder}"'] for folder in folders], initial_job_idx=0)
-        except Exception as error:  # which runs are lost stands in their folders
+        except Exception as error:  # the folders of the runs show which of them are missing
             lines = str(error).strip().splitlines() or [""]
             warn(f"{self.plan.launcher}: {type(error).__name__}: {lines[0]}")
 

@@ -57,7 +57,7 @@ class Plan:
             raise ConfigError(f"output_dir={first.tree['output_dir']}: a study lies in outputs/sweeps; see sweep.name")
         if first.tree.get("resume") is not None:
             raise ConfigError("resume= continues a single run: leave -m out. A study is continued by its own command")
-        _refuse_misfits(settings, axes, replicates)
+        _refuse_unsearchable(settings, axes, replicates)
         launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         with _integer_hint(axes):
             epochs = first.checked().epochs
@@ -94,7 +94,7 @@ class Plan:
         runs = []
         for replicate in grid(self.replicates):
             place = {**point, **replicate}
-            # Of two values for a setting the later one holds: what is typed comes behind the settings of an arm.
+            # The last value of a setting wins, so what is typed follows the settings of an arm.
             arm = [text for text in place.get(ARM, "").split(" ") if text]
             job = self.sweep.compose([*arm, *self.sweep.fixed, *_texts(place), *length])
             runs.append(PlannedRun(place, job.checked()))
@@ -125,7 +125,7 @@ def _texts(point: Point) -> list[str]:
 
 @contextlib.contextmanager
 def _integer_hint(axes: Sequence[Axis]) -> Iterator[None]:
-    """Add to an error how to draw whole numbers where an interval of fractions met a setting that needs them."""
+    """Add the syntax for whole numbers to an error if an integer setting was given an interval of real numbers."""
     try:
         yield
     except ConfigError as error:
@@ -137,7 +137,7 @@ def _integer_hint(axes: Sequence[Axis]) -> Iterator[None]:
         raise
 
 
-def _refuse_misfits(settings: SweepConfig, axes: Sequence[Axis], replicates: Sequence[Axis]) -> None:
+def _refuse_unsearchable(settings: SweepConfig, axes: Sequence[Axis], replicates: Sequence[Axis]) -> None:
     """Raise ConfigError for axes that the method cannot search, and for too many runs."""
     for axis in (*axes, *replicates):
         if not axis.texts and (settings.method == "grid" or axis.replicates):

@@ -26,7 +26,7 @@ def command_with(folder: Path, override: str) -> str:
     if words is None:
         return shlex.quote(override)
     # The record may be untrusted and the command be pasted into a shell: only settings are kept, each of them quoted.
-    # Of a setting that occurs twice the last one holds.
+    # The last value of a setting that occurs twice wins.
     settings = {word.lstrip("+").partition("=")[0]: word for word in [*words, override] if "=" in word}
     left = [
         word for key, word in settings.items() if key not in tagged(Tag.ONE_RUN) and not _of_replaced(key, override)

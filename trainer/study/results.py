@@ -134,9 +134,9 @@ def missing_runs(results: StudyResults) -> list[str]:
     for arm in results.arms:
         states = arm.states
         total, failed, pruned = len(arm.outcomes), states.get("failed", 0), states.get("pruned", 0)
-        flattered = "; its mean is of those that went well" if arm.values else ""
+        mean_note = "; the mean covers only the runs that finished" if arm.values else ""
         kinds = {
-            f"failed{flattered}": failed,
+            f"failed{mean_note}": failed,
             "were stopped by sweep.pruner and are not compared": pruned,
             "have not finished": total - failed - pruned - states.get("finished", 0),
         }

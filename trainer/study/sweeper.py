@@ -56,7 +56,7 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     if settings.arms:
         axes.insert(0, Axis(ARM, texts=_without(settings.arms, typed)))
     for axis in axes:  # the experiment's axes, too
-        _refuse_what_is_not_compared(axis.key)
+        _refuse_uncompared(axis.key)
     # Hydra's own settings, such as the launcher, stay in `common`, from which each point takes them.
     own_settings = [each for each in overrides if not (each.is_sweep_override() or each.is_hydra_override())]
     fixed = tuple(str(override.input_line) for override in own_settings)
@@ -117,15 +117,13 @@ def _typed_once(arguments: Sequence[str]) -> set[str]:
     return set(typed)
 
 
-def _refuse_what_is_not_compared(key: str) -> None:
+def _refuse_uncompared(key: str) -> None:
     """Raise ConfigError if the setting is no axis: it does not belong to a run, or has no effect on its result."""
     root = key.replace("/", ".").partition(".")[0]
     if root in ("sweep", "retrain", "hydra", "resume", "output_dir"):
         raise ConfigError(f"{key} (command line): is not a setting to compare")
     if root in tagged(Tag.NO_EFFECT) and root != "data_dir":  # another folder may hold other data
-        raise ConfigError(
-            f"{key} (command line): is not compared: it does not change a run's result. Give it one value"
-        )
+        raise ConfigError(f"{key} (command line): cannot have several values: it does not change the result of a run")
 
 
 def _without(arms: Sequence[str], typed: set[str]) -> tuple[str, ...]:
@@ -134,7 +132,7 @@ def _without(arms: Sequence[str], typed: set[str]) -> tuple[str, ...]:
     texts = tuple(dict.fromkeys(" ".join(map(as_forced_override, words)) for words in left))
     if len(texts) == 1:
         keys = ", ".join(sorted(typed & {word.partition("=")[0] for arm in arms for word in arm.split()}))
-        raise ConfigError(f"{keys} (command line): leaves the experiment one arm, with nothing to compare")
+        raise ConfigError(f"{keys} (command line): makes the arms of the experiment equal: there is nothing to compare")
     return texts
 
 

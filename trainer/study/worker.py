@@ -44,7 +44,7 @@ def task(config: Any) -> None:
             work(folder, launched=True)
         except Preempted:  # `work` has recorded it
             pass
-        except (RunError, OSError) as error:  # the folder cannot be written: to the study the run has not begun
+        except (RunError, OSError) as error:  # the folder cannot be written: the study counts the run as not started
             console.fail(error)
 
 
@@ -55,8 +55,9 @@ def work(folder: Path, launched: bool = False) -> None:
     function, too; every other exception is recorded.
     """
     refuse_links(folder)  # before anything is written there: the study may be untrusted
-    # The lock first: a worker that was believed dead may still be training this run. The outcome is read behind it.
-    with locked(folder, wait=True), _beating(folder, launched):
+    # The lock first: a worker that was believed dead may still be training this run. The outcome is read while it is
+    # held.
+    with locked(folder, wait=True), _heartbeat(folder, launched):
         before = read_outcome(folder)
         if before.state in DONE:
             return
@@ -84,7 +85,7 @@ def work(folder: Path, launched: bool = False) -> None:
 
                 release()  # memory of the GPU, for the next run in this process
         write_outcome(folder, replace(outcome, seconds=earlier + time.perf_counter() - started))
-        if interrupt:  # this run had ended when it came; the next one must not begin
+        if interrupt:  # it arrived after this run had ended: the next one must not start
             raise interrupt
 
 
@@ -146,7 +147,7 @@ def _stopper(folder: Path, pruning: Pruning) -> Callable[[int], bool]:
     return stop
 
 
-class _beating:
+class _heartbeat:
     """Touch a file every few seconds while the block runs: a sign of life that the study sees from another machine."""
 
     def __init__(self, folder: Path, on: bool) -> None:

@@ -1,6 +1,6 @@
 """The learning rate as a function of the time trained, in epochs: 2.5 is the middle of the third epoch.
 
-Schedules that the lecture defines by epoch are constant within one, hence `int(epoch)`; `cyclic` changes in every step.
+Schedules that are defined by epoch are constant within one, hence `int(epoch)`; `cyclic` changes in every step.
 `epochs` is the length of the run without its warm-up.
 """
 

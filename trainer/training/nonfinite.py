@@ -21,8 +21,8 @@ def largest(tensors: Sequence[Tensor]) -> Tensor:
 class Guard:
     """The decision to skip a step whose loss or gradient is not finite (`on_nonfinite=skip` and `halve_lr`).
 
-    It makes every step wait for the device. In fp16 (`gradients=False`) only the loss is checked: the scaler skips
-    overflowing gradients itself, and its search for the scale begins with some.
+    It makes every step wait for the device. In fp16 (`gradients=False`) only the loss is checked: the gradient
+    scaler itself skips steps with overflowing gradients, which are normal while it searches for its scale.
     """
 
     def __init__(self, model: nn.Module, schedule: Schedule, halve: bool, gradients: bool) -> None:

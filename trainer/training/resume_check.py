@@ -1,7 +1,7 @@
 """The check of a checkpoint against the trainer that is to load it: names, types, shapes, settings and ranges.
 
 A checkpoint may come from elsewhere. A state of the wrong form would fail in the first step with torch's own error, and
-one with other settings would train differently from `config.yaml` without a word.
+one with other settings would silently train differently from `config.yaml`.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ def refuse_unlike(own: Any, saved: Any, where: str) -> None:
 
 
 def _refuse_other_setting(own: Any, saved: Any, where: str) -> None:
-    """Raise ValueError if a setting has another value: the run would train unnoticed otherwise than configured."""
+    """Raise ValueError if a setting has another value: the run would silently train with it."""
     if all(value is None or value is False for value in (own, saved)):  # versions of torch differ in how "off" is saved
         return
     refuse_unlike(own, saved, where)

@@ -246,12 +246,12 @@ class ClassificationTrainer:
             self.progress = EpochProgress(self.seed, self.epoch, len(self.train), 0.0, self.device)
             self.progress.load_state_dict(state["progress"])
         self.model.load_state_dict(state["model"])
-        for own, saved in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
-            # torch would load all options of the file. Those kept are not settings of the result: how a step is
-            # computed ("fused"), and options that are off, which some versions of torch store as None and others as
-            # False; a fused step fails with the wrong one.
-            kept = [key for key, value in own.items() if key == "fused" or value is None or value is False]
-            saved.update({key: own[key] for key in kept})
+        for current, saved in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
+            # torch would replace all options by those of the file. Two kinds keep their current value, as they do not
+            # change the result: "fused", which selects the implementation, and options that are off: some versions of
+            # torch store them as None, others as False, and a fused step fails with the wrong one.
+            kept = [key for key, value in current.items() if key == "fused" or value is None or value is False]
+            saved.update({key: current[key] for key in kept})
         self.optimizer.load_state_dict(state["optimizer"])
         _order_axes(self.optimizer)
         self.schedule.load_state_dict(state["schedule"])
