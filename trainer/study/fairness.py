@@ -20,6 +20,7 @@ PARAMETER_TOLERANCE = 0.01  # relative: networks within 1 % count as equally lar
 LENGTH_SETTINGS = ("epochs", "batch_size")
 EARLY_STOPPING = ("early_stop_patience", "early_stop_min_delta", "validate_every")
 TUNED_SETTINGS = ("lr", "weight_decay", "dropout")  # settings that are tuned for a technique, beside its own options
+CAVEAT = ", which may explain a difference between them"
 
 Facts = Mapping[str, Any]
 
@@ -147,10 +148,10 @@ def _differences(
     # Only where nothing but the length or the data varies is another number of steps the question itself.
     length = varied <= {*LENGTH_SETTINGS, *data_settings}
     figures = {quantity: [each[quantity] for each in facts] for quantity in facts[0]}
-    for quantity, tail, verb, noun, intended, tolerance in (
-        ("steps", ": a longer training is compared, too", "trains", "steps", length, 0.0),
-        ("images", ": more images are seen, too", "sees", "images", length, 0.0),
-        ("parameters", ": a larger network is compared, too", "has", "parameters", _sized(varied), PARAMETER_TOLERANCE),
+    for quantity, verb, noun, intended, tolerance in (
+        ("steps", "trains", "steps", length, 0.0),
+        ("images", "sees", "images", length, 0.0),
+        ("parameters", "has", "parameters", _sized(varied), PARAMETER_TOLERANCE),
     ):
         values = figures[quantity]
         most, least = max(values), min(values)
@@ -160,7 +161,7 @@ def _differences(
             first, second = names[values.index(most)], names[values.index(least)]
             more = f" ({most / least - 1:+.0%})" if most < 2 * least else ""  # else the numbers suffice
             numbers = f"{first} {verb} {_number(most)} {noun}, {second} {_number(least)}{more}"
-            sentence = numbers if intended else numbers + tail
+            sentence = numbers if intended else numbers + CAVEAT
             yield quantity, _Finding(intended, most / least, sentence)
     for quantity, intended, sentence in (
         ("data", True, "{} and {} are different data: their scores cannot be compared with each other"),
@@ -206,8 +207,8 @@ def _searched(plan: Plan, key: str, listed: bool) -> Iterator[_Finding]:
     """Yield a finding if TPE chooses between techniques: it spends more trials on those that did well early."""
     if plan.settings.method == "tpe" and listed and key in GROUPS:
         sentence = (
-            f"sweep.method=tpe tries each {key} the more often the better it does: their tuning budgets differ. To"
-            " compare them, search for each one separately with the same sweep.trials"
+            f"sweep.method=tpe tries options of {key} more often if they score better, so their tuning budgets differ."
+            " To compare them, search for each one separately with the same sweep.trials"
         )
         yield _Finding(True, 1.0, sentence)
 
