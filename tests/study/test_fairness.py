@@ -131,8 +131,8 @@ def test_a_bayesian_search_over_techniques_tunes_them_unequally():
     assert search == Fairness(
         (),
         (
-            "sweep.method=tpe tries options of optimizer more often if they score better, so their tuning budgets differ."
-            " To compare them, search for each one separately with the same sweep.trials",
+            "sweep.method=tpe tries options of optimizer more often if they score better, so their tuning budgets"
+            " differ. To compare them, search for each one separately with the same sweep.trials",
             "epochs=4 trains 88 steps, epochs=2 44",
         ),
     )
