@@ -12,7 +12,7 @@ from conftest import QUICK, TINY, clean_environment, prefork_server
 from trainer.errors import RunError
 from trainer.records.outcome import read_outcome
 from trainer.runtime import console, stdio
-from trainer.runtime.text import wrap
+from trainer.runtime.text import counted, wrap
 
 LONG = "it began in 1.1 (Linear), whose weights step 2 changed by 7.5 times their own size. Try lr=0.03"
 
@@ -119,3 +119,7 @@ def test_a_run_without_output_is_trained_and_a_command_whose_output_is_lost_fail
     assert read_outcome(Path("run")).state == "finished"
     assert on_a_full_disk("--cfg", "job", cwd=in_empty_folder) == 1
     assert on_a_full_disk("lr=high", cwd=in_empty_folder) == 2
+
+
+def test_a_number_has_its_noun_in_the_singular_or_plural():
+    assert [counted(number, "study", "studies") for number in (0, 1, 2)] == ["0 studies", "1 study", "2 studies"]

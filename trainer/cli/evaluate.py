@@ -166,6 +166,7 @@ def show_ledger() -> int:
     """Print every reading in the ledger. Return 0. Raises RunError naming a line that was changed."""
     from trainer.evaluation.ledger import LEDGER, read_ledger
     from trainer.runtime.console import say
+    from trainer.runtime.text import counted
 
     readings = read_ledger(LEDGER)
     if not readings:
@@ -183,5 +184,5 @@ def show_ledger() -> int:
     for study in studies:
         count = sum(reading.concerns(study) for reading in readings)
         say(f"{study}: {count} reading{'s' if count > 1 else ''} of the test set")
-    say(f"{len(readings)} readings, none was changed. The last one's hash: {readings[-1].digest}")
+    say(f"{counted(len(readings), 'reading', 'readings')}, none was changed. Last hash: {readings[-1].digest}")
     return 0

@@ -13,6 +13,7 @@ from trainer.records.layout import MANIFEST
 from trainer.reports import index, markdown, page
 from trainer.reports.content import Content, of_run, of_study
 from trainer.runtime.console import out, say
+from trainer.runtime.text import counted
 
 DESCRIPTION = """\
 Write the report of a study: which arm is better, by how much, and whether the runs suffice to show it.
@@ -65,11 +66,6 @@ def show(content: Content) -> None:
         say(line)
 
 
-def count(number: int, one: str, many: str) -> str:
-    """Return the number with the noun in the singular or plural."""
-    return f"{number} {one if number == 1 else many}"
-
-
 def _report_wandb(content: Content, publish: bool) -> None:
     if publish:
         from trainer.reports.wandb_report import publish as create
@@ -113,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
         _report_wandb(content, request.wandb)
     else:
         path, studies, runs = index.write(folder)
-        say(f"{count(studies, 'study', 'studies')}, {count(runs, 'single run', 'single runs')}")
+        say(f"{counted(studies, 'study', 'studies')}, {counted(runs, 'single run', 'single runs')}")
     say(f"Report: {path}", "bold")
     if request.open:
         import webbrowser

@@ -50,21 +50,15 @@ class Measurement:
     why: str | None
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One line: a Measurement with its number and time. The order of the fields is that of the JSON in the file.
+@dataclass(frozen=True, kw_only=True)
+class Reading(Measurement):
+    """One line: a measurement with its number and time.
 
     `before`: the SHA-256 of the previous line. `digest`: the SHA-256 of this line, which the line cannot contain.
     """
 
     number: int
     when: str
-    networks: tuple[Network, ...]
-    data: str
-    images: int
-    accuracy: float
-    ensemble: Mapping[str, int | float] | None
-    why: str | None
     before: str
     digest: str = ""
 
@@ -118,7 +112,7 @@ def append(ledger: Path, measurement: Measurement) -> Reading:
         earlier = _verified(ledger)
         moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
         before = earlier[-1].digest if earlier else NOTHING
-        reading = Reading(len(earlier) + 1, moment, **vars(measurement), before=before)
+        reading = Reading(number=len(earlier) + 1, when=moment, before=before, **vars(measurement))
         values = asdict(reading)
         del values["digest"]
         line = json.dumps(values, ensure_ascii=False, allow_nan=False)

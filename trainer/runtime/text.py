@@ -54,6 +54,11 @@ def _command_lines(command: str, width: int) -> list[str]:
     return [line for line in lines if line]
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """Return the number with the noun in the singular or plural."""
+    return f"{number} {one if number == 1 else many}"
+
+
 def complain(message: str) -> None:
     """Print an error on standard error, as `console.fail` does, without importing rich."""
     line = f"trainer: {printable(message)}"
