@@ -124,8 +124,12 @@ CONTRADICTIONS = {
     " --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion",
     "scheduler.warmup_epochs=1 scheduler.warmup_steps=1": "scheduler.warmup_epochs and scheduler.warmup_steps: give one"
     " of them",
-    "scheduler=cyclic scheduler.warmup_steps=3": "scheduler=cyclic starts at its minimum: with a warm-up set"
+    "scheduler=cyclic scheduler.warmup_steps=3": "scheduler=cyclic starts at a rate of 0: with a warm-up set"
     " scheduler.min_lr above 0",
+    "scheduler=triangular scheduler.warmup_epochs=1": "scheduler=triangular starts at a rate of 0: with a warm-up"
+    " set scheduler.min_lr above 0",
+    "scheduler=factors scheduler.factors=[0.0,1.0] scheduler.warmup_steps=3": "scheduler=factors starts at a rate of 0:"
+    " with a warm-up the first factor must be above 0",
     "normalization=group normalization.num_groups=5": "normalization.num_groups=5 must divide the layers of"
     " model=lecture_cnn:"
     " [6, 16, 128]",

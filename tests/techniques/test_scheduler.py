@@ -4,6 +4,7 @@ import math
 from functools import partial
 
 import networks
+import numpy as np
 import pytest
 import torch
 from torch.optim import lr_scheduler
@@ -56,6 +57,21 @@ LISTED = {
         {"min_lr": 0.1, "period": 10.0},
         [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.5, 0.4, 0.3, 0.2] * 3,
         partial(lr_scheduler.CyclicLR, base_lr=0.1, max_lr=0.6, step_size_up=5, cycle_momentum=False),
+    ),
+    "triangular": (
+        {"min_lr": 0.1, "peak": 0.2},
+        [0.1 + 0.5 * epoch / 6 for epoch in range(6)] + [0.1 + 0.5 * left / 24 for left in range(24, 0, -1)],
+        # torch counts to the last step, 30, and takes the share of the rise of all 31.
+        partial(
+            lr_scheduler.OneCycleLR,
+            max_lr=0.6,
+            total_steps=31,
+            pct_start=7 / 31,
+            anneal_strategy="linear",
+            cycle_momentum=False,
+            div_factor=6,
+            final_div_factor=1,
+        ),
     ),
 }
 # A validation loss for each epoch and the rate that holds after it: factor 0.5, patience 2, min_delta 10 % of the best.
@@ -119,7 +135,7 @@ def test_torch_has_the_same_rule(name):
     assert listed == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", sorted(set(LISTED) - {"cyclic"}))
+@pytest.mark.parametrize("name", sorted(set(LISTED) - {"cyclic", "triangular"}))
 def test_within_an_epoch_the_rate_stands_still(name):
     options, expected, _ = LISTED[name]
     listed = rates(name, options, steps=120)
@@ -138,6 +154,19 @@ def test_a_cycle_moves_with_every_step():
         theirs.step()
 
 
+def test_a_triangle_moves_with_every_step_and_fills_the_run():
+    """Two epochs of 5 steps, up in the first two: beside the interpolation that its source calls PiecewiseLinear."""
+    listed = rates("triangular", {}, steps=10, steps_per_epoch=5, epochs=2)
+    assert listed == pytest.approx([0.0, 0.3, *(0.6 * left / 8 for left in range(8, 0, -1))])
+    late = rates("triangular", {"peak": 0.7, "min_lr": 0.2}, steps=120)
+    assert late == pytest.approx(np.interp(np.arange(120) / 4, [0, 21, 30], [0.2, 0.6, 0.2]).tolist())
+
+
+def test_a_triangle_of_a_run_with_more_epochs_than_planned_ends_at_its_minimum():
+    rule = scheduler.triangular(0.6, 30.0, min_lr=0.1)
+    assert [rule(30.0), rule(31.5), rule(99.0)] == pytest.approx([0.1] * 3)
+
+
 def test_the_lectures_other_steps():
     """Note 002: halve every 5 epochs; note 000: γ 0.1 every 30, so a run of 30 epochs never sees it."""
     halved = rates("step", {"step_size": 5, "gamma": 0.5}, steps=16, steps_per_epoch=1)
@@ -146,7 +175,7 @@ def test_the_lectures_other_steps():
 
 
 @pytest.mark.parametrize("warm", [{"warmup_steps": 6}, {"warmup_epochs": 1.5}], ids=str)
-@pytest.mark.parametrize("name", sorted(set(LISTED) - {"cosine", "cyclic", "linear"}))
+@pytest.mark.parametrize("name", sorted(set(LISTED) - {"cosine", "cyclic", "linear", "triangular"}))
 def test_warm_up_rises_in_a_line_and_the_rule_starts_from_its_own_beginning(name, warm):
     """Six steps of four an epoch: 0.1 … 0.6, then the rule's first rate for a whole epoch, then its second."""
     options, expected, _ = LISTED[name]
@@ -185,6 +214,13 @@ def test_warm_up_before_a_cycle_climbs_to_where_the_cycle_starts():
     assert listed == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6, 0.5])
     with pytest.raises(ConfigError, match=r"this schedule starts at 0, so a warm-up has no rate to rise to"):
         rates("cyclic", {"period": 2.0}, steps=14, warmup_steps=6)
+
+
+def test_a_triangle_after_a_warm_up_fills_the_epochs_that_remain():
+    """Ten epochs of 4 steps less 6 steps: 34, up in 6.8 of them."""
+    listed = rates("triangular", {"min_lr": 0.2}, steps=40, epochs=10, warmup_steps=6)
+    assert listed[:6] == pytest.approx([0.2 * step / 6 for step in range(1, 7)])
+    assert listed[6:] == pytest.approx(np.interp(np.arange(34), [0, 6.8, 34], [0.2, 0.6, 0.2]).tolist())
 
 
 def test_a_warm_up_in_a_real_run():

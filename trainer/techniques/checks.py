@@ -55,15 +55,19 @@ def scheduler(run: RunConfig) -> None:
 
 def scheduler_cyclic(run: RunConfig) -> None:
     """Refuse a warm-up towards a cycle that begins at a rate of zero."""
-    warmup = run.scheduler.shared["warmup_epochs"] or run.scheduler.shared["warmup_steps"]
-    if warmup and run.scheduler.options["min_lr"] == 0:
-        raise ConfigError("scheduler=cyclic starts at its minimum: with a warm-up set scheduler.min_lr above 0")
+    _refuse_warm_up_to_zero(run, run.scheduler.options["min_lr"], "with a warm-up set scheduler.min_lr above 0")
+
+
+def scheduler_triangular(run: RunConfig) -> None:
+    """Refuse a warm-up towards a triangle that begins at a rate of zero."""
+    scheduler_cyclic(run)
 
 
 def scheduler_factors(run: RunConfig) -> None:
-    """Refuse an empty list."""
+    """Refuse an empty list, and a warm-up towards a first factor of zero."""
     if not run.scheduler.options["factors"]:
         raise ConfigError("scheduler.factors=[] lists no rate: at least one")
+    _refuse_warm_up_to_zero(run, run.scheduler.options["factors"][0], "with a warm-up the first factor must be above 0")
 
 
 def scheduler_plateau(run: RunConfig) -> None:
@@ -78,3 +82,10 @@ def augmentation_scale(run: RunConfig) -> None:
     scale = next(choice.options for choice in run.augmentation if choice.name == "scale")
     if scale["low"] > scale["high"]:
         raise ConfigError(f"augmentation.scale.low={scale['low']} is above augmentation.scale.high={scale['high']}")
+
+
+def _refuse_warm_up_to_zero(run: RunConfig, first: float, advice: str) -> None:
+    """Refuse a warm-up if the rate after it, or the factor on it, is `first` = 0: no step of it would train."""
+    warmup = run.scheduler.shared["warmup_epochs"] or run.scheduler.shared["warmup_steps"]
+    if warmup and first == 0:
+        raise ConfigError(f"scheduler={run.scheduler.name} starts at a rate of 0: {advice}")

@@ -1,6 +1,7 @@
 """The learning rate as a function of the time trained, in epochs: 2.5 is the middle of the third epoch.
 
-Schedules that are defined by epoch are constant within one, hence `int(epoch)`; `cyclic` changes in every step.
+Schedules that are defined by epoch are constant within one, hence `int(epoch)`; `cyclic` and `triangular` change in
+every step.
 `epochs` is the length of the run without its warm-up.
 """
 
@@ -65,6 +66,16 @@ def cyclic(lr: float, epochs: float, *, min_lr: NonNegative = 0.0, period: Posit
     def rule(epoch: float) -> float:
         phase = epoch % period / period  # from 0 to 1; the rate is highest at a half
         return min_lr + (lr - min_lr) * (1 - abs(2 * phase - 1))
+
+    return rule
+
+
+def triangular(lr: float, epochs: float, *, min_lr: NonNegative = 0.0, peak: OpenFraction = 0.2) -> LRFunction:
+    """One triangle: from min_lr up to lr at the share `peak` of the run, then back to min_lr at its end. Page 2018."""
+
+    def rule(epoch: float) -> float:
+        done = epoch / epochs  # from 0 to 1, beyond if a finished run continues
+        return min_lr + (lr - min_lr) * max(0.0, min(done / peak, (1 - done) / (1 - peak)))
 
     return rule
 
