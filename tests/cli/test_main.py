@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from conftest import ROOT, clean_environment, program
+from PIL import Image
 
 from trainer.cli.main import COMMANDS, main
 from trainer.config.suggestions import ALIASES, root_keys
@@ -128,3 +129,28 @@ def test_the_help_does_not_wait_for_a_library_that_it_does_not_need():
     code += " 'yaml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_every_command_runs_on_what_a_person_has_trained(in_empty_folder, capfd):
+    """Two members of an ensemble, with W&B offline: the network keeps outputs of its last step."""
+    small = ["dataset=digits", "dataset.image_size=16", "model=ensemble", "model.members=2", "model.hidden=8"]
+    small += ["device=cpu", "epochs=1", "batch_size=512"]
+    Image.new("L", (16, 16), 255).save("white.png")
+    arguments = {
+        "train": ["-m", *small, "lr=0.01,0.001", "sweep.name=s"],
+        "find-lr": [*small, "steps=60", "from=1e-4", "to=1"],
+        "report": ["outputs"],
+        "doctor": ["RUN"],
+        "evaluate": ["RUN"],
+        "predict": ["RUN", "white.png"],
+        "reproduce": ["RUN"],
+        "finalize": ["STUDY", "seeds=1"],
+        "help": [],
+    }
+    assert arguments.keys() == COMMANDS.keys()
+    for name, words in arguments.items():
+        study, run = (next(in_empty_folder.glob(f"outputs/sweeps/s-*{each}"), "") for each in ("", "/lr-0.01-*"))
+        words = [{"STUDY": str(study), "RUN": str(run)}.get(word, word) for word in words]
+        assert main([name, *words]) == 0, name
+        assert "Traceback" not in capfd.readouterr().err
+    assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 1

@@ -1,13 +1,18 @@
-"""Each YAML file of conf/ matches its function, composes, trains, saves and resumes. New files are included."""
+"""Each YAML file of conf/ matches its function, composes, trains, saves and resumes. New files are included.
+
+Experiments and models also run as a person runs them, with W&B offline.
+"""
 
 import itertools
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from conftest import ROOT, compose, last_of, tiny_images
 
+from trainer.cli.main import main
 from trainer.config.check import check
 from trainer.config.help import first_comment
 from trainer.config.schema import GROUPS, REQUIRED, shared_parameters, techniques
@@ -95,3 +100,41 @@ def test_it_is_read_as_written_trains_and_a_resumed_run_has_the_same_bits(file, 
     for name, value in whole.evaluated.state_dict().items():
         assert torch.equal(value, second.evaluated.state_dict()[name]), name
     assert whole.early_stopping.state_dict() == second.early_stopping.state_dict()
+
+
+# Tiny runs; four epochs where a schedule with a warm-up of three needs them.
+SMALL = ("dataset=digits", "dataset.image_size=16", "device=cpu")
+LENGTH = {"learning_rate_decay": "epochs=4"}
+WIDTH = {"resnet18": ("model.width=2", "dataset.image_size=8"), "mlp": ("model.hidden=[8]",)}
+
+
+def ends(values):
+    """Return the first and the last of the listed values, or an interval as it is: the others train alike."""
+    several = values.split(",") if "(" not in values else [values]
+    return ",".join(dict.fromkeys([several[0], several[-1]]))
+
+
+@pytest.mark.parametrize("name", [file.stem for file in FILES if file.parent.name == "experiment"])
+def test_every_experiment_runs_as_a_person_runs_it(name, capfd):
+    sweep = yaml.safe_load((ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()).get("sweep") or {}
+    params = sweep.get("params", {})
+    # Of a grid over several settings the first alone varies; models differ most, so that all of them are trained.
+    axes = [f"{key}={text if key == 'model' else ends(text)}" for key, text in params.items()]
+    if "method" not in sweep:
+        axes[1:] = [axis.partition(",")[0] for axis in axes[1:]]
+    trials = ["sweep.trials=2"] if "method" in sweep else []
+    batch = [] if "batch_size" in params else ["batch_size=1024"]
+    small = (*SMALL, LENGTH.get(name, "epochs=1"), "model.hidden=8", *batch, *trials, *axes)
+    assert main([*(["-m"] if sweep else []), f"experiment={name}", *small]) == 0
+    printed = capfd.readouterr()
+    assert "W&B" not in printed.err and "failed" not in printed.out
+    assert list(Path("outputs").rglob("wandb/offline-run-*/*.wandb"))
+
+
+@pytest.mark.parametrize("name", [file.stem for file in FILES if file.parent.name == "model"])
+def test_every_model_runs_as_a_person_runs_it(name, capfd):
+    width = WIDTH.get(name, ("model.hidden=8",))
+    assert main([*SMALL, f"model={name}", *width, "epochs=1", "batch_size=1024", "layer_stats_every=1"]) == 0
+    printed = capfd.readouterr()
+    assert "W&B" not in printed.err and "Validation accuracy" in printed.out
+    assert list(Path("outputs").rglob("wandb/offline-run-*/*.wandb"))

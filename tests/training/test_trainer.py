@@ -13,6 +13,7 @@ from trainer.errors import RunError
 from trainer.runtime.seeding import derive, generator
 from trainer.techniques.hooks import StepHooks
 from trainer.training.build import build_model, build_trainer
+from trainer.training.copies import detached_copy
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
 from trainer.training.trainer import ClassificationTrainer, TrainerOptions
@@ -245,3 +246,13 @@ def test_a_network_that_is_loaded_scales_bytes_as_the_one_that_was_saved():
     assert list(scaling.state_dict()) == ["mean", "std"]
     other.load_state_dict(scaling.state_dict())
     assert torch.equal(other(pixels), expected)
+
+
+def test_a_network_that_keeps_outputs_of_its_last_step_is_copied_without_their_graphs():
+    network = nn.Linear(2, 2)
+    output = network(torch.ones(1, 2))
+    network.kept = {"list": [output], "pair": (output, 3)}
+    twin, optimizer = detached_copy((network, torch.optim.SGD(network.parameters(), 0.1)))
+    assert torch.equal(twin.kept["list"][0], output) and twin.kept["list"][0].grad_fn is None
+    assert twin.kept["list"][0] is twin.kept["pair"][0] and output.grad_fn is not None
+    assert optimizer.param_groups[0]["params"][0] is twin.weight

@@ -1,6 +1,5 @@
 """Statistics of every layer: its activations, gradient and update in one training step of a copy of the network."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from trainer.runtime.memory import skip_on_oom
 from trainer.techniques.activation import Activation
 from trainer.techniques.hooks import StepHooks, join
 from trainer.training.build import build_hooks
+from trainer.training.copies import detached_copy
 from trainer.training.determinism import deterministic_mode
 from trainer.training.epoch import EpochReport
 from trainer.training.trainer import ClassificationTrainer
@@ -84,7 +84,7 @@ def measure_layers(
     outputs. A histogram holds `low`, `high` and `counts`, which add up to ten thousand. `hooks_of` builds the
     techniques that act on the copy's step. The run itself does not change by a bit.
     """
-    twin, twin_optimizer = copy.deepcopy((model, optimizer), _without_graphs(model))
+    twin, twin_optimizer = detached_copy((model, optimizer))
     measured = (*WEIGHTED, type(activation.build()))
     modules = {name: module for name, module in twin.named_modules() if isinstance(module, measured)}
     layers: dict[str, dict[str, Any]] = {}
@@ -121,14 +121,6 @@ def measure_layers(
         change = (learning[name].detach() - before[name]).norm()
         layers[name]["update_ratio"] = _short(change / before[name].norm())
     return {"images": len(labels), "loss": _short(loss), "layers": layers, "filters": _filters(before)}
-
-
-def _without_graphs(model: nn.Module) -> dict[int, Any]:
-    """Return a memo for deepcopy with detached outputs of the last step, which networks with several heads keep."""
-    # deepcopy refuses tensors that belong to a graph.
-    attributes = [value for module in model.modules() for value in vars(module).values()]
-    tensors = [item for value in attributes for item in (value if isinstance(value, list) else [value])]
-    return {id(item): item.detach() for item in tensors if isinstance(item, Tensor) and item.grad_fn is not None}
 
 
 def _separate_generators(device: torch.device) -> Any:

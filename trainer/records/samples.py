@@ -1,6 +1,5 @@
 """A few validation images with the predictions of the best network."""
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from trainer.records.layout import BEST
 from trainer.storage import checkpoint
 from trainer.storage.checkpoint_state import Best
+from trainer.training.copies import detached_copy
 from trainer.training.trainer import ClassificationTrainer
 
 COUNT = 16  # images
@@ -31,8 +31,8 @@ def samples(trainer: ClassificationTrainer, folder: Path, count: int = COUNT) ->
     if trainer.validation is None or trainer.early_stopping.best_epoch == 0:
         return []
     # A copy, because the trained network is of a later epoch and may still be used.
-    network = copy.deepcopy(trainer.evaluated).eval()
-    network.load_state_dict(checkpoint.load_as(Best, folder / BEST).model)
+    (network,) = detached_copy((trainer.evaluated,))
+    network.eval().load_state_dict(checkpoint.load_as(Best, folder / BEST).model)
     validation = trainer.validation.images
     positions = torch.arange(min(count, len(validation)), device=validation.labels.device)
     images, labels, classes = validation.at(positions), validation.labels[positions], validation.classes

@@ -1,0 +1,31 @@
+"""Copies of a network that is being trained."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+Parts = TypeVar("Parts", bound=tuple[Any, ...])
+
+
+def detached_copy(parts: Parts) -> Parts:
+    """Return a deep copy of networks and what belongs to them, such as their optimizer.
+
+    Outputs of the last step, which a network with several heads keeps as attributes, are copied without their graph.
+    """
+    # deepcopy refuses a tensor that belongs to a graph, unless its memo says what stands in its place.
+    networks = [part for part in parts if isinstance(part, nn.Module)]
+    kept = [tensor for network in networks for module in network.modules() for tensor in _tensors(vars(module))]
+    return copy.deepcopy(parts, {id(tensor): tensor.detach() for tensor in kept if tensor.grad_fn is not None})
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in an attribute, also those inside of lists and groups."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from _tensors(item)
