@@ -12,13 +12,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 from trainer.config import compose as config_compose
 from trainer.config.compose import Multirun
 from trainer.config.run_config import RunConfig
+from trainer.data import loader
 from trainer.data.images import Images
 from trainer.run import Result, train
 from trainer.runtime.signals import WARNINGS
@@ -46,6 +49,7 @@ def pytest_collection_finish():
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 TINY = ("model=mlp", "model.hidden=[8]", "dataset.image_size=8")  # where it does not matter what is trained
+PICTURES = ("dataset=image_folder", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "batch_size=16")
 QUICK = ("dataset=digits", "wandb.mode=disabled", "device=cpu", "epochs=2")
 
 
@@ -76,6 +80,21 @@ def tiny_images(count=40, shape=(3, 16, 16), classes=4, seed=0):
     labels = torch.arange(count) % classes
     pixels = torch.randint(0, 100, (count, *shape), generator=draw) + labels.view(-1, 1, 1, 1) * 30
     return Images(pixels.to(torch.uint8), labels, ("cat", "dog", "ship", "truck")[:classes])
+
+
+def draw_pictures(folder: Path, suffix: str = ".png", **counts: int) -> None:
+    """Add so many noisy pictures of 8×8 to folders of these names, whose brightness tells the class.
+
+    A process reads a data set once: what it has read is forgotten, as if the next run were one of its own.
+    """
+    loader._last_loaded.clear()
+    for shade, (name, count) in enumerate(counts.items()):
+        place = folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        have = len(list(place.iterdir()))
+        for number in range(have, have + count):
+            draw = np.random.default_rng([shade, number]).normal(40 + 150 * shade / len(counts), 20, (8, 8, 3))
+            Image.fromarray(draw.clip(0, 255).astype(np.uint8)).save(place / f"{number:03}{suffix}")
 
 
 def last_of(state: dict) -> Last:

@@ -18,6 +18,7 @@ from PIL import Image
 from trainer.config.run_config import RunConfig
 from trainer.data import cifar10, mnist
 from trainer.data.decode import decode, decode_error
+from trainer.data.identity import identity_of
 from trainer.data.images import Images
 from trainer.errors import RunError
 from trainer.evaluation import inference
@@ -85,7 +86,12 @@ def saved() -> Last:
     trainer = untrained()
     next(trainer.train_loop())
     trainer.do_train(pause=lambda: True)
-    return Last(config.tree(), list(images.classes), [1, 8, 8], trainer.state_dict())
+    return Last(config.tree(), list(images.classes), [1, 8, 8], trainer.state_dict(), provenance())
+
+
+def provenance() -> dict[str, Any]:
+    _, images = planned()
+    return {"data": identity_of(images, images, images)}
 
 
 @cache
@@ -133,7 +139,7 @@ def checkpoints() -> st.SearchStrategy[bytes]:
     """Mutated as a file, in its header and its description with a right checksum, and value by value."""
     header, description, data = taken_apart(whole())
     places = [*_places({"header": header}), *_places({"description": description})]
-    state = [place for place in places if place[:2] == ("description", "trainer")]
+    state = [place for place in places if place[:2] in (("description", "trainer"), ("description", "provenance"))]
     texts = mutated(json.dumps(description).encode()).map(lambda text: text.decode("utf-8", "replace"))
     return st.one_of(
         mutated(whole()),
@@ -205,7 +211,7 @@ def try_checkpoint(content: bytes, folder: Path) -> str:
         one_line(error)
     trainer = untrained()
     try:
-        run_folder.restore(trainer, path.parent, planned()[0])
+        run_folder.restore(trainer, path.parent, planned()[0], provenance())
     except RunError as error:
         one_line(error)
         return REFUSED

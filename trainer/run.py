@@ -11,6 +11,7 @@ import torch
 
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import command, resume_command
+from trainer.data.identity import identity_of
 from trainer.data.images import Images
 from trainer.data.loader import load
 from trainer.diagnosis.layer_stats import with_layer_stats
@@ -39,11 +40,12 @@ EPOCH_LIMIT_REACHED = "training was limited to this number of epochs"
 
 @dataclass(frozen=True)
 class Data:
-    """The training and validation images and their device."""
+    """The training and validation images, their device, and what checkpoints keep of their origin."""
 
     training: Images
     validation: Images | None
     device: torch.device
+    provenance: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -81,20 +83,21 @@ def train(
     with within_memory("Use fewer or smaller images, a smaller network, or another device"):
         images = load(config.dataset, expanded(config.data_dir), device)
         training, validation = config.dataset.shared_function()(images, config.split_seed)
+        data = Data(training, validation, device, {"data": identity_of(images, training, validation)})
         trainer = build_trainer(config, training, validation, device, display.watch)
-    with open_run_folder(trainer, planned, config, caller_holds_lock) as opened:
+    with open_run_folder(trainer, planned, config, data.provenance, caller_holds_lock) as opened:
         if trainer.finished or trainer.epoch >= opened.last_epoch:
             report_complete(trainer, opened)
             write_result(opened.path, "finished", None if trainer.early_stopping.exhausted else EPOCH_LIMIT_REACHED)
             return _result(trainer, opened.path)
         run_id = write_setting(config, device, opened.path)
-        recorder, started = Recorder(opened.path, config, training, trainer.epoch), time.perf_counter()
+        recorder, started = Recorder(opened.path, config, training, data.provenance, trainer.epoch), time.perf_counter()
         introduce(config, trainer, opened)
         # The order matters: the contexts end from the last to the first. First the recorder retries failed saves, while
         # signals are still deferred. Then signals are raised again, the progress bar goes, W&B is closed with the exit
         # code, and at last a failure is reported, below all other output.
         with (
-            report_failure(trainer, config, Data(training, validation, device), opened),
+            report_failure(trainer, config, data, opened),
             wandb_mirror(config.wandb, config.tree(), opened.path, run_id) as mirror,
             display,
             defer_signals() as interrupt,
@@ -173,7 +176,7 @@ def _locate_nonfinite(config: RunConfig, data: Data, folder: Path, message: str)
             # Hooks on layers do not run in compiled code.
             uncompiled = config.model_copy(update={"compile": False})
             trainer = build_trainer(uncompiled, data.training, data.validation, data.device)
-            restore(trainer, folder, config)
+            restore(trainer, folder, config, data.provenance)
             origin = find_first_nonfinite(trainer)
     except KeyboardInterrupt as error:
         warn(message)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose, program, quick
+from conftest import PICTURES, compose, draw_pictures, program, quick
 from test_evaluate import TINY
 
 from trainer.cli import reproduce
@@ -74,6 +74,20 @@ def test_a_difference_is_measured_and_what_changed_is_named(capsys):
         "  device: cuda then, cpu now",
         "  threads: 7 then, 1 now",
     ]
+
+
+def test_other_data_are_named(capsys):
+    draw_pictures(Path("data/train"), a=10, b=10)
+    run = quick(*PICTURES, "output_dir=run").folder
+    draw_pictures(Path("data/train"), b=20)
+    capsys.readouterr()
+    assert reproduce.main([str(run)]) == 1
+    told = capsys.readouterr().out
+    sentence = "The data are not those of the recorded run: 18 → 36 training images, 2 → 4 validation images"
+    assert sentence in told.splitlines()
+    draw_pictures(Path("data/train"), c=20)
+    assert reproduce.main([str(run)]) == 1
+    assert "The networks are not of the same form: their data are others" in capsys.readouterr().out
 
 
 def test_the_threads_are_those_of_the_record():

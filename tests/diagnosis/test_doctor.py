@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import clean_environment, compose, interpret, last_of, quick, tiny_images
+from conftest import PICTURES, clean_environment, compose, draw_pictures, interpret, last_of, quick, tiny_images
 from fake_studies import fake_study
 
 from trainer.cli import doctor
@@ -449,6 +449,16 @@ def test_the_end_of_a_run_says_what_to_try_but_not_in_a_study(capsys):
     Path("job").mkdir()
     train(run, Path("job"))
     assert "Diagnosis" not in capsys.readouterr().out
+
+
+def test_other_data_than_those_of_the_run_are_named(capsys):
+    draw_pictures(Path("data/train"), a=10, b=10)
+    run = quick(*PICTURES, "output_dir=run").folder
+    draw_pictures(Path("data/train"), b=20)
+    capsys.readouterr()
+    assert doctor.main([str(run)]) == 0
+    sentence = "run was trained on other data, so the figures are not those of the run: 18 → 36 training images, 2 → 4"
+    assert sentence in capsys.readouterr().err
 
 
 def test_mistakes_are_one_line(in_empty_folder):

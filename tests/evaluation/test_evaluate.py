@@ -165,7 +165,7 @@ def test_the_printed_numbers_are_those_of_the_network(capsys):
     (reading,) = read_ledger(LEDGER)
     assert (reading.accuracy, reading.images, reading.why) == (correct / 297, 297, "to see")
     assert (reading.networks[0].run, reading.networks[0].checkpoint) == ("outputs/run", snapshot.digest)
-    assert reading.data == images.fingerprint() and reading.digest in printed
+    assert reading.data == images.fingerprint and reading.digest in printed
 
 
 def test_the_matrix_of_ten_long_names_fits_80_columns_and_many_classes_are_listed(capsys):

@@ -28,7 +28,7 @@ def test_a_command_line_is_a_plan_or_one_line(arguments):
 def test_a_mutated_file_is_read_or_refused_in_one_line(name, in_empty_folder):
     (strategy, attempt), ends = fuzzing.TARGETS[name], Counter()
 
-    @few(8 if name == "yaml" else 40)
+    @few(8 if name == "yaml" else 60)
     @given(strategy())
     def check(content):
         ends[attempt(content, in_empty_folder)] += 1

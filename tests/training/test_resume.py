@@ -13,13 +13,26 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import QUICK, choices, clean_environment, compose, interpret, last_of, metrics, quick, tiny_images
+from conftest import (
+    PICTURES,
+    QUICK,
+    choices,
+    clean_environment,
+    compose,
+    draw_pictures,
+    interpret,
+    last_of,
+    metrics,
+    quick,
+    tiny_images,
+)
 from test_checkpoint import same_run
 from test_run import same_state
 
 from trainer.cli.main import main
 from trainer.config.check import check
-from trainer.errors import Preempted
+from trainer.data.identity import data_differences
+from trainer.errors import Preempted, RunError
 from trainer.records.outcome import write_outcome
 from trainer.run import train
 from trainer.runtime.signals import raise_preempted
@@ -117,6 +130,64 @@ def test_a_run_recorded_before_a_setting_existed_continues():
     del state.config["deterministic"]
     checkpoint.save(last, state)
     assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 3
+
+
+def other_pictures(data: Path) -> None:
+    for path in (data / "a").glob("*.png"):
+        path.write_bytes((data / "b" / path.name).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: draw_pictures(data, b=20), "18 → 36 training images, 2 → 4 validation images"),
+        (lambda data: (data / "a").rename(data / "z"), "classes a, b → b, z"),
+        (
+            lambda data: draw_pictures(data, c=10),
+            "18 → 27 training images, 2 → 3 validation images, classes a, b → a, b, c",
+        ),
+        (other_pictures, "as many images of each class, with other pixels or labels"),
+        (
+            lambda data: (data / "a" / "000.png").rename(data / "b" / "x.png"),
+            "class a: 9 → 8 training images, class b: 9 → 10 training images",
+        ),
+    ],
+)
+def test_a_run_does_not_continue_on_other_data(change, said):
+    draw_pictures(Path("data/train"), a=10, b=10)
+    assert quick(*PICTURES, "output_dir=run").epochs == 2
+    Path("data").rename("moved")  # the same pictures in another place
+    assert train(compose(["resume=run", "epochs=3", "data_dir=moved"])[0]).epochs == 3
+    change(Path("moved/train"))
+    draw_pictures(Path("moved/train"))
+    before = Path("run/last.safetensors").read_bytes()
+    with pytest.raises(RunError) as caught:
+        train(compose(["resume=run", "epochs=4", "data_dir=moved"])[0])
+    assert str(caught.value) == (
+        f"run: the data in data_dir=moved are not those that it was trained on: {said}. Continue it with the former"
+        " data, or train these in another folder"
+    )
+    assert Path("run/last.safetensors").read_bytes() == before
+
+
+def test_of_many_classes_those_that_came_and_went_are_named():
+    def record(*classes):
+        return {"fingerprint": str(classes), "training": dict.fromkeys(classes, 3), "validation": {}}
+
+    many = [f"c{number}" for number in range(20)]
+    assert data_differences(record(*many), record(*many[1:], "new")) == ["20 → 20 classes, without c0, with new"]
+    with pytest.raises(ValueError, match=r"^provenance.data must hold fingerprint, training, validation$"):
+        data_differences([], record("a"))
+
+
+def test_a_checkpoint_from_before_data_were_recorded_continues():
+    quick(*TINY, "output_dir=run")
+    last = Path("run/last.safetensors")
+    state = checkpoint.load(last)
+    assert sum(state.provenance["data"]["training"].values()) == 1200
+    checkpoint.save(last, replace(state, provenance={}))
+    assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 3
+    assert checkpoint.load(last).provenance == state.provenance
 
 
 def test_a_run_whose_optimizer_was_not_fused_continues_fused():

@@ -104,12 +104,15 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     """Return the run in a folder, with its data. Raises RunError or ConfigError if a part is missing or damaged."""
     from trainer.config.check import check
     from trainer.data.download import refuse_download
+    from trainer.data.identity import data_differences, identity_of
     from trainer.data.loader import load
     from trainer.diagnosis.examine import Record
     from trainer.records.metrics import read_metrics
+    from trainer.runtime.console import warn
     from trainer.storage.checkpoint_state import Best, Last
     from trainer.storage.untrusted import read_config
     from trainer.training.build import pick_device
+    from trainer.training.resume_check import checkpoint_errors
 
     config = check(read_config(folder / "config.yaml"), (), [str(folder)])
     if data_dir is None:
@@ -127,6 +130,11 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
         for name in ("train_accuracy", *(["validation_accuracy"] if validated else [])):
             if row[name] is None:
                 raise RunError(f"{folder / METRICS} is damaged: epoch {row['epoch']} has no {name}")
+    if last and "data" in last.provenance:
+        with checkpoint_errors(folder / LAST):
+            others = data_differences(last.provenance["data"], identity_of(images, training, validation))
+        if others:
+            warn(f"{folder} was trained on other data, so the figures are not those of the run: {', '.join(others)}")
     state, weights = last.trainer if last else None, best.model if best else None
     return Record(config, training, validation, target, rows, state, weights, folder)
 

@@ -138,22 +138,35 @@ def compare(recorded: Path, again: Path) -> tuple[bool, list[str]]:
     from trainer.storage import checkpoint
     from trainer.storage.checkpoint_state import Last
 
-    states = [checkpoint.load_as(Last, folder / LAST).trainer for folder in (recorded, again)]
-    old, new = (_weights(state, folder) for state, folder in zip(states, (recorded, again), strict=True))
+    states = [checkpoint.load_as(Last, folder / LAST) for folder in (recorded, again)]
+    old, new = (_weights(state.trainer, folder) for state, folder in zip(states, (recorded, again), strict=True))
+    other_data = _other_data(states[0].provenance.get("data"), states[1].provenance["data"], recorded / LAST)
     hashes = [weights_hash(weights) for weights in (old, new)]
     if hashes[0] == hashes[1]:
         return True, [
             f"Equal to the last bit: {len(old)} tensors, SHA-256 of the weights {hashes[0]}",
             f"Folder: {again}",
+            *other_data,  # of which only the validation images can be
         ]
-    lines = [f"Different: SHA-256 of the weights {hashes[0]} then, {hashes[1]} now", f"Folder: {again}"]
+    lines = [f"Different: SHA-256 of the weights {hashes[0]} then, {hashes[1]} now", f"Folder: {again}", *other_data]
     if {name: value.shape for name, value in old.items()} != {name: value.shape for name, value in new.items()}:
-        return False, [*lines, "The networks are not of the same form: the trainer's code has changed"]
+        reason = "their data are others" if other_data else "the trainer's code has changed"
+        return False, [*lines, f"The networks are not of the same form: {reason}"]
     # In double precision, so that small differences are not rounded away. Empty tensors have no maximum.
     gaps = {name: float((old[name].double() - new[name].double()).abs().max()) for name in old if old[name].numel()}
     where = max(gaps, key=lambda name: gaps[name])
     lines.append(f"Largest difference of a weight: {gaps[where]:.3g}, in {where}")
     return False, [*lines, *_metric_differences(recorded, again)]
+
+
+def _other_data(then: Any, now: Any, path: Path) -> list[str]:
+    """Return a line that names what differs between the data of the recorded run and these, none if it is unknown."""
+    from trainer.data.identity import data_differences
+    from trainer.training.resume_check import checkpoint_errors
+
+    with checkpoint_errors(path):
+        differences = [] if then is None else data_differences(then, now)
+    return [f"The data are not those of the recorded run: {', '.join(differences)}"] if differences else []
 
 
 def weights_hash(weights: Mapping[str, "Tensor"]) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -63,8 +64,13 @@ class Images:
         if self.mapping is not None and hasattr(mmap, advice):
             self.mapping.madvise(getattr(mmap, advice))
 
+    def class_counts(self) -> dict[str, int]:
+        """Return the number of images of each class."""
+        return dict(zip(self.classes, self.labels.bincount(minlength=len(self.classes)).tolist(), strict=True))
+
+    @cached_property
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits of the SHA-256 of classes, labels and pixels, the same on every device."""
+        """16 hexadecimal digits of the SHA-256 of classes, labels and pixels, the same on every device."""
         content = hashlib.sha256(" ".join(self.classes).encode())
         content.update(self.labels.cpu().numpy().tobytes())
         with self.in_turn():

@@ -59,15 +59,9 @@ def examine(record: Record) -> Evidence:
         with checkpoint_errors(record.folder / BEST):
             refuse_unlike(trainer.evaluated.state_dict(), record.best, "model")
         answered = answers(trainer, record.best)
-    counts = class_counts(record.training)
+    counts = record.training.class_counts()
     images = 0 if record.validation is None else len(record.validation)
     return Evidence(config, record.rows, counts, images, initial, final, answered, divergence, stopped_early)
-
-
-def class_counts(images: Images) -> dict[str, int]:
-    """Return the number of images of each class."""
-    counts = images.labels.bincount(minlength=len(images.classes)).tolist()
-    return dict(zip(images.classes, counts, strict=True))
 
 
 @torch.inference_mode()

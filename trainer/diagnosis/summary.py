@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from trainer.config.run_config import RunConfig
-from trainer.diagnosis.examine import class_counts
 from trainer.diagnosis.inputs import Evidence, LayerStats
 from trainer.diagnosis.layer_stats import IMAGES, layer_stats_of
 from trainer.diagnosis.rules import diagnose
@@ -41,7 +40,7 @@ def evidence_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path)
     evidence = Evidence(
         config,
         rows,
-        class_counts(images),
+        images.class_counts(),
         0 if validation is None else len(validation.labels),
         stopped_early=trainer.early_stopping.exhausted and trainer.epoch < trainer.epochs,
     )

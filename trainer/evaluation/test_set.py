@@ -64,7 +64,7 @@ def read_test_set(
     mean = sum(scores.accuracy for scores in members) / len(members)
     measurement = Measurement(
         networks=tuple(_network(snapshot, scores, ledger) for snapshot, scores in zip(snapshots, members, strict=True)),
-        data=images.fingerprint(),
+        data=images.fingerprint,
         images=len(images),
         accuracy=ensemble.accuracy if ensemble else mean,
         ensemble={"members": averaged, "accuracy": ensemble.accuracy, "calibration_error": ensemble.calibration_error}

@@ -30,9 +30,14 @@ class Recorder:
     cannot be written are kept in memory and tried again at the next save while training continues.
     """
 
-    def __init__(self, folder: Path, config: RunConfig, training: Images, epoch: int) -> None:
-        """`training`: the images whose classes and shape are stored in checkpoints. `epoch`: epochs done already."""
-        self.folder = folder
+    def __init__(
+        self, folder: Path, config: RunConfig, training: Images, provenance: dict[str, Any], epoch: int
+    ) -> None:
+        """`training`: the images whose classes and shape are stored in checkpoints; `provenance` is stored in the last.
+
+        `epoch`: epochs done already.
+        """
+        self.folder, self.provenance = folder, provenance
         self.header: dict[str, Any] = {
             "config": config.tree(),
             "classes": list(training.classes),
@@ -52,7 +57,7 @@ class Recorder:
 
     def save(self, trainer: ClassificationTrainer, report: EpochReport | None) -> None:
         """Save the state after an epoch, with its report, or between two steps, without one."""
-        last = Last(**self.header, trainer=trainer.state_dict())
+        last = Last(**self.header, trainer=trainer.state_dict(), provenance=self.provenance)
         # Without validation the network of the last epoch counts as the best.
         if report and (report.improved or trainer.validation is None):
             weights = trainer.evaluated.state_dict()

@@ -5,7 +5,7 @@ import itertools
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from trainer.config.run_config import RunConfig, Tag, tagged
+from trainer.data.identity import data_differences
 from trainer.errors import ConfigError, RunError
 from trainer.records.environment import stamp
 from trainer.records.layout import JOB, LAST, OUTPUTS
@@ -96,25 +97,31 @@ def create_folder(folder: Path, config: RunConfig) -> Path:
 
 @contextlib.contextmanager
 def open_run_folder(
-    trainer: ClassificationTrainer, planned: RunFolder, config: RunConfig, caller_holds_lock: bool
+    trainer: ClassificationTrainer,
+    planned: RunFolder,
+    config: RunConfig,
+    provenance: Mapping[str, Any],
+    caller_holds_lock: bool,
 ) -> Iterator[RunFolder]:
     """Lock the run's folder for this process, restore the state in it, and yield the folder.
 
-    `caller_holds_lock`: the folder exists and is locked already. Raises RunError if another process trains there.
+    `provenance`: what this process trains on, compared with that in the checkpoint. `caller_holds_lock`: the folder
+    exists and is locked already. Raises RunError if another process trains there.
     """
     continues = bool(config.resume) or caller_holds_lock
     path = planned.path if continues else create_folder(planned.path, config)
     with contextlib.nullcontext() if caller_holds_lock else locked(path):
         if continues:
-            restore(trainer, path, config)
+            restore(trainer, path, config, provenance)
         yield replace(planned, path=path, can_resume=planned.can_resume and not (path / JOB).is_file())
 
 
-def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> None:
+def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig, provenance: Mapping[str, Any]) -> None:
     """Restore the state of the last checkpoint; a run that was stopped before its first save starts again.
 
     If that file is damaged or missing, the previous one is used, from which the run computes the same bits. It is used
-    without a question, because a requeued job has no user to answer. Raises RunError if neither can be used.
+    without a question, because a requeued job has no user to answer. Raises RunError if neither can be used, or if the
+    run was trained on other data.
     """
     untrusted.refuse_links(folder)
     for torn in folder.glob(f".*.{WRITING}"):  # left by a kill
@@ -142,8 +149,14 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> 
         state = checkpoint.load_as(Last, path)
     with checkpoint_errors(path):
         changed = _changed(untrusted.validate_plain(state.config), config)
+        others = data_differences(state.provenance["data"], provenance["data"]) if "data" in state.provenance else []
     if changed:
         raise RunError(f"{folder / 'config.yaml'} was changed since {path}: {', '.join(changed)}")
+    if others:
+        raise RunError(
+            f"{folder}: the data in data_dir={config.data_dir} are not those that it was trained on:"
+            f" {', '.join(others)}. Continue it with the former data, or train these in another folder"
+        )
     # All is compared before anything is loaded, so that an error leaves no half-loaded trainer.
     with checkpoint_errors(path):
         refuse_misfit(trainer, state.trainer)

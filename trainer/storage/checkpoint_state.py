@@ -1,7 +1,7 @@
 """The two kinds of checkpoint, and their conversion to named tensors and a JSON description and back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 # The fields of each description, with the type that JSON gives them.
 RUN_FIELDS = {"config": dict, "classes": list, "shape": list}
 BEST_FIELDS = {**RUN_FIELDS, "epoch": int}
-LAST_FIELDS = {**RUN_FIELDS, "trainer": dict}
+LAST_FIELDS = {**RUN_FIELDS, "trainer": dict, "provenance": dict}
 TYPE_NAMES = {dict: "a group of values", list: "a list", int: "a whole number"}
 
 
@@ -33,12 +33,16 @@ class Best:
 
 @dataclass(frozen=True)
 class Last:
-    """The complete state from which a run continues. `trainer`: the state of its ClassificationTrainer."""
+    """The complete state from which a run continues. `trainer`: the state of its ClassificationTrainer.
+
+    `provenance`: what the run was made of, such as its data; empty in checkpoints that were written before 0.4.0.
+    """
 
     config: dict[str, Any]
     classes: list[str]
     shape: list[int]
     trainer: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     content = "the state of a run"
 
@@ -50,13 +54,16 @@ class Last:
     def to_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return (tensors, named by the keys that lead to them: "optimizer.state.3.exp_avg"; description)."""
         tensors, trainer = _split(self.trainer)
-        return tensors, {**{name: getattr(self, name) for name in RUN_FIELDS}, "trainer": trainer}
+        fields = {name: getattr(self, name) for name in (*RUN_FIELDS, "provenance")}
+        return tensors, {**fields, "trainer": trainer}
 
 
 def from_parts(tensors: dict[str, Tensor], description: dict[str, Any]) -> Best | Last:
     """Return the checkpoint of these parts. Raises ValueError if they form no checkpoint."""
     # Only Best has an epoch of its own; that of Last is part of its trainer's state.
     fields = BEST_FIELDS if "epoch" in description else LAST_FIELDS
+    if fields is LAST_FIELDS:
+        description = {"provenance": {}, **description}
     if description.keys() != fields.keys():
         raise ValueError(f"it must hold {', '.join(fields)}")
     for name, kind in fields.items():

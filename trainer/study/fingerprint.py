@@ -79,7 +79,7 @@ class DataFingerprints:
             from trainer.data.loader import load
             from trainer.training.build import pick_device
 
-            self.known[key] = load(config.dataset, place, pick_device(config.device)).fingerprint()
+            self.known[key] = load(config.dataset, place, pick_device(config.device)).fingerprint
         return self.known[key]
 
 
