@@ -194,7 +194,7 @@ def test_a_folder_that_holds_something_is_refused_before_data_is_read():
     Path("mine/thesis.txt").write_text("do not touch")
     with pytest.raises(ConfigError) as caught:
         quick("output_dir=mine", "dataset=image_folder", "data_dir=nowhere")
-    assert str(caught.value) == "output_dir=mine: is not empty. Name another folder, or continue with resume=mine"
+    assert str(caught.value) == "output_dir=mine: is not empty. Name another folder"
     assert [p.name for p in Path("mine").iterdir()] == ["thesis.txt"]
 
 

@@ -98,7 +98,7 @@ MISTAKES = {
     "-m lr=glob(*)": "lr (command line): this list of values is empty",
     "wandb.name=it's": "wandb.name=it's (command line): cannot be read as key=value; if it is a text, quote it twice:"
     """ 'wandb.name="it'"'"'s"'""",
-    "resume=nowhere": "resume=nowhere: there is no run, nowhere/config.yaml does not exist",
+    "resume=nowhere": "resume=nowhere: there is no such folder",
 }
 CONTRADICTIONS = {
     "normalization=batch batch_size=1": "normalization=batch needs batch_size of at least 2:"

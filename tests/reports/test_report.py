@@ -218,8 +218,11 @@ def test_a_run_goes_on_by_the_command_that_is_accepted(tmp_path):
     assert dict(of_study(study).facts)["Command"] == command
     for folder, again in (
         (study / "mine", f"To continue: {command}"),
-        (study / "final" / "seed-0", "To continue it, repeat the command: trainer finalize"),
-        (tmp_path / "reproduced" / "run", "To begin it again, repeat the command: trainer reproduce"),
+        (
+            study / "final" / "seed-0",
+            f"To continue it, with the options that it was begun with: python -m trainer finalize '{study}'",
+        ),
+        (tmp_path / "reproduced" / "run", "To begin it again, repeat the command: python -m trainer reproduce RUN"),
         (tmp_path / "my run", f"To continue: python -m trainer 'resume=\"{tmp_path}/my run\"'"),
     ):
         fake_run(folder, config, 1.0, random.Random(0), 2, ("a", "b"))

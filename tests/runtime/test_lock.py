@@ -49,7 +49,7 @@ def test_a_folder_that_was_given_to_another_run_meanwhile_is_left_to_it(monkeypa
         return load(*arguments)
 
     monkeypatch.setattr("trainer.run.load", slow)
-    with pytest.raises(ConfigError, match=r"^output_dir=run: is not empty\. Name another folder, or continue with"):
+    with pytest.raises(ConfigError, match=r"^output_dir=run: is not empty\. Name another folder, or continue its run"):
         quick(*TINY, "output_dir=run")
     assert [path.name for path in Path("run").iterdir()] == ["config.yaml"]
 

@@ -198,7 +198,7 @@ def test_every_corner_of_a_space_is_checked_before_anything_runs():
     assert told("batch_size=int(interval(0,64))") == "batch_size=0 (command line): must be a whole number of at least 1"
     assert told("batch_size=interval(8,64)") == (
         "batch_size=8.0 (command line): must be a whole number of at least 1;"
-        " whole numbers: batch_size=int(interval(8,64))"
+        " whole numbers: 'batch_size=int(interval(8,64))'"
     )
 
 
@@ -206,7 +206,7 @@ def test_a_grid_warns_when_the_best_value_is_its_last(capsys):
     study(*SHORT, "lr=1e-6,1e-5,1e-2")
     assert (
         "the best lr, 0.01, lies at the upper end of what was tried (lr=1e-06,1e-05,0.01): a better one may lie beyond."
-        " Try lr=tag(log,interval(0.0001,1)), with sweep.method=random or tpe"
+        " Try 'lr=tag(log,interval(0.0001,1))' with sweep.method=random or tpe"
     ) in capsys.readouterr().err
 
 

@@ -7,13 +7,13 @@ and the rate of the steepest descent (too high for them).
 
 import json
 import math
-import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.cli.common import Parser, count
+from trainer.config.shell import command
 from trainer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -114,13 +114,12 @@ def _show(config: "RunConfig", result: "Range", settings: Sequence[str]) -> None
         table.add_row(f"{result.rates[step]:.1e}", f"{result.smoothed[step]:.4g}", bar + mark)
     show_table(table)
     kept = [text for text in settings if text.partition("=")[0] not in ("lr", "optimizer.lr")]
-    command = shlex.join(["python", "-m", "trainer", *kept, f"lr={result.suggestion:g}"])
     lines = [
         ("Suggestion", f"lr={result.suggestion:g}, between the next two"),
         ("Steepest descent", f"at {result.steepest:.2g}"),
         ("Lowest loss", f"at {low:.2g}; a tenth of it is {low / 10:.2g}"),
     ]
-    trying = ("To try it", command)
+    trying = ("To try it", command(*kept, f"lr={result.suggestion:g}"))
     say("")
     closing_table([*lines, trying])  # before the figure: a folder that cannot be written costs nothing else
     closing_table([("Figure", str(_figure(config, result, [*lines, trying])))])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
@@ -22,12 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainer.config.check import check, check_sweep
 from trainer.config.hydra_errors import reworded, usage_errors
-from trainer.config.run_config import RunConfig, Tag, tagged
+from trainer.config.resume import resumed
+from trainer.config.run_config import RunConfig
 from trainer.config.schema import CONF, GROUPS
+from trainer.config.shell import command, quoted
 from trainer.config.suggestions import no_such_flag
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
-from trainer.storage.untrusted import read_config
 
 TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package", "-p"}
 FLAGS = TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help"}
@@ -72,8 +71,8 @@ class Composer:
         _close_environment()
         search_path = create_config_search_path(str(CONF))
         if config_dir is not None:
-            folder = Path(config_dir).absolute()
-            if not folder.is_dir():
+            folder = expanded(config_dir).absolute()
+            if not (config_dir and folder.is_dir()):
                 raise ConfigError(f"--config-dir {config_dir} (command line): there is no such folder")
             search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
         version.setbase("1.3")  # as hydra.main(version_base="1.3") does
@@ -101,7 +100,7 @@ def interpret(arguments: Sequence[str]) -> RunConfig | Multirun | None:
 
     Raises ConfigError with one line for the first mistake. No data is read and no file is written.
     """
-    flags, typed = _sorted_out(arguments)
+    flags, typed = sorted_out(arguments)
     with reworded(arguments), usage_errors(arguments):
         asked = get_args_parser().parse_args(flags)
         _refuse_combinations(asked)
@@ -110,13 +109,15 @@ def interpret(arguments: Sequence[str]) -> RunConfig | Multirun | None:
             _show_hydra(composer.hydra, asked, typed)
             return None
     overrides = [as_forced_override(text) for text in typed]
-    with reworded(arguments):
+    given = repeatable(arguments)
+    with reworded(given):
         if asked.multirun:
-            folder = [f"--config-dir={asked.config_dir}"] if asked.config_dir is not None else []
-            return Multirun(composer, tuple(overrides), (*folder, *typed))
+            return Multirun(composer, tuple(overrides), given)
         job = job_of(own_part(composer.compose(overrides)), overrides)
-    _refuse_study(job)
-    run = _resumed(job).checked()
+    _refuse_study(job, given, asked.cfg is not None)
+    if job.tree.get("resume") is not None:
+        job = replace(job, tree=resumed(job.tree, job.overrides), files=())
+    run = job.checked()
     if asked.cfg is None:
         return run
     if run.resume:
@@ -150,7 +151,7 @@ def _show_hydra(hydra: Hydra, asked: argparse.Namespace, overrides: list[str]) -
 
 def completions(arguments: Sequence[str], word: str) -> list[str]:
     """Return the settings that begin with `word` and may follow `arguments`. Raises ConfigError for a wrong one."""
-    flags, typed = _sorted_out(arguments)
+    flags, typed = sorted_out(arguments)
     with reworded(arguments), usage_errors(arguments):
         request = get_args_parser().parse_args(flags)
         plugin = DefaultCompletionPlugin(Composer(request.config_dir).loader)
@@ -163,8 +164,8 @@ def completions(arguments: Sequence[str], word: str) -> list[str]:
     return [name for name in names if not name.startswith("hydra") or name in accepted or name.startswith(HYDRA_KEYS)]
 
 
-def _refuse_study(job: Job) -> None:
-    """Raise ConfigError for a command line without `-m` that needs it.
+def _refuse_study(job: Job, arguments: Sequence[str], shown: bool) -> None:
+    """Raise ConfigError for a command line without `-m` that needs it; `shown`: it has `--cfg`.
 
     These are `sweep.…`, `retrain`, and an experiment of which a setting was not narrowed to one value.
     """
@@ -176,10 +177,15 @@ def _refuse_study(job: Job) -> None:
     arms = [{word.partition("=")[0] for word in arm.split()} for arm in sweep.arms or ("",)]
     if not (sweep.params.keys() <= keys and any(arm <= keys for arm in arms)):
         name = HydraConfig.get().runtime.choices.get("experiment")
-        raise ConfigError(f"experiment={name} compares several runs: python -m trainer -m experiment={name}")
+        several = f"experiment={name} compares several runs"
+        if shown:
+            missing = [f"{key}=VALUE" for key in sweep.params if key not in keys]
+            missing += [word for word in " ".join(sweep.arms[:1]).split() if word.partition("=")[0] not in keys]
+            raise ConfigError(f"{several}, --cfg shows one: give it {' '.join(missing)}")
+        raise ConfigError(f"{several}: {command('-m', *arguments)}")
 
 
-def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return (flags with their values, settings). They may be typed in any order; Hydra expects the flags first."""
     flags, settings = list[str](), list[str]()
     rest = iter(arguments)
@@ -194,6 +200,14 @@ def _sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             if name in TAKES_VALUE and argument == name:
                 flags += [value for value in [next(rest, None)] if value is not None]
     return flags, settings
+
+
+def repeatable(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments that a printed command repeats: the settings and `--config-dir`, not `-m` or `--cfg`."""
+    flags, settings = sorted_out(arguments)
+    with usage_errors(arguments):
+        folder = get_args_parser().parse_args(flags).config_dir
+    return (*([] if folder is None else [f"--config-dir={folder}"]), *settings)
 
 
 def _close_environment() -> None:
@@ -247,8 +261,8 @@ def as_forced_override(argument: str) -> str:
             f"{key} (command line): of Hydra's own settings only {', '.join(HYDRA_KEYS)} are accepted;"
             " a run's folder is output_dir=FOLDER, a study is asked for by -m"
         )
-    if value.startswith("~/"):
-        value = f'"{value}"'  # Hydra's grammar has no unquoted ~
+    if value.startswith("~"):  # Hydra's grammar has no unquoted ~; a comma separates the values of a study
+        value = ",".join(quoted(path) if path.startswith("~") else path for path in value.split(","))
     group = key.partition("@")[0]
     if key.startswith("hydra."):
         return argument  # keeps the + of a new key in a dictionary, such as ray.init
@@ -258,34 +272,3 @@ def as_forced_override(argument: str) -> str:
             raise ConfigError(f"{key}={value} (command line): must be one of {options}")
         return f"{key}={value}"
     return f"++{key}={value}"
-
-
-def _resumed(job: Job) -> Job:
-    """Return for `resume=FOLDER` the run recorded there, with the settings that may change; else the job itself."""
-    if job.tree.get("resume") is None:
-        return job
-    path = expanded(str(job.tree["resume"])) / "config.yaml"
-    if (path.parent / "study.json").is_file():
-        raise ConfigError(f"resume={path.parent}: is a study, which continues by its own command (in study.json)")
-    if not path.is_file():
-        raise ConfigError(f"resume={path.parent}: there is no run, {path} does not exist")
-    saved, resumable = read_config(path), tagged(Tag.RESUMABLE)
-    tree = saved | {"resume": str(path.parent), "output_dir": None}
-    for key in job.overrides:
-        root, _, option = key.partition(".")
-        if root in resumable and root in job.tree:
-            # `wandb` alone has options; an unknown one is left to the check.
-            typed, before, top = job.tree[root], tree.get(root), option.partition(".")[0]
-            if option and isinstance(typed, dict) and isinstance(before, dict):
-                tree[root] = {**before, top: typed.get(top)}
-            else:
-                tree[root] = typed
-        elif root != "resume":
-            raise ConfigError(f"{key}: a resumed run keeps its settings. Accepted with resume=: {', '.join(resumable)}")
-    dataset = tree.get("dataset")
-    if "data_dir" not in job.overrides and isinstance(dataset, dict) and isinstance(dataset.get("name"), str):
-        # Loaded by name, as the data sets are: their package lies above this one.
-        import_module("trainer.data.download").refuse_download(
-            dataset["name"], str(tree.get("data_dir")), path, "data_dir=DIR"
-        )
-    return replace(job, tree=tree, files=())

@@ -31,7 +31,7 @@ def reworded(arguments: Sequence[str]) -> Iterator[None]:
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_mistake(error)) from None
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        raise ConfigError(_first_line(error)) from None
+        raise ConfigError(_first_line(error, arguments)) from None
     except Exception as error:  # some values, such as regularization=[1,2], raise a TypeError or others in Hydra
         kind = type(error).__name__
         raise ConfigError(f"{' '.join(arguments)}: Hydra cannot compose this ({kind}: {_first_line(error)})") from None
@@ -72,7 +72,7 @@ def _yaml_mistake(error: yaml.YAMLError) -> str:
     return f"{name}, line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', 'not YAML')}"
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: Exception, arguments: Sequence[str] = ()) -> str:
     text = str(error).strip().splitlines() or [type(error).__name__]
     if text[0].endswith(" raised while composing config:"):  # "In 'experiment/mine': ConfigKeyError raised while …"
         return ".yaml: ".join([text[0].split("'")[1], *text[1:2]])
@@ -88,5 +88,5 @@ def _first_line(error: Exception) -> str:
         return f"{error.full_key or 'a value'}: {reason}"
     if text[0].startswith("Ambiguous value for argument"):
         argument = text[0].split("'")[1].lstrip("+")
-        return f"{argument} (command line): several values need -m, as in: {command('-m', argument)}"
+        return f"{argument} (command line): several values need -m, as in: {command('-m', *arguments)}"
     return text[0].replace("++", "")

@@ -1,12 +1,12 @@
 """The final training of a study's best configuration, and the single reading of the test set."""
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.config.shell import command
 from trainer.data.download import refuse_download
 from trainer.errors import ConfigError, RunError
 from trainer.records.layout import BEST
@@ -43,7 +43,9 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
     for seed, (config, place) in enumerate(zip(configs, places, strict=True)):
         _train(config, place, winner.epochs, f"Seed {seed}, {seed + 1} of {seeds}")
     reading = _read_test_set_once(places, where or configs[0].device, data_dir, averaged, why or "finalize")
-    _write_card(winner, configs[0], list(range(seeds)), averaged, reading, code)
+    typed = {"seeds": seeds, "ensemble": averaged or None, "data-dir": data_dir, "device": where, "why": why}
+    options = [text for name, value in typed.items() if value is not None for text in (f"--{name}", value)]
+    _write_card(winner, configs[0], list(range(seeds)), reading, code, command("finalize", folder, *options))
     return 0
 
 
@@ -163,7 +165,7 @@ def _read_test_set_once(places: Sequence[Path], where: str, data_dir: str | None
 
 
 def _write_card(
-    winner: "Winner", config: "RunConfig", seeds: list[int], averaged: int, reading: "Reading", code: str
+    winner: "Winner", config: "RunConfig", seeds: list[int], reading: "Reading", code: str, again: str
 ) -> None:
     from trainer.config.run_config import Tag, tagged
     from trainer.evaluation.card import contents, markdown
@@ -174,13 +176,12 @@ def _write_card(
     same = "those of the study" if code == winner.code else "changed since the study"
     if code != winner.code:
         warn("the code or the libraries were changed since the study was run: the card says so")
-    command = ["python", "-m", "trainer", "finalize", str(winner.folder), "--seeds", str(len(seeds))]
     more = {
         "schedule_replayed": _needs_validation(winner),
         "test_readings": sum(other.number <= reading.number for other in readings(winner.folder)),
         "code": same,
         **_environment(Path(winner.folder, "final"), reading),
-        "finalize_command": shlex.join([*command, *(["--ensemble", str(averaged)] if averaged else [])]),
+        "finalize_command": again,
     }
     tree = {key: value for key, value in config.tree().items() if key not in tagged(Tag.NO_EFFECT)}
     card = contents(winner, study_name(winner.folder), tree | {"seed": seeds}, seeds, reading, more)

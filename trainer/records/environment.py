@@ -1,7 +1,6 @@
 """The environment of a run: versions, commit, device, seeds; no host name, user or environment variable."""
 
 import platform
-import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,6 +13,7 @@ import torch
 
 import trainer
 from trainer.config.run_config import RunConfig
+from trainer.config.shell import command
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "numpy", "scikit-learn", "wandb")
 
@@ -23,7 +23,7 @@ def stamp(config: RunConfig, device: torch.device, run_id: str) -> dict[str, Any
     return {
         "run_id": run_id,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", "trainer", *sys.argv[1:]]),
+        "command": command(*sys.argv[1:]),
         "trainer": trainer.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),

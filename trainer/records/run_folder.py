@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from trainer.config.run_config import RunConfig, Tag, tagged
+from trainer.config.shell import resume_command
 from trainer.data.identity import data_differences
 from trainer.errors import ConfigError, RunError
 from trainer.records.environment import stamp
@@ -77,7 +78,8 @@ def planned_folder(config: RunConfig) -> Path:
 def _refuse_used(folder: Path) -> None:
     """Raise ConfigError if the folder holds more than the lock and temporary files of a killed process."""
     if folder.is_dir() and any(path.name != LOCK and path.suffix != f".{WRITING}" for path in folder.iterdir()):
-        raise ConfigError(f"output_dir={folder}: is not empty. Name another folder, or continue with resume={folder}")
+        begun = f", or continue its run: {resume_command(folder)}" if (folder / "config.yaml").is_file() else ""
+        raise ConfigError(f"output_dir={folder}: is not empty. Name another folder{begun}")
 
 
 def create_folder(folder: Path, config: RunConfig) -> Path:

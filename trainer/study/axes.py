@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,7 +70,7 @@ class Axis:
 
 def plain_override(text: str) -> str:
     """Return an override as a person writes it: "weight_decay=0.01"."""
-    return " ".join(part.lstrip("+") for part in text.split(" "))
+    return re.sub(r"(^| )\++(?=[\w./@]+=)", r"\1", text)  # an arm has several settings, and a text may hold a "+"
 
 
 def point_label(point: Mapping[str, str], separator: str = " ") -> str:
@@ -192,7 +193,7 @@ def command_at(arguments: Sequence[str], varied: Collection[str], texts: Mapping
         for key, text in texts.items()
         for word in (plain_override(text).split(" ") if key == ARM else [plain_override(text)])
     ]
-    return command(*map(plain_override, kept), *words)
+    return command(*(text.lstrip("+") for text in kept), *words)
 
 
 def override_key(text: str) -> str:

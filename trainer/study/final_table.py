@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -124,7 +125,7 @@ def _warn_of_borders(plan: Plan, best: Point) -> None:
         if border:
             end = "upper" if border.upper else "lower"
             suggested = _acceptable(plan, border, best)
-            advice = f". Try {suggested.described()}, with sweep.method=random or tpe" if suggested else ""
+            advice = f". Try {shlex.quote(suggested.described())} with sweep.method=random or tpe" if suggested else ""
             warn(
                 f"the best {axis.key}, {border.value:g}, lies at the {end} end of what was tried ({axis.described()}):"
                 f" a better one may lie beyond{advice}"

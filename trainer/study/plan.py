@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -132,8 +133,8 @@ def _integer_hint(axes: Sequence[Axis]) -> Iterator[None]:
         for axis in axes:
             fractions = not axis.texts and not axis.integer
             if fractions and str(error).startswith(f"{axis.key}=") and "whole number" in str(error):
-                interval = f"{axis.low:g},{axis.high:g}"
-                raise ConfigError(f"{error}; whole numbers: {axis.key}=int(interval({interval}))") from None
+                interval = shlex.quote(f"{axis.key}=int(interval({axis.low:g},{axis.high:g}))")
+                raise ConfigError(f"{error}; whole numbers: {interval}") from None
         raise
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trainer.config.run_config import Tag, tagged
 from trainer.config.schema import GROUPS, shared_parameters
-from trainer.config.shell import resume_command
+from trainer.config.shell import command, resume_command
 from trainer.errors import ConfigError, RunError
 from trainer.records.layout import JOB, MANIFEST
 from trainer.storage.untrusted import read_json
@@ -27,11 +27,12 @@ def command_with(folder: Path, override: str) -> str:
         return shlex.quote(override)
     # The record may be untrusted and the command be pasted into a shell: only settings are kept, each of them quoted.
     # The last value of a setting that occurs twice wins.
-    settings = {word.lstrip("+").partition("=")[0]: word for word in [*words, override] if "=" in word}
+    typed = [word for word in [*words, override] if "=" in word or word.startswith("~")]
+    settings = {word.lstrip("+~").partition("=")[0]: word for word in typed}
     left = [
         word for key, word in settings.items() if key not in tagged(Tag.ONE_RUN) and not _of_replaced(key, override)
     ]
-    return shlex.join([*START, *left])
+    return command(*left)
 
 
 def _of_replaced(key: str, override: str) -> bool:
@@ -47,17 +48,19 @@ def _of_replaced(key: str, override: str) -> bool:
 
 
 def _of_run(folder: Path) -> list[str] | None:
-    """Return the settings of every start of the run, in order; None if it was not begun by a plain training command."""
-    # The settings of a resume come last, and so replace those of the first start.
+    """Return the settings of every start of the run, in order; None if it was not begun by a training command."""
+    from trainer.config.compose import repeatable  # late: it imports Hydra, which a report does not need
+
     commands = [shlex.split(str(stamp["command"])) for stamp in read_json(folder / "environment.json")]
-    if not commands or any(words[:3] != START or _is_command(words[3:]) for words in commands):
-        return None  # such as trainer finalize, or a training with flags
-    return [word for words in commands for word in words[3:]]
-
-
-def _is_command(words: list[str]) -> bool:
-    """Return whether these words hold a flag, or begin with the name of a command."""
-    return any(word.startswith("-") for word in words) or any("=" not in word for word in words[:1])
+    settings: list[str] = []
+    # The settings of a resume come last, and so replace those of the first start.
+    for words in commands:
+        typed = words[4:] if words[3:4] == ["train"] else words[3:]
+        named = typed[:1] and "=" not in typed[0] and not typed[0].startswith(("-", "~"))
+        if words[:3] != START or "-m" in typed or named:
+            return None  # a study, or another command, such as trainer finalize
+        settings += repeatable(typed)
+    return settings if commands else None
 
 
 def _of_study(folder: Path) -> list[str]:
@@ -76,7 +79,7 @@ def continue_hint(folder: Path) -> str:
             return f"To continue: {Manifest.read(place).restart_command}"
         return "To continue it, repeat the command of its study"
     if place.name == "final" and (place.parent / MANIFEST).is_file():
-        return "To continue it, repeat the command: trainer finalize"
+        return f"To continue it, with the options that it was begun with: {command('finalize', place.parent)}"
     if place.name == "reproduced":
-        return "To begin it again, repeat the command: trainer reproduce"
+        return "To begin it again, repeat the command: python -m trainer reproduce RUN"
     return f"To continue: {resume_command(folder)}"
