@@ -21,6 +21,7 @@ from PIL import Image
 from trainer.config import compose as config_compose
 from trainer.config.compose import Multirun
 from trainer.config.run_config import RunConfig
+from trainer.config.schema import techniques
 from trainer.data import loader
 from trainer.data.images import Images
 from trainer.run import Result, train
@@ -72,6 +73,11 @@ def choices(group: str) -> dict[str, dict]:
     """{name: what its YAML gives to the group}: with `check` a configuration without Hydra's fifth of a second."""
     files = sorted((ROOT / "conf" / group).glob("*.yaml"))
     return {file.stem: OmegaConf.to_container(OmegaConf.load(file)) for file in files}
+
+
+def narrow(model: str) -> dict[str, int]:
+    """The options that make a wide network small enough for a test."""
+    return {"width": 4} if "width" in techniques("model")[model] else {}
 
 
 def tiny_images(count=40, shape=(3, 16, 16), classes=4, seed=0):

@@ -134,6 +134,7 @@ CONTRADICTIONS = {
     " model=lecture_cnn:"
     " [6, 16, 128]",
     "dataset=digits dataset.image_size=15": "model=lecture_cnn needs dataset.image_size of at least 16",
+    "model=resnet9 dataset=digits dataset.image_size=7": "model=resnet9 needs dataset.image_size of at least 8",
     "model=ensemble regularization=label_smoothing": "model=ensemble trains its members apart: leave out"
     " regularization=label_smoothing",
     "augmentation=scale augmentation.scale.low=2.0": "augmentation.scale.low=2.0 is above augmentation.scale.high=1.1",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import choices, compose, metrics, quick, timeless, tiny_images
+from conftest import choices, compose, metrics, narrow, quick, timeless, tiny_images
 from fake_studies import fake_run, fake_study
 from test_run import same_state
 from test_wandb_mirror import OFFLINE, inspected
@@ -84,6 +84,13 @@ def test_a_channel_is_dead_only_where_it_is_zero_at_every_place():
     assert found["filters"] == {"layer": "0", "low": 1.0, "high": 2.0, "values": [[[[0]]], [[[255]]]]}
 
 
+def test_filters_that_see_features_are_no_pictures():
+    model = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(2, 2))
+    images, labels = torch.rand(2, 1, 2, 2), torch.tensor([0, 1])
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    assert measure_layers(model, optimizer, images, labels, activations.relu())["filters"] is None
+
+
 @functools.cache
 def plain():
     return compose(["batch_size=20", "epochs=2", "dropout=0.2"])[0].tree()
@@ -94,8 +101,8 @@ WALK = ("model", "activation", "normalization", "init", "optimizer", "regulariza
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in WALK for name in choices(group)])
 def test_it_looks_into_every_network_and_changes_nothing(group, name):
-    narrow = {"width": 4} if name == "resnet18" else {}
-    run = check(plain() | {group: choices(group)[name] | narrow})
+    small = narrow(name) if group == "model" else {}
+    run = check(plain() | {group: choices(group)[name] | small})
     trainer = build_trainer(run, tiny_images(40), None, torch.device("cpu"))
     trainer.do_train()  # leaves the optimizer's memory, and in some networks a graph
     state, drawn = copy.deepcopy(trainer.state_dict()), torch.random.get_rng_state()

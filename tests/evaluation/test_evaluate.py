@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, clean_environment, compose, interpret, program, quick, tiny_images
+from conftest import ROOT, clean_environment, compose, interpret, narrow, program, quick, tiny_images
 from PIL import Image
 
 from trainer.cli import evaluate
@@ -363,8 +363,8 @@ def models() -> list[str]:
 @pytest.mark.parametrize("model", models())
 @pytest.mark.parametrize("extra", [(), ("normalization=batch", "activation=maxout", "dropout=0.2")])
 def test_every_network_is_rebuilt_from_its_checkpoint_alone(model, extra, tmp_path):
-    narrow = ["model.width=2"] if model == "resnet18" else []
-    (config,) = compose(["dataset=digits", f"model={model}", *narrow, *extra])
+    small = [f"model.{option}={value}" for option, value in narrow(model).items()]
+    (config,) = compose(["dataset=digits", f"model={model}", *small, *extra])
     images = tiny_images(24, (1, 32, 32))
     digits = type(images)(images.storage, images.labels, tuple("0123"))
     network = build_model(config, digits)

@@ -2,12 +2,20 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+from networks import composed
 from networks import network as built
+from torch import nn
 from torch.nn import functional as F
 
+from trainer.config.schema import techniques
+from trainer.data.images import Images
 from trainer.errors import ConfigError
+from trainer.training.build import build_model, build_trainer
+
+CPU = torch.device("cpu")
 
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 ANIMAL = torch.tensor([0, 0, 1, 1, 1, 1, 1, 1, 0, 0])
@@ -47,11 +55,44 @@ def test_resnet18_by_hand():
     assert count(network("resnet18", (3, 32, 32), CIFAR, "normalization=batch")) == expected == 11173962
 
 
-@pytest.mark.parametrize("name", ["lecture_cnn", "mlp", "resnet18", "hard_sharing", "soft_sharing", "ensemble"])
+@pytest.mark.parametrize("whitening", ["true", "false"])
+def test_resnet9_by_hand(whitening):
+    """A stem of 64 channels, then 128, 256 and 512, with two more convolutions behind the first and the last."""
+    expected = (conv(27, 64, 1, False) if whitening == "true" else conv(3, 64, 3, False)) + 128  # as many weights
+    for inputs, width, more in ((64, 128, 2), (128, 256, 0), (256, 512, 2)):
+        expected += conv(inputs, width, 3, False) + more * conv(width, width, 3, False) + (1 + more) * 2 * width
+    expected += 512 * 10
+    model = network("resnet9", (3, 32, 32), CIFAR, "normalization=batch", f"model.whitening={whitening}")
+    assert count(model) == expected == 6573120
+
+
+def test_resnet9_is_its_forward_pass_written_out():
+    """Pooling before the normalization, sums without an activation behind them, the largest place of each channel."""
+    model = network("resnet9", (3, 16, 24), CIFAR, "model.width=4", "normalization=batch", "activation=gelu")
+    kernels = iter([layer.weight for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)])
+    images = torch.rand((6, 3, 16, 24), generator=torch.Generator().manual_seed(0))
+
+    def block(features, pooling=1):
+        features = F.max_pool2d(F.conv2d(features, next(kernels), padding="same"), pooling)
+        variance, mean = torch.var_mean(features, (0, 2, 3), correction=0, keepdim=True)
+        return F.gelu((features - mean) / (variance + 1e-5).sqrt())
+
+    features = block(block(F.conv2d(model[0](images), model[1][0].filters, padding=1)), pooling=2)
+    features = features + block(block(features))
+    features = block(block(features, pooling=2), pooling=2)
+    features = features + block(block(features))
+    expected = features.amax((2, 3)) @ next(kernels).T / 8
+    torch.testing.assert_close(model.train()(images), expected, rtol=1e-4, atol=1e-5)
+    assert next(kernels, None) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["lecture_cnn", "mlp", "resnet18", "resnet9", "hard_sharing", "soft_sharing", "ensemble"]
+)
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 32, 32), (2, 20, 28)])
 @pytest.mark.parametrize("slots", [(), ("activation=maxout", "normalization=batch", "dropout=0.5")])
 def test_any_channel_count_size_and_number_of_classes(name, shape, slots):
-    small = ("model.width=8",) if name == "resnet18" else ()
+    small = ("model.width=8",) if "width" in techniques("model")[name] else ()
     model = network(name, shape, CIFAR[:7], *slots, *small)
     assert model(torch.randint(0, 256, (5, *shape), dtype=torch.uint8)).shape == (5, 7)
 
@@ -59,6 +100,52 @@ def test_any_channel_count_size_and_number_of_classes(name, shape, slots):
 def test_images_that_are_too_small_are_refused():
     with pytest.raises(ConfigError, match=r"the lecture's CNN needs images of at least 16×16 pixels, these have 15×40"):
         network("lecture_cnn", (3, 15, 40), CIFAR)
+
+
+def test_images_too_small_for_three_poolings_are_refused():
+    with pytest.raises(ConfigError, match=r"model=resnet9 needs images of at least 8×8 pixels, these have 9×7"):
+        network("resnet9", (3, 9, 7), CIFAR)
+
+
+def photographs(count, shape):
+    """Random images in which neighbours and channels resemble each other."""
+    draw = torch.Generator().manual_seed(0)
+    coarse = torch.rand((count, shape[0], 4, 5), generator=draw)
+    smooth = F.interpolate(coarse + coarse.mean(1, keepdim=True), shape[1:], mode="bilinear")
+    pixels = (smooth + 0.2 * torch.rand((count, *shape), generator=draw)) * (255 / 2.2)
+    return Images(pixels.to(torch.uint8), torch.arange(count) % 10, CIFAR)
+
+
+@pytest.mark.parametrize("shape", [(3, 14, 20), (1, 16, 16)])
+def test_patch_whitening_is_the_principal_components_of_numpy(shape):
+    """Of all 3×3 patches, each divided by its deviation; the sign of a component is free."""
+    images = photographs(70, shape)
+    model = build_model(composed("model=resnet9", "model.width=2"), images)
+    filters = model[1][0].filters.flatten(1).double().numpy()
+    scaled = model[0](images.pixels).double().numpy()
+    patches = np.lib.stride_tricks.sliding_window_view(scaled, (3, 3), axis=(2, 3))
+    patches = patches.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 9 * shape[0])
+    variances, directions = np.linalg.eigh(np.cov(patches.T, bias=True))
+    expected = (directions / np.sqrt(variances + 0.01)).T[::-1]
+    signs = np.sign((filters * expected).sum(1, keepdims=True))
+    np.testing.assert_allclose(filters * signs, expected, rtol=1e-3, atol=1e-3)
+    outputs = np.cov(patches @ filters.T, rowvar=False)
+    shrunk = variances[::-1] / (variances[::-1] + 0.01)
+    np.testing.assert_allclose(outputs, np.diag(shrunk), atol=2e-3)
+    assert shrunk[0] > 0.99 and variances.max() / variances.min() > 20  # there was something to whiten
+
+
+def test_patch_whitening_is_fixed_and_saved_and_of_the_training_images():
+    images = photographs(70, (3, 14, 20))
+    run = build_trainer(composed("model=resnet9", "model.width=2", "lr=0.1", "epochs=1"), images, None, CPU)
+    whitening = run.model[1][0]
+    before = whitening.filters.clone()
+    list(run.train_loop())
+    assert torch.equal(whitening.filters, before) and before.any()
+    assert "1.0.filters" in run.model.state_dict()
+    assert not any(parameter.shape == before.shape for parameter in run.model.parameters())
+    fewer = build_model(composed("model=resnet9", "model.width=2"), images.select(torch.arange(35)))
+    assert not torch.equal(fewer[1][0].filters, before)
 
 
 def test_a_coarse_task_that_is_not_known_is_refused():

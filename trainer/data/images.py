@@ -47,6 +47,11 @@ class Images:
         """Return a copy of the pixels of B images, uint8 [B, C, H, W], given by their positions [B] among the N."""
         return self.storage[positions if self.indices is None else self.indices[positions]]
 
+    def spread(self, count: int) -> Tensor:
+        """Return the positions of `count` images, or of all, at even distances: an image folder is sorted by class."""
+        positions = torch.linspace(0, len(self) - 1, min(count, len(self)), dtype=torch.float64).long()
+        return positions.to(self.labels.device)
+
     @contextlib.contextmanager
     def in_turn(self) -> Iterator[None]:
         """Let the system read a mapped file ahead while the block reads the images from first to last.

@@ -53,17 +53,12 @@ def layer_stats_of(
 
     The step is in fp32 and without augmentation.
     """
-    labels = trainer.train.labels
-    # At even distances, not the first ones: an image folder is sorted by class.
-    positions = torch.linspace(0, len(labels) - 1, min(count, len(labels)), dtype=torch.float64).long()
-    positions = positions.to(labels.device)
-    images = trainer.train.images.at(positions)
+    positions = trainer.train.images.spread(count)
+    images, labels = trainer.train.images.at(positions), trainer.train.labels[positions]
     model, optimizer = model or trainer.model, optimizer or trainer.optimizer
     activation = config.activation.function()()
     with deterministic_mode(config.deterministic):
-        return measure_layers(
-            model, optimizer, images, labels[positions], activation, lambda twin: build_hooks(config, twin)
-        )
+        return measure_layers(model, optimizer, images, labels, activation, lambda twin: build_hooks(config, twin))
 
 
 def measure_layers(
@@ -120,7 +115,7 @@ def measure_layers(
     for name in layers.keys() & learning.keys():
         change = (learning[name].detach() - before[name]).norm()
         layers[name]["update_ratio"] = _short(change / before[name].norm())
-    return {"images": len(labels), "loss": _short(loss), "layers": layers, "filters": _filters(before)}
+    return {"images": len(labels), "loss": _short(loss), "layers": layers, "filters": _filters(before, images.shape[1])}
 
 
 def _separate_generators(device: torch.device) -> Any:
@@ -173,11 +168,14 @@ def _histogram(values: Tensor) -> dict[str, Any] | None:
     return {"low": _short(low), "high": _short(high), "counts": [round(share) for share in shares.tolist()]}
 
 
-def _filters(weights: dict[str, Tensor]) -> dict[str, Any] | None:
-    """Return the filters of a first layer that is a convolution: `values` [F][C][H][W], 0 is `low` and 255 `high`."""
+def _filters(weights: dict[str, Tensor], channels: int) -> dict[str, Any] | None:
+    """Return the filters of a first layer that is a convolution: `values` [F][C][H][W], 0 is `low` and 255 `high`.
+
+    None if they are no pictures: if the layer is linear, or does not see the channels of an image but features.
+    """
     name = next(iter(weights))
     weight = weights[name]
-    if weight.ndim != 4 or not weight.isfinite().all():
+    if weight.ndim != 4 or weight.shape[1] != channels or not weight.isfinite().all():
         return None
     kept = weight[:FILTERS]
     low, high = kept.min(), kept.max()

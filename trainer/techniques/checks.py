@@ -14,6 +14,12 @@ def model(run: RunConfig) -> None:
         raise ConfigError(f"model={run.model.name} needs dataset.image_size of at least 16")
 
 
+def model_resnet9(run: RunConfig) -> None:
+    """Refuse images too small for three poolings by 2, before the data are read."""
+    if run.dataset.options.get("image_size", 32) < 8:
+        raise ConfigError("model=resnet9 needs dataset.image_size of at least 8")
+
+
 def model_ensemble(run: RunConfig) -> None:
     """Refuse techniques that see only the first member's loss, or scale the gradients of all members together."""
     joint = {"label_smoothing", "gradient_clipping"} & {choice.name for choice in run.regularization}

@@ -13,6 +13,7 @@ WORDS = {
     "GroupNorm": "group normalization",
     "MaxPool2d": "max pooling",
     "InputScaling": "input scaling",
+    "PatchWhitening": "patch whitening",
 }
 
 

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,49 @@ def _spread_anew(scaling: InputScaling, keys: Any) -> None:
     # untrusted file, has not been checked yet.
     if not keys.missing_keys and not scaling.shift.is_meta:
         scaling.spread()
+
+
+class PatchWhitening(nn.Module):
+    """A fixed 3×3 convolution whose 9·C outputs have variance 1 and no correlation on the training images. Page 2019.
+
+    `fit` computes its filters; until then they are zero. They are saved with the network and never trained.
+    """
+
+    filters: Tensor
+    EPS = 1e-2  # added to each variance, as in cifar10-fast: directions that hardly vary are mostly noise
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("filters", torch.zeros(9 * channels, channels, 3, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return [N, 9·C, H, W]; around the images lie zeros, the mean of scaled images."""
+        return F.conv2d(images, self.filters, padding=1)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Set the filters to the principal components of all 3×3 patches of these scaled images, each divided by σ."""
+        size = len(self.filters)
+        count, total, products = 0, torch.zeros(size).double(), torch.zeros(size, size).double()
+        for images in batches:
+            patches = F.unfold(images.double(), 3).transpose(1, 2).flatten(0, 1)  # [N·(H − 2)·(W − 2), 9·C]
+            count, total, products = count + len(patches), total + patches.sum(0), products + patches.T @ patches
+        mean = total / count
+        variances, directions = torch.linalg.eigh(products / count - mean.outer(mean))  # a direction is a column
+        whitened = directions / (variances + self.EPS).sqrt()
+        self.filters.copy_(whitened.T.flip(0).view_as(self.filters))  # the largest variance first
+
+
+class Scaled(nn.Module):
+    """Its input times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the scaled features."""
+        return features * self.factor
 
 
 class AuxiliaryLoss(nn.Module, ABC):
@@ -189,6 +232,14 @@ class ResidualBlock(nn.Module):
         """Return [N, outputs, H / stride, W / stride]."""
         result: Tensor = self.activation(self.second(self.first(features)) + self.shortcut(features))
         return result
+
+
+class Residual(nn.Sequential):
+    """Layers in a row whose output is added to their input, of the same shape; nothing follows the sum."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features + layers(features)."""
+        return features + super().forward(features)
 
 
 def normalized(shape: tuple[int, ...], slots: Slots) -> list[nn.Module]:
