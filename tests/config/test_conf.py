@@ -107,7 +107,8 @@ def test_it_is_read_as_written_trains_and_a_resumed_run_has_the_same_bits(file, 
 # Tiny runs; four epochs where a schedule with a warm-up of three needs them.
 SMALL = ("dataset=digits", "dataset.image_size=16", "device=cpu")
 LENGTH = {"learning_rate_decay": "epochs=4"}
-WIDTH = {"resnet18": ("model.width=2", "dataset.image_size=8"), "mlp": ("model.hidden=[8]",)}
+NARROW = ("model.width=2", "dataset.image_size=8")
+WIDTH = {"resnet18": NARROW, "resnet9": NARROW, "cifar10_94": NARROW, "mlp": ("model.hidden=[8]",)}
 
 
 def ends(values):
@@ -126,7 +127,8 @@ def test_every_experiment_runs_as_a_person_runs_it(name, capfd):
         axes[1:] = [axis.partition(",")[0] for axis in axes[1:]]
     trials = ["sweep.trials=2"] if "method" in sweep else []
     batch = [] if "batch_size" in params else ["batch_size=1024"]
-    small = (*SMALL, LENGTH.get(name, "epochs=1"), "model.hidden=8", *batch, *trials, *axes)
+    width = WIDTH.get(name, ("model.hidden=8",))
+    small = (*SMALL, LENGTH.get(name, "epochs=1"), *width, *batch, *trials, *axes)
     assert main([*(["-m"] if sweep else []), f"experiment={name}", *small]) == 0
     printed = capfd.readouterr()
     assert "W&B" not in printed.err and "failed" not in printed.out
