@@ -18,6 +18,7 @@ from trainer.diagnosis.layer_stats import with_layer_stats
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.summary import print_summary
 from trainer.errors import NonFiniteError, Preempted, RunError, as_reported
+from trainer.records.code import code_hashes
 from trainer.records.display import EpochDisplay, announce, conclude, introduce, report_complete, warn_of_skipped
 from trainer.records.layout import BEST, DESCRIBED
 from trainer.records.outcome import DONE, read_outcome, write_result
@@ -83,7 +84,8 @@ def train(
     with within_memory("Use fewer or smaller images, a smaller network, or another device"):
         images = load(config.dataset, expanded(config.data_dir), device)
         training, validation = config.dataset.shared_function()(images, config.split_seed)
-        data = Data(training, validation, device, {"data": identity_of(images, training, validation)})
+        provenance = {"data": identity_of(images, training, validation), "code": dict(code_hashes())}
+        data = Data(training, validation, device, provenance)
         trainer = build_trainer(config, training, validation, device, display.watch)
     with open_run_folder(trainer, planned, config, data.provenance, caller_holds_lock) as opened:
         if trainer.finished or trainer.epoch >= opened.last_epoch:

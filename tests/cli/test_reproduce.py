@@ -60,6 +60,7 @@ def test_a_difference_is_measured_and_what_changed_is_named(capsys):
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (stamp,) = json.loads((run / "environment.json").read_text())
     old = {**stamp, "packages": {**stamp["packages"], "torch": "2.0.0"}, "device": "cuda", "threads": 7}
+    old["code"] = {**stamp["code"], "techniques/activation.py": "0123456789", "training/gone.py": "0123456789"}
     (run / "environment.json").write_text(json.dumps([old]))
     capsys.readouterr()
     assert reproduce.main([str(run), "--threads", "1"]) == 1
@@ -74,6 +75,7 @@ def test_a_difference_is_measured_and_what_changed_is_named(capsys):
         "  device: cuda then, cpu now",
         "  threads: 7 then, 1 now",
     ]
+    assert "  code of the trainer: techniques/activation.py, training/gone.py changed" in told
 
 
 def test_other_data_are_named(capsys):

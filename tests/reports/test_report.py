@@ -24,6 +24,7 @@ from trainer.reports import index, markdown, page
 from trainer.reports.charts import curves, figures
 from trainer.reports.content import of_run, of_study
 from trainer.runtime.lock import locked
+from trainer.study.results import winner_of
 
 ALONE = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
 LRS = {"lr": ["0.001", "0.01", "0.1"]}
@@ -147,10 +148,11 @@ def test_the_index_lists_what_is_there_and_names_what_is_not_readable(tmp_path, 
     shutil.copytree(study, tmp_path / "sweeps" / "two")
     shutil.copytree(study / "run-0", tmp_path / "lone")  # its config names no model
     page.write(of_study(tmp_path / "sweeps" / "two"))
-    path, studies, runs = index.write(tmp_path)
+    path, studies, runs, damage = index.write(tmp_path)
     text = path.read_text()
     assert (studies, runs) == (2, 0)
-    assert f"{tmp_path / 'lone' / 'config.yaml'} is damaged, or of another version" in text
+    assert damage == [f"{tmp_path / 'lone' / 'config.yaml'} is damaged, or of another version"]
+    assert damage[0] in text
     for changed, said in (
         ({"epochs": None}, "epochs: Input should be a valid integer"),
         ({"epochs": "ten"}, "epochs: Input should be a valid integer"),
@@ -158,13 +160,13 @@ def test_the_index_lists_what_is_there_and_names_what_is_not_readable(tmp_path, 
     ):
         tree = {**ALONE, **changed}
         (tmp_path / "lone" / "config.yaml").write_text(yaml.safe_dump(tree))
-        assert index.write(tmp_path)[1:] == (2, 0)
+        assert index.write(tmp_path)[1:3] == (2, 0)
         assert f"lone/config.yaml is damaged, or of another version: {said}" in path.read_text()
     (tmp_path / "lone" / "config.yaml").write_text(yaml.safe_dump(ALONE))
     lines = (study / "run-0" / "metrics.jsonl").read_text().splitlines()
     rows = [{**json.loads(line), "validation_accuracy": None} for line in lines]
     (tmp_path / "lone" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert index.write(tmp_path)[1:] == (2, 0)
+    assert index.write(tmp_path)[1:3] == (2, 0)
     assert "lone/metrics.jsonl is damaged: epoch 10 has no validation_accuracy" in path.read_text()
     assert '<a href="sweeps/two/report.html">two</a>' in text and 'href="sweeps/one' not in text
     (tmp_path / "empty").mkdir()
@@ -237,10 +239,51 @@ def test_mistakes_are_one_line(tmp_path, study):
         main(["nowhere"])
     with pytest.raises(ConfigError, match=r"has no arms$"):
         main([str(tmp_path), "--baseline", "x"])
-    shutil.copytree(study, tmp_path / "torn")
-    (tmp_path / "torn" / "run-0" / "best.json").write_text("{")
+    shutil.copytree(study / "run-0", tmp_path / "torn")
+    (tmp_path / "torn" / "config.yaml").write_text(yaml.safe_dump(ALONE))
+    (tmp_path / "torn" / "best.json").write_text("{")
     with pytest.raises(RunError, match=r"best.json is damaged$"):
-        of_study(tmp_path / "torn")
+        of_run(tmp_path / "torn")
+
+
+DAMAGED = {
+    "result.json": "is damaged. Remove it: the run then continues from its last epoch",
+    "metrics.jsonl": "is damaged",
+    "best.json": "is damaged",
+    "environment.json": "is damaged",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_of_one_run_hides_no_other_run_and_is_named(tmp_path, name, capsys):
+    study = fake_study(tmp_path / "torn", {"lr": ["0.1", "0.01"]}, seeds=(0, 1, 2))
+    fake_study(tmp_path / "whole", {"lr": ["0.1", "0.01"]})
+    (study / "run-0" / name).write_text('{"epoch": -1}\n' if name == "metrics.jsonl" else "")
+    sentence = f"{study / 'run-0' / name} {DAMAGED[name]}"
+    content = of_study(study)
+    assert sentence in content.verdict and page.render(content)
+    # The value of a run is in its result.json alone.
+    lost = name == "result.json"
+    (arm,) = [arm for arm in content.arms if arm.name == "lr=0.1"]
+    assert list(arm.values) == (["1", "2"] if lost else ["0", "1", "2"])
+    assert dict(content.facts)["Runs"] == ("1 damaged, 5 finished" if lost else "6 finished")
+    missing = "lr=0.1: 1 of 3 runs cannot be read; the mean covers only the runs that finished"
+    assert (missing in content.verdict) == lost
+    assert main([str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("2 studies, 0 single runs\n")
+    assert " ".join(printed.err.split()) == f"trainer: warning: {sentence}"
+    if lost:
+        with pytest.raises(RunError) as caught:
+            winner_of(study)
+        assert str(caught.value) == sentence
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, study):
+    shutil.copytree(study, tmp_path / "one")
+    (tmp_path / "closed").mkdir(mode=0)
+    assert index.write(tmp_path)[1:] == (1, 0, [f"{tmp_path / 'closed'} cannot be read: Permission denied"])
 
 
 LINES = "document.querySelectorAll('#loss .scatterlayer .trace').length"

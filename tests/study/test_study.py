@@ -20,9 +20,9 @@ from conftest import clean_environment, compose, in_time, interpret, metrics, pr
 from trainer.cli.train import main
 from trainer.config.schema import PACKAGE
 from trainer.errors import ConfigError, RunError
+from trainer.records import code as deciding_code
 from trainer.run import train
 from trainer.runtime.lock import locked
-from trainer.study import fingerprint
 from trainer.study.execute import run_study
 from trainer.study.manifest import Manifest
 
@@ -393,8 +393,8 @@ def test_another_studys_runs_may_be_damaged_or_gone():
 def test_what_the_deciding_code_imports_decides_too():
     """Or it checks, tells, stores, sets up the process: what is moved out of a deciding module is not forgotten."""
     beside = {"config", "errors", "storage", "runtime.console", "runtime.files", "runtime.memory"}
-    deciding = {name.removesuffix(".py").replace("/", ".") for name in fingerprint.DECIDING}
-    paths = [PACKAGE / name for name in fingerprint.DECIDING]
+    deciding = {name.removesuffix(".py").replace("/", ".") for name in deciding_code.DECIDING}
+    paths = [PACKAGE / name for name in deciding_code.DECIDING]
     files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
@@ -403,8 +403,8 @@ def test_what_the_deciding_code_imports_decides_too():
 
 
 def test_checks_and_remedies_lie_beside_the_techniques_and_decide_nothing():
-    assert [name for name in fingerprint.NOT_DECIDING if not (PACKAGE / name).is_file()] == []
-    sources = [(PACKAGE / name).read_text() for name in fingerprint.NOT_DECIDING]
+    assert [name for name in deciding_code.NOT_DECIDING if not (PACKAGE / name).is_file()] == []
+    sources = [(PACKAGE / name).read_text() for name in deciding_code.NOT_DECIDING]
     assert [source for source in sources if "import torch" in source or "from torch" in source] == []
 
 
@@ -413,9 +413,9 @@ def test_rewording_a_message_trains_nothing_again_and_another_number_does():
     source = (PACKAGE / "training" / "oom.py").read_text() + (PACKAGE / "techniques" / "optimizer.py").read_text()
     reworded = re.sub(r'""".*?"""', '"""Other words."""', source, flags=re.DOTALL)
     reworded = reworded.replace("does not fit into", "is too large for").replace("  # ", "  # indeed ")
-    assert reworded.count("indeed") and reworded.count("too large") and fingerprint.without_wording(reworded)
-    assert fingerprint.without_wording(reworded) == fingerprint.without_wording(source)
+    assert reworded.count("indeed") and reworded.count("too large") and deciding_code.without_wording(reworded)
+    assert deciding_code.without_wording(reworded) == deciding_code.without_wording(source)
     for was, becomes in (("betas: tuple[Fraction, Fraction] = (0.9", "betas: tuple[Fraction, Fraction] = (0.8"),
                          ('"validation"', '"training"'), ("size //= 2", "size //= 3")):  # fmt: skip
         assert was in source
-        assert fingerprint.without_wording(source.replace(was, becomes)) != fingerprint.without_wording(source)
+        assert deciding_code.without_wording(source.replace(was, becomes)) != deciding_code.without_wording(source)

@@ -33,6 +33,8 @@ from trainer.cli.main import main
 from trainer.config.check import check
 from trainer.data.identity import data_differences
 from trainer.errors import Preempted, RunError
+from trainer.evaluation.inference import load_network
+from trainer.records.code import code_hashes
 from trainer.records.outcome import write_outcome
 from trainer.run import train
 from trainer.runtime.signals import raise_preempted
@@ -211,6 +213,29 @@ def test_a_run_that_continues_with_other_threads_warns(capsys):
     train(compose(["resume=run", "epochs=3"])[0])
     told = " ".join(capsys.readouterr().err.split())
     assert "on cpu (threads: 1), unlike before: the last bits may differ from those of a run" in told
+
+
+def test_a_run_that_continues_with_other_code_warns(capsys):
+    quick(*TINY, "output_dir=run", "epochs=1")
+    other = dict(code_hashes()) | {"techniques/activation.py": "0123456789"}
+    last, path = Path("run/last.safetensors"), Path("run/environment.json")
+    state, stamps = checkpoint.load(last), json.loads(path.read_text())
+    assert state.provenance["code"] == stamps[0]["code"] == code_hashes()
+    checkpoint.save(last, replace(state, provenance=state.provenance | {"code": other}))
+    path.write_text(json.dumps([stamps[0] | {"code": other}]))
+    load_network(Path("run/best.safetensors"))
+    assert " ".join(capsys.readouterr().err.split()) == (
+        "trainer: warning: run was trained with other code (techniques/activation.py): with today's its network may"
+        " give other answers"
+    )
+    train(compose(["resume=run", "epochs=2"])[0])
+    assert " ".join(capsys.readouterr().err.split()) == (
+        "trainer: warning: the run continues with other code of the trainer than before (techniques/activation.py): its"
+        " next epochs are not those of a run that was not stopped"
+    )
+    train(compose(["resume=run", "epochs=3"])[0])  # with the same code again
+    load_network(Path("run/best.safetensors"))
+    assert capsys.readouterr().err == ""
 
 
 def sending(monkeypatch, number, step):

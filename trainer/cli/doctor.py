@@ -107,6 +107,7 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     from trainer.data.identity import data_differences, identity_of
     from trainer.data.loader import load
     from trainer.diagnosis.examine import Record
+    from trainer.records.code import warn_of_other_network
     from trainer.records.metrics import read_metrics
     from trainer.runtime.console import warn
     from trainer.storage.checkpoint_state import Best, Last
@@ -117,6 +118,7 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     config = check(read_config(folder / "config.yaml"), (), [str(folder)])
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, folder / "config.yaml", "--data-dir DIR")
+    warn_of_other_network(folder)
     # A run that goes on writes the metrics of an epoch before its checkpoints: read in the other order they are whole.
     last, best = _loaded(Last, folder / LAST), _loaded(Best, folder / BEST)
     rows = read_metrics(folder)

@@ -12,7 +12,7 @@ from trainer.errors import ConfigError
 from trainer.records.layout import MANIFEST
 from trainer.reports import index, markdown, page
 from trainer.reports.content import Content, of_run, of_study
-from trainer.runtime.console import out, say
+from trainer.runtime.console import out, say, warn
 from trainer.runtime.text import counted
 
 DESCRIPTION = """\
@@ -34,6 +34,7 @@ examples:
 
 exit code 0: done. 1: a file is damaged, or the page cannot be written. 2: the command is wrong."""
 
+DAMAGES = 5  # files that cannot be read and are named in the terminal, at most
 NAME = 24  # letters of an arm's name on one line; a longer name is folded, so that more columns fit
 
 
@@ -108,8 +109,12 @@ def main(arguments: Sequence[str]) -> int:
         path = page.write(content)
         _report_wandb(content, request.wandb)
     else:
-        path, studies, runs = index.write(folder)
+        path, studies, runs, unreadable = index.write(folder)
         say(f"{counted(studies, 'study', 'studies')}, {counted(runs, 'single run', 'single runs')}")
+        for sentence in unreadable[:DAMAGES]:
+            warn(sentence)
+        if len(unreadable) > DAMAGES:
+            warn(f"{len(unreadable) - DAMAGES} more files cannot be read: {path} lists all")
     say(f"Report: {path}", "bold")
     if request.open:
         import webbrowser

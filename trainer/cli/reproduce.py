@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.cli.common import Parser, count, device
 from trainer.data.download import refuse_download
 from trainer.errors import ConfigError, RunError
+from trainer.records.code import changed_files
 from trainer.records.layout import LAST
 from trainer.records.metrics import METRICS
 from trainer.runtime.files import expanded
@@ -79,7 +80,8 @@ def main(arguments: Sequence[str]) -> int:
     if equal:
         return 0
     differences = [line for stamp in stamps for line in differing(stamp, _environments(again)[-1])]
-    say("Differences from the recorded environment:" if differences else "Versions, device and threads are the same.")
+    same = "Versions, code, device and threads are the same."
+    say("Differences from the recorded environment:" if differences else same)
     for line in dict.fromkeys(differences):
         say(f"  {line}")
     if len(stamps) > 1:
@@ -241,6 +243,10 @@ def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         lines += _line(name, *(each.get(name) for each in packages))
     for key in ("device", "threads", "cuda", "python", "platform", "trainer"):
         lines += _line(key, then.get(key), now.get(key))
+    if files := changed_files(then, now):
+        lines.append(f"code of the trainer: {files} changed")
+    elif then.get("code") and now.get("code"):  # the same code, in whatever commit
+        return lines
     commits = [each.get("git") or {} for each in (then, now)]
     lines += _line("commit of the trainer", *(each.get("commit") for each in commits))
     if any(each.get("dirty") for each in commits):

@@ -13,6 +13,7 @@ from trainer.config.run_config import RunConfig
 from trainer.data.images import Images, Shape
 from trainer.data.loader import in_order
 from trainer.errors import ConfigError, RunError, printable
+from trainer.records.code import warn_of_other_network
 from trainer.records.layout import BEST
 from trainer.runtime.console import progress
 from trainer.runtime.files import sha256_of
@@ -55,7 +56,10 @@ class TrainedNetwork:
 
 
 def load_network(path: Path) -> TrainedNetwork:
-    """Load a checkpoint. Raises RunError with one line if it is damaged or holds no network that can be built here."""
+    """Load a checkpoint, and warn if networks are built by other code than when it was trained.
+
+    Raises RunError with one line if it is damaged or holds no network that can be built here.
+    """
     state = checkpoint.load(path)
     # Settings, shape and names are untrusted: each is checked before the code that builds a network uses it.
     try:
@@ -68,6 +72,7 @@ def load_network(path: Path) -> TrainedNetwork:
             network = _evaluated(config, network, state.trainer["hooks"])
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise RunError(f"{path} holds no network that this trainer can build: {_reason(error)}") from None
+    warn_of_other_network(path.parent)
     with path.open("rb") as file:  # the ledger recognizes a copy of the checkpoint by this hash
         digest = sha256_of(file)
     return TrainedNetwork(path, digest, config, shape, classes, state.epoch, network)

@@ -14,6 +14,7 @@ import torch
 import trainer
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import command
+from trainer.records.code import code_hashes
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "numpy", "scikit-learn", "wandb")
 
@@ -29,6 +30,7 @@ def stamp(config: RunConfig, device: torch.device, run_id: str) -> dict[str, Any
         "platform": platform.platform(),
         "packages": _versions(),
         "git": git_state(),
+        "code": dict(code_hashes()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "threads": torch.get_num_threads(),

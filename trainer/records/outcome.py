@@ -17,6 +17,7 @@ BEAT_SECONDS = 2.0  # between the heartbeats of a worker
 SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat, after which a worker counts as dead
 DONE = ("finished", "pruned")
 STATES = ("queued", "running", *DONE, "failed", "interrupted")
+DAMAGED = "damaged"  # the state of a run whose record cannot be read; it stands in no file
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ def read_outcome(folder: Path) -> Outcome:
         return outcome
     except ValueError:
         raise RunError(f"{path} is damaged. Remove it: the run then continues from its last epoch") from None
+
+
+def outcome_or_damage(folder: Path) -> Outcome:
+    """Return the recorded outcome; one whose state is DAMAGED, with the reason, if it cannot be read."""
+    try:
+        return read_outcome(folder)
+    except RunError as error:
+        return Outcome(DAMAGED, str(error))
 
 
 def is_alive(folder: Path) -> bool:

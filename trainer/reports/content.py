@@ -72,6 +72,7 @@ class Content:
     differences: dict[str, list[str]]  # setting → value in each arm
     search: dict[str, Any] | None = None
     environment: list[tuple[str, str]] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)  # a sentence for each file of a run that cannot be read
 
     @property
     def share(self) -> bool:
@@ -89,7 +90,8 @@ class Content:
 def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> Content:
     """Return the content of a study's report; without `search` the importance of settings is left out.
 
-    Raises ConfigError if this is no study or has no arm `baseline`, RunError if it is damaged.
+    Raises ConfigError if this is no study or has no arm `baseline`, RunError if its manifest is damaged; a run that is
+    damaged does not hide the others.
     """
     study = Manifest.read(folder)
     results = results_of(study)
@@ -99,7 +101,8 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
     arms = ranked((_read_arm(study, arm) for arm in results.arms), study.settings.sign)
     # The test and the noise floor stand in small print below the sentences on arms.
     footnotes = [line for line in (judged.test, judged.floor) if line]
-    sentences = [*judged.lines(), *missing_runs(results)]
+    damage = [line for arm in arms for run in arm.runs for line in run.damage]
+    sentences = [*judged.lines(), *missing_runs(results), *damage]
     return Content(
         "study",
         _title(study),
@@ -114,6 +117,7 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
         _differences(arms),
         _search(study, ranked(results.arms, study.settings.sign)) if search else None,
         _environment(arms, study),
+        damage,
     )
 
 

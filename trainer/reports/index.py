@@ -17,16 +17,17 @@ STUDIES = ("study", "started", "runs", "best arm", "value", "verdict")
 RUNS = ("run", "state", "settings", "epochs", "best validation accuracy", "seconds")
 
 
-def write(folder: Path) -> tuple[Path, int, int]:
-    """Write `index.html` into the folder; return its path and the numbers of studies and of runs.
+def write(folder: Path) -> tuple[Path, int, int, list[str]]:
+    """Write `index.html` into the folder; return its path, the numbers of studies and of runs, and what is damaged.
 
     Raises ConfigError if there are none.
     """
     studies, runs, unreadable = list[Content](), list[Content](), list[str]()
-    for path, read in _folders(folder):
+    for path, read in _folders(folder, unreadable):
         try:
             content = read(path)
             (studies if content.kind == "study" else runs).append(content)
+            unreadable += content.damage
         except Exception as error:  # whatever is wrong with one of them, the others are listed
             expected = isinstance(error, RunError | ConfigError | OSError)
             unreadable.append(str(error if expected else RunError(f"{path}: {type(error).__name__}: {error}")))
@@ -44,12 +45,19 @@ def write(folder: Path) -> tuple[Path, int, int]:
         style=asset("page.css"),
     )
     write_text(folder / "index.html", page)
-    return folder / "index.html", len(studies), len(runs)
+    return folder / "index.html", len(studies), len(runs), unreadable
 
 
-def _folders(folder: Path) -> Iterator[tuple[Path, Callable[[Path], Content]]]:
-    """Yield the folders of studies, and of runs that belong to none, with the function that reads each."""
-    for parent, names, files in os.walk(folder):
+def _folders(folder: Path, unreadable: list[str]) -> Iterator[tuple[Path, Callable[[Path], Content]]]:
+    """Yield the folders of studies, and of runs that belong to none, with the function that reads each.
+
+    A sentence for each folder that cannot be listed is added to `unreadable`.
+    """
+
+    def note(error: OSError) -> None:
+        unreadable.append(f"{error.filename} cannot be read: {error.strerror}")
+
+    for parent, names, files in os.walk(folder, onerror=note):
         path = Path(parent)
         if MANIFEST in files:
             yield path, functools.partial(of_study, search=False)  # without fANOVA, which takes seconds

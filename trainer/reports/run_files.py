@@ -2,17 +2,19 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trainer.errors import RunError
 from trainer.records.layout import JOB
 from trainer.records.metrics import read_metrics
-from trainer.records.outcome import Outcome, is_alive, read_outcome
+from trainer.records.outcome import DAMAGED, Outcome, is_alive, read_outcome
 from trainer.storage.untrusted import MAX_COUNT, Kind, parse_json_as, read_text
 from trainer.training.early_stopping import EarlyStopping
+
+Part = TypeVar("Part")
 
 NEAR_BEST = 0.95  # of a run's best validation accuracy: the first epoch that reaches it shows how fast it learned
 
@@ -57,6 +59,7 @@ class Run:
     config: Mapping[str, Any]
     best: Best | None
     environment: Environment | None  # of its last start
+    damage: tuple[str, ...] = ()  # a sentence for each file that cannot be read
 
     @property
     def seconds(self) -> float:
@@ -82,17 +85,32 @@ class RunLimits:
 
 
 def run_of(folder: Path, replicate: str, config: Mapping[str, Any], limits: RunLimits | None = None) -> Run:
-    """Read a run. `limits`: those of a run outside a study, whose outcome may have to follow from its metrics."""
+    """Read a run. `limits`: those of a run outside a study, whose outcome may have to follow from its metrics.
+
+    Raises RunError if a file of a run outside a study is damaged; one of many runs keeps what can be read.
+    """
+    damage = list[str]()
+
+    def read(part: Callable[[], Part], without: Part) -> Part:
+        try:
+            return part()
+        except RunError as error:
+            if limits:
+                raise
+            damage.append(str(error))
+            return without
+
     alive = is_alive(folder)  # before the outcome is read: a run that ends in between has written how it ended
-    rows, outcome = read_metrics(folder), read_outcome(folder)
+    rows = read(lambda: read_metrics(folder), list[dict[str, Any]]())
+    outcome = read(lambda: read_outcome(folder), Outcome(DAMAGED))
     if limits and not (folder / JOB).is_file():
         outcome = _lone_outcome(outcome, rows, limits)
     if outcome.state == "running" and not alive:
         # No process trains it, and it could not record how it ended.
         outcome = replace(outcome, state="interrupted", reason="its process was killed")
-    best = _read_as(Best, folder / "best.json")
-    starts = _read_as(list[Environment], folder / "environment.json")
-    return Run(folder, replicate, outcome, rows, config, best, starts[-1] if starts else None)
+    best = read(lambda: _read_as(Best, folder / "best.json"), None)
+    starts = read(lambda: _read_as(list[Environment], folder / "environment.json"), None)
+    return Run(folder, replicate, outcome, rows, config, best, starts[-1] if starts else None, tuple(damage))
 
 
 def _lone_outcome(recorded: Outcome, rows: list[dict[str, Any]], limits: RunLimits) -> Outcome:

@@ -1,6 +1,5 @@
 """The identity of a run: its configuration, the code that decides its result, and its data."""
 
-import ast
 import hashlib
 import json
 from collections.abc import Mapping
@@ -8,14 +7,9 @@ from importlib.metadata import version
 from typing import Any
 
 from trainer.config.run_config import RunConfig, Tag, tagged
-from trainer.config.schema import PACKAGE
+from trainer.records.code import code_hashes
 from trainer.runtime.files import expanded
 
-# The code that decides a result; how a run is checked, shown or stored does not. A test holds that nothing else that
-# these packages import decides one.
-DECIDING = ("data", "techniques", "training", "runtime/seeding.py")
-# Among the techniques: a check refuses a run, a remedy is advice.
-NOT_DECIDING = ("techniques/checks.py", "techniques/remedies.py")
 LIBRARIES = ("torch", "numpy", "scikit-learn")
 
 
@@ -27,41 +21,8 @@ def digest(value: Any, length: int = 10) -> str:
 
 
 def code_fingerprint() -> str:
-    """Return the hash of the code that decides a result, without its wording, and of the libraries' versions."""
-    paths = [PACKAGE / name for name in DECIDING]
-    files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
-    texts = {file.relative_to(PACKAGE).as_posix(): without_wording(file.read_text("utf-8")) for file in files}
-    contents = {
-        name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items() if name not in NOT_DECIDING
-    }
-    return digest({"files": contents, "libraries": {name: version(name) for name in LIBRARIES}})
-
-
-def without_wording(source: str) -> str:
-    """Return Python source without comments, docstrings, messages of errors, and texts with a blank in them.
-
-    Rewording a message must not train a finished study again. A text that decides something, such as the name of an
-    option, has no blank.
-    """
-
-    class Remover(ast.NodeTransformer):  # ast.parse has dropped the comments already
-        def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-            return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
-
-        def visit_Raise(self, node: ast.Raise) -> ast.AST:
-            if isinstance(node.exc, ast.Call):  # the type of an error may be caught, its text may not
-                node.exc.args, node.exc.keywords = [], []
-            return node
-
-        def visit_Constant(self, node: ast.Constant) -> ast.AST:
-            worded = isinstance(node.value, str) and " " in node.value
-            return ast.Constant("") if worded else node
-
-        def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-            texts = [part.value for part in node.values if isinstance(part, ast.Constant)]
-            return ast.Constant("") if any(" " in str(text) for text in texts) else self.generic_visit(node)
-
-    return ast.dump(Remover().visit(ast.parse(source)))
+    """Return the hash of the files that decide a result (`records/code.py`) and of the libraries' versions."""
+    return digest({"files": code_hashes(), "libraries": {name: version(name) for name in LIBRARIES}})
 
 
 class DataFingerprints:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import ConfigError, RunError
-from trainer.records.outcome import DONE, Outcome
+from trainer.records.outcome import DAMAGED, DONE, Outcome, outcome_or_damage
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.verdict import Design, Verdict, judge
 from trainer.study.axes import arm_of, command_at, point_label
@@ -62,7 +62,8 @@ class StudyResults:
 def arms_of(study: "Manifest | Study", entries: Sequence[Entry], by_trial: bool = False) -> list[StudyArm]:
     """Return the arms that these runs make up, in the order of their first runs: one arm for each point and stage.
 
-    Runs of one arm differ in their replicates only. `by_trial`: a point that a search tried twice is two arms.
+    Runs of one arm differ in their replicates only. `by_trial`: a point that a search tried twice is two arms. A run
+    whose record is damaged has no value, and hides no other one.
     """
     splits = [key for key in study.replicate_keys if key != "seed"]
     seeds = [key for key in study.replicate_keys if key == "seed"]
@@ -71,7 +72,7 @@ def arms_of(study: "Manifest | Study", entries: Sequence[Entry], by_trial: bool 
         groups.setdefault((entry.stage, entry.trial if by_trial else 0, name), []).append(entry)
     arms = []
     for (_, _, name), runs in groups.items():
-        outcomes = [study.outcome(entry) for entry in runs]
+        outcomes = [outcome_or_damage(study.path(entry)) for entry in runs]
         values = {}
         for entry, outcome in zip(runs, outcomes, strict=True):
             value = outcome.value(study.settings.metric)
@@ -91,7 +92,7 @@ def _arm_names(entries: Sequence[Entry]) -> list[str]:
 
 
 def results_of(study: Manifest) -> StudyResults:
-    """Return the arms of a study's last stage. Raises RunError if a run's folder is damaged."""
+    """Return the arms of a study's last stage."""
     last = max((entry.stage for entry in study.entries), default=1)
     arms = arms_of(study, [entry for entry in study.entries if entry.stage == last])
     outcomes = [outcome for arm in arms for outcome in arm.outcomes]
@@ -134,11 +135,13 @@ def missing_runs(results: StudyResults) -> list[str]:
     for arm in results.arms:
         states = arm.states
         total, failed, pruned = len(arm.outcomes), states.get("failed", 0), states.get("pruned", 0)
+        damaged = states.get(DAMAGED, 0)
         mean_note = "; the mean covers only the runs that finished" if arm.values else ""
         kinds = {
             f"failed{mean_note}": failed,
             "were stopped by sweep.pruner and are not compared": pruned,
-            "have not finished": total - failed - pruned - states.get("finished", 0),
+            f"cannot be read{mean_note}": damaged,
+            "have not finished": total - failed - pruned - damaged - states.get("finished", 0),
         }
         sentences += [f"{arm.name}: {count} of {total} runs {what}" for what, count in kinds.items() if count]
     return sentences
@@ -198,6 +201,8 @@ def winner_of(folder: Path) -> Winner:
 def _refuse_unfinished(study: Manifest, arms: Sequence[StudyArm]) -> None:
     """Raise RunError unless every run has ended: the best of some of the points may not be the best of all."""
     outcomes = [outcome for arm in arms for outcome in arm.outcomes]
+    for damaged in (outcome for outcome in outcomes if outcome.state == DAMAGED):
+        raise RunError(damaged.reason or DAMAGED)
     waiting = sum(outcome.state not in (*DONE, "failed") for outcome in outcomes)
     settings = study.settings
     # Each stage of a search has half the points of the one before.
