@@ -25,6 +25,13 @@ class RunError(OneLineError, RuntimeError):
     """A failure of a run that was configured correctly: data missing or altered, loss not finite. Exit code 1."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the error in words; the operating system's without its number: "FILE: No such file or directory"."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 class NonFiniteError(RunError):
     """A loss or a weight that is NaN or infinite."""
 

@@ -253,10 +253,10 @@ def test_a_truncated_archive_leaves_nothing_half_unpacked(cifar_archive):
 def test_without_a_network_one_line_says_what_to_place_where(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar10, "ADDRESSES", ("http://127.0.0.1:9/cifar-10-python.tar.gz",))
     with pytest.raises(RunError) as caught:
-        sources.cifar10(tmp_path / "new" / "data", "train")
+        sources.cifar10(Path("data"), "train")
     assert str(caught.value) == (
-        "cifar-10-python.tar.gz could not be downloaded ([Errno 111] Connection refused). Place the file"
-        f" (md5 c58f30108f718f92721af3b95e74349a) at {tmp_path}/new/data/cifar-10-python.tar.gz and start again,"
+        "cifar-10-python.tar.gz could not be downloaded (Connection refused). Place the file"
+        " (md5 c58f30108f718f92721af3b95e74349a) at data/cifar-10-python.tar.gz and start again,"
         " or train without a download: dataset=digits"
     )
     assert list(tmp_path.iterdir()) == []
@@ -375,7 +375,7 @@ def test_a_broken_picture_is_named_and_refused_or_skipped(pictures, capsys):
 def test_folders_without_pictures_are_refused(pictures, tmp_path):
     with pytest.raises(ConfigError, match=r"data_dir=.*nowhere: must hold train/<class>/ with pictures"):
         sources.image_folder(tmp_path / "nowhere", "train")
-    with pytest.raises(ConfigError, match=r"own/test/cat: holds no picture \(\.bmp, "):
+    with pytest.raises(ConfigError, match=r"own: has no test part, .*own/test/<class>/ with pictures$"):
         sources.image_folder(pictures, "test")
     (pictures / "train" / "bird").mkdir()
     with pytest.raises(ConfigError, match=r"own/train/bird: holds no picture"):

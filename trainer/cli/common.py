@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from trainer.errors import ConfigError, RunError
+from trainer.errors import ConfigError, RunError, reason_of
 from trainer.records.layout import BEST
-from trainer.runtime.files import expanded
 from trainer.runtime.memory import within_memory
 from trainer.runtime.process import configure_process
 from trainer.runtime.signals import ignore_signals, install_handlers
 from trainer.runtime.stdio import ignore_write_errors
 from trainer.runtime.text import complain
+from trainer.storage.places import EMPTY, absent, named_folder, named_run
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,6 +32,10 @@ class Parser(argparse.ArgumentParser):
         # A setting such as lr=0.1 of find-lr has no option of its name and stays as it is.
         typed = [f"--{text}" if "=" in text and text.partition("=")[0] in names else text for text in arguments]
         parsed, left = self.parse_known_intermixed_args(typed)
+        if left and not any(text.startswith("-") or ("=" in text and not Path(text).exists()) for text in left):
+            (one,) = (action for action in self._get_positional_actions() if action.nargs in (None, "?"))
+            named = [str(getattr(parsed, one.dest)), *left]
+            self.error(f"one {one.metavar} is expected, {len(named)} are named: {', '.join(named)}")
         wrong = next((text.partition("=")[0] for text in left if text.startswith("-")), left[0] if left else None)
         if wrong:
             near = difflib.get_close_matches(wrong, list(self._option_string_actions), n=1)
@@ -59,7 +63,7 @@ def exit_code_of(command: Callable[[], int]) -> int:
         except (ConfigError, RunError, OSError) as error:
             if isinstance(error, BrokenPipeError):  # an OSError, but no failure of the command
                 raise
-            complain(str(error))
+            complain(reason_of(error))
             return 2 if isinstance(error, ConfigError) else 1
     except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
         # Python flushes stdout once more at exit, which would raise again.
@@ -87,16 +91,25 @@ def device(text: str) -> str:
     return text
 
 
+def not_empty(text: str) -> str:
+    """Parse the name of a folder, for argparse. An empty one, as of a variable that is not set, is no folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(EMPTY)
+    return text
+
+
 def best_of(run: str) -> Path:
     """Return the best checkpoint in a run's folder, or `run` itself if it is a file. Raises ConfigError without one."""
     from trainer.storage.untrusted import refuse_earlier_version  # not at the top: it would delay `--help` by 20 ms
 
-    path = expanded(run)
-    if path.is_dir():
-        path = path / BEST
-        refuse_earlier_version(path)
-        if not path.is_file():
-            raise ConfigError(f"{run}: is not the folder of a run that has been validated, {path} does not exist")
-    if not path.is_file():
-        raise ConfigError(f"{run}: there is no such run or checkpoint")
-    return path
+    path = named_folder(run)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ConfigError(f"{run}: {absent(path, 'run or checkpoint')}")
+    best = path / BEST
+    refuse_earlier_version(best)
+    if not best.is_file():
+        named_run(run)  # says what the folder is instead
+        raise ConfigError(f"{run}: is not the folder of a run that has been validated, {best} does not exist")
+    return best

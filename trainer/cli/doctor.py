@@ -13,11 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.cli.common import Parser, count, device
+from trainer.cli.common import Parser, count, device, not_empty
 from trainer.errors import ConfigError, RunError
 from trainer.records.layout import BEST, LAST
 from trainer.records.metrics import METRICS
 from trainer.runtime.files import expanded
+from trainer.storage.places import named_run
 from trainer.storage.untrusted import refuse_earlier_version
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def parser() -> Parser:
     options.add_argument("--json", action="store_true", help="print the findings as JSON")
     options.add_argument(
         "--data-dir",
+        type=not_empty,
         metavar="DIR",
         help="folder of the data; default: that of the run. The self-test needs it only to use MNIST too",
     )
@@ -79,11 +81,9 @@ def main(arguments: Sequence[str]) -> int:
         if request.run:
             raise ConfigError("--selftest trains runs of its own: leave RUN out")
         return _selftest(request.first_seed, request.data_dir, request.processes or os.cpu_count() or 1)
-    if not request.run:
+    if request.run is None:
         parser().error("RUN: is missing")
-    folder = expanded(request.run)
-    if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"{request.run}: is not the folder of a run, {folder / 'config.yaml'} does not exist")
+    folder = named_run(request.run)
     from trainer.runtime.console import waiting
 
     with waiting("Loading torch"):

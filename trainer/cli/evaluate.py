@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.cli.common import Parser, best_of, device
+from trainer.cli.common import Parser, best_of, device, not_empty
 from trainer.errors import ConfigError
 from trainer.runtime.console import new_table, show_table
 
@@ -43,7 +43,9 @@ def parser() -> Parser:
     options = Parser("evaluate", DESCRIPTION, EPILOG)
     options.add_argument("runs", nargs="*", metavar="RUN", help="folder of a run, or a checkpoint file")
     options.add_argument("--why", metavar="TEXT", help="the purpose of the reading, for the ledger")
-    options.add_argument("--data-dir", metavar="DIR", help="folder of the data; default: that of the run")
+    options.add_argument(
+        "--data-dir", type=not_empty, metavar="DIR", help="folder of the data; default: that of the run"
+    )
     options.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
     options.add_argument("--ledger", action="store_true", help="list all readings, and check that no line was changed")
     return options

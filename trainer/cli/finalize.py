@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from trainer.cli.common import Parser, count, device
+from trainer.cli.common import Parser, count, device, not_empty
 from trainer.errors import ConfigError
 from trainer.evaluation.finalize import _finalize
-from trainer.runtime.files import expanded, make_folder
+from trainer.runtime.files import make_folder
 from trainer.runtime.lock import locked
+from trainer.storage.places import named_study
 from trainer.storage.untrusted import refuse_links
 
 DESCRIPTION = """\
@@ -44,7 +45,9 @@ def parser() -> Parser:
         help="also score the average of the first M networks; without M: of all",
     )
     options.add_argument("--why", metavar="TEXT", help="the purpose of the reading, for the ledger")
-    options.add_argument("--data-dir", metavar="DIR", help="folder of the data; default: that of the study")
+    options.add_argument(
+        "--data-dir", type=not_empty, metavar="DIR", help="folder of the data; default: that of the study"
+    )
     options.add_argument(
         "--device", type=device, metavar="NAME", help="auto, cpu, cuda, cuda:N, mps; default: that of the study"
     )
@@ -54,9 +57,7 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> int:
     """Finalize the study. Return 0, or 1 if a run failed."""
     request = parser().read(arguments)
-    folder = expanded(request.study)
-    if not (folder / "study.json").is_file():
-        raise ConfigError(f"{request.study}: is not the folder of a study, {folder / 'study.json'} does not exist")
+    folder = named_study(request.study)
     averaged = 0 if request.ensemble is None else request.ensemble or request.seeds
     if averaged == 1:
         raise ConfigError("--ensemble 1: an ensemble has at least two members")

@@ -131,7 +131,7 @@ def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str
 
     from trainer.records.layout import OUTPUTS
     from trainer.reports.page import asset, safe, template
-    from trainer.runtime.files import write_text
+    from trainer.runtime.files import make_folder, write_text
 
     numbers = {
         "rates": result.rates,
@@ -153,6 +153,6 @@ def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str
     path = (
         OUTPUTS / "figures" / f"find_lr_{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}.html"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_text(path, page)
     return path

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from trainer.cli.common import Parser, best_of, count, device
 from trainer.errors import ConfigError, printable
-from trainer.runtime.files import expanded
 from trainer.runtime.text import complain
+from trainer.storage.places import named_folder
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("PICTURE: name pictures or a folder of them, or --export FILE")
     if request.export:
         require(request.export)
-    files = [file for each in request.pictures for file in _pictures(expanded(each))]
+    files = [file for each in request.pictures for file in _pictures(named_folder(each))]
     from trainer.runtime.console import waiting
 
     with waiting("Loading torch"):

@@ -3,7 +3,6 @@
 import sys
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from trainer.cli.common import Parser
@@ -14,6 +13,7 @@ from trainer.reports import index, markdown, page
 from trainer.reports.content import Content, of_run, of_study
 from trainer.runtime.console import out, say, warn
 from trainer.runtime.text import counted
+from trainer.storage.places import named_place
 
 DESCRIPTION = """\
 Write the report of a study: which arm is better, by how much, and whether the runs suffice to show it.
@@ -80,9 +80,7 @@ def _report_wandb(content: Content, publish: bool) -> None:
 def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("report", DESCRIPTION, EPILOG)
-    options.add_argument(
-        "folder", type=Path, nargs="?", metavar="FOLDER", help="folder of a study or a run, or of many"
-    )
+    options.add_argument("folder", nargs="?", metavar="FOLDER", help="folder of a study or a run, or of many")
     options.add_argument("--baseline", metavar="ARM", help="compare the others with this arm; default: the best one")
     options.add_argument("--wandb", action="store_true", help="also create the report of the study in W&B")
     options.add_argument("--open", action="store_true", help="open the page in the browser")
@@ -92,11 +90,9 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> int:
     """Write and print the report. Return 0."""
     request = parser().read(arguments)
-    folder = request.folder
-    if folder is None:
+    if request.folder is None:
         parser().error("FOLDER: is missing")
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: there is no such folder")
+    folder = named_place(request.folder)
     study, run = (folder / MANIFEST).is_file(), (folder / "config.yaml").is_file()
     if request.wandb and not study:
         raise ConfigError(f"--wandb: {folder} is no study; a single run needs no report in W&B")

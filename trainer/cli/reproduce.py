@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.cli.common import Parser, count, device
+from trainer.cli.common import Parser, count, device, not_empty
 from trainer.data.download import refuse_download
 from trainer.errors import ConfigError, RunError
 from trainer.records.code import changed_files
 from trainer.records.layout import LAST
 from trainer.records.metrics import METRICS
-from trainer.runtime.files import expanded
+from trainer.runtime.files import make_folder
 from trainer.runtime.lock import locked
+from trainer.storage.places import named_folder, named_run
 from trainer.storage.untrusted import (
     read_json,
     refuse_earlier_version,
@@ -47,7 +48,9 @@ def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("reproduce", DESCRIPTION, EPILOG)
     options.add_argument("run", metavar="RUN", help="folder of a run")
-    options.add_argument("--data-dir", metavar="DIR", help="folder of the data; default: that of the run")
+    options.add_argument(
+        "--data-dir", type=not_empty, metavar="DIR", help="folder of the data; default: that of the run"
+    )
     options.add_argument(
         "--device", type=device, metavar="NAME", help="auto, cpu, cuda, cuda:N, mps; default: that of the run"
     )
@@ -60,8 +63,10 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> int:
     """Train the run again and print the comparison. Return 0 if all bits are equal, else 1."""
     request = parser().read(arguments)
-    folder = expanded(request.run)
+    folder = named_folder(request.run)
     refuse_earlier_version(folder / LAST)
+    if not (folder / LAST).is_file():
+        named_run(request.run)  # says what it is instead
     for name in (LAST, "environment.json"):
         if not (folder / name).is_file():
             raise ConfigError(f"{request.run}: is not the folder of a run that was trained, {folder / name} is missing")
@@ -124,7 +129,7 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
 
 
 def _new_folder(name: str) -> Path:
-    REPRODUCED.mkdir(parents=True, exist_ok=True)
+    make_folder(REPRODUCED)
     for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
         folder = REPRODUCED / f"{name}{suffix}"
         try:

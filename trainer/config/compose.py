@@ -21,12 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 from trainer.config.check import check, check_sweep
 from trainer.config.hydra_errors import reworded, usage_errors
 from trainer.config.resume import resumed
-from trainer.config.run_config import RunConfig
+from trainer.config.run_config import RunConfig, Tag, tagged
 from trainer.config.schema import CONF, GROUPS
 from trainer.config.shell import command, quoted
 from trainer.config.suggestions import no_such_flag
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
+from trainer.storage.places import EMPTY
 
 TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package", "-p"}
 FLAGS = TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help"}
@@ -51,6 +52,9 @@ class Job:
     def checked(self) -> RunConfig:
         """Return the typed run. Raises ConfigError with one line for the first mistake."""
         run = check(self.tree, self.overrides, self.files)
+        for key in tagged(Tag.PLACE):
+            if getattr(run, key) == "":  # as of a variable of the shell that is not set
+                raise ConfigError(f"{key}=: {EMPTY}")
         if run.dataset.shared["validation_size"] == 0 and run.dataset.shared["folds"] is None:
             raise ConfigError(
                 "dataset.validation_size=0 leaves no images to validate on. To train the winner of a study on all"

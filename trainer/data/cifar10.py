@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.data.download import fetch, md5_of
+from trainer.data.download import fetch, md5_of, refuse_mistyped
 from trainer.data.images import Images, Part
 from trainer.errors import RunError, printable
 
@@ -40,6 +40,7 @@ CLASS_NAMES = "batches.meta"
 
 def read(data_dir: Path, part: Part) -> Images:
     """Read one part, after a download if it is absent. Raises RunError naming a file that is damaged or missing."""
+    refuse_mistyped("CIFAR-10", data_dir)
     folder = data_dir / FOLDER
     if not folder.is_dir():
         _unpack(data_dir)

@@ -2,14 +2,17 @@
 
 import contextlib
 import hashlib
+import shlex
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainer.errors import ConfigError, RunError
+from trainer.errors import ConfigError, RunError, reason_of
 from trainer.runtime.files import expanded, realpath
+from trainer.storage.places import absent
 
+DEFAULT = Path("data")  # the data_dir of conf/config.yaml
 MAX_BYTES = 1_000_000_000  # the largest file, CIFAR-10's archive, has 170 million
 
 # Data set → the places in data_dir, one of which its reader finds if it was downloaded.
@@ -33,6 +36,14 @@ def refuse_download(dataset: str, data_dir: str, recorded_in: Path, how: str) ->
             f"{recorded_in}: {dataset} does not lie in the data_dir that is recorded there, {folder}. Say where it"
             f" lies, or may be downloaded to: {how}"
         )
+
+
+def refuse_mistyped(dataset: str, data_dir: Path) -> None:
+    """Refuse to download to a folder that does not exist, except the default one: its name may be mistyped."""
+    if not data_dir.exists() and data_dir.absolute() != DEFAULT.absolute():
+        reason, make = absent(data_dir), f"mkdir -p {shlex.quote(str(data_dir))}"
+        end = "" if reason.endswith("?") else "."
+        raise ConfigError(f"data_dir={data_dir}: {reason}{end} To download {dataset} into a new one, make it: {make}")
 
 
 def md5_of(path: Path) -> str:
@@ -86,7 +97,7 @@ def _first(urls: Sequence[str], attempt: Callable[[str], None]) -> str | None:
             try:
                 attempt(url)
             except (OSError, RuntimeError) as error:  # URLError is an OSError, a wrong md5 a RuntimeError
-                reason = str(getattr(error, "reason", error))
+                reason = reason_of(getattr(error, "reason", error))
             else:
                 return None
         return reason

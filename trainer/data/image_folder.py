@@ -42,6 +42,8 @@ def read(data_dir: Path, part: Part, image_size: int, grayscale: bool, on_corrup
     be decoded.
     """
     classes = _classes(data_dir / "train")
+    if not (data_dir / part).is_dir():
+        raise ConfigError(f"data_dir={data_dir}: has no {part} part, {data_dir / part}/<class>/ with pictures")
     files = _files(data_dir / part, classes)
     shape = (1 if grayscale else 3, image_size, image_size)
     options = (FORMAT, str(image_size), str(grayscale), on_corrupt_image, *classes)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainer.data.download import fetch, md5_of
+from trainer.data.download import fetch, md5_of, refuse_mistyped
 from trainer.data.images import Images, Part
 from trainer.errors import RunError
 
@@ -49,6 +49,7 @@ UNPACKED_MD5 = {
 
 def read(name: str, data_dir: Path, part: Part) -> Images:
     """Read one part, after a download if it is absent. Raises RunError naming a file that is damaged or missing."""
+    refuse_mistyped(name, data_dir)
     raw = data_dir / name / "raw"
     prefix = "train" if part == "train" else "t10k"
     arrays = []

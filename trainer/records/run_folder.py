@@ -23,7 +23,7 @@ from trainer.records.environment import stamp
 from trainer.records.layout import JOB, LAST, OUTPUTS
 from trainer.records.metrics import METRICS, count_of
 from trainer.runtime.console import warn
-from trainer.runtime.files import WRITING, expanded, write_text
+from trainer.runtime.files import WRITING, expanded, make_folder, write_text
 from trainer.runtime.lock import LOCK, locked
 from trainer.storage import checkpoint, untrusted
 from trainer.storage.checkpoint import DamagedError
@@ -66,7 +66,7 @@ def planned_folder(config: RunConfig) -> Path:
         return Path(config.resume)
     folder = expanded(config.output_dir) if config.output_dir else OUTPUTS
     # The nearest folder that exists, in which the others will be created.
-    parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise ConfigError(f"{folder} cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}")
     if config.output_dir:
@@ -86,16 +86,23 @@ def _refuse_used(folder: Path) -> None:
 def create_folder(folder: Path, config: RunConfig) -> Path:
     """Create the folder of a new run; append a number to its name if other runs start in the same second."""
     if config.output_dir:
-        folder.mkdir(parents=True, exist_ok=True)
+        _made(folder)
         _refuse_used(folder)  # again: another run may have started in it while the data were read
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    _made(folder.parent)
     for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
         with contextlib.suppress(FileExistsError):
             candidate = folder.with_name(folder.name + suffix)
             candidate.mkdir()  # atomic: of two processes one gets FileExistsError
             return candidate
     raise AssertionError("unreachable")
+
+
+def _made(folder: Path) -> None:
+    try:
+        make_folder(folder)
+    except RunError as error:
+        raise ConfigError(f"{error}. Name another folder: output_dir=DIR") from None
 
 
 @contextlib.contextmanager

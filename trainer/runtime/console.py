@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from trainer.errors import printable
+from trainer.errors import printable, reason_of
 from trainer.runtime.files import open_regular
 from trainer.runtime.stdio import append_log
 from trainer.runtime.text import wrap
@@ -35,7 +35,7 @@ def say(message: str, style: str | None = None) -> None:
 
 def fail(error: Exception) -> None:
     """Print an error on standard error."""
-    _print(err, f"trainer: {printable(str(error))}", "red")
+    _print(err, f"trainer: {printable(reason_of(error))}", "red")
 
 
 def _print(console: Console, line: str, style: str) -> None:

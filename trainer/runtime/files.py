@@ -48,11 +48,18 @@ def replacing(path: Path, before: Callable[[Path], None] = lambda temporary: Non
 
 
 def make_folder(folder: Path) -> Path:
-    """Create a folder if it does not exist, and return it. Raises RunError if it cannot be created."""
+    """Create a folder if it does not exist, and return it. Raises RunError if it cannot be created: nothing is left."""
+    made: list[Path] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            made.append(path)
     except OSError as error:
-        raise RunError(f"{folder} could not be created: {error.strerror}") from None
+        for path in reversed(made):
+            with contextlib.suppress(OSError):  # another process has put something there
+                path.rmdir()
+        raise RunError(f"{folder} cannot be created: {error.strerror}") from None
     return folder
 
 

@@ -8,6 +8,7 @@ from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
 
 RUN, STUDY = "config.yaml", "study.json"  # the file by which each is recognized
+EMPTY = "the name of the folder is empty; the current folder is ."
 USUAL = Path("outputs")  # a name is looked for there as well, for a hint
 
 
@@ -26,9 +27,7 @@ def named_run(text: str, prefix: str = "") -> Path:
         if runs:
             raise ConfigError(f"{prefix}{text}: holds several runs. Name one of them{_such_as(runs, prefix)}")
         raise ConfigError(f"{prefix}{text}: is not the folder of a run, {path / RUN} does not exist")
-    if (path.parent / RUN).is_file():
-        raise ConfigError(f"{prefix}{text}: is no folder. Name that of the run: {prefix}{path.parent}")
-    raise ConfigError(f"{prefix}{text}: {no_folder(path, prefix)}")
+    raise _no_folder(text, path, prefix)
 
 
 def named_study(text: str) -> Path:
@@ -44,25 +43,41 @@ def named_study(text: str) -> Path:
         if studies := _newest(path, STUDY):
             raise ConfigError(f"{text}: holds several studies. Name one of them{_such_as(studies, '')}")
         raise ConfigError(f"{text}: is not the folder of a study, {path / STUDY} does not exist")
-    raise ConfigError(f"{text}: {no_folder(path)}")
+    raise _no_folder(text, path)
+
+
+def named_place(text: str) -> Path:
+    """Return the folder that is named, whatever it holds. Raises ConfigError as `named_run` does."""
+    path = named_folder(text)
+    if not path.is_dir():
+        raise _no_folder(text, path)
+    return path
 
 
 def named_folder(text: str, prefix: str = "") -> Path:
     """Return the path that is named. Raises ConfigError for an empty name, which would be the current folder."""
     if not text.strip():
-        raise ConfigError(f"{prefix or 'FOLDER'}{text}: the name of the folder is empty; the current folder is .")
+        raise ConfigError(f"{prefix or repr(text)}: {EMPTY}")
     return expanded(text)
 
 
-def no_folder(path: Path, prefix: str = "") -> str:
+def _no_folder(text: str, path: Path, prefix: str = "") -> ConfigError:
+    """Return the error for a path that is no folder; a file of a run, there or not, stands for the run."""
+    for file, what in ((RUN, "run"), (STUDY, "study")):
+        if (path.parent / file).is_file():
+            return ConfigError(f"{prefix}{text}: is no folder. Name that of the {what}: {prefix}{path.parent}")
+    return ConfigError(f"{prefix}{text}: {absent(path, 'folder', prefix)}")
+
+
+def absent(path: Path, what: str = "folder", prefix: str = "") -> str:
     """Return the reason why a path is no folder, with the nearest name that exists."""
     if path.exists():
         return "is a file, not a folder"
-    near = [USUAL / path] if (USUAL / path).is_dir() else []
+    near = [found for found, sure in ((path.parent, RUN), (USUAL / path, "")) if (found / sure).exists()]
     if not near and path.parent.is_dir():
         names = [each.name for each in path.parent.iterdir() if each.is_dir()]
-        near = [path.with_name(name) for name in difflib.get_close_matches(path.name, names, n=1, cutoff=0.8)]
-    return "there is no such folder" + (f". Did you mean {prefix}{near[0]}?" if near else "")
+        near = [path.with_name(name) for name in difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)]
+    return f"there is no such {what}" + (f". Did you mean {prefix}{near[0]}?" if near else "")
 
 
 def _newest(path: Path, file: str) -> list[Path]:
