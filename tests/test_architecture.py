@@ -33,6 +33,7 @@ WITHOUT_TORCH = ("config", "errors", "reports", "runtime", "stats")
 MODULES_WITHOUT_TORCH = (
     "trainer.data.download",
     "trainer.techniques.checks",
+    "trainer.techniques.idle",
     "trainer.techniques.layer_names",
     "trainer.techniques.remedies",
 )

@@ -275,6 +275,10 @@ def test_folds_without_spread():
 def test_arms_without_spread():
     flat, higher = (0.1, 0.1, 0.1), (0.7, 0.7, 0.7)
     assert sentences(("a", flat), ("b", flat)) == ["a against b: no conclusion, every run gave the same value"]
+    varied = (0.71, 0.74, 0.77)
+    assert sentences(("a", varied), ("b", varied)) == [
+        "a against b: no conclusion, they gave the same value in every seed"
+    ]
     assert sentences(("a", flat), ("b", higher)) == [
         "b against a: no conclusion, every seed of an arm gave the same value, so the spread between runs cannot be"
         " estimated"

@@ -21,6 +21,7 @@ from trainer.cli.train import main
 from trainer.config.schema import PACKAGE
 from trainer.errors import ConfigError, RunError
 from trainer.records import code as deciding_code
+from trainer.reports.content import of_study
 from trainer.run import train
 from trainer.runtime.lock import locked
 from trainer.study.execute import run_study
@@ -110,6 +111,24 @@ def test_two_arms_that_are_the_same_are_trained_once(capsys):
         " is trained once\n"
     )
     assert "[2/2] data_dir=here seed=1" in told.out
+
+
+def test_arms_that_are_equal_to_the_last_digit_are_told_as_the_same_run(capsys):
+    _, folder = study(*TINY, "epochs=1", "scheduler=constant,step,exponential,cyclic", "seed=0,1")
+    told = capsys.readouterr()
+    assert [line for line in told.err.splitlines() if "first changes the rate" in line] == [
+        "trainer: warning: scheduler=step first changes the rate after epoch 30; the run has 1 epoch",
+        "trainer: warning: scheduler=exponential first changes the rate after epoch 1; the run has 1 epoch",
+    ]
+    sentence = (
+        "constant, step and exponential are the same run: their results are equal to the last digit, so that what"
+        " differs between them never acted"
+    )
+    assert sentence in " ".join(told.out.split()) and sentence in of_study(folder).verdict
+    path = next(folder.glob("scheduler-step_seed-1-*/result.json"))
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result | {"validation_loss": result["validation_loss"] + 1e-9}))
+    assert "constant and exponential are the same run" in of_study(folder).verdict[0]
 
 
 def test_settings_of_a_study_need_a_study():

@@ -16,8 +16,8 @@ from trainer.storage.untrusted import read_json
 # The code that decides a result; how a run is checked, shown or stored does not. A test holds that nothing else that
 # these packages import decides one.
 DECIDING = ("data", "techniques", "training", "runtime/seeding.py")
-# Among the techniques: a check refuses a run, a remedy is advice.
-NOT_DECIDING = ("techniques/checks.py", "techniques/remedies.py")
+# Among the techniques: a check refuses a run, idle settings are warned of, a remedy is advice.
+NOT_DECIDING = ("techniques/checks.py", "techniques/idle.py", "techniques/remedies.py")
 # The part of it that decides what a trained network computes.
 NETWORK = ("techniques/activation.py", "techniques/layers.py", "techniques/model.py", "techniques/normalization.py")
 NAMED = 3  # changed files at most that a sentence lists

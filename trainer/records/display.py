@@ -13,6 +13,7 @@ from trainer.config.run_config import RunConfig
 from trainer.config.shell import resume_command
 from trainer.records.run_folder import RunFolder
 from trainer.runtime.console import Item, closing_table, duration, out, say, warn
+from trainer.techniques.idle import idle_settings
 from trainer.training.epoch import EpochReport
 from trainer.training.trainer import ClassificationTrainer
 
@@ -94,10 +95,12 @@ class EpochDisplay:
 
 
 def announce(config: RunConfig, device: torch.device) -> None:
-    """Print network, data set, optimizer and device."""
+    """Print network, data set, optimizer and device, and a warning for each setting that can never act."""
     count = torch.get_num_threads()
     threads = f" ({count} thread{'s' if count > 1 else ''})" if device.type == "cpu" else ""
     say(f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, on {device}{threads}", "bold")
+    for sentence in idle_settings(config):
+        warn(sentence)
 
 
 def introduce(config: RunConfig, trainer: ClassificationTrainer, folder: RunFolder) -> None:

@@ -98,11 +98,12 @@ class Verdict:
     reasons: tuple[str, ...] = ()  # the sentences in place of comparisons where there is nothing to compare
     test: str = ""
     floor: str = ""
+    equal: tuple[str, ...] = ()  # the sentences on arms whose runs gave the same results to the last digit
 
     def lines(self) -> list[str]:
         """Return all sentences."""
         sentences = [comparison.sentence(self.design) for comparison in self.comparisons]
-        return [line for line in (*self.reasons, *sentences, self.test, self.floor) if line]
+        return [line for line in (*self.equal, *self.reasons, *sentences, self.test, self.floor) if line]
 
 
 def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None) -> Verdict:
@@ -140,7 +141,7 @@ def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None) -> V
 def _compare(first: Arm, second: Arm, split_ratio: float, bound: Bound) -> Comparison:
     """Test the difference of two arms; as pairs, which both have, if there is a `split_ratio`."""
     difference, count = first.mean - second.mean, min(len(first.values), len(second.values))
-    if count < MIN_RUNS:
+    if count < MIN_RUNS or first.values == second.values:  # the latter: nothing differs that could be tested
         return Comparison(first, second, difference)
     if split_ratio:
         # The corrected resampled t test: the standard error of the mean difference is s * sqrt(1/n + test/train)
@@ -227,8 +228,10 @@ def _untestable(comparison: Comparison, design: Design) -> str:
         return f"they gave the same value in every {design.unit}"
     if design.paired:
         return f"the difference is the same in every {design.unit}, so its spread cannot be estimated"
-    if comparison.difference == 0:
+    if comparison.difference == 0 and len({*comparison.first.values.values()}) == 1:
         return "every run gave the same value"
+    if comparison.first.values == comparison.second.values:
+        return f"they gave the same value in every {design.unit}"
     return f"every {design.unit} of an arm gave the same value, so the spread between runs cannot be estimated"
 
 

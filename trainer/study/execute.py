@@ -22,9 +22,12 @@ from trainer.study.folder import Study
 from trainer.study.launch import Launch
 from trainer.study.live_table import LiveTable
 from trainer.study.manifest import Entry
-from trainer.study.plan import Plan, PlannedRun
+from trainer.study.plan import Plan, PlannedRun, idle_search
 from trainer.study.results import StudyArm, arms_of
 from trainer.study.search import TriedPoint, ask
+from trainer.techniques.idle import idle_settings
+
+MOST_WARNINGS = 5  # of settings that can never act
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ def run_study(plan: Plan) -> StudyResult:
         plan = replace(plan, runs=_without_duplicates(plan.runs, identities))
     study = Study(plan, code, fingerprints.known, list(dict.fromkeys(identities)))
     _compare_fairly(plan)
+    _warn_of_idle_settings(plan, first)
     if plan.settings.dry_run:
         from trainer.study.dry_run import dry_run
 
@@ -97,6 +101,16 @@ def _compare_fairly(plan: Plan) -> None:
         warn(f"not a fair comparison: {sentence}")
     for sentence in fairness.consequences:
         say(f"Note: {sentence}")
+
+
+def _warn_of_idle_settings(plan: Plan, runs: Sequence[PlannedRun]) -> None:
+    """Warn of settings that can never act, in the runs of a grid or at a corner of a search; each sentence once."""
+    sentences = [*idle_search(plan), *(sentence for run in runs for sentence in idle_settings(run.config))]
+    unique = list(dict.fromkeys(sentences))
+    for sentence in unique[:MOST_WARNINGS]:
+        warn(sentence)
+    if len(unique) > MOST_WARNINGS:
+        warn(f"{len(unique) - MOST_WARNINGS} more such settings: the log of each run names its own")
 
 
 def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:

@@ -12,10 +12,11 @@ from trainer.config.compose import Multirun, interpret
 from trainer.config.hydra_errors import reworded
 from trainer.config.run_config import RunConfig, SweepConfig
 from trainer.errors import ConfigError
-from trainer.study.axes import ARM, Axis, Point, command_at, corners, grid, plain_override
+from trainer.study.axes import ARM, Axis, Point, command_at, corners, grid, override_key, plain_override
 from trainer.study.sweeper import Sweep, read_sweep
 
 PROGRESS_FROM = 20  # points: composing more takes over a second and shows a progress bar
+MEDIAN_STARTUP = 5  # points that Optuna's median pruner lets come to their end before it stops one
 MAX_RUNS = 100_000  # of a grid: composing them takes an hour
 
 
@@ -104,6 +105,19 @@ class Plan:
     def command(self, point: Point) -> str:
         """Return the command that trains this point alone, as a person types it."""
         return command_at(self.arguments, {axis.key for axis in self.sweep.axes}, point)
+
+
+def idle_search(plan: Plan) -> Iterator[str]:
+    """Yield a sentence for each setting of the search that was given and can never act."""
+    settings, given = plan.settings, {override_key(text) for text in plan.arguments}
+    if settings.method == "grid":
+        for key in sorted({"sweep.trials", "sweep.seed"} & given):
+            yield f"{key} does nothing: sweep.method=grid tries every point once"
+    if settings.pruner == "median" and settings.trials <= MEDIAN_STARTUP:
+        yield (
+            f"sweep.pruner=median first stops a run at point {MEDIAN_STARTUP + 1}; the search has"
+            f" sweep.trials={settings.trials}"
+        )
 
 
 def plan_of(request: Multirun) -> Plan:

@@ -6,7 +6,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,8 +115,9 @@ def _split_ratio(outcomes: Sequence[Outcome]) -> float:
 
 def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
     """Judge a study. Raises ConfigError if no arm with finished runs has the baseline's name."""
+    equal = equal_arms(results.arms)
     if baseline is None:
-        return judge(results.arms, results.design)
+        return replace(judge(results.arms, results.design), equal=equal)
     arms = {arm.name: arm for arm in results.arms}
     words = sorted(baseline.split())  # the settings of an arm may be typed in any order
     name = next((name for name in arms if sorted(name.split()) == words), None)
@@ -126,7 +127,34 @@ def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
         raise ConfigError(f"--baseline={baseline}: the study has no such arm.{hint} Accepted: {', '.join(arms)}")
     if not arms[name].values:
         raise ConfigError(f"--baseline={baseline}: none of its runs has finished")
-    return judge(results.arms, results.design, name)
+    return replace(judge(results.arms, results.design, name), equal=equal)
+
+
+def equal_arms(arms: Sequence[StudyArm]) -> tuple[str, ...]:
+    """Return a sentence for each group of arms whose runs all gave the same results, to the last digit of the loss."""
+    groups: dict[Any, list[str]] = {}
+    for arm in arms:
+        if all(outcome.state == "finished" and outcome.validation_loss is not None for outcome in arm.outcomes):
+            groups.setdefault(_results_by_replicate(arm), []).append(arm.name)
+    return tuple(
+        f"{', '.join(names[:-1])} and {names[-1]} are the same run: their results are equal to the last digit, so that"
+        " what differs between them never acted"
+        for names in groups.values()
+        if len(names) > 1
+    )
+
+
+def _results_by_replicate(arm: StudyArm) -> tuple[Any, ...]:
+    """Return the seed and fold of each run of an arm, with its length and its best loss and accuracy, in order."""
+    point = arm.point
+    runs = [
+        (
+            tuple(value for key, value in entry.point.items() if key not in point),
+            (outcome.epochs, outcome.validation_loss, outcome.validation_accuracy),
+        )
+        for entry, outcome in zip(arm.entries, arm.outcomes, strict=True)
+    ]
+    return tuple(sorted(runs))
 
 
 def missing_runs(results: StudyResults) -> list[str]:

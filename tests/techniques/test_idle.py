@@ -1,0 +1,96 @@
+"""Settings that can never act are named before the run; those that act, and the defaults, are not."""
+
+import pytest
+from conftest import compose, interpret, quick
+
+from trainer.study.plan import idle_search
+from trainer.techniques.idle import idle_settings
+
+IDLE = {
+    "scheduler=step epochs=3": "scheduler=step first changes the rate after epoch 30; the run has 3 epochs",
+    "scheduler=step epochs=30": "scheduler=step first changes the rate after epoch 30; the run has 30 epochs",
+    "scheduler=step scheduler.step_size=3 scheduler.warmup_epochs=2 epochs=5": (
+        "scheduler=step first changes the rate after epoch 5; the run has 5 epochs"
+    ),
+    "scheduler=exponential epochs=1": (
+        "scheduler=exponential first changes the rate after epoch 1; the run has 1 epoch"
+    ),
+    "scheduler=cosine epochs=1": "scheduler=cosine first changes the rate after epoch 1; the run has 1 epoch",
+    "scheduler=linear scheduler.min_lr=0.01 lr=0.01": (
+        "scheduler=linear never changes the rate, with these settings it is always 0.01"
+    ),
+    "scheduler=factors scheduler.factors=[1.0,1.0]": (
+        "scheduler=factors never changes the rate, with these settings it is always 0.001"
+    ),
+    "scheduler=factors scheduler.factors=[1.0,0.5,0.1,0.01] epochs=2": (
+        "scheduler.factors lists 4, the last 2 are not used: the run has 2 epochs"
+    ),
+    "scheduler=plateau epochs=7": "scheduler=plateau first lowers the rate after epoch 7; the run has 7 epochs",
+    "scheduler=plateau validate_every=4 epochs=28": (
+        "scheduler=plateau first lowers the rate after epoch 28; the run has 28 epochs"
+    ),
+    "scheduler=plateau scheduler.patience=0 scheduler.warmup_epochs=3 epochs=4": (
+        "scheduler=plateau first lowers the rate after epoch 4; the run has 4 epochs"
+    ),
+    "scheduler=plateau scheduler.patience=12 early_stop_patience=5": (
+        "scheduler=plateau never lowers the rate: it waits for 13 validations without progress (scheduler.patience=12),"
+        " and early_stop_patience=5 ends the run before"
+    ),
+    "scheduler=plateau scheduler.min_lr=0.001": (
+        "scheduler=plateau never lowers the rate: scheduler.min_lr=0.001 is lr=0.001"
+    ),
+    "early_stop_patience=20 epochs=9": "early_stop_patience=20 first stops a run after epoch 21; the run has 9 epochs",
+    "early_stop_min_delta=0.1 early_stop_patience=null": (
+        "early_stop_min_delta=0.1 does nothing: early_stop_patience=null"
+    ),
+    "weight_decay_scope=all": "weight_decay_scope=all does nothing: weight_decay=0",
+    "augmentation=flip augmentation.flip.probability=0.0": "augmentation=flip changes no image: probability = 0",
+    "augmentation=scale augmentation.scale.low=1 augmentation.scale.high=1": (
+        "augmentation=scale changes no image: low = high = 1"
+    ),
+    "wandb.log_model=true wandb.mode=disabled": "wandb.log_model=true does nothing: wandb.mode=disabled",
+}
+ACTING = (
+    "epochs=1",
+    "scheduler=step epochs=31",
+    "scheduler=step scheduler.step_size=2 scheduler.warmup_epochs=2 epochs=5",
+    "scheduler=cosine epochs=2",
+    "scheduler=cyclic epochs=1",
+    "scheduler=triangular epochs=1",
+    "scheduler=factors scheduler.factors=[1.0,0.5] epochs=2",
+    "scheduler=plateau epochs=8",
+    "scheduler=plateau early_stop_patience=7",
+    "early_stop_patience=20 epochs=22",
+    "weight_decay_scope=all weight_decay=0.1",
+    "augmentation=lecture",
+)
+
+
+@pytest.mark.parametrize("settings", IDLE)
+def test_a_setting_that_can_never_act_is_named(settings):
+    (run,) = compose(["dataset=digits", *settings.split()])
+    assert idle_settings(run) == [IDLE[settings]]
+
+
+@pytest.mark.parametrize("settings", ACTING)
+def test_a_setting_that_acts_is_not(settings):
+    (run,) = compose(["dataset=digits", *settings.split()])
+    assert idle_settings(run) == []
+
+
+def test_settings_of_a_search_that_can_never_act():
+    small = ("-m", "dataset=digits", "lr=0.1,0.2,0.3,0.4,0.5,0.6,0.7")
+    assert list(idle_search(interpret([*small, "sweep.trials=3"]))) == [
+        "sweep.trials does nothing: sweep.method=grid tries every point once"
+    ]
+    pruned = (*small, "sweep.method=random", "sweep.pruner=median")
+    assert list(idle_search(interpret([*pruned, "sweep.trials=5"]))) == [
+        "sweep.pruner=median first stops a run at point 6; the search has sweep.trials=5"
+    ]
+    assert list(idle_search(interpret([*pruned, "sweep.trials=6"]))) == []
+
+
+def test_it_is_said_before_the_run(capsys):
+    quick("model=mlp", "model.hidden=[8]", "dataset.image_size=8", "scheduler=step", "epochs=1")
+    told = capsys.readouterr().err
+    assert told == "trainer: warning: scheduler=step first changes the rate after epoch 30; the run has 1 epoch\n"
