@@ -120,7 +120,7 @@ def test_resume_changes_only_what_it_may(capsys):
         compose(["resume=run", "lr=0.1"])
     assert str(caught.value) == (
         "lr: a resumed run keeps its settings. Accepted with resume=: epochs, device,"
-        " layer_stats_every, early_stop_patience, checkpoint_minutes, data_dir, wandb"
+        " cuda_graph, layer_stats_every, early_stop_patience, checkpoint_minutes, data_dir, wandb"
     )
     (run,) = compose(["resume=run", "epochs=3", "wandb.name=again"])
     assert (run.optimizer.name, run.epochs, run.wandb.name, run.wandb.mode) == ("sgd", 3, "again", "disabled")
@@ -319,7 +319,7 @@ def test_ctrl_c_while_wandb_finishes_leaves_a_run_that_is_complete(monkeypatch, 
     assert json.loads(Path("run/result.json").read_text()) == {"state": "finished", "reason": None}
 
 
-def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeypatch, in_empty_folder):
+def test_five_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeypatch, in_empty_folder):
     """The loop is easy to find: frames and source lines of the functions called before the first step."""
     from trainer.cli.train import main
 
@@ -333,7 +333,7 @@ def test_four_frames_and_250_lines_lead_from_the_start_to_the_first_step(monkeyp
     monkeypatch.setattr(torch.optim.Adam, "step", look)
     with pytest.raises(KeyboardInterrupt):
         main(QUICK)
-    assert [name for name, _ in seen] == ["do_train", "train_loop", "train", "main"]
+    assert [name for name, _ in seen] == ["train_step", "do_train", "train_loop", "train", "main"]
     assert sum(lines for _, lines in seen) <= 250
 
 

@@ -34,6 +34,7 @@ from trainer.storage.untrusted import read_json
 from trainer.training.build import build_trainer, pick_device
 from trainer.training.oom import batch_size_advice
 from trainer.training.trainer import ClassificationTrainer
+from trainer.training.turns import pass_turn
 
 # The recorded reason why a finished run has fewer epochs than configured.
 EPOCH_LIMIT_REACHED = "training was limited to this number of epochs"
@@ -105,8 +106,13 @@ def train(
             defer_signals() as interrupt,
             recorder.retried(),
         ):
+
+            def pause() -> bool:
+                pass_turn()  # to the other runs of `sweep.concurrent`
+                return bool(interrupt) or recorder.is_due()
+
             stopped = bool(stop and trainer.epoch and stop(trainer.epoch))
-            for report in () if stopped else trainer.train_loop(pause=lambda: bool(interrupt) or recorder.is_due()):
+            for report in () if stopped else trainer.train_loop(pause):
                 report = with_layer_stats(trainer, config, report)
                 recorder.save(trainer, report)
                 if report:
@@ -176,8 +182,7 @@ def _locate_nonfinite(config: RunConfig, data: Data, folder: Path, message: str)
             waiting("Searching for the first value that is not finite"),
         ):
             # Hooks on layers do not run in compiled code.
-            uncompiled = config.model_copy(update={"compile": False})
-            trainer = build_trainer(uncompiled, data.training, data.validation, data.device)
+            trainer = build_trainer(config.eager, data.training, data.validation, data.device)
             restore(trainer, folder, config, data.provenance)
             origin = find_first_nonfinite(trainer)
     except KeyboardInterrupt as error:

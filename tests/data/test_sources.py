@@ -76,22 +76,22 @@ def test_a_split_that_the_images_do_not_allow_is_refused():
 
 def test_every_image_once_per_epoch_in_an_order_of_seed_and_epoch():
     data = DeviceLoader(Images(torch.arange(10).view(10, 1, 1, 1).to(torch.uint8), torch.arange(10), ("a",)), 4, CPU)
-    first = [labels.tolist() for _, labels in data.batches(0, 0)]
+    first = [data.at(positions)[1].tolist() for positions in data.positions(0, 0)]
     assert [len(batch) for batch in first] == [4, 4, 2]
     assert sorted(label for batch in first for label in batch) == list(range(10))
-    for pixels, labels in data.batches(0, 0):
+    for pixels, labels in map(data.at, data.positions(0, 0)):
         assert pixels.flatten().tolist() == labels.tolist()
-    assert first == [labels.tolist() for _, labels in data.batches(0, 0)]
-    assert first != [labels.tolist() for _, labels in data.batches(0, 1)]
-    assert first != [labels.tolist() for _, labels in data.batches(1, 0)]
+    assert first == [data.at(positions)[1].tolist() for positions in data.positions(0, 0)]
+    assert first != [data.at(positions)[1].tolist() for positions in data.positions(0, 1)]
+    assert first != [data.at(positions)[1].tolist() for positions in data.positions(1, 0)]
 
 
 def test_a_lone_last_image_joins_the_batch_before_it():
     data = DeviceLoader(tiny_images(41), 20, CPU)
     assert len(data) == 2
-    assert [len(labels) for _, labels in data.batches(0, 0)] == [20, 21]
-    assert [len(labels) for _, labels in DeviceLoader(tiny_images(5), 1, CPU).batches(0, 0)] == [1] * 5
-    assert [len(labels) for _, labels in DeviceLoader(tiny_images(5), 99, CPU).batches(0, 0)] == [5]
+    assert list(map(len, data.positions(0, 0))) == [20, 21]
+    assert list(map(len, DeviceLoader(tiny_images(5), 1, CPU).positions(0, 0))) == [1] * 5
+    assert list(map(len, DeviceLoader(tiny_images(5), 99, CPU).positions(0, 0))) == [5]
 
 
 def test_statistics_are_those_of_the_pixels():
@@ -470,7 +470,8 @@ def test_a_pass_over_all_pictures_reads_ahead_and_a_batch_does_not(pictures, mon
         Images, "at", lambda self, chosen: (seen.append(advice(self.storage.data_ptr())), real(self, chosen))[1]
     )
     statistics(training)
-    next(iter(DeviceLoader(training, 2, CPU).batches(0, 0)))
+    loader = DeviceLoader(training, 2, CPU)
+    loader.at(next(loader.positions(0, 0)))
     assert seen == [{"sr"}, {"rr"}]
 
 

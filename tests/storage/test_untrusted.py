@@ -31,7 +31,7 @@ from trainer.storage import checkpoint
 from trainer.study.execute import run_study
 from trainer.study.worker import work
 from trainer.training.build import build_trainer
-from trainer.training.epoch import EpochProgress
+from trainer.training.epoch import EpochProgress, Meters
 from trainer.training.resume_check import refuse_misfit
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
@@ -124,7 +124,7 @@ def setting(**values):
 
 def within(**values):
     """Return the state that is saved after the first of 19 steps."""
-    progress = EpochProgress(0, 1, 19, 0.001, torch.device("cpu"))
+    progress = EpochProgress(0, 1, 0.001, Meters(19, torch.device("cpu")), torch.Generator())
     progress.started = 0.0
     progress.suspend()
     return part("progress", {**progress.state_dict(), "step": 1, "images": 64, **values})

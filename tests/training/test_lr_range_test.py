@@ -36,7 +36,7 @@ def test_the_rates_rise_geometrically_and_each_loss_is_that_of_the_trainers_step
     images = load(run.dataset, Path(run.data_dir), torch.device("cpu"))
     training, _ = run.dataset.shared_function()(images, run.split_seed)
     trainer = build_trainer(run, training, None, torch.device("cpu"))
-    batches = list(trainer.train.batches(run.seed, 0))  # the second epoch begins with step 20
+    batches = list(map(trainer.train.at, trainer.train.positions(run.seed, 0)))  # the second epoch begins with step 20
     for step in range(3):
         for group in trainer.optimizer.param_groups:
             group["lr"] = found.rates[step]

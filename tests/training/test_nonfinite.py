@@ -134,7 +134,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(choice, rate):
     by_hand, _ = built(0, "stop")
     by_hand.model.train()
     losses = []
-    for step, (images, labels) in enumerate(by_hand.train.batches(7, 0)):
+    for step, (images, labels) in enumerate(map(by_hand.train.at, by_hand.train.positions(7, 0))):
         if step != 1:
             by_hand.optimizer.param_groups[0]["lr"] = rate if step == 2 else 0.05
             loss = nn.functional.cross_entropy(by_hand.model(images), labels)

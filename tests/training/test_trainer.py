@@ -200,9 +200,9 @@ def test_a_technique_changes_neither_initial_weights_nor_order(option):
     seen = []
 
     def watch(batches, epoch, steps, done):
-        for images, labels in batches:
-            seen.append(images.sum().item())
-            yield images, labels
+        for positions in batches:
+            seen.append(positions.tolist())
+            yield positions
 
     trainers = [
         build_trainer(compose([*extra, "batch_size=20", "epochs=1"])[0], tiny_images(60), tiny_images(20), CPU, watch)

@@ -60,6 +60,7 @@ class SweepConfig(BaseModel):
     pruner: Literal["none", "median", "hyperband"]
     seed: CountOrZero
     on_error: Annotated[Literal["continue", "stop", "retry"], Tag.NO_EFFECT]
+    concurrent: Annotated[Count | Literal["auto"], Tag.NO_EFFECT] = 1  # studies before 0.4.0 do not have it
     fairness_check: Annotated[Literal["off", "warn", "strict"], Tag.NO_EFFECT]
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
     # Excluded from the manifest of a study, which lists the axes that are made of these.
@@ -100,6 +101,7 @@ class RunConfig(BaseModel):
     precision: Literal["fp32", "bf16", "fp16"]
     compile: Switch
     deterministic: Switch = False  # runs recorded before 0.3.0 do not have it
+    cuda_graph: Annotated[Switch, Tag.RESUMABLE] = False  # runs recorded before 0.4.0 do not have it
     validate_every: Count
     layer_stats_every: Annotated[Count | None, Tag.RESUMABLE] = None  # runs recorded before 0.3.0 do not have it
     early_stop_patience: Annotated[Count | None, Tag.RESUMABLE]
@@ -110,6 +112,11 @@ class RunConfig(BaseModel):
     output_dir: Annotated[Text | None, Tag.ONE_RUN, Tag.NO_EFFECT, Tag.PLACE]
     resume: Annotated[Text | None, Tag.ONE_RUN, Tag.NO_EFFECT, Tag.PLACE]
     wandb: Annotated[WandbConfig, Tag.RESUMABLE, Tag.NO_EFFECT]
+
+    @property
+    def eager(self) -> "RunConfig":
+        """The same run neither compiled nor captured as a graph, so that hooks on its layers are called."""
+        return self.model_copy(update={"compile": False, "cuda_graph": False})
 
     def tree(self) -> dict[str, Any]:
         """The run as plain YAML values, in the layout of `conf/`; `check(config.tree()) == config`."""

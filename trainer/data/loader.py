@@ -58,8 +58,8 @@ class DeviceLoader:
         """The number of training batches in an epoch."""
         return max(1, -(-len(self.labels) // self.batch_size) - self._lone_image())
 
-    def batches(self, seed: int, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (pixels uint8 [B, C, H, W], labels [B]): every image once per epoch, the last batch smaller.
+    def positions(self, seed: int, epoch: int, first: int = 0) -> Iterator[Tensor]:
+        """Yield the positions [B] of the images of each batch: every image once per epoch, the last batch smaller.
 
         A resumed epoch starts with batch `first`, which counts from 0.
         """
@@ -69,13 +69,16 @@ class DeviceLoader:
         for step in range(first, len(self)):
             # Batch normalization cannot train on one image: if one is left over, it joins the last full batch.
             last = step == len(self) - 1
-            positions = order[step * self.batch_size : count if last else (step + 1) * self.batch_size]
-            yield self.images.at(positions), self.labels[positions]
+            yield order[step * self.batch_size : count if last else (step + 1) * self.batch_size]
+
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (pixels uint8 [B, C, H, W], labels [B]) of the images at these positions [B]."""
+        return self.images.at(positions), self.labels[positions]
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (pixels, labels) in evaluation batches, from the first image to the last."""
         for positions in in_order(self.images):
-            yield self.images.at(positions), self.labels[positions]
+            yield self.at(positions)
 
     def _lone_image(self) -> bool:
         return self.batch_size > 1 and len(self.labels) % self.batch_size == 1

@@ -62,7 +62,7 @@ class _Microscope:
         """Check loss and weights after a step; return True once a value is not finite, which ends the epoch."""
         progress = self.trainer.progress
         assert progress is not None
-        self._note("the loss", progress.losses[progress.step - 1])
+        self._note("the loss", progress.meters.losses[progress.step - 1])
         for name, weight in self.weights.items():
             self._note(f"{self._title(name)} after the update", weight)
         if self.jump is None and not self.first:

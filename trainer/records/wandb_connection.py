@@ -48,7 +48,7 @@ def begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) 
         dir=folder.resolve(),  # wandb's service may have been started in another working directory
         id=run_id,
         resume="allow",
-        reinit="finish_previous",
+        reinit="create_new",  # others may be open in this process (`sweep.concurrent`)
         settings=settings,
     )
     # On a full disk wandb would write to another folder, and its log would print tracebacks.

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.status import Status
@@ -52,6 +52,16 @@ def logged_to(path: Path) -> Iterator[None]:
             yield
         finally:
             out.file = err.file = None  # type: ignore[assignment]  # None: follow sys.stdout and sys.stderr
+
+
+def current_files() -> tuple[IO[str] | None, IO[str] | None]:
+    """Return the files that `logged_to` has set for both streams; None: the streams of the process."""
+    return out._file, err._file
+
+
+def set_files(files: tuple[IO[str] | None, IO[str] | None]) -> None:
+    """Set what `current_files` returned."""
+    out._file, err._file = files
 
 
 def waiting(description: str) -> Status:

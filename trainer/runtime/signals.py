@@ -56,13 +56,29 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+# The stop of a group of runs in threads of one process, which cannot handle signals themselves.
+_shared: list[Stop] = []
+
+
+@contextmanager
+def shared_stop() -> Iterator[Stop]:
+    """Note signals while the block runs, and let `defer_signals` in other threads yield the same object."""
+    with defer_signals() as stop:
+        _shared.append(stop)
+        try:
+            yield stop
+        finally:
+            _shared.remove(stop)
+
+
 @contextmanager
 def defer_signals(numbers: tuple[signal.Signals, ...] = (signal.SIGINT, *WARNINGS)) -> Iterator[Stop]:
     """Note signals instead of raising them while the block runs. Signals that a launcher handles are left to it."""
-    stop = Stop()
+    here = threading.current_thread() is threading.main_thread()
+    stop = _shared[-1] if _shared and not here else Stop()
     ours = (signal.SIG_DFL, signal.default_int_handler, raise_preempted)
     free = [number for number in numbers if signal.getsignal(number) in ours]
-    if threading.current_thread() is not threading.main_thread():
+    if not here:
         free = []  # Python allows handlers in the main thread only
     before = {number: signal.signal(number, stop.note) for number in free}
     try:

@@ -5,6 +5,8 @@ ended into its own folder; a run that has neither an outcome nor a recent heartb
 """
 
 import contextlib
+import functools
+import itertools
 import os
 import signal
 import threading
@@ -37,7 +39,9 @@ class Launch:
         self.plan, self.study, self.on_end = plan, study, on_end
         self.launched: dict[Entry, int] = {}  # number of starts
         self.here = plan.launcher == "basic"
-        self.parallel = 1 if self.here else self._parallel()
+        # The number of runs that train at a time; a search knows nothing of them when it chooses their points.
+        self.concurrent = plan.settings.concurrent
+        self.parallel = (1 if self.concurrent == "auto" else self.concurrent) if self.here else self._parallel()
 
     def _parallel(self) -> int:
         cores = os.cpu_count() or 1
@@ -65,12 +69,7 @@ class Launch:
             if outcome.state != "queued":
                 write_outcome(self.study.path(entry), replace(outcome, state="queued", reason=None))
         if self.here:
-            for entry in waiting:
-                work(self.study.path(entry))
-                self.on_end(entry, self.study.outcome(entry))
-                if self._stops_study(entry):
-                    return False
-            return True
+            return self._run_here(waiting)
         # In groups of as many as train at a time: after a failure no further group starts under on_error=stop.
         for start in range(0, len(waiting), self.parallel):
             group = waiting[start : start + self.parallel]
@@ -81,6 +80,27 @@ class Launch:
             if any(self._stops_study(entry) for entry in group):
                 return False
         return True
+
+    def _run_here(self, waiting: Sequence[Entry]) -> bool:
+        """Train the runs in this process, `sweep.concurrent` of them at a time."""
+        stopped = list[Entry]()
+
+        def train(entry: Entry) -> None:
+            work(self.study.path(entry))
+            self.on_end(entry, self.study.outcome(entry))
+            if self._stops_study(entry):
+                stopped.append(entry)
+
+        # Made one by one, so that none begins after a failure under on_error=stop.
+        tasks = itertools.takewhile(lambda _: not stopped, (functools.partial(train, entry) for entry in waiting))
+        if self.concurrent == 1:
+            for task in tasks:
+                task()
+        else:
+            from trainer.training.turns import TurnTaking  # imports torch
+
+            TurnTaking(None if self.concurrent == "auto" else self.concurrent).run(tasks)
+        return not stopped
 
     def _stops_study(self, entry: Entry) -> bool:
         """Return whether the study stops because this run failed."""

@@ -63,6 +63,11 @@ class Plan:
         launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         with _integer_hint(axes):
             epochs = first.checked().epochs
+        if settings.concurrent != 1 and launcher != "basic":
+            raise ConfigError(
+                f"sweep.concurrent={settings.concurrent} trains in one process, hydra/launcher={launcher} in several:"
+                " give one of them"
+            )
         plan = cls(arguments, sweep, settings, first.retrain, axes, replicates, launcher, epochs)
         if settings.method != "grid":
             # Settings accept intervals: if both ends are accepted, so is every value between them.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
@@ -18,6 +19,7 @@ from trainer.techniques.hooks import Augment, StepHooks, join
 from trainer.techniques.layers import AuxiliaryLoss, InputScaling, PatchWhitening, Slots, weights
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
+from trainer.training.optimizer_state import adapt_to_device, can_capture, scales_gradients
 from trainer.training.trainer import ClassificationTrainer, TrainerOptions, Watch, unwatched
 
 WHITENING_IMAGES = 2000  # their 1.8 million patches of 3×3 determine 27 variances to a part in a thousand
@@ -107,6 +109,9 @@ def build_trainer(
     model = build_model(config, training).to(device)  # drawn on the CPU: one seed, the same weights on every device
     groups = parameter_groups(model, config.weight_decay, config.weight_decay_scope)
     optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
+    adapt_to_device(optimizer, device)
+    if config.cuda_graph:
+        _refuse_uncapturable(config, optimizer, device)
     build_rule, warm_up = config.scheduler.function(), config.scheduler.shared_function()
     rule, warmup_steps = warm_up(build_rule, config.lr, config.epochs, len(train))
     schedule = Schedule(optimizer, rule, len(train), warmup_steps)
@@ -119,13 +124,14 @@ def build_trainer(
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),
         precision=config.precision,
         deterministic=config.deterministic,
+        cuda_graph=config.cuda_graph,
         on_nonfinite=config.on_nonfinite,
         watch=watch,
     )
     validation_loader = None if validation is None else DeviceLoader(validation, config.batch_size, device)
     trainer = ClassificationTrainer(model, optimizer, schedule, train, validation_loader, options)
     if config.compile:
-        _compile(model, device)
+        _compile(model, device, config.cuda_graph)
     return trainer
 
 
@@ -135,18 +141,33 @@ def build_hooks(config: RunConfig, model: nn.Module) -> list[StepHooks]:
     return [*(choice.function()(model) for choice in config.regularization), *auxiliary]
 
 
-def _compile(model: nn.Module, device: torch.device) -> None:
+def _refuse_uncapturable(config: RunConfig, optimizer: Optimizer, device: torch.device) -> None:
+    """Raise ConfigError if a step of this run cannot be captured as a CUDA graph."""
+    reason = None
+    if device.type != "cuda":
+        reason = f"needs a CUDA GPU, the device of this run is {device}"
+    elif config.on_nonfinite != "stop":
+        reason = f"needs on_nonfinite=stop: {config.on_nonfinite} reads the loss from the GPU in every step"
+    elif not all(map(can_capture, optimizer.param_groups)):
+        reason = f"does not go with optimizer={config.optimizer.name}, whose step reads values from the GPU"
+    elif config.precision == "fp16" and not scales_gradients(optimizer):
+        reason = f"does not go with optimizer={config.optimizer.name} and precision=fp16; precision=bf16 does"
+    if reason:
+        raise ConfigError(f"cuda_graph=true {reason}")
+
+
+def _compile(model: nn.Module, device: torch.device, whole_step: bool) -> None:
     """Compile the network in place, which keeps the names of its weights. Raises ConfigError without a compiler.
 
-    On a GPU the forward and backward passes are replayed as CUDA graphs ("reduce-overhead"); gathering, augmentation,
-    loss and optimizer stay outside of them.
+    On a GPU the forward and backward passes are replayed as CUDA graphs ("reduce-overhead"), unless the whole step is
+    one.
     """
     if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
         raise ConfigError("compile=true needs a C++ compiler on the path: g++ or clang++, or the one that CXX names")
     # torch counts compilations over all networks of a process and from the ninth on silently compiles no more, so that
     # later arms of a study would run uncompiled. A run needs four: full and last batches, in training and validation.
     torch.compiler.reset()
-    model.compile(mode="reduce-overhead" if device.type == "cuda" else None, dynamic=False)
+    model.compile(mode="reduce-overhead" if device.type == "cuda" and not whole_step else None, dynamic=False)
 
 
 def _auxiliary(network: AuxiliaryLoss) -> Callable[[Tensor, Tensor], Tensor]:

@@ -7,21 +7,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.runtime.seeding import derive, generator
+from trainer.runtime.seeding import derive
+
+
+class Meters:
+    """The loss of each step [steps] and the number of correct predictions of an epoch, on the device.
+
+    They are read once an epoch, so that no step waits for the GPU, and lie in the same memory in every epoch, to which
+    a captured step (`cuda_graph=true`) writes. `position` [1] is the step, counted on the device as well.
+    """
+
+    def __init__(self, steps: int, device: torch.device) -> None:
+        self.losses = torch.zeros(steps, device=device)
+        self.correct = torch.zeros((), device=device)
+        self.position = torch.zeros(1, dtype=torch.long, device=device)
+
+    def clear(self) -> None:
+        """Begin an epoch."""
+        for tensor in (self.losses, self.correct, self.position):
+            tensor.zero_()
+
+    def add(self, loss: Tensor, correct: Tensor) -> None:
+        """Note a step: the sum of its images' losses and the number of correct predictions, both scalars."""
+        self.losses.index_copy_(0, self.position, loss.view(1))
+        self.correct += correct
+        self.skip()
+
+    def skip(self) -> None:
+        """Pass over a step, whose loss stays 0."""
+        self.position += 1
 
 
 class EpochProgress:
-    """The sums of the epoch being trained, and the states of its random generators.
+    """The progress of the epoch being trained: its meters, and the states of its random generators.
 
-    `losses` [steps] and `correct` stay on the device and are read once an epoch, so that no step waits for the GPU.
+    `augmentation` is the generator of the run's augmentation, seeded here for the epoch.
     """
 
-    def __init__(self, seed: int, epoch: int, steps: int, lr: float, device: torch.device) -> None:
-        self.device, self.lr = device, lr  # the learning rate at the start of the epoch
-        self.generator = generator(seed, "augmentation", epoch, device)
+    def __init__(self, seed: int, epoch: int, lr: float, meters: Meters, augmentation: torch.Generator) -> None:
+        self.meters, self.device = meters, augmentation.device
+        self.lr = lr  # the learning rate at the start of the epoch
+        self.generator = augmentation.manual_seed(derive(seed, "augmentation", epoch))
         self.dropout_seed = derive(seed, "dropout", epoch)
-        self.losses = torch.zeros(steps, device=device)
-        self.correct = torch.zeros((), device=device)
+        meters.clear()
         self.step = self.images = self.skipped_steps = 0  # steps done, images trained on, steps skipped
         self.seconds, self.complete = 0.0, False
         self.generators: dict[str, Tensor] = {}
@@ -60,8 +88,8 @@ class EpochProgress:
             "images": self.images,
             "skipped_steps": self.skipped_steps,
             "seconds": self.seconds,
-            "losses": self.losses,
-            "correct": self.correct,
+            "losses": self.meters.losses,
+            "correct": self.meters.correct,
             "generators": self.generators,
         }
 
@@ -69,8 +97,9 @@ class EpochProgress:
         """Restore a progress; `begin` sets the generators."""
         self.lr, self.step, self.images = state["lr"], state["step"], state["images"]
         self.skipped_steps, self.seconds = state["skipped_steps"], state["seconds"]
-        self.losses.copy_(state["losses"])
-        self.correct.copy_(state["correct"])
+        self.meters.losses.copy_(state["losses"])
+        self.meters.correct.copy_(state["correct"])
+        self.meters.position.fill_(self.step)
         # The state of a CPU generator does not fit a GPU's, nor the reverse: there the epoch's seeds start again.
         self.generators = state["generators"] if state["device"] == self.device.type else {}
 

@@ -56,7 +56,7 @@ def measure(config: RunConfig, steps: int, low: float, high: float) -> Range:
     images = load(config.dataset, expanded(config.data_dir), device)
     training, _ = config.dataset.shared_function()(images, config.split_seed)
     test = _Test(steps)
-    trainer = build_trainer(config, training, None, device, test.until_over)
+    trainer = build_trainer(config.eager, training, None, device, test.until_over)
     # Geometric: low^(1 - x) · high^x for x from 0 to 1. It replaces the schedule of the configuration.
     trainer.schedule = Schedule(trainer.optimizer, lambda done: low ** (1 - done) * high**done, max(steps - 1, 1))
     trainer.hooks = join([trainer.hooks, test.watch(trainer.schedule)])

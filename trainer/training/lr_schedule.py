@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from trainer.config.types import CountOrZero, NonNegative
@@ -21,6 +22,7 @@ class Schedule:
         self.optimizer, self.rule = optimizer, rule
         self.steps_per_epoch, self.warmup_steps = steps_per_epoch, warmup_steps
         self.steps, self.scale = 0, 1.0
+        self.applied: float | None = None  # the rate that the optimizer has
         self._apply()
 
     def step(self) -> None:
@@ -48,8 +50,14 @@ class Schedule:
 
     def _apply(self) -> None:
         lr = self.lr
+        if lr == self.applied:  # on a GPU each assignment is a kernel
+            return
         for group in self.optimizer.param_groups:  # decayed and undecayed parameters
-            group["lr"] = lr
+            if isinstance(group["lr"], Tensor):  # see `adapt_to_device`; all groups share it
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
+        self.applied = lr
 
     def state_dict(self) -> dict[str, Any]:
         """Return the steps done, the factor of `halve`, and the state of a rule that depends on the losses."""
@@ -58,7 +66,7 @@ class Schedule:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state and set the optimizer's rate."""
-        self.steps, self.scale = state["steps"], state["scale"]
+        self.steps, self.scale, self.applied = state["steps"], state["scale"], None
         if isinstance(self.rule, StatefulLR):
             self.rule.load_state_dict(state["rule"])
         self._apply()

@@ -23,7 +23,7 @@ def batch_size_advice(config: RunConfig, training: Images, validation: Images | 
         if validation is None
         else validation.select(torch.arange(min(evaluation_batch_size(validation), len(validation))))
     )
-    config = config.model_copy(update={"compile": False})  # compiling takes up to a minute per size
+    config = config.eager  # compiling takes up to a minute per size
     while size:  # a logarithmic number of attempts, 0 if a single image does not fit
         config = config.model_copy(update={"batch_size": size})
         lacking = _part_without_memory(config, training, validation_batch, device)

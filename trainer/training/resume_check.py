@@ -17,7 +17,8 @@ from trainer.errors import RunError
 from trainer.runtime.memory import is_out_of_memory, release_frames
 from trainer.storage.checkpoint_guard import reason
 from trainer.storage.untrusted import MAX_METRIC, MAX_SECONDS
-from trainer.training.epoch import EpochProgress
+from trainer.training.epoch import EpochProgress, Meters
+from trainer.training.optimizer_state import DEVICE_OPTIONS
 
 if TYPE_CHECKING:
     from trainer.training.trainer import ClassificationTrainer
@@ -111,7 +112,7 @@ def _refuse_other_progress(trainer: "ClassificationTrainer", saved: Any) -> None
     if saved is None:
         return
     steps = len(trainer.train)
-    blank = EpochProgress(trainer.seed, 0, steps, 0.0, trainer.device)
+    blank = EpochProgress(trainer.seed, 0, 0.0, Meters(steps, trainer.device), torch.Generator(trainer.device))
     blank.started = 0.0  # `begin` would set torch's global generators
     blank.suspend()
     own = blank.state_dict()
@@ -152,7 +153,7 @@ def _refuse_other_optimizer(optimizer: Optimizer, own: Mapping[str, Any], saved:
         if not isinstance(saved_group, Mapping) or not needed <= saved_group.keys():
             raise ValueError(f"{where} must hold {', '.join(sorted(needed))}")
         for key, value in saved_group.items():
-            if key == "fused":  # how a step is computed, not its result: it is not loaded
+            if key in DEVICE_OPTIONS:  # they are not loaded
                 continue
             check = refuse_unlike if key == "lr" else _refuse_other_setting  # the schedule sets the rate before a step
             check(own_group.get(key), value, f"{where}.{key}")
@@ -174,7 +175,9 @@ def _state_form(optimizer: Optimizer, group: Mapping[str, Any]) -> dict[str, Any
     """Return the state that such an optimizer keeps of a parameter of one number, [1], after a step."""
     parameter = torch.zeros(1, requires_grad=True)
     parameter.grad = torch.zeros(1)
-    twin = type(optimizer)([{**group, "params": [parameter]}], group["lr"])
+    # On the CPU, where a rate on the device and a step that can be captured do not exist.
+    options: dict[str, Any] = {**group, "lr": 1.0, **({"capturable": False} if "capturable" in group else {})}
+    twin = type(optimizer)([{**options, "params": [parameter]}], options["lr"])
     twin.step()
     return dict(twin.state[parameter])
 

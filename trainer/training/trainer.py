@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,9 +16,11 @@ from trainer.errors import RunError
 from trainer.techniques.hooks import StepHooks
 from trainer.training.determinism import deterministic_mode
 from trainer.training.early_stopping import EarlyStopping
-from trainer.training.epoch import EpochProgress, EpochReport
+from trainer.training.epoch import EpochProgress, EpochReport, Meters
+from trainer.training.graphed_step import GraphedStep
 from trainer.training.lr_schedule import Schedule
 from trainer.training.nonfinite import Guard, OnNonFinite, raise_if_nonfinite
+from trainer.training.optimizer_state import load_state, portable_state
 
 Precision = Literal["fp32", "bf16", "fp16"]
 HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -49,6 +52,7 @@ class TrainerOptions:
     early_stopping: EarlyStopping = field(default_factory=lambda: EarlyStopping(None, 0.0))
     precision: Precision = "fp32"
     deterministic: bool = False
+    cuda_graph: bool = False
     on_nonfinite: OnNonFinite = "stop"
     watch: Watch = unwatched
 
@@ -86,6 +90,9 @@ class ClassificationTrainer:
         self.guard = None if options.on_nonfinite == "stop" else Guard(model, schedule, halve, gradients=not fp16)
         self.epoch = 0  # epochs completed
         self.progress: EpochProgress | None = None  # of the epoch being trained
+        self.meters, self.generator = Meters(len(train), self.device), torch.Generator(self.device)
+        # None: every step is eager.
+        self.graph = GraphedStep(self.train_step, train.batch_size, self.generator) if options.cuda_graph else None
         # Counts [K, K] of the last validation: a row for each true class, a column for each predicted class.
         count = len(train.images.classes)
         self.confusion = torch.zeros(count, count, dtype=torch.long, device=self.device)
@@ -128,52 +135,64 @@ class ClassificationTrainer:
         """Train one epoch; return (loss, accuracy), means over its images as they were augmented.
 
         Return None if `pause` has returned true after a step; the next call continues from there. Raises NonFiniteError
-        with the number of the step if a loss is not finite. The four hooks, each of which may be None, are where
-        augmentation, regularization and averaging act.
+        with the number of the step if a loss is not finite.
         """
         self.model.train()
-        hooks, guard, progress = self.hooks, self.guard, self._begin()
-        batches = self.train.batches(self.seed, self.epoch, progress.step)
-        with deterministic_mode(self.deterministic):
-            for images, labels in self.watch(batches, self.epoch + 1, len(self.train), progress.step):
-                if guard:
-                    guard.remember()
-                if hooks.augment:  # hook 1: flip, crop, mixup, ...
-                    images, labels = hooks.augment(images, labels, progress.generator)
-                self.optimizer.zero_grad()
-                with self.autocast:
-                    logits = self.model(images)
-                logits = logits.float()  # the softmax of half-precision logits would lose digits
-                data_loss = F.cross_entropy(logits, labels)
-                # Hook 2: L1, L2, auxiliary losses. They are differentiated; the reported loss is without them.
-                loss = data_loss + hooks.penalty(logits, labels) if hooks.penalty else data_loss
-                self.scaler.scale(loss).backward()
-                if hooks.limit_gradients or guard:  # both need the true gradients; else scaler.step unscales them
-                    self.scaler.unscale_(self.optimizer)
-                if guard and guard.should_skip(loss):
-                    progress.skipped_steps += 1
+        step = self.graph or self.train_step
+        with deterministic_mode(self.deterministic), self.graph.on_stream() if self.graph else nullcontext():
+            progress = self._begin()
+            batches = self.train.positions(self.seed, self.epoch, progress.step)
+            for positions in self.watch(batches, self.epoch + 1, len(self.train), progress.step):
+                if step(positions):
+                    progress.images += len(positions)
                 else:
-                    if hooks.limit_gradients:  # hook 3: gradient clipping
-                        hooks.limit_gradients()
-                    self.scaler.step(self.optimizer)  # skipped by the scaler itself if fp16 gradients overflow
-                    if hooks.after_step:  # hook 4: weight constraints, averages of the weights
-                        hooks.after_step()
-                    # Sums stay on the device: .item() would make every step wait for the GPU.
-                    progress.losses[progress.step] = data_loss.detach() * len(labels)
-                    progress.correct += _correct(logits.detach(), labels)
-                    progress.images += len(labels)
-                self.scaler.update()
+                    progress.skipped_steps += 1
                 self.schedule.step()  # per step, not per epoch; a skipped step counts as well
                 progress.step += 1
                 if pause():
                     self._raise_if_nonfinite(progress)
                     progress.suspend()
                     return None
-        self._raise_if_nonfinite(progress)
-        if not progress.images:
-            raise RunError(f"every step of epoch {self.epoch + 1} was skipped: no loss or gradient was finite")
-        progress.suspend(complete=True)
-        return progress.losses.sum().item() / progress.images, progress.correct.item() / progress.images
+            self._raise_if_nonfinite(progress)
+            if not progress.images:
+                raise RunError(f"every step of epoch {self.epoch + 1} was skipped: no loss or gradient was finite")
+            progress.suspend(complete=True)
+            return self.meters.losses.sum().item() / progress.images, self.meters.correct.item() / progress.images
+
+    def train_step(self, positions: Tensor) -> bool:
+        """Train on the images at these positions [B]; return False if the step was skipped (`on_nonfinite`).
+
+        The four hooks, each of which may be None, are where augmentation, regularization and averaging act. Nothing but
+        `guard` reads a value from the device: that would make every step wait for the GPU, and a CUDA graph cannot.
+        """
+        hooks, guard = self.hooks, self.guard
+        images, labels = self.train.at(positions)
+        if guard:
+            guard.remember()
+        if hooks.augment:  # hook 1: flip, crop, mixup, ...
+            images, labels = hooks.augment(images, labels, self.generator)
+        self.optimizer.zero_grad()
+        with self.autocast:
+            logits = self.model(images)
+        logits = logits.float()  # the softmax of half-precision logits would lose digits
+        data_loss = F.cross_entropy(logits, labels)
+        # Hook 2: L1, L2, auxiliary losses. They are differentiated; the reported loss is without them.
+        loss = data_loss + hooks.penalty(logits, labels) if hooks.penalty else data_loss
+        self.scaler.scale(loss).backward()
+        if hooks.limit_gradients or guard:  # both need the true gradients; else scaler.step unscales them
+            self.scaler.unscale_(self.optimizer)
+        trained = not (guard and guard.should_skip(loss))
+        if trained:
+            if hooks.limit_gradients:  # hook 3: gradient clipping
+                hooks.limit_gradients()
+            self.scaler.step(self.optimizer)  # skipped by the scaler itself if fp16 gradients overflow
+            if hooks.after_step:  # hook 4: weight constraints, averages of the weights
+                hooks.after_step()
+            self.meters.add(data_loss.detach() * len(labels), _correct(logits.detach(), labels))
+        else:
+            self.meters.skip()
+        self.scaler.update()
+        return trained
 
     @torch.inference_mode()
     def do_validation(self) -> tuple[float, float]:
@@ -199,17 +218,17 @@ class ClassificationTrainer:
 
     def _begin(self) -> EpochProgress:
         if self.progress is None or self.progress.complete:
-            self.progress = EpochProgress(self.seed, self.epoch, len(self.train), self.schedule.lr, self.device)
+            self.progress = EpochProgress(self.seed, self.epoch, self.schedule.lr, self.meters, self.generator)
         self.progress.begin()
         return self.progress
 
     def _raise_if_nonfinite(self, progress: EpochProgress) -> None:
-        losses = progress.losses[: progress.step]
-        raise_if_nonfinite(losses, self.model, self.epoch + 1, len(progress.losses), self.schedule.lr)
+        losses = self.meters.losses[: progress.step]
+        raise_if_nonfinite(losses, self.model, self.epoch + 1, len(self.train), self.schedule.lr)
 
     def release(self) -> None:
         """Free the network and the optimizer, whose memory a second one needs. The trainer is of no further use."""
-        del self.model, self.optimizer, self.schedule, self.hooks, self.guard, self.progress
+        del self.model, self.optimizer, self.schedule, self.hooks, self.guard, self.progress, self.graph
 
     @property
     def finished(self) -> bool:
@@ -232,7 +251,7 @@ class ClassificationTrainer:
             "epoch": self.epoch,
             "progress": self.progress and self.progress.state_dict(),
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": portable_state(self.optimizer),
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "hooks": {name: part.state_dict() for name, part in self.hooks.state.items()},
@@ -243,34 +262,16 @@ class ClassificationTrainer:
         """Restore a state, which `resume_check.refuse_misfit` has compared with this trainer."""
         self.epoch, self.progress = state["epoch"], None
         if state["progress"]:
-            self.progress = EpochProgress(self.seed, self.epoch, len(self.train), 0.0, self.device)
+            self.progress = EpochProgress(self.seed, self.epoch, 0.0, self.meters, self.generator)
             self.progress.load_state_dict(state["progress"])
         self.model.load_state_dict(state["model"])
-        for current, saved in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
-            # torch would replace all options by those of the file. Two kinds keep their current value, as they do not
-            # change the result: "fused", which selects the implementation, and options that are off: some versions of
-            # torch store them as None, others as False, and a fused step fails with the wrong one.
-            kept = [key for key, value in current.items() if key == "fused" or value is None or value is False]
-            saved.update({key: current[key] for key in kept})
-        self.optimizer.load_state_dict(state["optimizer"])
-        _order_axes(self.optimizer)
+        load_state(self.optimizer, state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         for name, part in self.hooks.state.items():
             part.load_state_dict(state["hooks"][name])
         self.early_stopping.load_state_dict(state["early_stopping"])
-
-
-def _order_axes(optimizer: Optimizer) -> None:
-    """Give the optimizer's state the memory layout of its parameters, such as channels last.
-
-    A checkpoint stores tensors contiguously, and a fused step reads parameter and state in memory order.
-    """
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
-                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:
