@@ -25,6 +25,7 @@ import time
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,11 +49,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
-        data_dir = Path(arguments.data_dir) if arguments.data_dir else _made_up_pictures(scratch / "pictures")
+        data_dir = Path(arguments.data_dir or made_up_pictures(scratch / "pictures", arguments.images))
         if arguments.start_up:
             start_up(data_dir.absolute(), scratch, arguments.rounds)
             return
         data = _export(data_dir, scratch / "data.npz")
+        tables = list[dict[str, Any]]()
         _print_machine(arguments)
         for augment in arguments.augmentations:
             for batch_size in arguments.batch_sizes:
@@ -69,6 +71,9 @@ def main() -> None:
                 finally:  # also after Ctrl-C, or where one has failed: of whole rounds
                     if rounds:
                         _print_table(names, rounds, batch_size, augment)
+                        tables.append({"batch size": batch_size, "augmentation": augment, "rounds": rounds})
+                        if arguments.json:
+                            arguments.json.write_text(json.dumps(tables))
 
 
 def _arguments() -> argparse.Namespace:
@@ -80,6 +85,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--augmentations", nargs="+", choices=AUGMENTATIONS, default=AUGMENTATIONS)
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--overrides", nargs="*", default=[], help="for the trainer, such as precision=bf16")
+    parser.add_argument("--images", type=count, default=50_000, help="number of synthetic images without --data-dir")
+    parser.add_argument("--json", type=Path, help="write the results of every round there, too")
     parser.add_argument("--growth", action="store_true", help="only: seconds an epoch against the number of images")
     parser.add_argument("--start-up", action="store_true", help="only: what comes before the first step")
     arguments = parser.parse_args()
@@ -152,14 +159,14 @@ def _export(data_dir: Path, path: Path) -> Path:
     return path
 
 
-def _made_up_pictures(folder: Path) -> Path:
-    """Write 50 000 synthetic images of ten classes: a bright spot, whose place is that of the class, under noise."""
+def made_up_pictures(folder: Path, total: int) -> Path:
+    """Write synthetic images of ten classes: a bright spot, whose place is that of the class, under noise."""
     from PIL import Image
 
     draw = np.random.default_rng(0)
     for number in range(10):
         (folder / "train" / f"class{number}").mkdir(parents=True)
-    for index in range(50_000):
+    for index in range(total):
         number = index % 10
         pixels = draw.integers(0, 200, (32, 32, 3), dtype=np.uint8)
         top, left = 3 * number, (7 * number) % 24

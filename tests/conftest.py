@@ -47,6 +47,14 @@ def pytest_collection_finish():
         atexit.register(os._exit, 0)
 
 
+def pytest_collection_modifyitems(items):
+    """Skip the tests that need a GPU where there is none."""
+    if not torch.cuda.is_available() and "TRAINER_GPU_TESTS_ON" not in os.environ:
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="there is no GPU on this machine"))
+
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 TINY = ("model=mlp", "model.hidden=[8]", "dataset.image_size=8")  # where it does not matter what is trained

@@ -281,25 +281,6 @@ def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
     assert json.loads(Path("parts/result.json").read_text()) == {"state": "finished", "reason": None}
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
-@pytest.mark.parametrize("more", [(), ("precision=fp16",), ("compile=true",)])
-def test_on_a_gpu_a_deterministic_run_resumes_to_the_same_bits(more, monkeypatch):
-    asked = (
-        "dropout=0.3",
-        "normalization=batch",
-        "augmentation=[crop,mixup]",
-        "regularization=ema",
-        "layer_stats_every=1",
-    )
-    asked = ("device=cuda", "deterministic=true", "batch_size=100", "epochs=3", *asked, *more)
-    quick(*asked, "output_dir=whole")
-    sending(monkeypatch, signal.SIGTERM, 35)  # an epoch has 14, and one of layer_stats
-    with pytest.raises(Preempted):
-        quick(*asked, "output_dir=parts")
-    train(compose(["resume=parts"])[0])
-    same_run(Path("whole"), Path("parts"))
-
-
 def test_a_warning_while_torch_is_imported_is_handled(in_empty_folder):
     command = [sys.executable, "-m", "trainer", *QUICK, "output_dir=run"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment())
