@@ -41,10 +41,19 @@ def test_a_misspelt_command_gets_the_nearest_one(arguments, near, capsys):
     )
 
 
-def test_help_for_a_word_that_is_like_no_command_lists_them(capsys):
-    assert one_line("help xyz", capsys) == (
-        f"xyz: there is no such command. Commands: {LISTED}; without one, settings such as optimizer=adam train a run"
-    )
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    {
+        "xyz": "xyz: there is no such group, option, setting or command. See python -m trainer --help",
+        "optimzer": "optimzer: there is no such group, option, setting or command. Did you mean optimizer?"
+        " See python -m trainer --help",
+        "optimizer=adm": "optimizer=adm (command line): there is no such optimizer. Did you mean adam? Accepted:"
+        " adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd",
+        "--config-dir=nowhere": "--config-dir nowhere (command line): there is no such folder",
+    }.items(),
+)
+def test_help_for_a_word_that_names_nothing_is_one_line(word, sentence, capsys):
+    assert one_line(f"help {word}", capsys) == one_line(f"--help {word}", capsys) == sentence
 
 
 def test_a_setting_or_an_option_is_not_taken_for_a_command(capsys):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.cli.main import COMMANDS, command_parser
+from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError
 
 UNINSTALL = {
@@ -48,7 +49,7 @@ def candidates(line: str) -> list[str]:
     word = words.pop() if words and not line[-1:].isspace() else ""
     command, *before = words if words and words[0] in COMMANDS else ("train", *words)
     if command == "help":
-        choices = [] if before else [*COMMANDS]
+        choices = [] if before else [*COMMANDS, *GROUPS]
     elif command == "train":
         choices = _of_train(before, word) + ([] if words else [*COMMANDS])
     else:

@@ -49,6 +49,7 @@ def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("find-lr", DESCRIPTION, EPILOG)
     options.add_argument("settings", nargs="*", metavar="SETTING", help="a setting of the run, such as optimizer=adam")
+    options.add_argument("--config-dir", metavar="DIR", help="a folder with YAML files of your own, as for training")
     options.add_argument("--steps", type=count, default=150, metavar="N", help="number of steps; default: 150")
     options.add_argument("--from", dest="low", default="1e-7", metavar="LR", help="the first rate; default: 1e-7")
     options.add_argument("--to", dest="high", default="10", metavar="LR", help="the last rate; default: 10")
@@ -65,7 +66,9 @@ def main(arguments: Sequence[str]) -> int:
     from trainer.config.compose import interpret
     from trainer.config.run_config import RunConfig
 
-    config = interpret(request.settings)
+    own = [] if request.config_dir is None else [f"--config-dir={request.config_dir}"]
+    settings = [*own, *request.settings]
+    config = interpret(settings)
     assert isinstance(config, RunConfig)
     if config.resume:
         raise ConfigError("resume: the test starts from a network's first weights, leave it out")
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     with waiting("Loading torch"):
         from trainer.training.lr_range_test import measure
     result = measure(config, request.steps, low, high)
-    _show(config, result, request.settings)
+    _show(config, result, settings)
     return 0
 
 

@@ -19,7 +19,7 @@ COMMANDS = {
     "evaluate": "score runs on the test set, and record in a ledger that it was read",
     "predict": "classify image files, or export the network",
     "reproduce": "train a recorded run again and compare the weights bit by bit",
-    "help": "print this text, or the --help of the command that follows",
+    "help": "print this text, or that of the command, group, option or setting that follows",
 }
 
 
@@ -52,7 +52,7 @@ def command_parser(name: str) -> Parser:
 
 def no_such_command(word: str) -> ConfigError:
     """Return the error for a word that stands in the place of a command."""
-    near = _nearest_command(word)
+    near = nearest_command(word)
     hint = f" Did you mean {near[0]}?" if near else ""
     return ConfigError(
         f"{word}: there is no such command.{hint} Commands: {', '.join(COMMANDS)}; without one,"
@@ -60,13 +60,14 @@ def no_such_command(word: str) -> ConfigError:
     )
 
 
-def _nearest_command(word: str) -> list[str]:
+def nearest_command(word: str) -> list[str]:
+    """Return the command that a misspelt word may stand for, [] if there is none."""
     return difflib.get_close_matches(word.lower().replace("_", "-"), COMMANDS, n=1, cutoff=0.7)
 
 
 def _is_misspelt_command(word: str) -> bool:
     """Return whether a first word is nearly a command; a setting has a `=`, a flag begins with a dash."""
-    if "=" in word or word.startswith("-") or not _nearest_command(word):
+    if "=" in word or word.startswith("-") or not nearest_command(word):
         return False
     from trainer.config.suggestions import root_keys
 

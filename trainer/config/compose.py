@@ -22,11 +22,10 @@ from trainer.config.check import check, check_sweep
 from trainer.config.hydra_errors import reworded, usage_errors
 from trainer.config.resume import resumed
 from trainer.config.run_config import RunConfig, Tag, tagged
-from trainer.config.schema import CONF, GROUPS
+from trainer.config.schema import CONF, GROUPS, own_folder
 from trainer.config.shell import command, quoted
 from trainer.config.suggestions import no_such_flag
 from trainer.errors import ConfigError
-from trainer.runtime.files import expanded
 from trainer.storage.places import EMPTY
 
 TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package", "-p"}
@@ -75,10 +74,7 @@ class Composer:
         _close_environment()
         search_path = create_config_search_path(str(CONF))
         if config_dir is not None:
-            folder = expanded(config_dir).absolute()
-            if not (config_dir and folder.is_dir()):
-                raise ConfigError(f"--config-dir {config_dir} (command line): there is no such folder")
-            search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+            search_path.prepend("command-line", f"file://{own_folder(config_dir)}", SearchPathQuery(provider="schema"))
         version.setbase("1.3")  # as hydra.main(version_base="1.3") does
         self.hydra = Hydra("trainer", ConfigLoaderImpl(search_path))
         self.loader: Any = self.hydra.config_loader

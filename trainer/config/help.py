@@ -1,23 +1,49 @@
-"""The parts of `--help` that are read from `conf/`: the comments of its YAML files."""
+"""The parts of `--help` that are read from `conf/` and the schema: options, settings, accepted values, comments."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
-from trainer.config.schema import CONF
+from trainer.config.schema import CONF, GROUPS, REQUIRED, shared_parameters, techniques
 
 
-def options(group: str) -> Iterator[tuple[str, str]]:
+class Setting(NamedTuple):
+    """A setting with its default and its accepted values, all as a person types them, and its comment."""
+
+    name: str
+    default: str
+    accepted: str
+    meaning: str
+
+
+class Section(NamedTuple):
+    """What can be set of one option or of the root; `notes` are sentences, `lines` those of an experiment's file."""
+
+    title: str
+    notes: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    lines: tuple[str, ...] = ()
+
+
+def option_files(group: str, own: Path | None = None) -> dict[str, Path]:
+    """Return {option: its YAML file}, also of the folder `own`; a file of `conf/` goes first, as in a composition."""
+    folders = [*([] if own is None else [own]), CONF]
+    files = {file.stem: file for folder in folders for file in (folder / group).glob("*.yaml")}
+    return dict(sorted(files.items()))
+
+
+def options(group: str, own: Path | None = None) -> Iterator[tuple[str, str]]:
     """Yield (option, its purpose) for every YAML file of the group; the default option is marked with a star."""
     default = f"- {group}: "
     chosen = [line.partition(default)[2] for line in _lines(CONF / "config.yaml") if default in line]
-    for file in sorted((CONF / group).glob("*.yaml")):
-        yield file.stem + (" *" if file.stem in chosen else ""), first_comment(file)
+    for name, file in option_files(group, own).items():
+        yield name + (" *" if name in chosen else ""), first_comment(file)
 
 
 def first_comment(file: Path) -> str:
     """Return the first comment that is not one of Hydra's headers."""
-    return next((line[1:].strip() for line in _lines(file) if re.match(r"#\s*[^@\s]", line)), "")
+    return next(iter(_comments_above(file)), "")
 
 
 def settings() -> Iterator[tuple[str, str]]:
@@ -32,6 +58,120 @@ def settings() -> Iterator[tuple[str, str]]:
                 parent = "" if value else f"{name}."
             if value and parent != "-":
                 yield f"{parent if indent else ''}{name}={value}", comment or ""
+
+
+def root_settings() -> Iterator[Setting]:
+    """Yield every scalar of config.yaml with its accepted values."""
+    from trainer.config.run_config import RunConfig, SweepConfig, Tag, WandbConfig  # pydantic: not for plain `--help`
+    from trainer.config.types import describe
+
+    sections: dict[str, Any] = {"": RunConfig, "wandb": WandbConfig, "sweep": SweepConfig}
+    for text, meaning in settings():
+        name, _, default = text.partition("=")
+        section, _, key = name.rpartition(".")
+        accepted = "true or false"
+        if name != "retrain":  # belongs to a study, not to a run, and therefore to no model
+            field = sections[section].model_fields[key]
+            limits = [limit for limit in field.metadata if not isinstance(limit, Tag)]
+            accepted = describe(Annotated[(field.annotation, *limits)] if limits else field.annotation)
+        yield Setting(name, default, accepted, meaning)
+
+
+def shared_settings(group: str) -> Iterator[Setting]:
+    """Yield the settings that every option of the group has."""
+    from trainer.config.types import describe
+
+    default = next(name for name, _ in options(group) if name.endswith(" *")).removesuffix(" *")
+    notes = _notes(CONF / group / f"{default}.yaml")
+    for key, (kind, value) in shared_parameters(group).items():
+        yield Setting(f"{group}.{key}", shown(value), describe(kind), notes.get(key, ""))
+
+
+def option_settings(group: str, name: str, file: Path, with_shared: bool = False) -> Iterator[Setting]:
+    """Yield the settings of one option: the value in its file, the accepted values, the comment behind the value.
+
+    `with_shared`: also those that all options of the group have, and the settings of the root that the file sets.
+    """
+    import yaml
+
+    from trainer.config.types import describe
+
+    tree, notes, listed = yaml.safe_load(file.read_text(encoding="utf-8")) or {}, _notes(file), GROUPS[group].listed
+    values: dict[str, Any] = (tree.get(name) if listed else tree.get(group, tree)) or {}
+    technique, prefix = (name, f"{group}.{name}") if listed else (values.get("name", name), group)
+    own, shared = techniques(group).get(technique, {}), shared_parameters(group)
+    for key, (kind, default) in {**own, **shared}.items():
+        if with_shared or key not in shared:
+            value = values.get(key, default)
+            text = "" if value is REQUIRED else shown(value)
+            yield Setting(f"{prefix}.{key}", text, describe(kind), notes.get(key, ""))
+    for key, value in tree.items() if with_shared and group in tree else ():
+        if key not in (group, "defaults"):
+            yield Setting(key, shown(value), "set by this option", notes.get(key, ""))
+
+
+def sections(word: str, own: Path | None = None) -> list[Section]:
+    """Return what can be set under a word: optimizer, optimizer=adam, augmentation.crop, lr, wandb; [] if nothing.
+
+    `own`: the folder of `--config-dir`.
+    """
+    key, _, value = word.lstrip("+~").partition("=")
+    group = key.partition(".")[0]
+    if group == "experiment":
+        return [_experiment(name, file) for name, file in option_files(group, own).items() if value in ("", name)]
+    if group not in GROUPS:
+        named = tuple(each for each in root_settings() if f"{each.name}.".startswith(f"{key}."))
+        found = [Section(key, (), named)] if named else []
+        return found or [each for name in (*GROUPS, "experiment") for each in _named(name, key, own)]
+    chosen = value.strip("[]").replace(" ", "").split(",") if value else []
+    files = option_files(group, own).items()
+    if chosen:
+        return [_option(group, name, file, with_shared=True) for name, file in files if name in chosen]
+    found = [_option(group, name, file) for name, file in files]
+    shared = [Section(f"every {group}", (), tuple(shared_settings(group)))] if shared_parameters(group) else []
+    if key == group:
+        return [*found, *shared]
+    # A setting, or for a listed group an option: those below it.
+    kept = [each._replace(settings=_below(key, each.settings)) for each in [*found, *shared]]
+    return [each for each in kept if each.settings or key == each.title.replace("=", ".")]
+
+
+def _named(group: str, option: str, own: Path | None) -> list[Section]:
+    return sections(f"{group}={option}", own) if option in option_files(group, own) else []
+
+
+def _below(key: str, several: tuple[Setting, ...]) -> tuple[Setting, ...]:
+    return tuple(each for each in several if f"{each.name}.".startswith(f"{key}."))
+
+
+def _option(group: str, name: str, file: Path, with_shared: bool = False) -> Section:
+    notes = _comments_above(file)
+    members = re.findall(r"^  - (\w+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    if members and GROUPS[group].listed:
+        notes = (*notes, f"The same as {group}='[{','.join(members)}]'")
+    return Section(f"{group}={name}", notes, tuple(option_settings(group, name, file, with_shared)))
+
+
+def _experiment(name: str, file: Path) -> Section:
+    lines = tuple(line for line in _lines(file) if line.strip() and not line.startswith("#"))
+    return Section(f"experiment={name}", _comments_above(file), (), lines)
+
+
+def shown(value: Any) -> str:
+    """Return the value as the command line takes it."""
+    import yaml
+
+    return str(yaml.safe_dump(value, default_flow_style=True, width=1000)).splitlines()[0].replace(", ", ",")
+
+
+def _notes(file: Path) -> dict[str, str]:
+    """Return the comment that stands behind the value of each key."""
+    return dict(re.findall(r"^ *(\w+):[^#\n]*# *(.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def _comments_above(file: Path) -> tuple[str, ...]:
+    """Return the comments at the top of a file, without Hydra's headers."""
+    return tuple(line[1:].strip() for line in _lines(file) if re.match(r"#\s*[^@\s]", line))
 
 
 def _lines(file: Path) -> list[str]:

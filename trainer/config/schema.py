@@ -9,11 +9,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.config.types import BY_NAME
+from trainer.errors import ConfigError
+from trainer.runtime.files import expanded
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # conf/ lies inside the package in a wheel and beside it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if (path / "config.yaml").is_file())
 REQUIRED = object()
+
+
+def own_folder(text: str) -> Path:
+    """Return the folder of `--config-dir`. Raises ConfigError if there is none."""
+    folder = expanded(text).absolute()
+    if not (text and folder.is_dir()):
+        raise ConfigError(f"--config-dir {text} (command line): there is no such folder")
+    return folder
 
 
 @dataclass(frozen=True)
