@@ -440,6 +440,18 @@ def test_an_experiment_brings_its_axes_or_arms(experiment, seen):
     assert {run.wandb.project.startswith("cnn_cifar10_with_") for run in runs} == {True}
 
 
+def test_what_is_typed_beside_a_recipe_replaces_its_techniques():
+    typed = {
+        **{"dataset": "image_folder", "model": "mlp", "activation": "tanh", "normalization": "none", "init": "zeros"},
+        **{"optimizer": "adam", "scheduler": "cosine", "regularization": "none", "augmentation": "flip"},
+    }
+    settings = {"lr": 0.1, "epochs": 2, "batch_size": 64, "precision": "fp32", "weight_decay": 0.0, "seed": 3}
+    words = [f"{key}={value}" for key, value in (typed | settings).items()]
+    (run,), (plain,) = compose(["experiment=cifar10_94", *words]), compose(words)
+    kept = {"early_stop_patience": None, "wandb": run.wandb}
+    assert run == plain.model_copy(update=kept)
+
+
 @pytest.mark.parametrize("experiment", ["regularizers", "learning_rate_decay"])
 def test_the_command_of_an_arm_alone_is_taken(experiment):
     plan = interpret(["-m", f"experiment={experiment}"])

@@ -60,6 +60,14 @@ def test_a_yaml_shows_every_option_of_its_function(file):
             assert default is REQUIRED or value == listed(default), key
 
 
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if file.parent.name == "experiment"], ids=lambda file: file.stem
+)
+def test_an_experiment_chooses_techniques_but_sets_no_option_of_one(file):
+    """The option would stay when the command line chooses another technique, and bring the first one back."""
+    assert not GROUPS.keys() & yaml.safe_load(file.read_text()).keys()
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_the_first_comment_says_what_it_does(file):
     assert len(first_comment(file)) > 15

@@ -197,6 +197,7 @@ EVERYTHING = "augmentation=[flip,crop,rotation,translate,scale,color_jitter,nois
         ("model=ensemble",),
         ("model=hard_sharing", "normalization=layer"),
         ("model=soft_sharing", "normalization=group", "activation=maxout"),
+        ("experiment=cifar10_94", "model.width=4"),
     ],
 )
 def test_a_step_does_not_wait_for_the_device(arguments, monkeypatch):
