@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 from conftest import interpret
@@ -11,8 +12,9 @@ from test_study import SHORT, TINY, study, table
 
 from trainer.errors import ConfigError
 from trainer.study import execute, launch
-from trainer.study.axes import Axis, corners, grid, narrowed, on_border
+from trainer.study.axes import Axis, corners, grid, narrowed, on_border, space_size
 from trainer.study.launch import Launch
+from trainer.study.results import winner_of
 from trainer.study.search import Pruning, TriedPoint, ask
 
 LR = Axis("lr", prefix="++lr", low=1e-5, high=1e-1, log=True)
@@ -60,6 +62,49 @@ def test_tpe_goes_where_points_have_been_good_and_random_does_not():
 
     assert last("tpe", 1) < 0.5 < last("random", 1)  # orders of magnitude from the best
     assert last("tpe", -1) == last("tpe", 1)  # minimizing the negative is the same search
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_each_point_of_a_small_space_is_asked_for_once(method):
+    axes, tried = [KIND, replace(WIDTH, low=8, high=10)], []
+    for _ in range(9):
+        point = ask(axes, tried, method, 0, 1)
+        tried.append(
+            TriedPoint(point, float(point == {"optimizer": "optimizer=sgd", "width": "++width=9"}), "finished")
+        )
+    assert len({tuple(each.point.values()) for each in tried}) == 9
+    spelled_twice = [Axis("lr", texts=("++lr=0.1", "++lr=1e-1", "++lr=0.2"))]
+    first = ask(spelled_twice, [], method, 0, 1)
+    second = ask(spelled_twice, [TriedPoint(first, 0.5, "failed")], method, 0, 1)
+    assert {float(point["lr"].partition("=")[2]) for point in (first, second)} == {0.1, 0.2}
+
+
+def test_the_size_of_a_space():
+    assert space_size([KIND, WIDTH]) == 3 * 57
+    assert space_size([LR, KIND]) == math.inf
+    assert Axis("lr", texts=("++lr=0.1", "++lr=1e-1", "++lr=0.2")).values() == ("++lr=0.1", "++lr=0.2")
+
+
+def test_a_search_over_few_points_tries_each_once_and_ends(capsys):
+    arguments = (*TINY, "epochs=1", "sweep.method=tpe", "sweep.trials=9", "lr=0.001,0.01,0.1", "dropout=0.0,0.5")
+    code, folder = study(*arguments)
+    printed = capsys.readouterr().out
+    assert (code, len({(row["lr"], row["dropout"]) for row in table(folder)}), len(table(folder))) == (0, 6, 6)
+    assert ": 6 points by tpe, all that there are (sweep.trials=9)\n" in printed
+    assert "\nAll 6 points are tried\n" in printed and "[6/6] lr=" in printed
+    assert winner_of(folder).tried == (6, 6)  # it counts as finished
+    assert study(*arguments)[1] == folder
+    assert "; 6 are finished already\n" in capsys.readouterr().out
+    staged = (
+        "epochs=3",
+        "sweep.method=random",
+        "sweep.trials=4",
+        "sweep.stages=2",
+        "batch_size=int(interval(999,1000))",
+    )
+    _, folder = study(*TINY, *staged)
+    assert [row["stage"] for row in table(folder)] == ["1", "1", "2", "2"]
+    assert winner_of(folder).tried == (4, 4)
 
 
 def test_a_failed_point_does_not_stop_the_search():

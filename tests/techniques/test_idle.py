@@ -85,7 +85,7 @@ def test_settings_of_a_search_that_can_never_act():
     ]
     pruned = (*small, "sweep.method=random", "sweep.pruner=median")
     assert list(idle_search(interpret([*pruned, "sweep.trials=5"]))) == [
-        "sweep.pruner=median first stops a run at point 6; the search has sweep.trials=5"
+        "sweep.pruner=median first stops a run at point 6; the search has 5"
     ]
     assert list(idle_search(interpret([*pruned, "sweep.trials=6"]))) == []
 

@@ -32,7 +32,8 @@ examples:
   python -m trainer report outputs/RUN
   python -m trainer report outputs
 
-exit code 0: done. 1: a file is damaged, or the page cannot be written. 2: the command is wrong."""
+exit code 0: done; a file of one of several runs may be damaged, which is said. 1: the study or the single run is
+damaged, or the page cannot be written. 2: the command is wrong."""
 
 DAMAGES = 5  # files that cannot be read and are named in the terminal, at most
 NAME = 24  # letters of an arm's name on one line; a longer name is folded, so that more columns fit

@@ -63,6 +63,18 @@ class Axis:
         interval = f"int(interval({low},{high}))" if self.integer else f"interval({low:g},{high:g})"
         return f"{self.key}=tag(log,{interval})" if self.log else f"{self.key}={interval}"
 
+    @property
+    def size(self) -> float:
+        """The number of values: of a list, or of whole numbers; infinite for an interval of real numbers."""
+        if self.texts:
+            return len({canonical(text) for text in self.texts})
+        return int(self.high) - int(self.low) + 1 if self.integer else math.inf
+
+    def values(self) -> tuple[str, ...]:
+        """Return the texts of all values, each once. The axis must be finite."""
+        texts = self.texts or map(self.text, range(int(self.low), int(self.high) + 1))
+        return tuple({canonical(text): text for text in reversed(list(texts))}.values())[::-1]
+
     def corners(self) -> tuple[str, ...]:
         """Return the texts that must be accepted for all to be: every listed one, or both ends."""
         return self.texts or (self.text(self.low), self.text(self.high))
@@ -71,6 +83,15 @@ class Axis:
 def plain_override(text: str) -> str:
     """Return an override as a person writes it: "weight_decay=0.01"."""
     return re.sub(r"(^| )\++(?=[\w./@]+=)", r"\1", text)  # an arm has several settings, and a text may hold a "+"
+
+
+def canonical(text: str) -> str | tuple[str, float]:
+    """Return what two spellings of an override have in common: ("++lr", 0.001) for "++lr=0.001" and "++lr=1e-3"."""
+    key, _, value = text.partition("=")
+    try:
+        return key, float(value)
+    except ValueError:
+        return text
 
 
 def point_label(point: Mapping[str, str], separator: str = " ") -> str:
@@ -89,6 +110,11 @@ def corners(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:
     rows = [axis.corners() for axis in axes]
     for number in range(max(map(len, rows), default=0)):
         yield {axis.key: row[min(number, len(row) - 1)] for axis, row in zip(axes, rows, strict=True)}
+
+
+def space_size(axes: Iterable[Axis]) -> float:
+    """Return the number of points on the axes; infinite with an interval of real numbers."""
+    return math.prod(axis.size for axis in axes)
 
 
 def narrowed(axis: Axis, best: Iterable[Point]) -> Axis:

@@ -12,9 +12,10 @@ from trainer.records.outcome import DONE
 from trainer.runtime.console import say, waiting, warn
 from trainer.runtime.files import WRITING, make_folder
 from trainer.runtime.lock import locked
+from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.storage.untrusted import refuse_links
-from trainer.study.axes import Axis, arm_of, corners, narrowed, plain_override
+from trainer.study.axes import Axis, arm_of, corners, narrowed, plain_override, space_size
 from trainer.study.fairness import examine
 from trainer.study.final_table import show_results
 from trainer.study.fingerprint import DataFingerprints, code_fingerprint, run_id
@@ -122,7 +123,10 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
         study.set_aside()
     study.save()
     done = _count_done(study)
-    what = f"{len(plan.runs)} runs" if plan.runs else f"{plan.settings.trials} points by {plan.settings.method}"
+    points = plan.stage(1)[0]
+    what = f"{len(plan.runs)} runs" if plan.runs else f"{counted(points, 'point', 'points')} by {plan.settings.method}"
+    if not plan.runs and points < plan.settings.trials:
+        what += f", all that there are (sweep.trials={plan.settings.trials})"
     repeats = math.prod(len(axis.texts) for axis in plan.replicates)
     times = f", each {repeats} times" if repeats > 1 and not plan.runs else ""
     before = f"; {done} are finished already" if done else ""
@@ -166,6 +170,8 @@ def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, lis
         trials, epochs = plan.stage(stage)
         if stage > 1:
             axes = _next_stage(plan, study, axes, stage, trials, epochs)
+            trials = int(min(trials, space_size(axes)))
+        study.points = trials
         while (count := len(tried := history(plan, study, stage))) < trials:
             runs, numbers = list[PlannedRun](), list[int]()
             # Points that were chosen before a kill are kept: chosen again, they would be based on other results. For
@@ -182,6 +188,8 @@ def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, lis
                     runs += planned
                     numbers += [number] * len(planned)
             yield stage, numbers, runs
+        if trials == space_size(axes):
+            say(f"All {trials} points{' of this stage' if settings.stages > 1 else ''} are tried", "bold")
 
 
 def _first_of_batch(trial: int, parallel: int) -> int:

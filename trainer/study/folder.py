@@ -40,6 +40,7 @@ class Study:
         self.folder = SWEEPS / f"{self.name}-{self.id}"
         self.entries: list[Entry] = []
         self.stages: list[dict[str, Any]] = []
+        self.points = plan.stage(plan.settings.stages)[0]  # of a search, in its last stage
         self.data = dict(data)
         self.settings, self.replicate_keys = plan.settings, [axis.key for axis in plan.replicates]
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -73,6 +74,7 @@ class Study:
             "code": self.code,
             "data": self.data,
             "sweep": self.plan.settings.model_dump(),
+            "points": self.points,
             "axes": [axis.described() for axis in self.plan.axes],
             "replicates": [axis.described() for axis in self.plan.replicates],
             "stages": self.stages,

@@ -13,6 +13,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.records.layout import MANIFEST
 from trainer.records.outcome import Outcome, read_outcome
 from trainer.storage.untrusted import (
+    MAX_COUNT,
     parse_json_as,
     read_json,
     run_folder,
@@ -61,6 +62,7 @@ class Manifest:
     replicates: tuple[str, ...]
     stages: tuple[Mapping[str, Any], ...]
     entries: tuple[Entry, ...]
+    points: int | None = None  # of a search, in its last stage; missing in records of earlier versions
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -83,6 +85,7 @@ class Manifest:
                 tuple(validate_texts(tree["replicates"])),
                 tuple(_stages(tree["stages"])),
                 tuple(_entries(tree, folder)),
+                _points(tree.get("points")),
             )
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
@@ -132,6 +135,12 @@ def _entries(tree: Any, folder: Path) -> Iterator[Entry]:
         run_folder(folder, entry.folder)  # raises for a path that leads elsewhere: the manifest may be untrusted
         validate_plain([entry.point, entry.texts, entry.config])
         yield entry
+
+
+def _points(value: Any) -> int | None:
+    if value is not None and (type(value) is not int or not 1 <= value < MAX_COUNT):
+        raise ValueError("points: must be a whole number")
+    return value
 
 
 def _texts_by_name(tree: Any) -> dict[str, str]:

@@ -12,7 +12,7 @@ from trainer.config.compose import Multirun, interpret
 from trainer.config.hydra_errors import reworded
 from trainer.config.run_config import RunConfig, SweepConfig
 from trainer.errors import ConfigError
-from trainer.study.axes import ARM, Axis, Point, command_at, corners, grid, override_key, plain_override
+from trainer.study.axes import ARM, Axis, Point, command_at, corners, grid, override_key, plain_override, space_size
 from trainer.study.sweeper import Sweep, read_sweep
 
 PROGRESS_FROM = 20  # points: composing more takes over a second and shows a progress bar
@@ -85,10 +85,14 @@ class Plan:
         return replace(plan, runs=tuple(runs))
 
     def stage(self, number: int) -> tuple[int, int]:
-        """Return (points, epochs) of a stage: half the points of the one before and three times its epochs."""
+        """Return (points, epochs) of a stage: half the points of the one before and three times its epochs.
+
+        A space of fewer points is tried once.
+        """
         # As in successive halving (Jamieson and Talwalkar 2016): later stages spend more on fewer points.
         shrink = 3 ** (self.settings.stages - number)
-        return max(1, self.settings.trials // 2 ** (number - 1)), max(1, round(self.epochs / shrink))
+        points = max(1, self.settings.trials // 2 ** (number - 1))
+        return int(min(points, space_size(self.axes))), max(1, round(self.epochs / shrink))
 
     @property
     def points(self) -> int:
@@ -118,11 +122,8 @@ def idle_search(plan: Plan) -> Iterator[str]:
     if settings.method == "grid":
         for key in sorted({"sweep.trials", "sweep.seed"} & given):
             yield f"{key} does nothing: sweep.method=grid tries every point once"
-    if settings.pruner == "median" and settings.trials <= MEDIAN_STARTUP:
-        yield (
-            f"sweep.pruner=median first stops a run at point {MEDIAN_STARTUP + 1}; the search has"
-            f" sweep.trials={settings.trials}"
-        )
+    elif settings.pruner == "median" and (points := plan.stage(1)[0]) <= MEDIAN_STARTUP:
+        yield f"sweep.pruner=median first stops a run at point {MEDIAN_STARTUP + 1}; the search has {points}"
 
 
 def plan_of(request: Multirun) -> Plan:

@@ -234,7 +234,8 @@ def _refuse_unfinished(study: Manifest, arms: Sequence[StudyArm]) -> None:
     waiting = sum(outcome.state not in (*DONE, "failed") for outcome in outcomes)
     settings = study.settings
     # Each stage of a search has half the points of the one before.
-    points = 1 if settings.method == "grid" else max(1, settings.trials // 2 ** (settings.stages - 1))
+    usual = 1 if settings.method == "grid" else max(1, settings.trials // 2 ** (settings.stages - 1))
+    points = usual if study.points is None else min(usual, study.points)
     missing = points - sum(arm.stage == settings.stages for arm in arms)
     if waiting or missing > 0:
         what = (

@@ -6,15 +6,19 @@ killed and is continued asks for the points that it would have asked for. Import
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trainer.runtime.seeding import derive
-from trainer.study.axes import Axis, Point
+from trainer.study.axes import Axis, Point, canonical, grid, space_size
 
 if TYPE_CHECKING:
     import optuna
+
+
+DRAWS = 20  # of a sampler until it gives a point that was not tried
+MAX_LISTED = 100_000  # points of a space that are listed to find the untried ones
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,10 @@ class TriedPoint:
 
 
 def ask(axes: Sequence[Axis], tried: Sequence[TriedPoint], method: str, seed: int, sign: int) -> dict[str, str]:
-    """Return the next point: `random` draws it, `tpe` prefers regions where points have been good."""
+    """Return the next point: `random` draws it, `tpe` prefers regions where points have been good.
+
+    It is a point that was not tried, unless all points of a finite space were.
+    """
     import optuna
 
     number = len(tried)
@@ -37,10 +44,27 @@ def ask(axes: Sequence[Axis], tried: Sequence[TriedPoint], method: str, seed: in
     sampler: Any = make(seed=draw)
     study = _study(sign, sampler=sampler)
     distributions = {axis.key: _distribution(axis) for axis in axes}
-    for point in tried:
-        study.add_trial(_trial(axes, distributions, point))
-    trial = study.ask(distributions)
-    return {axis.key: trial.params[axis.key] if axis.texts else axis.text(trial.params[axis.key]) for axis in axes}
+    for before in tried:
+        study.add_trial(_trial(axes, distributions, before))
+    known = {_place(axes, before.point) for before in tried}
+    for _ in range(DRAWS):
+        params = study.ask(distributions).params
+        point = {axis.key: params[axis.key] if axis.texts else axis.text(params[axis.key]) for axis in axes}
+        if _place(axes, point) not in known:
+            return point
+    # The sampler prefers what it knows: one of the few points that are left, drawn evenly.
+    left = [] if space_size(axes) > MAX_LISTED else [each for each in _points(axes) if _place(axes, each) not in known]
+    return left[draw % len(left)] if left else point
+
+
+def _points(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:
+    """Yield every point of a finite space."""
+    return grid([replace(axis, texts=axis.values()) for axis in axes])
+
+
+def _place(axes: Sequence[Axis], point: Point) -> tuple[Any, ...]:
+    """Return what identifies a point, however its values are spelled."""
+    return tuple(canonical(point[axis.key]) for axis in axes)
 
 
 @dataclass(frozen=True)
