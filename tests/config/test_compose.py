@@ -362,8 +362,8 @@ def test_own_yaml_is_found_by_every_way_in(own_yaml, capsys, in_empty_folder):
         " has its axes in sweep.params",
         "hydra: {sweeper: {arms: [lr=0.1, lr=0.2]}}": "experiment/mine.yaml: Key 'arms' not in 'BasicSweeperConf'",
         "sweep: {arm: [lr=0.1, lr=0.2]}": "sweep.arm (configuration): sweep has no such option. Did you mean arms?"
-        " Accepted: arms, concurrent, direction, dry_run, fairness_check, method, metric, name, on_error, params, pruner,"
-        " seed, stages, trials",
+        " Accepted: arms, concurrent, direction, dry_run, fairness_check, method, metric, name, on_error, params,"
+        " pruner, seed, stages, trials",
     }.items(),
 )
 def test_an_axis_in_the_wrong_place_is_told(text, sentence, own_yaml):
