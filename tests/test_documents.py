@@ -12,7 +12,7 @@ from conftest import ROOT, compose, quick
 
 from trainer import __version__
 from trainer.cli.main import COMMANDS, command_main
-from trainer.config.help import options
+from trainer.config.help import options, sections
 from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError
 
@@ -48,8 +48,8 @@ def commands():
 
 def check_run(arguments, capsys):
     """Compose a run or a study, or let a command read its arguments."""
-    if arguments in ([], ["--help"]) or arguments[0] == "help":
-        assert set(arguments[1:]) <= set(COMMANDS)
+    if not arguments or arguments[0] in ("--help", "help"):
+        assert all(word in COMMANDS or sections(word) for word in arguments[1:])
         return
     if arguments[0] in COMMANDS:
         with pytest.raises((ConfigError, SystemExit)) as caught:
