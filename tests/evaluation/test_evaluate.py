@@ -3,6 +3,8 @@
 import ast
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,13 +14,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, clean_environment, compose, interpret, narrow, program, quick, tiny_images
+from full_disk import on_a_full_disk
 from PIL import Image
 
 from trainer.cli import evaluate
+from trainer.cli.main import main
 from trainer.config.help import options
 from trainer.data import sources
 from trainer.errors import ConfigError, RunError
-from trainer.evaluation import ledger
+from trainer.evaluation import ledger, test_set
 from trainer.evaluation.inference import load_network
 from trainer.evaluation.ledger import LEDGER, Measurement, Network, append, read_ledger, readings
 from trainer.evaluation.test_set import mean_probabilities
@@ -351,6 +355,56 @@ def test_no_result_is_shown_that_could_not_be_written_down(capsys, monkeypatch):
     with pytest.raises(RunError, match="No space left"):
         evaluate.main([str(run)])
     assert "accuracy" not in capsys.readouterr().out
+
+
+def test_an_interrupt_does_not_part_the_line_in_the_ledger_from_its_result(capsys, monkeypatch):
+    run = quick(*SHORT, "output_dir=run").folder
+    capsys.readouterr()
+
+    def interrupted(*arguments):
+        reading = append(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        return reading
+
+    monkeypatch.setattr(test_set, "append", interrupted)
+    assert main(["evaluate", str(run)]) == 130
+    (reading,) = read_ledger(LEDGER)
+    printed = capsys.readouterr().out
+    assert f"{reading.accuracy:.2%}" in printed and f"Reading 1 in {LEDGER}: {reading.digest}" in printed
+
+
+def test_a_result_that_is_lost_on_its_way_to_the_terminal_is_an_error(in_empty_folder):
+    quick(*SHORT, "output_dir=run")
+    assert on_a_full_disk("evaluate", "run", cwd=in_empty_folder, stderr="told") == 1
+    assert Path("told").read_text() == (
+        "trainer: the result is reading 1 in outputs/test_readings.jsonl\n"
+        "trainer: standard output could not be written: No space left on device\n"
+    )
+    assert len(read_ledger(LEDGER)) == 1
+
+
+def test_where_no_reading_can_be_entered_the_test_set_is_not_read(monkeypatch):
+    run = quick(*SHORT, "output_dir=run").folder
+    Path("outputs").write_text("a file")
+    monkeypatch.setattr(test_set, "_test_images", None)
+    with pytest.raises(RunError) as caught:
+        evaluate.main([str(run)])
+    assert str(caught.value) == (
+        "outputs/test_readings.jsonl cannot be written (outputs could not be created: File exists), and no test set is"
+        " read without a line there. The ledger lies in outputs of the folder that holds the run, else of the current"
+        " folder: start the command where that can be written"
+    )
+
+
+def test_a_ledger_of_others_is_read_without_the_right_to_write(capsys, monkeypatch):
+    written(1)
+
+    def forbidden(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(ledger, "open_regular", forbidden)
+    assert evaluate.main(["--ledger"]) == 0
+    assert "1 reading, none was changed" in capsys.readouterr().out
 
 
 # Checkpoints

@@ -1,17 +1,18 @@
 """Messages are wrapped on a terminal and one line each in a file; paths and commands are never broken."""
 
 import io
-import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, TINY, clean_environment, prefork_server
+from conftest import QUICK, TINY, clean_environment, program
+from PIL import Image
+from rich.color import ColorSystem
 
 from trainer.errors import RunError
-from trainer.records.outcome import read_outcome
-from trainer.runtime import console, stdio
+from trainer.runtime import console
 from trainer.runtime.text import counted, wrap
 
 LONG = "it began in 1.1 (Linear), whose weights step 2 changed by 7.5 times their own size. Try lr=0.03"
@@ -91,34 +92,40 @@ def test_a_file_gets_one_line(capsys):
     assert printed.err == f"trainer: {LONG * 3}\n"
 
 
-def test_output_that_cannot_be_written_is_dropped_and_not_tried_again(monkeypatch, capsys):
-    for place, code in (("/dev/full", 1), ("log.txt", 0)):
-        with monkeypatch.context() as patch, Path(place).open("w", encoding="utf-8") as file:
-            patch.setattr(stdio, "_output", [])
-            for name in ("stdout", "__stdout__"):
-                patch.setattr(sys, name, file)
-            stdio.ignore_write_errors()
-            console.say("said")
-            print("printed")
-            assert stdio.stdout_exit_code() == code
-    assert capsys.readouterr() == ("", "trainer: standard output could not be written: No space left on device\n")
-    assert Path("log.txt").read_text() == "said\nprinted\n"
+def test_a_log_has_no_colours_whatever_the_terminal_shows(monkeypatch, capsys):
+    for each in (console.out, console.err):
+        monkeypatch.setattr(each, "_color_system", ColorSystem.STANDARD)
+    with console.logged_to(Path("log.txt")):
+        console.say("said", "bold red")
+        console.warn("warned")
+    assert Path("log.txt").read_text() == "said\ntrainer: warning: warned\n"
+    console.say("said", "bold")
+    assert capsys.readouterr().out == "\x1b[1msaid\x1b[0m\n"
 
 
-def on_a_full_disk(*arguments, cwd):
-    """Return the exit code of the program when its output goes to a full disk."""
-    job = {"module": "trainer", "arguments": arguments, "folder": str(cwd), "environment": clean_environment()}
-    server = prefork_server()
-    server.stdin.write(json.dumps(job | {"stdout": "/dev/full", "stderr": "/dev/full"}) + "\n")
-    server.stdin.flush()
-    return int(server.stdout.readline())
+@pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}])
+def test_a_file_shows_colours_if_they_are_asked_for_but_nothing_that_moves(variables, in_empty_folder):
+    single = program(*QUICK, *TINY, "output_dir=run", cwd=in_empty_folder, **variables)
+    study = program("-m", *QUICK, *TINY, "seed=0,1", cwd=in_empty_folder, **variables)
+    for done in (single, study):
+        assert done.returncode == 0
+        assert re.findall(r"\x1b\[[0-9;?]*[^0-9;?m]", done.stdout + done.stderr) == []
+    assert single.stdout.count("2/2 ") == 1 and study.stdout.count("[2/2] seed=1: ") == 1
+    predicted = program("predict", "run", str(one_picture()), cwd=in_empty_folder, **variables)
+    assert predicted.stdout.startswith("picture.png\t")  # the form of a file
 
 
-def test_a_run_without_output_is_trained_and_a_command_whose_output_is_lost_fails(in_empty_folder):
-    assert on_a_full_disk(*QUICK, *TINY, "output_dir=run", cwd=in_empty_folder) == 0
-    assert read_outcome(Path("run")).state == "finished"
-    assert on_a_full_disk("--cfg", "job", cwd=in_empty_folder) == 1
-    assert on_a_full_disk("lr=high", cwd=in_empty_folder) == 2
+def one_picture() -> Path:
+    Image.new("L", (8, 8), 90).save("picture.png")
+    return Path("picture.png")
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "80"])
+def test_a_width_of_zero_is_80_columns(columns):
+    code = "from trainer.runtime import console; print(console.out.width, console.out.height)"
+    environment = clean_environment(COLUMNS=columns, LINES="0", TERM="xterm")
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout == "80 25\n"
 
 
 def test_a_number_has_its_noun_in_the_singular_or_plural():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import ROOT, clean_environment
 
 from trainer.runtime.process import MALLOC_VARIABLES, configure_process, gc_paused
 
@@ -46,6 +47,20 @@ def test_a_process_ends_with_its_code_after_threads_and_exit_handlers(end):
     done = subprocess.run([sys.executable, "-c", SCRIPT.format(end=end)], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (ENDS[end][0], "main thread\nat exit\n")
     assert done.stderr.endswith(ENDS[end][1])
+
+
+EARLIER = "import atexit; atexit.register(print, 'registered earlier')"
+
+
+@pytest.mark.parametrize("others", ["a handler", "a preloaded library"])
+def test_what_others_left_for_the_exit_runs(others, tmp_path):
+    """As coverage, tracers and a site's accounting do. The interpreter then shuts down in the ordinary way."""
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"} if others == "a handler" else {"LD_PRELOAD": "libm.so.6"}
+    (tmp_path / "sitecustomize.py").write_text(EARLIER)
+    command = [sys.executable, "-c", SCRIPT.format(end="sys.exit(75)")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=clean_environment(**environment))
+    expected = "main thread\nat exit\n" + ("registered earlier\n" if others == "a handler" else "") + "taken apart\n"
+    assert (done.returncode, done.stdout, done.stderr) == (75, expected, "")
 
 
 def test_a_closed_pipe_does_not_change_the_exit_code(monkeypatch):

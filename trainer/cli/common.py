@@ -13,8 +13,8 @@ from trainer.records.layout import BEST
 from trainer.runtime.memory import within_memory
 from trainer.runtime.process import configure_process
 from trainer.runtime.signals import ignore_signals, install_handlers
-from trainer.runtime.stdio import ignore_write_errors
-from trainer.runtime.text import complain
+from trainer.runtime.stdio import protect_streams
+from trainer.runtime.text import complain, undecoded
 from trainer.storage.places import EMPTY, absent, named_folder, named_run
 
 
@@ -54,7 +54,7 @@ def exit_code_of(command: Callable[[], int]) -> int:
     """Run a command and return the exit code of the process: 0, 1, 2, 75 or 130. Report an error in one line."""
     # Before the command imports anything: a signal may arrive, and an error be printed, from its first line on.
     configure_process()
-    ignore_write_errors()
+    protect_streams()
     install_handlers()
     try:
         try:
@@ -65,6 +65,11 @@ def exit_code_of(command: Callable[[], int]) -> int:
                 raise
             complain(reason_of(error))
             return 2 if isinstance(error, ConfigError) else 1
+        except UnicodeEncodeError as error:
+            if not (reason := undecoded(error.object)):
+                raise
+            complain(reason)
+            return 1
     except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
         # Python flushes stdout once more at exit, which would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

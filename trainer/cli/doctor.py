@@ -85,6 +85,7 @@ def main(arguments: Sequence[str]) -> int:
         parser().error("RUN: is missing")
     folder = named_run(request.run)
     from trainer.runtime.console import waiting
+    from trainer.runtime.stdio import holds_unicode
 
     with waiting("Loading torch"):
         from trainer.diagnosis.examine import examine
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
         evidence = examine(record)
     findings = diagnose(evidence)
     if request.json:
-        print(json.dumps(_plain(folder, evidence, findings), indent=2, ensure_ascii=False))
+        print(json.dumps(_plain(folder, evidence, findings), indent=2, ensure_ascii=not holds_unicode()))
     else:
         _show(folder, evidence, findings)
     return 0
@@ -220,14 +221,14 @@ def _why(folder: Path, ended: "Outcome", alive: bool) -> str:
 def _selftest(first_seed: int, data_dir: str | None, processes: int) -> int:
     from rich.progress import track
 
-    from trainer.runtime.console import err, say, waiting
+    from trainer.runtime.console import err, on_screen, say, waiting
 
     with waiting("Loading torch"):
         from trainer.diagnosis.selftest import GOAL, results, scores, trials
     chosen = trials(first_seed, data_dir)
     runs = results(chosen, processes)
     outcomes = list(
-        track(runs, "Runs with faults", len(chosen), console=err, transient=True, disable=not err.is_terminal)
+        track(runs, "Runs with faults", len(chosen), console=err, transient=True, disable=not on_screen(err))
     )
     table = scores(outcomes)
     _show_scores(table, outcomes)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from trainer.cli.common import Parser, best_of, device, not_empty
 from trainer.errors import ConfigError
 from trainer.runtime.console import new_table, show_table
+from trainer.runtime.stdio import stdout_failure
+from trainer.runtime.text import complain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +37,7 @@ examples:
   python -m trainer evaluate outputs/RUN1 outputs/RUN2 outputs/RUN3
   python -m trainer evaluate --ledger
 
-exit code 0: done. 1: a checkpoint, the data or the ledger is damaged. 2: the command is wrong."""
+exit code 0: done. 1: a checkpoint, the data or the ledger is damaged, or cannot be written. 2: the command is wrong."""
 
 
 def parser() -> Parser:
@@ -75,8 +77,12 @@ def _evaluate(paths: Sequence[Path], where: str, data_dir: str | None, why: str 
         from trainer.training.build import pick_device
     snapshots = [load_network(path) for path in paths]
     averaged = len(snapshots) if len(snapshots) > 1 else 0
-    result = read_test_set(snapshots, pick_device(where), data_dir, why, averaged)
-    show([each.name for each in snapshots], snapshots[0].classes, result)
+    names, classes = [each.name for each in snapshots], snapshots[0].classes
+    result = read_test_set(
+        snapshots, pick_device(where), data_dir, why, averaged, lambda result: show(names, classes, result)
+    )
+    if stdout_failure():
+        complain(f"the result is reading {result.reading.number} in {result.ledger}")
     return 0
 
 

@@ -8,6 +8,8 @@ from importlib import import_module
 from trainer.cli.common import Parser, exit_code_of
 from trainer.errors import ConfigError
 from trainer.runtime.process import run_and_exit
+from trainer.runtime.stdio import stdout_exit_code
+from trainer.runtime.text import undecoded
 
 # Command → its purpose, in the order of `--help`; the module of a command has the same name.
 COMMANDS = {
@@ -22,6 +24,8 @@ COMMANDS = {
     "help": "print this text, or that of the command, group, option or setting that follows",
 }
 
+PRINTING = ("find-lr", "doctor", "evaluate", "predict")  # commands whose result is what they print
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (default: that of the process) and return the exit code."""
@@ -30,9 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _chosen(arguments: Sequence[str]) -> int:
+    if reason := next(filter(None, map(undecoded, arguments)), None):
+        raise ConfigError(reason)
     name, *rest = arguments or [""]
     if name in COMMANDS:
-        return command_main(name)(rest)
+        code = command_main(name)(rest)
+        return code or stdout_exit_code() if name in PRINTING else code
     if _is_misspelt_command(name):
         raise no_such_command(name)
     return command_main("train")(arguments)

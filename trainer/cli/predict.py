@@ -101,7 +101,7 @@ def _predict(snapshot: "TrainedNetwork", files: Sequence[Path], top: int, where:
 
     from trainer.runtime.console import out
 
-    plain, failed = not out.is_terminal, 0
+    plain, failed = not out.file.isatty(), 0
     width = min(max(len(str(file)) for file in files), 60)  # of the column of paths, in letters
     for chunk, pixels, wrong in _batches(files, snapshot.shape):
         failed += wrong

@@ -29,6 +29,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.runtime.console import progress, warn
 from trainer.runtime.files import WRITING, expanded, realpath, replacing, sha256_of, write_text
 from trainer.runtime.memory import gigabytes, physical_memory
+from trainer.runtime.text import undecoded
 from trainer.storage.untrusted import read_json, refuse_pipe
 
 FORMAT = "4"  # of the cache; to be raised with every change of its files
@@ -149,6 +150,8 @@ def _classes(folder: Path) -> tuple[str, ...]:
     entries = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."]
     for entry in entries:
         _refuse_outside(entry, folder.parent)
+        if reason := undecoded(entry.name):
+            raise ConfigError(f"{folder}/{reason}")
         if not entry.name.isprintable():
             raise ConfigError(
                 f"{entry}: the name of a class must be printable, {entry.name!r} is not. Rename the folder"

@@ -9,18 +9,19 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from trainer.errors import RunError
-from trainer.records.layout import MANIFEST
-from trainer.runtime.files import open_regular
+from trainer.records.layout import MANIFEST, OUTPUTS
+from trainer.runtime.files import make_folder, open_regular
 from trainer.runtime.lock import acquire
 from trainer.storage.untrusted import parse_json_as, read_json, validate_file_name, whole_lines
 
-LEDGER = Path("outputs") / "test_readings.jsonl"
+LEDGER = OUTPUTS / "test_readings.jsonl"
 NOTHING = "0" * 64  # the hash of the previous line, in the first line
 
 
@@ -100,8 +101,24 @@ def read_ledger(ledger: Path) -> list[Reading]:
     # Nothing is created for a reader: without both files no reading was ever written.
     if not ledger.exists() and not _head(ledger).exists():
         return []
-    with _locked(ledger):
+    with contextlib.ExitStack() as locks:
+        with contextlib.suppress(OSError, RunError):  # whoever may not write here reads without the lock
+            locks.enter_context(_locked(ledger))
         return _verified(ledger)
+
+
+def refuse_unwritable(ledger: Path) -> None:
+    """Raise RunError if no reading could be entered in the ledger, before the test set is read in vain."""
+    try:
+        with _locked(ledger), tempfile.TemporaryFile(dir=ledger.parent):
+            pass
+    except (OSError, RunError) as error:
+        reason = error.strerror or error if isinstance(error, OSError) else error
+        raise RunError(
+            f"{ledger} cannot be written ({reason}), and no test set is read without a line there. The ledger lies in"
+            f" {OUTPUTS} of the folder that holds the run, else of the current folder: start the command where that"
+            " can be written"
+        ) from None
 
 
 def append(ledger: Path, measurement: Measurement) -> Reading:
@@ -191,7 +208,7 @@ def _head(ledger: Path) -> Path:
 @contextlib.contextmanager
 def _locked(ledger: Path) -> Iterator[None]:
     """Hold the lock of the ledger while the block runs, for readers too; wait for it first."""
-    ledger.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(ledger.parent)
     # On a file of its own: the ledger itself is replaced at each append, which would leave the lock on the old file.
     with os.fdopen(open_regular(ledger.with_suffix(".lock"), os.O_RDWR | os.O_CREAT), "r+b") as lock:
         acquire(lock.fileno(), wait=True)

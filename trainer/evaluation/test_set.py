@@ -3,7 +3,7 @@
 Nothing that trains or sweeps imports this module; a test checks that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from trainer.evaluation.ledger import (
     append,
     ledger_of,
     read_ledger,
+    refuse_unwritable,
     same_networks,
     study_of,
 )
 from trainer.runtime.console import warn
 from trainer.runtime.files import expanded
+from trainer.runtime.signals import defer_signals
 from trainer.stats.scores import Scores, score
 
 
@@ -46,13 +48,20 @@ class Result:
 
 
 def read_test_set(
-    snapshots: Sequence[TrainedNetwork], device: torch.device, data_dir: str | None, why: str | None, averaged: int
+    snapshots: Sequence[TrainedNetwork],
+    device: torch.device,
+    data_dir: str | None,
+    why: str | None,
+    averaged: int,
+    show: Callable[[Result], None] = lambda result: None,
 ) -> Result:
     """Score the networks on the test images, and the mean probabilities of the first `averaged` of them (0: none).
 
-    All of it is one reading. Raises RunError before the test images are read if the ledger was changed.
+    All of it is one reading, which `show` prints: no signal parts the line in the ledger from its result. Raises
+    RunError before the test images are read if the ledger was changed or cannot be written.
     """
     ledger = ledger_of(snapshots[0].path)
+    refuse_unwritable(ledger)
     _warn_of_earlier_readings(ledger, snapshots)  # verifies the ledger as well, so it comes first
     images = _test_images(snapshots, data_dir)
     tables = [
@@ -72,8 +81,13 @@ def read_test_set(
         else None,
         why=why,
     )
-    # Written before anybody sees a figure: if the ledger cannot be written, there is no result.
-    return Result(append(ledger, measurement), ledger, members, ensemble)
+    with defer_signals() as stop:
+        # Written before anybody sees a figure: if the ledger cannot be written, there is no result.
+        result = Result(append(ledger, measurement), ledger, members, ensemble)
+        show(result)
+    if stop:
+        raise stop.error()
+    return result
 
 
 def mean_probabilities(tables: Sequence[Tensor]) -> Tensor:

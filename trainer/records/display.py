@@ -12,7 +12,7 @@ from rich.text import Text
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import resume_command
 from trainer.records.run_folder import RunFolder
-from trainer.runtime.console import Item, closing_table, duration, out, say, warn
+from trainer.runtime.console import Item, closing_table, duration, on_screen, out, say, warn
 from trainer.techniques.idle import idle_settings
 from trainer.training.epoch import EpochReport
 from trainer.training.trainer import ClassificationTrainer
@@ -44,7 +44,7 @@ class EpochDisplay:
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
         )
-        self.progress = Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
+        self.progress = Progress(*columns, console=out, transient=True, disable=not on_screen())
         # Invisible until the first batch, when its clock is reset: the time for reading data is not training time.
         self.task, self.shown = self.progress.add_task("", visible=False), False
 
@@ -89,7 +89,7 @@ class EpochDisplay:
 
     @staticmethod
     def _row(values: list[str]) -> str:
-        narrow = out.is_terminal and out.width < NARROW
+        narrow = out.file.isatty() and out.width < NARROW
         cells = [f"{value:>{width}}" for value, (_, width) in zip(values, COLUMNS, strict=True)]
         return " ".join(cells[:5]) if narrow else "  ".join(cells)
 

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from rich.console import Console
-from rich.status import Status
 from rich.text import Text
 
 from trainer.errors import printable, reason_of
@@ -21,24 +20,43 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
 VALUE_COLUMN = 23  # letters before the values of a closing table
+FILE_WIDTH = 160  # columns of a table in a file, so that long names are not wrapped
 MAX_SECONDS = 1e13  # beyond it timedelta overflows
+
+for _name in ("COLUMNS", "LINES"):  # as some supervisors set them; rich would print lines of no length
+    if os.environ.get(_name, "").isdecimal() and not int(os.environ[_name]):
+        del os.environ[_name]
+
+
+def new_console(stderr: bool = False) -> Console:
+    """Return a console of standard output or error that changes nothing in the texts."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+out, err = new_console(), new_console(stderr=True)
+
+
+def on_screen(console: Console = out) -> bool:
+    """Return whether the console writes to a terminal that can move its cursor.
+
+    Not rich's `is_terminal`, which FORCE_COLOR sets for a file too: it asks for colours, not for animation.
+    """
+    return console.file.isatty() and not console.is_dumb_terminal
 
 
 def say(message: str, style: str | None = None) -> None:
     """Print a message, which may have several lines, on standard output."""
-    _print(out, printable(message, keep="\n"), style or "")
+    show_line(out, printable(message, keep="\n"), style or "")
 
 
 def fail(error: Exception) -> None:
     """Print an error on standard error."""
-    _print(err, f"trainer: {printable(reason_of(error))}", "red")
+    show_line(err, f"trainer: {printable(reason_of(error))}", "red")
 
 
-def _print(console: Console, line: str, style: str) -> None:
+def show_line(console: Console, line: str, style: str) -> None:
+    """Print lines on a console, wrapped on a terminal."""
     # Not wrapped in a file, which is searched and counted by lines.
     console.print(Text(wrap(line, console.width) if console.file.isatty() else line, style))
 
@@ -64,21 +82,22 @@ def set_files(files: tuple[IO[str] | None, IO[str] | None]) -> None:
     out._file, err._file = files
 
 
-def waiting(description: str) -> Status:
+def waiting(description: str) -> AbstractContextManager[object]:
     """Show a spinner while a block of a second or more runs; nothing in a file. Use as a context manager."""
-    return err.status(description)
+    spinner = "dots" if err.encoding.startswith("utf") else "line"  # the dots have no stand-ins
+    return err.status(description, spinner=spinner) if on_screen(err) else nullcontext()
 
 
 def warn(message: str) -> None:
     """Print a warning on standard error."""
-    _print(err, f"trainer: warning: {printable(message)}", "yellow")
+    show_line(err, f"trainer: warning: {printable(message)}", "yellow")
 
 
 def progress(items: Iterable[Item], description: str) -> Iterator[Item]:
     """Yield the items and show a progress bar on the terminal; nothing in a file."""
     from rich.progress import track
 
-    yield from track(items, description, console=err, transient=True, disable=not err.is_terminal)
+    yield from track(items, description, console=err, transient=True, disable=not on_screen(err))
 
 
 def closing_table(rows: Iterable[tuple[str, str]]) -> None:
@@ -105,5 +124,10 @@ def new_table(*columns: tuple[str, str], pad: int = 2) -> "Table":
 
 
 def show_table(table: "Table") -> None:
-    """Print a table, in a file 160 letters wide, so that long names are not wrapped."""
-    out.print(table, width=None if out.is_terminal else 160)
+    """Print a table as wide as the terminal, or for a file."""
+    out.print(table, width=table_width())
+
+
+def table_width() -> int:
+    """Return the columns that a table may have."""
+    return out.width if out.file.isatty() else FILE_WIDTH

@@ -11,12 +11,18 @@ from pathlib import Path
 from typing import IO
 
 from trainer.errors import ConfigError, RunError
+from trainer.runtime.text import undecoded
 
 WRITING = "writing"  # suffix of a file or folder that is not complete yet
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the content of a file by this text, or leave the file as it was."""
+    """Replace the content of a file by this text, or leave the file as it was.
+
+    Raises RunError if the file cannot be written, or the text quotes a name that the locale could not read.
+    """
+    if reason := undecoded(text):
+        raise RunError(f"{path} could not be written: {reason}")
     with replacing(path) as file:
         file.write(text.encode())
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 MALLOC_VARIABLES = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"}
+PRELOADING = ("LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES")
 MAX_MMAP_BYTES = 2**30  # larger blocks are still returned to the system when they are freed
 
 
@@ -55,10 +56,11 @@ def run_and_exit(main: Callable[[], int]) -> None:
 
     An interpreter that shuts down spends a second on them, though the system reclaims the memory at once. The process
     therefore ends by `os._exit` in an exit handler, after its threads have been joined. That handler runs last,
-    because it is registered first.
+    because it is registered first. Where others wait for the exit already, the process ends in the ordinary way.
     """
     codes = list[int]()
-    atexit.register(_stop, codes)
+    if not _others_wait_for_exit():
+        atexit.register(_stop, codes)
     code = 1  # for an unexpected error, whose traceback Python prints
     try:
         code = main()
@@ -68,6 +70,15 @@ def run_and_exit(main: Callable[[], int]) -> None:
         raise
     finally:
         codes.append(code)
+
+
+def _others_wait_for_exit() -> bool:
+    """Return whether something that was loaded before this program may act when the process exits.
+
+    Handlers registered before ours run after it: those of coverage, tracers, `sitecustomize`. A preloaded library may
+    have handlers of the C library, which `os._exit` skips.
+    """
+    return atexit._ncallbacks() > 0 or any(os.environ.get(name) for name in PRELOADING)
 
 
 def _stop(codes: list[int]) -> None:

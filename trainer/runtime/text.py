@@ -54,6 +54,19 @@ def _command_lines(command: str, width: int) -> list[str]:
     return [line for line in lines if line]
 
 
+def undecoded(text: str) -> str | None:
+    """Return a sentence about the first word that holds bytes which the locale could not read, None without one.
+
+    Python keeps such bytes of a file's name or an argument as surrogates, which no file and no terminal accepts.
+    """
+    word = re.search(r"[^\s\"'/]*[\ud800-\udfff][^\s\"'/]*", text)
+    if not word:
+        return None
+    encoding = sys.getfilesystemencoding()
+    remedy = "Rename it in UTF-8" if encoding == "utf-8" else "Set LC_ALL=C.UTF-8"
+    return f"{printable(word[0])}: this name cannot be read in the locale's encoding, {encoding}. {remedy}"
+
+
 def counted(number: int, one: str, many: str) -> str:
     """Return the number with the noun in the singular or plural."""
     return f"{number} {one if number == 1 else many}"

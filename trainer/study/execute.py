@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.errors import ConfigError, as_reported
+from trainer.errors import ConfigError, RunError, as_reported
+from trainer.records.layout import OUTPUTS
 from trainer.records.metrics import curve
 from trainer.records.outcome import DONE
 from trainer.runtime.console import say, waiting, warn
@@ -58,7 +59,7 @@ def run_study(plan: Plan) -> StudyResult:
 
         return StudyResult(dry_run(plan, study))
     # Nothing is written before this: a mistake, or a dry run, leaves no folder.
-    with locked(make_folder(study.folder)):
+    with locked(_make(study.folder)):
         refuse_links(study.folder)  # in an untrusted folder a link could lead writes out of it
         for torn in study.folder.glob(f".*.{WRITING}"):  # left by a kill
             torn.unlink(missing_ok=True)
@@ -75,6 +76,17 @@ def run_study(plan: Plan) -> StudyResult:
             raise as_reported(error) from None
         exit_code = show_results(plan, study.folder, 0 if completed else table.total - table.ended)
         return StudyResult(exit_code, study.folder, _count_done(study) - before)
+
+
+def _make(folder: Path) -> Path:
+    """Create the study's folder. Raises RunError with what would help."""
+    try:
+        return make_folder(folder)
+    except RunError as error:
+        raise RunError(
+            f"{error}. A study lies in {OUTPUTS} of the folder in which it is started, and no setting changes that:"
+            f" start it where that can be written, or make {OUTPUTS} a link to such a folder"
+        ) from None
 
 
 def _without_duplicates(runs: Sequence[PlannedRun], identities: Sequence[str]) -> tuple[PlannedRun, ...]:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from trainer.config.shell import command
 from trainer.errors import ConfigError
 from trainer.records.outcome import DONE, Outcome
-from trainer.runtime.console import duration, say, warn
+from trainer.runtime.console import duration, say, show_table, warn
 from trainer.runtime.files import write_text
 from trainer.stats.arms import ranked
 from trainer.study.axes import Axis, Border, Point, on_border, point_label
@@ -37,9 +36,7 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
     # Best first, and the last stage before the others: its runs are the longest. The sort is stable.
     arms = sorted(ranked(arms, plan.settings.sign), key=lambda arm: -arm.stage)
     _write_csv(study)
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=160)
-    console.print(_table(plan, arms))
+    show_table(_table(plan, arms))
     best = next((arm for arm in arms if arm.values and arm.stage == plan.settings.stages), None)
     if best:
         _warn_of_borders(plan, best.texts)

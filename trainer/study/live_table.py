@@ -4,15 +4,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from trainer.records.metrics import curve
 from trainer.records.outcome import DONE, Outcome
-from trainer.runtime.console import duration
-from trainer.runtime.text import wrap
+from trainer.runtime.console import duration, new_console, on_screen, show_line
 from trainer.study.folder import Study
 from trainer.study.manifest import Entry
 from trainer.study.plan import Plan
@@ -27,7 +26,7 @@ class LiveTable:
 
     def __init__(self, study: Study, plan: Plan) -> None:
         self.study, self.plan = study, plan
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = new_console()  # a run in this process redirects the common one into its log
         self.expected: list[Entry] = []
         self.final: dict[str, Outcome] = {}
         self.reported: set[Entry] = set()  # the runs that had ended before, or whose end was printed
@@ -36,12 +35,12 @@ class LiveTable:
         self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "LiveTable":
-        if self.console.is_terminal:
+        if on_screen(self.console):
             self.live.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self.console.is_terminal:
+        if on_screen(self.console):
             self.live.stop()
 
     def _outcome(self, entry: Entry) -> Outcome:
@@ -64,10 +63,9 @@ class LiveTable:
     def run_ended(self, entry: Entry, outcome: Outcome) -> None:
         """Report the end of a run. The count goes by reports: a launcher may let several runs end at once."""
         self.reported.add(entry)
-        if not self.console.is_terminal or outcome.state == "failed":
+        if not on_screen(self.console) or outcome.state == "failed":
             line = f"[{len(self.reported)}/{self.total}] {entry.label}: {_outcome_text(outcome)}"
-            width = self.console.width if self.console.is_terminal else len(line)
-            self.console.print(Text(wrap(line, width), STYLES[outcome.state]))
+            show_line(self.console, line, STYLES[outcome.state])
 
     @property
     def ended(self) -> int:

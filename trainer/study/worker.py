@@ -18,6 +18,7 @@ from trainer.records.outcome import BEAT_SECONDS, DONE, Outcome, read_outcome, w
 from trainer.runtime import console
 from trainer.runtime.lock import locked
 from trainer.runtime.process import configure_process
+from trainer.runtime.stdio import protect_streams
 from trainer.storage.untrusted import parse_json_as, read_config, read_text, refuse_links, validate_threads
 from trainer.study.search import Pruning
 
@@ -38,6 +39,7 @@ def task(config: Any) -> None:
     No error leaves this function: some launchers kill the other runs after an exception. The folder records the error.
     """
     configure_process()
+    protect_streams()
     folder = Path(config.output_dir)
     if not (folder.parent / STOP_FILE).exists():
         try:
