@@ -390,7 +390,7 @@ def test_where_no_reading_can_be_entered_the_test_set_is_not_read(monkeypatch):
     with pytest.raises(RunError) as caught:
         evaluate.main([str(run)])
     assert str(caught.value) == (
-        "outputs/test_readings.jsonl cannot be written (outputs could not be created: File exists), and no test set is"
+        "outputs/test_readings.jsonl cannot be written (outputs cannot be created: File exists), and no test set is"
         " read without a line there. The ledger lies in outputs of the folder that holds the run, else of the current"
         " folder: start the command where that can be written"
     )

@@ -438,3 +438,19 @@ def test_rewording_a_message_trains_nothing_again_and_another_number_does():
                          ('"validation"', '"training"'), ("size //= 2", "size //= 3")):  # fmt: skip
         assert was in source
         assert deciding_code.without_wording(source.replace(was, becomes)) != deciding_code.without_wording(source)
+
+
+def test_a_study_that_cannot_be_written_says_where_it_would_lie_and_what_helps(in_empty_folder):
+    Path("outputs").write_text("a file")
+    with pytest.raises(RunError) as caught:
+        study(*SHORT, "seed=0,1")
+    assert str(caught.value).startswith("outputs/sweeps/seed-")
+    assert str(caught.value).endswith(
+        " cannot be created: File exists. A study lies in outputs of the folder in which it is started, and no"
+        " setting changes that: start it where that can be written, or make outputs a link to such a folder"
+    )
+    Path("outputs").unlink()
+    Path("elsewhere").mkdir()
+    Path("outputs").symlink_to("elsewhere")
+    study(*SHORT, "seed=0,1")
+    assert len(list(Path("elsewhere/sweeps").glob("seed-*/study.json"))) == 1
