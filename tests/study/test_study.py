@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import clean_environment, compose, in_time, interpret, metrics, program
+from rich.console import Console
 
 from trainer.cli.train import main
 from trainer.config.schema import PACKAGE
@@ -25,6 +27,7 @@ from trainer.reports.content import of_study
 from trainer.run import train
 from trainer.runtime.lock import locked
 from trainer.study.execute import run_study
+from trainer.study.live_table import METRIC_FORMATS, LiveTable
 from trainer.study.manifest import Manifest
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
@@ -129,6 +132,28 @@ def test_arms_that_are_equal_to_the_last_digit_are_told_as_the_same_run(capsys):
     result = json.loads(path.read_text())
     path.write_text(json.dumps(result | {"validation_loss": result["validation_loss"] + 1e-9}))
     assert "constant and exponential are the same run" in of_study(folder).verdict[0]
+
+
+@pytest.mark.parametrize("metric", ["validation_accuracy", "validation_loss"])
+def test_the_live_table_shows_the_best_runs_on_a_short_screen(metric, monkeypatch):
+    tables = []
+
+    def ended(live, *_):
+        live.console.height = 11  # four rows
+        tables.append(live._table())
+
+    monkeypatch.setattr(LiveTable, "__exit__", ended)
+    rates = "lr=1e-6,1e-5,0.03,1e30,0.01,0.003,1e-4"
+    _, folder = study(*TINY, "optimizer=sgd", "epochs=1", rates, f"sweep.metric={metric}")
+    out = Console(width=100, file=io.StringIO())
+    out.print(tables[0])
+    lines = out.file.getvalue().splitlines()
+    sign = -1 if metric == "validation_accuracy" else 1
+    finished = [row for row in table(folder) if row["state"] == "finished"]
+    best = sorted(finished, key=lambda row: sign * float(row[metric]))
+    assert [line.split()[0] for line in lines[1:5]] == [f"lr={row['lr']}" for row in best[:4]]
+    assert format(float(best[0][metric]), METRIC_FORMATS[metric]) in lines[1]
+    assert lines[5].strip() == "… and 3 more" and "7 of 7 runs ended, 1 failed" in lines[6]
 
 
 def test_settings_of_a_study_need_a_study():

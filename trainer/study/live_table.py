@@ -1,7 +1,8 @@
 """The live table of a study while it runs: the state and progress of each run, and the time that is left."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group
@@ -17,7 +18,8 @@ from trainer.study.manifest import Entry
 from trainer.study.plan import Plan
 
 STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "running": "bold", "interrupted": "yellow"}
-ORDER = ("running", "failed", "interrupted", "finished", "pruned", "queued")
+# A failed run has had its line above the table, so that it takes no place of a better one.
+ORDER = ("running", "finished", "pruned", "failed", "interrupted", "queued")
 METRIC_FORMATS = {"validation_accuracy": ".2%", "validation_loss": ".4f"}
 
 
@@ -102,11 +104,11 @@ class LiveTable:
         # Early stopping may end runs sooner: the time left is an upper bound.
         rate = self._rate(sum(epochs.values()))
         states = [outcome.state for outcome in outcomes.values()]
-        rows = sorted(expected, key=lambda entry: ORDER.index(outcomes[entry.id].state))
+        rows = self._best_first(expected, outcomes)
         # Seven lines of the screen are left for what surrounds the rows.
         shown = rows[: max(3, self.console.height - 7)]
         table = Table("run", "state", box=None, padding=(0, 2, 0, 0))
-        for title in ("epoch", "best", "left"):
+        for title in ("epoch", self.plan.settings.metric.replace("_", " "), "left"):
             table.add_column(title, justify="right")
         for column in table.columns:
             column.no_wrap = True
@@ -116,7 +118,9 @@ class LiveTable:
             remaining = (
                 duration((total - trained) * rate * states.count("running")) if state == "running" and rate else ""
             )
-            cells = (entry.label, state, f"{trained}/{total}" if trained else "", self._best(entry), remaining)
+            value = self._value(entry, outcomes[entry.id])
+            shown_value = "" if value is None else format(value, METRIC_FORMATS[self.plan.settings.metric])
+            cells = (entry.label, state, f"{trained}/{total}" if trained else "", shown_value, remaining)
             table.add_row(*map(Text, cells), style=STYLES.get(state, "dim"))
         failed = states.count("failed")
         summary = f"{self.ended} of {self.total} runs ended" + (f", {failed} failed" if failed else "")
@@ -124,10 +128,25 @@ class LiveTable:
         hidden = f"… and {len(rows) - len(shown)} more" if len(rows) > len(shown) else ""
         return Group(table, Text(hidden, "dim"), Text(summary, "bold"))
 
-    def _best(self, entry: Entry) -> str:
-        settings = self.plan.settings
-        values = curve(self.study.path(entry), settings.metric).values()
-        return format((max if settings.sign > 0 else min)(values), METRIC_FORMATS[settings.metric]) if values else ""
+    def _best_first(self, entries: Sequence[Entry], outcomes: Mapping[str, Outcome]) -> list[Entry]:
+        """Return the runs by state and, of those that are done, the best first: a short screen shows the first ones."""
+
+        def place(entry: Entry) -> tuple[int, float]:
+            outcome = outcomes[entry.id]
+            value = self._value(entry, outcome) if outcome.state in DONE else None
+            last = value is None or not math.isfinite(value)
+            return ORDER.index(outcome.state), math.inf if last else -self.plan.settings.sign * (value or 0.0)
+
+        return sorted(entries, key=place)
+
+    def _value(self, entry: Entry, outcome: Outcome) -> float | None:
+        """Return the metric in the epoch with the lowest validation loss, as the final table does; None before it."""
+        if outcome.state in DONE:
+            value: float | None = getattr(outcome, self.plan.settings.metric)
+            return value
+        losses = curve(self.study.path(entry), "validation_loss")
+        best = min(losses, key=lambda epoch: losses[epoch], default=None)
+        return None if best is None else curve(self.study.path(entry), self.plan.settings.metric).get(best)
 
 
 def _outcome_text(outcome: Outcome) -> str:
