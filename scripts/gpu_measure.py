@@ -118,7 +118,7 @@ def _bare_step(config: RunConfig, images: Images, device: torch.device) -> Calla
 def _timed(step: Callable[[], object], size: int, device: torch.device, count: int) -> dict[str, float]:
     """Return milliseconds a step (the median of five rounds), images a second, launches a step, share of idle time."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    for _ in range(WARM_UP_STEPS + 3):
+    for _ in range(WARM_UP_STEPS + 3):  # the capture is among them
         step()
     wait()
     rounds = []

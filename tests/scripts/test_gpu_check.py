@@ -1,0 +1,67 @@
+"""The check that is prepared for a GPU, tried on a CPU: its parts run, a part that fails or hangs ends no other."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, clean_environment
+
+SCRIPTS = ROOT / "scripts"
+
+
+@pytest.fixture(autouse=True)
+def beside_the_scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+
+def test_every_part_runs_on_a_cpu_and_the_page_has_their_results(in_empty_folder):
+    command = [sys.executable, SCRIPTS / "gpu_check.py", "--device", "cpu", "--small", "--out", "found"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=clean_environment(), timeout=280)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(Path("found/gpu_check.json").read_text())
+    assert {name: part["state"] for name, part in found["parts"].items()} == dict.fromkeys(
+        ("tests", "steps", "studies", "contenders", "recipe"), "done"
+    )
+    parts = {name: part["result"] for name, part in found["parts"].items()}
+    assert parts["tests"]["tests"] > parts["tests"]["skipped"] and parts["tests"]["failed"] == []
+    assert [row["way"] for row in parts["steps"]] == ["floor", "trainer"] * 2
+    assert all(row["images a second"] > 0 for row in parts["steps"])
+    one_by_one, at_once, in_processes = parts["studies"]
+    assert one_by_one["accuracies"] == at_once["accuracies"] == in_processes["accuracies"]
+    assert {"floor", "trainer"} == parts["contenders"][0]["rounds"][0].keys() and len(parts["recipe"]) == 2
+    page = Path("found/gpu_check.md").read_text()
+    assert page == done.stdout.rstrip("\n") and "| sweep.concurrent=2 |" in page.replace("  ", " ")
+    assert "Not measured." in page  # the test set of the recipe
+
+
+def test_a_part_that_fails_hangs_or_has_no_time_ends_no_other_and_keeps_what_it_wrote(tmp_path, monkeypatch):
+    from gpu_check import Check
+
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
+    check = Check(argparse.Namespace(device="cpu", small=True, out=tmp_path, seconds=60, only=None))
+    rows = tmp_path / "rows.json"
+    hangs = f"import time; open({str(rows)!r}, 'w').write('[1]'); time.sleep(600)"
+    check.part("hangs", 6, [sys.executable, "-c", hangs], lambda: json.loads(rows.read_text()))
+    check.part("fails", 9, [sys.executable, "-c", "raise SystemExit('no such card')"], lambda: [][0])
+    check.arguments.seconds = 0
+    check.part("late", 9, [sys.executable, "-c", ""], list)
+    found = json.loads((tmp_path / "gpu_check.json").read_text())["parts"]
+    assert {name: (part["state"], part["result"]) for name, part in found.items()} == {
+        "hangs": ("stopped at its limit of 6 s", [1]),
+        "fails": ("exit code 1: no such card", None),
+        "late": ("not run: no time was left", None),
+    }
+
+
+def test_a_gpu_that_is_not_there_is_one_line():
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "gpu_check.py"], check=False, capture_output=True, text=True, env={**os.environ}
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "gpu_check.py: error: there is no GPU here; --device cpu --small tries the script itself",
+    )
