@@ -34,7 +34,7 @@ def test_every_part_runs_on_a_cpu_and_the_page_has_their_results(in_empty_folder
     assert one_by_one["accuracies"] == at_once["accuracies"] == in_processes["accuracies"]
     assert {"floor", "trainer"} == parts["contenders"][0]["rounds"][0].keys() and len(parts["recipe"]) == 2
     page = Path("found/gpu_check.md").read_text()
-    assert page == done.stdout.rstrip("\n") and "| sweep.concurrent=2 |" in page.replace("  ", " ")
+    assert page == done.stdout[:-1] and "| sweep.concurrent=2 |" in page
     assert "Not measured." in page  # the test set of the recipe
 
 
@@ -46,7 +46,7 @@ def test_a_part_that_fails_hangs_or_has_no_time_ends_no_other_and_keeps_what_it_
     rows = tmp_path / "rows.json"
     hangs = f"import time; open({str(rows)!r}, 'w').write('[1]'); time.sleep(600)"
     check.part("hangs", 6, [sys.executable, "-c", hangs], lambda: json.loads(rows.read_text()))
-    check.part("fails", 9, [sys.executable, "-c", "raise SystemExit('no such card')"], lambda: [][0])
+    check.part("fails", 9, [sys.executable, "-c", "raise SystemExit('no such card')"], lambda: {}["rows"])
     check.arguments.seconds = 0
     check.part("late", 9, [sys.executable, "-c", ""], list)
     found = json.loads((tmp_path / "gpu_check.json").read_text())["parts"]
