@@ -118,7 +118,8 @@ def last_of(state: dict) -> Last:
 
 def quick(*arguments: str) -> Result:
     """One short run of the real program, in this process and in the current folder."""
-    (run,) = compose([*QUICK, *arguments])
+    given = {text.partition("=")[0] for text in arguments}
+    (run,) = compose([*(text for text in QUICK if text.partition("=")[0] not in given), *arguments])
     return train(run)
 
 

@@ -8,7 +8,8 @@ from conftest import ROOT, clean_environment, program
 from PIL import Image
 
 from trainer.cli.main import COMMANDS, main
-from trainer.config.suggestions import ALIASES, root_keys
+from trainer.config.aliases import ALIASES
+from trainer.config.suggestions import root_keys
 
 LISTED = "train, find-lr, doctor, report, finalize, evaluate, predict, reproduce, help"
 

@@ -8,19 +8,17 @@ import hydra
 import pytest
 from conftest import ROOT, clean_environment, compose, fresh, interpret, program, subprocess
 
+from trainer.config.aliases import ALIASES
+from trainer.config.hydra_errors import reworded
 from trainer.config.run_config import SweepConfig, WandbConfig
 from trainer.config.schema import GROUPS, shared_parameters, techniques
-from trainer.config.suggestions import ALIASES, root_keys
+from trainer.config.settings import accepts
+from trainer.config.suggestions import root_keys
 from trainer.errors import ConfigError
 
 OPTIMIZERS = "adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd"
 AUGMENTATIONS = "color_jitter, crop, cutmix, cutout, flip, mixup, noise, rotation, scale, translate"
-ROOT_KEYS = (
-    "activation, augmentation, batch_size, checkpoint_minutes, compile, cuda_graph, data_dir, dataset, deterministic,"
-    " device, dropout, early_stop_min_delta, early_stop_patience, epochs, init, layer_stats_every, lr, model,"
-    " normalization, on_nonfinite, optimizer, output_dir, precision, regularization, resume, retrain, scheduler, seed,"
-    " split_seed, sweep, validate_every, wandb, weight_decay, weight_decay_scope"
-)
+REST = "[…]"  # the end of a sentence that is not compared: the ten nearest names, of which new ones change the choice
 COUNT = "must be a whole number of at least 1"
 MISTAKES = {
     "optimizer=adm": "optimizer=adm (command line): there is no such optimizer. Did you mean adam?"
@@ -29,12 +27,15 @@ MISTAKES = {
     f" Accepted: {OPTIMIZERS}",
     "optimizer=null": f"optimizer=null (command line): must be one of {OPTIMIZERS}",
     "~optimizer": f"optimizer=null (command line): must be one of {OPTIMIZERS}",
-    "weight_decy=1": "weight_decy (command line): there is no such key. Did you mean weight_decay?"
-    f" Accepted: {ROOT_KEYS}",
-    "+weight_decy=1": "weight_decy (command line): there is no such key. Did you mean weight_decay?"
-    f" Accepted: {ROOT_KEYS}",
-    "++weight_decy=1": "weight_decy (command line): there is no such key. Did you mean weight_decay?"
-    f" Accepted: {ROOT_KEYS}",
+    "weight_decy=1": f"weight_decy (command line): there is no such key. Did you mean weight_decay? Accepted: {REST}",
+    "+weight_decy=1": f"weight_decy (command line): there is no such key. Did you mean weight_decay? Accepted: {REST}",
+    "++weight_decy=1": f"weight_decy (command line): there is no such key. Did you mean weight_decay? Accepted: {REST}",
+    "LR=0.1": f"LR (command line): there is no such key. Did you mean lr? Accepted: {REST}",
+    "logger=csv": f"logger (command line): there is no such key. Did you mean wandb.mode? Accepted: {REST}",
+    "betas=[0.9,0.99]": f"betas (command line): there is no such key. Did you mean optimizer.betas? Accepted: {REST}",
+    "members=3": f"members (command line): there is no such key. It belongs to model=ensemble. Accepted: {REST}",
+    "model.members=3": "model.members (command line): lecture_cnn has no such option. It belongs to model=ensemble."
+    " Accepted: channels, hidden",
     "optimizer.bets=1": "optimizer.bets (command line): adam has no such option. Did you mean betas?"
     " Accepted: amsgrad, betas, eps",
     "+optimizer.lr=1": "optimizer.lr (command line): adam has no such option."
@@ -54,20 +55,20 @@ MISTAKES = {
     "lr=???": "lr: no value is given (command line); it must be a number above 0",
     "~lr": "lr: no value is given (command line); it must be a number above 0",
     "lr=0.1,0.2": "lr=0.1,0.2 (command line): several values need -m, as in: python -m trainer -m lr=0.1,0.2",
-    "lr=[1,": "lr=[1, (command line): cannot be read as key=value",
-    "output_dir=runs(1)": "output_dir=runs(1) (command line): cannot be read as key=value; if it is a text, quote it"
-    " twice: 'output_dir=\"runs(1)\"'",
+    "lr=[1,": "lr=[1, (command line): cannot be read; lr must be a number above 0",
+    "lr=1e999": "lr=1e999 (command line): must be a number above 0",
     "lr=${nope}": "lr: Interpolation key 'nope' not found",
     "dropout=1.5": "dropout=1.5 (command line): must be a number of at least 0 and below 1",
     "weight_decay_scope=biases": "weight_decay_scope='biases' (command line): must be one of weights, all",
-    "device=gpu": "device='gpu' (command line): must be auto, cpu, mps, cuda or cuda:N",
+    "device=gpu": "device='gpu' (command line): must be auto, cpu, mps, cuda or cuda:N. Did you mean device=cuda?",
     "early_stop_patience=0": f"early_stop_patience=0 (command line): {COUNT} or null",
-    "wandb.tags=3": "wandb.tags=3 (command line): must be a list, each a text",
+    "wandb.tags=3": "wandb.tags=3 (command line): must be a list, each a text. Did you mean 'wandb.tags=[\"3\"]'?",
+    "wandb=disabled": "wandb='disabled' (command line): must be a group of options. Did you mean wandb.mode=disabled?",
     "wandb=3": "wandb=3 (command line): must be a group of options",
     "optimizer.betas=[0.9]": "optimizer.betas=[0.9] (command line): must be a list of 2,"
     " each a number of at least 0 and below 1",
     "augmentation=[flip,cropp]": "augmentation=cropp (command line): there is no such augmentation. Did you mean crop?"
-    f" Accepted: {AUGMENTATIONS.replace('flip,', 'flip, lecture,').replace('noise,', 'noise, none,')}",
+    f" Accepted: {REST}",
     "augmentation.flipp.probability=1": "augmentation=flipp (command line): there is no such augmentation."
     f" Did you mean flip? Accepted: {AUGMENTATIONS}",
     "epochs": "epochs (command line): must be key=value. Did you mean epochs=VALUE, without blanks?",
@@ -76,10 +77,10 @@ MISTAKES = {
     "optimizers_tuned": "optimizers_tuned (command line): must be key=value."
     " Did you mean -m experiment=optimizers_tuned?",
     "fast": "fast (command line): must be key=value. See --help",
-    "learning_rate=0.1": f"learning_rate (command line): there is no such key. Did you mean lr? Accepted: {ROOT_KEYS}",
-    "opt=adam": f"opt (command line): there is no such key. Did you mean optimizer? Accepted: {ROOT_KEYS}",
+    "learning_rate=0.1": f"learning_rate (command line): there is no such key. Did you mean lr? Accepted: {REST}",
+    "opt=adam": f"opt (command line): there is no such key. Did you mean optimizer? Accepted: {REST}",
     "label_smoothing=0.1": "label_smoothing (command line): there is no such key."
-    f" Did you mean regularization=label_smoothing? Accepted: {ROOT_KEYS}",
+    f" Did you mean regularization=label_smoothing? Accepted: {REST}",
     "optimizer.learning_rate=1": "optimizer.learning_rate (command line): adam has no such option."
     " Did you mean lr, which stands at the root? Accepted: amsgrad, betas, eps",
     "--learning-rate=0.1": "--learning-rate=0.1 (command line): there is no such flag. Did you mean lr=0.1? Accepted:"
@@ -87,7 +88,7 @@ MISTAKES = {
     "weight_decay": "weight_decay (command line): must be key=value."
     " Did you mean weight_decay=VALUE, without blanks?",  # an experiment is called so too
     "grad-clip=1": "grad-clip (command line): there is no such key."
-    f" Did you mean regularization=gradient_clipping? Accepted: {ROOT_KEYS}",
+    f" Did you mean regularization=gradient_clipping? Accepted: {REST}",
     "foo/bar=1": "foo/bar (command line): there is no such group. Accepted: activation, augmentation, dataset,"
     " experiment, init, model, normalization, optimizer, regularization, scheduler",
     "optimizer.name=[a,b]": f"optimizer=['a', 'b'] (command line): there is no such optimizer. Accepted: {OPTIMIZERS}",
@@ -96,8 +97,18 @@ MISTAKES = {
     "--foo": "--foo (command line): there is no such flag. Accepted: -m, --multirun, --cfg job, --config-dir DIR,"
     " --help, --version, --hydra-help, --info, --shell-completion",
     "-m lr=glob(*)": "lr (command line): this list of values is empty",
-    "wandb.name=it's": "wandb.name=it's (command line): cannot be read as key=value; if it is a text, quote it twice:"
-    """ 'wandb.name="it'"'"'s"'""",
+    "data_dir=null": """data_dir=null (command line): must be a text. Did you mean 'data_dir="null"'?""",
+    "wandb.tags=it's": """wandb.tags=it's (command line): cannot be read; wandb.tags must be a list, each a text."""
+    """ Did you mean 'wandb.tags=["it'"'"'s"]'?""",
+    "optimizer=sgd,": "optimizer=sgd, (command line): cannot be read; optimizer must be one of"
+    f" {OPTIMIZERS}. Did you mean optimizer=sgd?",
+    "regularization=[]": "regularization=[] (command line): must be a list such as [ema]; items: ema,"
+    " gradient_clipping, l1, l2, label_smoothing, max_norm, none. Did you mean regularization=none?",
+    "augmentation=null": "augmentation=null (command line): must be one of color_jitter, crop, cutmix, cutout, flip,"
+    " lecture, mixup, noise, none, rotation, scale, translate. Did you mean augmentation=none?",
+    "optimizer=10": f"optimizer=10 (command line): must be one of {OPTIMIZERS}",
+    "–m": "–m (command line): begins with a dash of typography. Did you mean -m?",
+    "—help": "—help (command line): begins with a dash of typography. Did you mean --help?",
     "resume=nowhere": "resume=nowhere: there is no such folder",
 }
 CONTRADICTIONS = {
@@ -115,10 +126,13 @@ CONTRADICTIONS = {
     "--cfg job --package nope": "--cfg job --package nope (command line): package 'nope' not found in config",
     "--config-dir nowhere": "--config-dir nowhere (command line): there is no such folder",
     "-m hydra/launcher=basic,joblib": "hydra/launcher (command line): is not a setting to compare",
-    "-m sweep.arms=lr=0.1": "sweep.arms=lr=0.1 (command line): cannot be read as key=value; if it is a text, quote it"
-    " twice: 'sweep.arms=\"lr=0.1\"'",
-    "-m sweep.arms=3": "sweep.arms=3 (command line): must be a list, each a text",
-    "-m sweep.params.lr=0.1": "sweep.params={'lr': 0.1} (command line): must be a group of options, each a text",
+    "-m sweep.arms=lr=0.1": "sweep.arms=lr=0.1 (command line): cannot be read; sweep.arms must be a list, each a text."
+    """ Did you mean 'sweep.arms=["lr=0.1"]'?""",
+    "-m sweep.arms=3": "sweep.arms=3 (command line): must be a list, each a text. Did you mean 'sweep.arms=[\"3\"]'?",
+    "-m sweep.params.lr=null": "sweep.params.lr=null (command line): must be a text."
+    " Did you mean 'sweep.params.lr=\"null\"'?",
+    "-m lr=0.1 lr=0.2": "lr (command line): is given twice, lr=0.1 and lr=0.2. Give it once",
+    "--config-dir a --config-dir b": "--config-dir (command line): is given twice",
     "sweep.method=random": "sweep.method (command line): belongs to a study of several runs: add -m",
     "dataset=digits --foo=1": "--foo=1 (command line): there is no such flag. Accepted: -m,"
     " --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion",
@@ -155,18 +169,24 @@ CONTRADICTIONS = {
 def test_a_mistake_is_one_exact_line(arguments, sentence, in_empty_folder):
     with pytest.raises(ConfigError) as caught:
         compose(arguments.split(" "))
-    assert str(caught.value) == sentence
+    told, end = str(caught.value), sentence.find(REST)
+    assert (told if end < 0 else told[:end] + REST) == sentence
     assert list(in_empty_folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
     {
-        "--batch-size 32": "batch_size=VALUE, without blanks",
+        "--batch-size 32": "batch_size=32",
         "--batch-size=32": "batch_size=32",
-        "--bs 64": "batch_size=VALUE, without blanks",
-        "--wd 0.01": "weight_decay=VALUE, without blanks",
-        "--dropout 0.5": "dropout=VALUE, without blanks",
+        "--bs 64": "batch_size=64",
+        "--wd 0.01": "weight_decay=0.01",
+        "--dropout 0.5": "dropout=0.5",
+        "--LR=10^-3": "lr=1e-3",
+        "--lr": "lr=VALUE, without blanks",
+        "--optimizer AdamW": "optimizer=adamw",
+        "--deterministic": "deterministic=true",
+        "--multi-run": "--multirun",
         "--clip=1.0": "regularization=gradient_clipping",
         "--warmup=3": "scheduler.warmup_epochs=3",
         "--wandb.mode=online": "wandb.mode=online",
@@ -212,28 +232,48 @@ print(sorted({"torch", "torchvision", "wandb", "sklearn", "rich", "numpy"} & set
 
 
 YAML_MISTAKES = {
-    ("optimizer/adam.yaml", "betas", "bets"): "optimizer.bets (conf/optimizer/adam.yaml): adam has no such option."
+    (
+        "optimizer/adam.yaml",
+        "betas",
+        "bets",
+    ): "optimizer.bets (conf/optimizer/adam.yaml, line 4): adam has no such option."
     " Did you mean betas? Accepted: amsgrad, betas, eps",
-    ("optimizer/adam.yaml", "name: adam", "name: adm"): "optimizer=adm (conf/optimizer/adam.yaml): there is no such"
+    (
+        "optimizer/adam.yaml",
+        "name: adam",
+        "name: adm",
+    ): "optimizer=adm (conf/optimizer/adam.yaml, line 3): there is no such"
     f" optimizer. Did you mean adam? Accepted: {OPTIMIZERS}",
-    ("optimizer/adam.yaml", "eps: 1e-8", "eps: tiny"): "optimizer.eps='tiny' (conf/optimizer/adam.yaml): must be a"
-    " number above 0",
+    (
+        "optimizer/adam.yaml",
+        "eps: 1e-8",
+        "eps: tiny",
+    ): "optimizer.eps='tiny' (conf/optimizer/adam.yaml, line 5): must be a number above 0",
     (
         "config.yaml",
         "\nlr: 0.001",
         "\nlr: ???",
-    ): "lr: no value is given (conf/config.yaml); it must be a number above 0",
-    ("config.yaml", "\nlr: 0.001", "\nlrr: 0.001"): "lrr (conf/config.yaml): there is no such key. Did you mean lr?"
-    f" Accepted: {ROOT_KEYS}",
-    ("config.yaml", "optimizer: adam", "optimizer: adan"): "optimizer=adan (config): there is no such optimizer."
-    f" Did you mean adam? Accepted: {OPTIMIZERS}",
-    ("dataset/digits.yaml", "batch_size: 64", "batch_size: many"): "batch_size='many' (conf/dataset/digits.yaml):"
-    f" {COUNT}",
+    ): "lr: no value is given (conf/config.yaml, line 19); it must be a number above 0",
+    (
+        "config.yaml",
+        "\nlr: 0.001",
+        "\nlrr: 0.001",
+    ): f"lrr (conf/config.yaml, line 19): there is no such key. Did you mean lr? Accepted: {REST}",
+    (
+        "config.yaml",
+        "optimizer: adam",
+        "optimizer: adma",
+    ): f"optimizer=adma (conf/config.yaml): there is no such optimizer. Did you mean adam? Accepted: {OPTIMIZERS}",
+    (
+        "dataset/digits.yaml",
+        "batch_size: 64",
+        "batch_size: many",
+    ): f"batch_size='many' (conf/dataset/digits.yaml, line 3): {COUNT}",
     (
         "regularization/l1.yaml",
         "  strength",
         "  strenth",
-    ): "regularization.l1.strenth (conf/regularization/l1.yaml): l1 has"
+    ): "regularization.l1.strenth (conf/regularization/l1.yaml, line 3): l1 has"
     " no such option. Did you mean strength? Accepted: strength",
 }
 
@@ -249,7 +289,7 @@ def test_what_other_tools_call_otherwise_is_a_setting_here():
         else:
             options = {*WandbConfig.model_fields, *SweepConfig.model_fields}
         assert inner in options if inner else group in root_keys(), setting
-        assert not option or (ROOT / "conf" / key / f"{option}.yaml").is_file(), setting
+        assert not option or accepts(key, option), setting
 
 
 @pytest.mark.parametrize(
@@ -290,7 +330,8 @@ def test_a_typo_in_a_yaml_file_names_the_file(change, sentence, in_empty_folder)
     assert old in text
     path.write_text(text.replace(old, new, 1))
     done = fresh("dataset=digits", "regularization=l1", cwd=in_empty_folder, PYTHONPATH=str(in_empty_folder / "copy"))
-    assert (done.returncode, done.stderr) == (2, f"trainer: {sentence}\n")
+    told, end = done.stderr.removeprefix("trainer: ").removesuffix("\n"), sentence.find(REST)
+    assert (done.returncode, told if end < 0 else told[:end] + REST) == (2, sentence)
 
 
 def test_broken_yaml_is_named_with_its_line(in_empty_folder):
@@ -360,17 +401,16 @@ def test_own_yaml_is_found_by_every_way_in(own_yaml, capsys, in_empty_folder):
     {
         "hydra: {sweeper: {params: {lr: '0.1,0.2'}}}": "hydra.sweeper.params (a YAML file): is not read, an experiment"
         " has its axes in sweep.params",
-        "hydra: {sweeper: {arms: [lr=0.1, lr=0.2]}}": "experiment/mine.yaml: Key 'arms' not in 'BasicSweeperConf'",
-        "sweep: {arm: [lr=0.1, lr=0.2]}": "sweep.arm (configuration): sweep has no such option. Did you mean arms?"
-        " Accepted: arms, concurrent, direction, dry_run, fairness_check, method, metric, name, on_error, params,"
-        " pruner, seed, stages, trials",
+        "hydra: {sweeper: {arms: [lr=0.1, lr=0.2]}}": "own/experiment/mine.yaml: Key 'arms' not in 'BasicSweeperConf'",
+        "sweep: {arm: [lr=0.1, lr=0.2]}": "sweep.arm (own/experiment/mine.yaml, line 2): sweep has no such option."
+        " Did you mean arms?",
     }.items(),
 )
 def test_an_axis_in_the_wrong_place_is_told(text, sentence, own_yaml):
     for flags in ([], ["-m"]):
         with pytest.raises(ConfigError) as caught:
             compose([*flags, *own_yaml(text)])
-        assert str(caught.value) == sentence
+        assert str(caught.value).partition(" Accepted: ")[0] == sentence
 
 
 def test_a_callback_of_hydra_is_not_called(own_yaml, in_empty_folder):
@@ -481,13 +521,32 @@ def test_the_lectures_augmentation_arm_trains_twice_as_long_and_the_fair_one_doe
 
 
 def test_what_hydra_itself_trips_over_is_one_line_too():
-    with pytest.raises(ConfigError, match=r"^regularization=\[1,2\]: Hydra cannot compose this \(TypeError: .*\)$"):
-        compose(["regularization=[1,2]"])
+    with pytest.raises(ConfigError, match=r"^a=1 b=2: Hydra cannot compose this \(TypeError: first\)$"):  # noqa: SIM117
+        with reworded(["a=1", "b=2"]):
+            raise TypeError("first\nsecond")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "lr"),
+    [
+        ("lr=0.1 lr=0.2", "lr (command line): is given twice, lr=0.1 and lr=0.2", 0.2),
+        (
+            "augmentation=flip augmentation=crop",
+            "augmentation (command line): is given twice, augmentation=flip and augmentation=crop. For both:"
+            " 'augmentation=[flip,crop]'",
+            0.001,
+        ),
+        ("lr=0.1 lr=0.1", None, 0.1),
+    ],
+)
+def test_of_a_setting_that_is_given_twice_the_last_is_taken_with_a_warning(arguments, told, lr, capsys):
+    assert compose(arguments.split())[0].lr == lr
+    assert capsys.readouterr().err == (f"trainer: warning: {told}: the last one is taken\n" if told else "")
 
 
 def test_a_command_in_a_complaint_is_quoted():
-    with pytest.raises(ConfigError, match=r": python -m trainer -m 'lr=0\.1, 0\.2'$"):
-        compose(["lr=0.1, 0.2"])
+    with pytest.raises(ConfigError, match=r": python -m trainer -m dataset=digits 'lr=0\.1, 0\.2'$"):
+        compose(["dataset=digits", "lr=0.1, 0.2"])
 
 
 def test_a_reader_that_leaves_early_sees_no_traceback(in_empty_folder):

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trainer.cli.main import command_parser
-from trainer.config.compose import as_forced_override
+from trainer.config.arguments import as_forced_override
 from trainer.config.shell import command, resume_command, setting, sync_command
 from trainer.errors import ConfigError
 from trainer.study.rerun import command_with

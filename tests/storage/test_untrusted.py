@@ -495,7 +495,7 @@ YAML = {
     "lr: !!python/name:os.system ''": "could not determine a constructor for the tag",
     "data_dir: ${oc.env:MARKER}": "data_dir holds an interpolation, ${…}: a file's values are taken as they stand",
     'weight_decay_scope: "\\e]0;owned\\a"': "weight_decay_scope holds control characters",
-    "lr: .nan": "lr=nan (configuration): must be a number above 0",
+    "lr: .nan": "lr=.nan (run/config.yaml, line 1): must be a number above 0",
     "lr: 2001-01-01": "lr is of type date, which no setting is",
     "[" * 50_000: "more than 500 brackets",
     "- " * 2000 + "x": "nested too deep",
@@ -505,7 +505,7 @@ YAML = {
     "model: {name: mlp, hidden: [1000000000000]}": "for its weights, the memory is",
     "model: {name: ensemble, members: 1000000000}": "must be a whole number of at least 1 and at most 1000",
     "dataset: {name: digits, image_size: 10000000}": "the digits need",
-    "dataset: true": "dataset=true (configuration): must be one of cifar10, digits,",
+    "dataset: true": "dataset=true (run/config.yaml, line 1): must be one of cifar10, digits,",
     "dataset: {name: cifar10}\ndata_dir: ../../x": "cifar10 does not lie in the data_dir that is recorded there,",
     "output_dir: ../../x\noptimizer: {name: ../../x}": "there is no such optimizer",
 }

@@ -116,7 +116,7 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     from trainer.training.build import pick_device
     from trainer.training.resume_check import checkpoint_errors
 
-    config = check(read_config(folder / "config.yaml"), (), [str(folder)])
+    config = check(read_config(folder / "config.yaml"), files=[folder / "config.yaml"])
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, folder / "config.yaml", "--data-dir DIR")
     warn_of_other_network(folder)

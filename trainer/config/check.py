@@ -1,29 +1,34 @@
 """The checks of a configuration: types, ranges, names and settings that contradict each other. Imports no torch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from trainer.config.run_config import RunConfig, SweepConfig, Tag, WandbConfig
-from trainer.config.schema import CONF, GROUPS, REQUIRED, Choice, shared_parameters, techniques
-from trainer.config.suggestions import unknown
+from trainer.config.advice import meant, repaired
+from trainer.config.origin import GLOBAL, Origin, choice_line, has_needless_package
+from trainer.config.run_config import RunConfig, SweepConfig, WandbConfig
+from trainer.config.schema import GROUPS, REQUIRED, Choice, module_file, shared_parameters, techniques
+from trainer.config.settings import field_kind, is_of_kind
+from trainer.config.suggestions import no_such_option, unknown
 from trainer.config.types import describe
 from trainer.errors import ConfigError
 
+NOTHING_TYPED: Mapping[str, str] = MappingProxyType({})
 
-def check(tree: Mapping[str, Any], overrides: Iterable[str] = (), files: Sequence[str] = ()) -> RunConfig:
+
+def check(tree: Mapping[str, Any], typed: Mapping[str, str] = NOTHING_TYPED, files: Sequence[Path] = ()) -> RunConfig:
     """Return the typed run for a composed tree of plain values.
 
-    `overrides` are the keys set on the command line and `files` the YAML files of the composition, latest first: they
+    `typed`: {key set on the command line: its text}; `files`: the YAML files of the composition, latest first. They
     show where a wrong value was written. Raises ConfigError with one line: the wrong value, its place, the accepted
     values and the nearest match.
     """
-    origin = _Origin(set(overrides), files)
+    origin = Origin(typed, files)
     scalars = {str(key): value for key, value in tree.items() if key not in GROUPS}
     if isinstance(scalars.get("wandb"), Mapping):
         scalars["wandb"] = _validate(WandbConfig, scalars["wandb"], ("wandb",), "wandb", origin)
@@ -35,9 +40,9 @@ def check(tree: Mapping[str, Any], overrides: Iterable[str] = (), files: Sequenc
     return config
 
 
-def check_sweep(tree: Any, overrides: Iterable[str] = (), files: Sequence[str] = ()) -> SweepConfig:
+def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequence[Path] = ()) -> SweepConfig:
     """Return the typed `sweep` section. Raises ConfigError like `check`."""
-    origin = _Origin(set(overrides), files)
+    origin = Origin(typed, files)
     if not isinstance(tree, Mapping):
         raise ConfigError(f"sweep={_shown(tree)} ({origin(['sweep'])}): must be a group of options")
     sweep: SweepConfig = _validate(SweepConfig, tree, ("sweep",), "sweep", origin)
@@ -47,59 +52,36 @@ def check_sweep(tree: Any, overrides: Iterable[str] = (), files: Sequence[str] =
     return sweep
 
 
-class _Origin:
-    """The place where a value was written: the command line or a YAML file."""
-
-    def __init__(self, overrides: set[str], files: Sequence[str]) -> None:
-        self.overrides, self.files = overrides, files
-
-    def __call__(self, path: Sequence[str]) -> str:
-        dotted = ".".join(path)
-        for key in self.overrides:
-            # `optimizer=adam` names a file; the values in it were not typed.
-            if f"{key}.".startswith(f"{dotted}.") or (key not in GROUPS and dotted.startswith(f"{key}.")):
-                return "command line"
-        return next((f"conf/{file}" for file in self.files if _holds(CONF / file, path)), "configuration")
-
-
-def _holds(file: Path, path: Sequence[str]) -> bool:
-    """Return whether this YAML file sets or sweeps the value at `path`, with or without its group in front."""
-    tree = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    dotted = ".".join(path)
-    sweep = ("sweep", "params", dotted)
-    arms = ((tree or {}).get("sweep") or {}).get("arms") or []
-    if any(f" {dotted}=" in f" {arm}" for arm in arms):
-        return True
-    starts = (path, sweep, path[1:]) if path[0] == file.parent.name else (path, sweep)
-    for keys in starts:
-        node = tree
-        for key in keys:
-            node = node[key] if isinstance(node, dict) and key in node else None
-        if node is not None and keys:
-            return True
-    return False
-
-
-def _choose(group: str, value: Any, origin: _Origin) -> Choice | tuple[Choice, ...]:
+def _choose(group: str, value: Any, origin: Origin) -> Choice | tuple[Choice, ...]:
     accepted = ", ".join(sorted(techniques(group)))
     if not isinstance(value, Mapping):
         several = f"a list such as [{accepted.split(', ')[0]}]; items: " if GROUPS[group].listed else "one of "
-        raise ConfigError(f"{group}={_shown(value)} ({origin([group])}): must be {several}{accepted}")
+        own = isinstance(value, str) and origin.in_yaml([group])
+        line = f". Write below defaults: {choice_line(group, str(value))}" * own
+        raise ConfigError(f"{group}={_shown(value)} ({origin([group])}): must be {several}{accepted}{line}")
     if GROUPS[group].listed:
         return tuple(_choice(group, name, options, (group, str(name)), origin) for name, options in value.items())
     if "name" not in value:
-        raise ConfigError(f"{group}.name: no value is given ({origin([group])}); it must be one of {accepted}")
+        raise ConfigError(f"{group}.name: no value is given ({origin.chosen(group)}); it must be one of {accepted}")
     options = {key: option for key, option in value.items() if key != "name"}
     return _choice(group, value["name"], options, (group,), origin)
 
 
-def _choice(group: str, name: Any, options: Any, path: tuple[str, ...], origin: _Origin) -> Choice:
+def _choice(group: str, name: Any, options: Any, path: tuple[str, ...], origin: Origin) -> Choice:
     accepted, shared = techniques(group), shared_parameters(group)
     if not isinstance(name, str) or name not in accepted:
-        where = origin(path if GROUPS[group].listed else [group, "name"])
-        raise ConfigError(unknown(f"{group}={name}", str(name), accepted, where, f"there is no such {group}"))
+        place = path if GROUPS[group].listed else (group, "name")
+        file = origin.file(place)
+        if file and file.stem == name:
+            raise ConfigError(
+                f"{group}={name} ({origin(place)}): {module_file(group)} has no function {name}. Accepted:"
+                f" {', '.join(sorted(accepted))}, or a function that you add"
+            )
+        raise ConfigError(no_such_option(group, str(name), accepted, origin(place)))
     if not isinstance(options, Mapping | None):
-        raise ConfigError(f"{'.'.join(path)}={options!r} ({origin(path)}): must hold the options of {name}")
+        first = next(iter({**accepted[name], **shared}), None)
+        hint = f", such as {'.'.join(path)}.{first}={_shown(options)}" if first else ""
+        raise ConfigError(f"{'.'.join(path)}={_shown(options)} ({origin(path)}): must hold the options of {name}{hint}")
     checked = dict(_validate(_schema(group, name), options or {}, path, name, origin))
     return Choice(
         group,
@@ -120,26 +102,57 @@ def _schema(group: str, name: str) -> type[BaseModel]:
 
 
 def _validate(
-    schema: type[BaseModel], values: Mapping[Any, Any], path: tuple[str, ...], owner: str, origin: _Origin
+    schema: type[BaseModel], values: Mapping[Any, Any], path: tuple[str, ...], owner: str, origin: Origin
 ) -> Any:
     try:
         return schema(**{str(key): value for key, value in values.items()})
     except ValidationError as error:
         # Unknown keys first: a misspelt key also leaves the right one missing.
         first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    key = str(first["loc"][0])
-    full, where = ".".join([*path, key]), origin([*path, key])
+    name = str(first["loc"][0])
+    full, where = (*path, name), origin([*path, name])
     if first["type"] == "extra_forbidden":
-        reason = f"{owner} has no such option" if path else "there is no such key"
-        beside = ("retrain", "sweep") if schema is RunConfig else ()
-        root = RunConfig.model_fields if path else ()
-        raise ConfigError(unknown(full, key, [*schema.model_fields, *beside], where, reason, root))
-    field = schema.model_fields[key]
-    limits = [each for each in field.metadata if not isinstance(each, Tag)]
-    accepted = describe(Annotated[(field.annotation, *limits)] if limits else field.annotation)
+        raise ConfigError(_unknown_key(schema, full, where, owner, origin))
+    kind, value = field_kind(schema, name), values.get(name)
+    if get_origin(kind) is dict and isinstance(value, Mapping) and len(first["loc"]) > 1:  # one of sweep.params
+        inner = first["loc"][1]
+        full, kind, value = (*full, str(inner)), get_args(kind)[1], value[inner]
+        where = origin(full)
     if first["type"] == "missing" and len(first["loc"]) == 1:
-        raise ConfigError(f"{full}: no value is given ({where}); it must be {accepted}")
-    raise ConfigError(f"{full}={_shown(values[key])} ({where}): must be {accepted}")
+        raise ConfigError(f"{'.'.join(full)}: no value is given ({where}); it must be {describe(kind)}")
+    text = origin.text(full)
+    number = isinstance(value, int | float) and text is not None
+    shown = text if number else _shown(value)
+    if origin.is_swept(full):
+        text = None
+    elif isinstance(value, list) and is_of_kind(kind, ""):  # the values of an axis, in a YAML file
+        text = ",".join(map(str, value))
+    hint = _hint(full, text, kind, owner, origin)
+    raise ConfigError(f"{'.'.join(full)}={shown} ({where}): must be {describe(kind)}{hint}")
+
+
+def _unknown_key(schema: type[BaseModel], full: tuple[str, ...], where: str, owner: str, origin: Origin) -> str:
+    reason = f"{owner} has no such option" if len(full) > 1 else "there is no such key"
+    beside = ("retrain", "sweep") if schema is RunConfig else ()
+    root = RunConfig.model_fields if len(full) > 1 else ()
+    line = unknown(".".join(full), full[-1], [*schema.model_fields, *beside], where, reason, root, origin.chosen_names)
+    file = origin.file(full)
+    if len(full) == 1 and file and has_needless_package(file):
+        return f"{line}. An option of {file.parent.name} stands in a file without the line {GLOBAL}"
+    return line
+
+
+def _hint(full: tuple[str, ...], text: str | None, kind: Any, owner: str, origin: Origin) -> str:
+    """Return what was probably meant by a value of the wrong type, in the form in which it was written."""
+    if text is None:
+        return ""
+    key = ".".join(full)
+    if not origin.in_yaml(full):
+        return meant(key, text, owner)
+    if is_of_kind(kind, text):
+        return f'. YAML does not read this as a text. In quotes it is one: {full[-1]}: "{text}"'
+    found = repaired(key, text, owner)
+    return f". Did you mean {full[-1]}: {found}?" if found else ""
 
 
 def _shown(value: Any) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
@@ -18,38 +19,40 @@ from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from trainer.config.arguments import HYDRA_KEYS, as_forced_override, given_twice, no_such_flag, refuse_typographic_dash
 from trainer.config.check import check, check_sweep
 from trainer.config.hydra_errors import reworded, usage_errors
+from trainer.config.origin import files_of, refuse_hidden, refuse_misplaced, refuse_old_numbers
 from trainer.config.resume import resumed
 from trainer.config.run_config import RunConfig, Tag, tagged
-from trainer.config.schema import CONF, GROUPS, own_folder
-from trainer.config.shell import command, quoted
-from trainer.config.suggestions import no_such_flag
+from trainer.config.schema import CONF, own_folder
+from trainer.config.shell import command
 from trainer.errors import ConfigError
+from trainer.runtime.text import complain
 from trainer.storage.places import EMPTY
 
 TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package", "-p"}
 FLAGS = TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help"}
 FLAGS_SHOWN = "-m, --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion"
-# Hydra's own settings that are accepted; a run's folder and its log are the trainer's.
-HYDRA_KEYS = ("hydra/launcher", "hydra.launcher")
 
 
 @dataclass(frozen=True)
 class Job:
     """One run as Hydra composed it, with the settings of its study and the YAML files it was composed of, latest first.
 
-    `overrides` are the keys that the command line set.
+    `overrides`: {key that the command line set: its text}.
     """
 
     tree: dict[str, Any]
-    overrides: tuple[str, ...]
-    files: tuple[str, ...]
+    overrides: Mapping[str, str]
+    files: tuple[Path, ...]
     sweep: Any = None
     retrain: Any = False
 
     def checked(self) -> RunConfig:
         """Return the typed run. Raises ConfigError with one line for the first mistake."""
+        refuse_old_numbers(self.files)
+        refuse_misplaced(self.tree, self.files)
         run = check(self.tree, self.overrides, self.files)
         for key in tagged(Tag.PLACE):
             if getattr(run, key) == "":  # as of a variable of the shell that is not set
@@ -108,16 +111,21 @@ def interpret(arguments: Sequence[str]) -> RunConfig | Multirun | None:
         if asked.info is not None or asked.hydra_help:
             _show_hydra(composer.hydra, asked, typed)
             return None
-    overrides = [as_forced_override(text) for text in typed]
+    overrides, twice = [as_forced_override(text, asked.multirun) for text in typed], given_twice(typed)
     given = repeatable(arguments)
     with reworded(given):
         if asked.multirun:
+            if twice:  # an axis would be lost
+                raise ConfigError(f"{twice}. Give it once")
             return Multirun(composer, tuple(overrides), given)
         job = job_of(own_part(composer.compose(overrides)), overrides)
     _refuse_study(job, given, asked.cfg is not None)
     if job.tree.get("resume") is not None:
-        job = replace(job, tree=resumed(job.tree, job.overrides), files=())
+        tree = resumed(job.tree, job.overrides)
+        job = replace(job, tree=tree, files=(Path(tree["resume"]) / "config.yaml",))
     run = job.checked()
+    if twice:
+        complain(f"warning: {twice}: the last one is taken")
     if asked.cfg is None:
         return run
     if run.resume:
@@ -191,11 +199,14 @@ def sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     rest = iter(arguments)
     for argument in rest:
         name = argument.partition("=")[0]
+        refuse_typographic_dash(argument)
         if not argument.startswith("-"):
             settings.append(argument)
         elif name not in FLAGS:
-            raise ConfigError(no_such_flag(argument, FLAGS_SHOWN))
+            raise ConfigError(no_such_flag(argument, [*rest], sorted(FLAGS), FLAGS_SHOWN))
         else:
+            if name in TAKES_VALUE and name in [flag.partition("=")[0] for flag in flags]:
+                raise ConfigError(f"{name} (command line): is given twice")
             flags.append(argument)
             if name in TAKES_VALUE and argument == name:
                 flags += [value for value in [next(rest, None)] if value is not None]
@@ -229,18 +240,15 @@ def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
     state = HydraConfig.get()
     if state.sweeper.get("params"):
         raise ConfigError("hydra.sweeper.params (a YAML file): is not read, an experiment has its axes in sweep.params")
-    files = [
-        f"{group}/{option}.yaml"
-        for group, chosen in state.runtime.choices.items()
-        for option in ([chosen] if isinstance(chosen, str) else chosen or [])
-        if not group.startswith("hydra/")
-    ]
     values = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(values, dict)
     values = _without_missing(values)
-    keys = tuple(text.lstrip("+~").partition("=")[0] for text in overrides)
+    typed = {key: value for text in overrides for key, _, value in [text.lstrip("+~").partition("=")]}
     sweep, retrain = values.pop("sweep", None), values.pop("retrain", False)
-    return Job(values, keys, (*reversed(files), "config.yaml"), sweep, retrain)
+    folders = [Path(source.path) for source in state.runtime.config_sources if source.schema == "file"]
+    files = files_of(state.runtime.choices, folders)
+    refuse_hidden(files, folders)
+    return Job(values, typed, files, sweep, retrain)
 
 
 def _without_missing(values: Any) -> Any:
@@ -248,27 +256,3 @@ def _without_missing(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     return {key: _without_missing(value) for key, value in values.items() if value != "???"}
-
-
-def as_forced_override(argument: str) -> str:
-    """Return the argument with `++`, so that Hydra accepts an unknown key: the check that follows reports it better."""
-    key, equals, value = argument.partition("=")
-    if argument.startswith("~") or not equals:
-        return argument
-    key = key.lstrip("+")
-    if key.startswith("hydra") and not key.startswith(HYDRA_KEYS):
-        raise ConfigError(
-            f"{key} (command line): of Hydra's own settings only {', '.join(HYDRA_KEYS)} are accepted;"
-            " a run's folder is output_dir=FOLDER, a study is asked for by -m"
-        )
-    if value.startswith("~"):  # Hydra's grammar has no unquoted ~; a comma separates the values of a study
-        value = ",".join(quoted(path) if path.startswith("~") else path for path in value.split(","))
-    group = key.partition("@")[0]
-    if key.startswith("hydra."):
-        return argument  # keeps the + of a new key in a dictionary, such as ray.init
-    if "/" in key or (CONF / group).is_dir():
-        if value in ("", "null") and group in GROUPS:
-            options = ", ".join(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
-            raise ConfigError(f"{key}={value} (command line): must be one of {options}")
-        return f"{key}={value}"
-    return f"++{key}={value}"

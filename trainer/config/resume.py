@@ -1,6 +1,6 @@
 """The configuration of a run that is resumed: the recorded one, with the settings that may change. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -11,7 +11,7 @@ from trainer.storage.places import STUDY, named_run
 from trainer.storage.untrusted import read_config
 
 
-def resumed(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def resumed(tree: Mapping[str, Any], overrides: Collection[str]) -> dict[str, Any]:
     """Return the tree of the run that `resume` names, with the settings typed now. Raises ConfigError.
 
     `tree` is the composed one, `overrides` are the keys that the command line sets.

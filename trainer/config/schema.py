@@ -76,8 +76,7 @@ def _load(path: str) -> Callable[..., Any]:
 
 def techniques(group: str) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return {technique: {keyword-only parameter: (type, default or REQUIRED)}}."""
-    functions = _functions(GROUPS[group].module)
-    return {name: parameters for name, parameters in functions.items() if not name.startswith("_")}
+    return _functions(GROUPS[group].module)
 
 
 def shared_parameters(group: str) -> dict[str, tuple[Any, Any]]:
@@ -89,18 +88,43 @@ def shared_parameters(group: str) -> dict[str, tuple[Any, Any]]:
     return _functions(module)[name]
 
 
+def module_file(group: str) -> str:
+    """Return the path of the module that holds the functions of a group, as in "trainer/techniques/optimizer.py"."""
+    return f"{GROUPS[group].module.replace('.', '/')}.py"
+
+
 @cache
 def _functions(module: str) -> dict[str, dict[str, tuple[Any, Any]]]:
-    source = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    tree = ast.parse(source.read_text(encoding="utf-8"), str(source))
-    return {
-        node.name: {
-            argument.arg: (_kind(argument.annotation), REQUIRED if value is None else ast.literal_eval(value))
-            for argument, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-        }
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-    }
+    file = f"{module.replace('.', '/')}.py"
+    try:
+        tree = ast.parse(PACKAGE.parent.joinpath(file).read_text(encoding="utf-8"), file)
+    except SyntaxError as error:
+        raise ConfigError(f"{file}, line {error.lineno}: {error.msg}") from None
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    # The helpers of a module, whose names begin with "_", may have any parameters.
+    return {node.name: _parameters(node, file) for node in functions if not node.name.startswith("_")}
+
+
+def _parameters(function: ast.FunctionDef, file: str) -> dict[str, tuple[Any, Any]]:
+    """Return {keyword-only parameter: (type, default or REQUIRED)}. Raises ConfigError with file and line."""
+    found = {}
+    for argument, value in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
+        what = f"{file}, line {argument.lineno}: {argument.arg} of {function.name}"
+        try:
+            kind = _kind(argument.annotation)
+        except TypeError as error:
+            names = ", ".join(sorted(BY_NAME))
+            raise ConfigError(
+                f"{what}: {error} is not a type of an option. Accepted: {names}, Literal[…], tuple[…], … | None"
+            ) from None
+        try:
+            default = REQUIRED if value is None else ast.literal_eval(value)
+        except ValueError:
+            raise ConfigError(
+                f"{what}: its default must be a plain value, not {ast.unparse(value or function)}"
+            ) from None
+        found[argument.arg] = (kind, default)
+    return found
 
 
 def _kind(annotation: ast.expr | None) -> Any:
@@ -115,8 +139,10 @@ def _kind(annotation: ast.expr | None) -> Any:
         case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
             accepted = ast.literal_eval(values)
             return Literal[accepted]
-        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=items)):
-            if isinstance(items[-1], ast.Constant) and items[-1].value is Ellipsis:
-                return tuple[_kind(items[0]), ...]  # type: ignore[misc]
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[item, ast.Constant(value=last)])) if (
+            last is Ellipsis
+        ):
+            return tuple[_kind(item), ...]  # type: ignore[misc]
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[_, *_] as items)):
             return tuple[tuple(_kind(item) for item in items)]  # type: ignore[misc]
-    raise TypeError(f"{ast.unparse(annotation) if annotation else 'no annotation'}: not a kind of option")
+    raise TypeError(ast.unparse(annotation) if annotation else "no annotation")

@@ -2,107 +2,138 @@
 
 import difflib
 import re
-import shlex
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping
 
-from trainer.config.schema import CONF, GROUPS
+from trainer.config.aliases import ALIASES, ELSEWHERE
+from trainer.config.schema import CONF, GROUPS, shared_parameters, techniques
 
-# The names of other tools for settings of this one; similar spellings are found without an alias.
-ALIASES = {
-    **dict.fromkeys(("learning_rate", "learningrate", "eta", "base_lr"), "lr"),
-    **dict.fromkeys(("wd", "l2", "decay_rate", "lambda"), "weight_decay"),
-    **dict.fromkeys(("bs", "batch", "batchsize", "minibatch"), "batch_size"),
-    **dict.fromkeys(("opt", "optim"), "optimizer"),
-    **dict.fromkeys(("n_epochs", "num_epochs", "max_epochs", "nb_epochs", "iterations"), "epochs"),
-    **dict.fromkeys(("gpu", "gpus", "cuda", "accelerator"), "device"),
-    **dict.fromkeys(("arch", "architecture", "net", "network"), "model"),
-    **dict.fromkeys(("data", "ds"), "dataset"),
-    **dict.fromkeys(("data_path", "data_root"), "data_dir"),
-    **dict.fromkeys(("sched", "schedule", "lr_scheduler", "lr_schedule"), "scheduler"),
-    **dict.fromkeys(("warmup", "warm_up", "warmup_epochs"), "scheduler.warmup_epochs"),
-    **dict.fromkeys(("aug", "augment", "augmentations", "transforms"), "augmentation"),
-    **dict.fromkeys(("norm", "batch_norm", "batchnorm", "bn"), "normalization"),
-    **dict.fromkeys(("act", "nonlinearity"), "activation"),
-    **dict.fromkeys(("drop", "dropout_rate", "p_drop"), "dropout"),
-    **dict.fromkeys(("random_seed", "manual_seed"), "seed"),
-    **dict.fromkeys(("patience", "early_stopping"), "early_stop_patience"),
-    **dict.fromkeys(("clip", "grad_clip", "clip_grad", "max_grad_norm"), "regularization=gradient_clipping"),
-    **dict.fromkeys(("amp", "fp16", "bf16", "dtype"), "precision"),
-    **dict.fromkeys(("val_size", "val_split", "validation_size", "validation_split"), "dataset.validation_size"),
-    **dict.fromkeys(("out", "out_dir", "save_dir", "log_dir"), "output_dir"),
-    **dict.fromkeys(("ckpt", "checkpoint"), "resume"),
-    # Keys that were renamed.
-    "decay": "weight_decay_scope",
-    "force": "retrain",
-    "insight_every": "layer_stats_every",
-    "sweep.fair": "sweep.fairness_check",
-    "wandb.artifact": "wandb.log_model",
-    "dataset.broken": "dataset.on_corrupt_image",
-    "scheduler.minimum": "scheduler.min_lr",
-    "scheduler.every": "scheduler.step_size",
-    "scheduler=listed": "scheduler=factors",
-    "normalization.groups": "normalization.num_groups",
-}
+LISTED = 10  # names in an error; `--help` lists all
 
 
-def unknown(what: str, name: str, accepted: Iterable[str], where: str, reason: str, root: Iterable[str] = ()) -> str:
+def unknown(
+    what: str,
+    name: str,
+    accepted: Iterable[str],
+    where: str,
+    reason: str,
+    root: Iterable[str] = (),
+    chosen: Mapping[str, str] | None = None,
+) -> str:
     """Return the line for a name that does not exist: "optimizer=adm (command line): there is no such optimizer. …".
 
-    `root`: for an option of a technique, the settings at the root that may have been meant.
+    `root`: for an option of a technique, the settings at the root that may have been meant. `chosen`: the techniques of
+    the run, {group: name}.
     """
     names = sorted(accepted)
-    renamed = ALIASES.get(what, "")
-    if what == name:
-        hint = _alias(name)
-    else:  # an alias of an option helps only where the chosen technique has that option
-        hint = f" Did you mean {renamed}?" if re.split("[.=]", renamed)[-1] in names else ""
-    hint = hint or _nearest(name, names, "") or _nearest(name, root, ", which stands at the root")
-    hint = hint or (_alias(name, ", which stands at the root") if root else "")
-    return f"{what} ({where}): {reason}.{hint} Accepted: {', '.join(names) or 'none'}"
+    hint = _hint(what, name, names, sorted(root), chosen or {})
+    return f"{what} ({where}): {reason}.{hint} Accepted: {_listed(name, names)}"
 
 
-def unreadable(argument: str) -> str:
-    """Return the line for an argument that is not key=value."""
-    key, equals, value = argument.partition("=")
-    if not equals:
-        return f"{argument} (command line): must be key=value.{_meant(argument) or ' See --help'}"
-    twice = shlex.quote(f'{key}="{value}"')
-    quoted = f"; if it is a text, quote it twice: {twice}" if value[:1] not in ("", "[", "{") else ""
-    return f"{argument} (command line): cannot be read as key=value{quoted}"
+def no_such_option(group: str, name: str, accepted: Iterable[str], where: str) -> str:
+    """Return the line for a technique that does not exist."""
+    return unknown(f"{group}={name}", name, accepted, where, f"there is no such {group}")
 
 
-def no_such_flag(argument: str, accepted: str) -> str:
-    """Return the line for an unknown flag, such as the --lr=0.1 of other tools."""
-    key, _, value = argument.lstrip("-").partition("=")
-    hint = _meant(key, value) if value else _meant(key)
-    return f"{argument} (command line): there is no such flag.{hint} Accepted: {accepted}"
+def _hint(what: str, name: str, names: list[str], root: list[str], chosen: Mapping[str, str]) -> str:
+    start = what.removesuffix(name)  # "optimizer=", "optimizer.", or "" for a key at the root
+    renamed = ALIASES.get(start + plain(name), "")
+    known = not start or re.split("[.=]", renamed)[-1] in names  # helps only where the technique has that option
+    found = _same(name, names) or [renamed] * (known and renamed != "")
+    if "=" in start:
+        group = start.partition("=")[0]
+        found = found or nearest(name, names, group) or _same(name, root_keys())
+        found = found or [other for other in technique_names(name) if other != what]
+    elif start:
+        found = found or nearest(name, names)
+        if not found and (above := _same(name, root) or nearest(name, root) or _root_alias(name, root)):
+            return f" Did you mean {above[0]}, which stands at the root?"
+    else:
+        found = found or technique_names(name) or nearest(name, names)
+    return f" Did you mean {' or '.join(found)}?" if found else _owner_hint(start.partition(".")[0], name, chosen)
 
 
-def _meant(word: str, value: str = "VALUE, without blanks") -> str:
-    """Return the suggestion for a word without `=`, or an empty text. `value` is the value that came with a flag.
+def _root_alias(name: str, root: Iterable[str]) -> list[str]:
+    return [renamed for renamed in [ALIASES.get(plain(name), "")] if renamed in root]
 
-    Some experiments have the name of the setting that they vary; the setting is suggested then.
+
+def _owner_hint(group: str, name: str, chosen: Mapping[str, str]) -> str:
+    """Return the hint for an option that another technique or group has."""
+    owners = [each for each in _owners(name) if not group or each[0] == group]
+    if not group and (own := [f"{each}.{name}" for each, owner in owners if owner in ("", chosen.get(each))]):
+        return f" Did you mean {' or '.join(dict.fromkeys(own))}?"
+    belongs = list(dict.fromkeys(f"{each}={owner}" for each, owner in owners if owner))
+    return f" It belongs to {' or '.join(belongs)}." if belongs else ""
+
+
+def _owners(option: str) -> list[tuple[str, str]]:
+    """Return (group, technique) for every technique that has an option; the technique is "" if all of a group do."""
+    found = [(group, "") for group in GROUPS if option in shared_parameters(group)]
+    return found + [
+        (group, technique)
+        for group in GROUPS
+        if not GROUPS[group].listed
+        for technique, options in techniques(group).items()
+        if option in options
+    ]
+
+
+def _listed(name: str, names: list[str]) -> str:
+    """Return all names, or of many the nearest and the number of the others."""
+    if len(names) <= LISTED:
+        return ", ".join(names) or "none"
+    near = sorted(names, key=lambda each: -difflib.SequenceMatcher(None, plain(name), plain(each)).ratio())[:LISTED]
+    return f"{', '.join(sorted(near))} and {len(names) - LISTED} more: python -m trainer --help"
+
+
+def plain(name: str) -> str:
+    """Return a name without what other tools write otherwise: case, dashes, underscores, blanks."""
+    return re.sub(r"[^\w.=]|_", "", unicodedata.normalize("NFKC", name)).lower()
+
+
+def _same(name: str, names: Iterable[str]) -> list[str]:
+    return [each for each in names if plain(each) == plain(name)][:1]
+
+
+def nearest(name: str, names: Iterable[str], group: str = "") -> list[str]:
+    """Return the names that may have been meant: one with a typing error or, without one, up to three that begin so.
+
+    None for a technique that exists elsewhere, and none whose figures differ: cifar100 is not cifar10.
     """
-    word = word.lower().replace("-", "_")
-    settings = root_keys()
-    options = _options()
-    near = difflib.get_close_matches(word, {*options, *settings}, n=1, cutoff=0.75)
-    known = word in {*options, *settings} or word.partition(".")[0] in settings
-    found = ALIASES.get(word, word if known else near[0] if near else None)
-    if found is None:
-        return ""
-    if found in options and found not in settings:
-        return f" Did you mean {' or '.join(f'{group}={found}' for group in options[found][:3])}?"
-    return f" Did you mean {found if '=' in found else f'{found}={value}'}?"
+    wanted = plain(name)
+    if wanted in ELSEWHERE.get(group, "").split():
+        return []
+    figures = re.findall(r"\d+", wanted)
+    possible = [each for each in names if not figures or re.findall(r"\d+", each) == figures]
+    allowed = 1 + (len(wanted) > 5) + (len(wanted) > 9)
+    by_edits = sorted((edits(wanted, plain(each)), each) for each in possible if len(wanted) > 1)
+    if by_edits and by_edits[0][0] <= allowed:
+        return [by_edits[0][1]]
+    begun = [each for each in possible if len(wanted) > 2 and plain(each).startswith(wanted)]
+    return begun if len(begun) <= 3 else []
 
 
-def _options() -> dict[str, list[str]]:
-    """Return {name of a YAML file: the groups that have one}."""
-    found: dict[str, list[str]] = {}
+def edits(one: str, other: str) -> int:
+    """Return how many letters must be inserted, left out, replaced or exchanged with the next to get the other text."""
+    before, last = [0] * (len(other) + 1), list(range(len(other) + 1))
+    for row, letter in enumerate(one, 1):
+        line = [row]
+        for column, wanted in enumerate(other, 1):
+            best = min(last[column] + 1, line[-1] + 1, last[column - 1] + (letter != wanted))
+            if row > 1 and column > 1 and letter == other[column - 2] and one[row - 2] == wanted:
+                best = min(best, before[column - 2] + 1)
+            line.append(best)
+        before, last = last, line
+    return last[-1]
+
+
+def technique_names(name: str) -> list[str]:
+    """Return the settings that choose a YAML file of this name: "dataset=digits", "-m experiment=optimizers_tuned"."""
+    found = []
     for group in (*GROUPS, "experiment"):
-        for file in sorted((CONF / group).glob("*.yaml")):
-            found.setdefault(file.stem, []).append(f"-m {group}" if group == "experiment" else group)
-    return found
+        files = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+        found += [f"{'-m ' * (group == 'experiment')}{group}={same}" for same in _same(name, files)]
+    return found[:3]
 
 
 def root_keys() -> set[str]:
@@ -110,14 +141,3 @@ def root_keys() -> set[str]:
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     lines = (CONF / "config.yaml").read_text(encoding="utf-8").splitlines()
     return groups | {line.partition(":")[0] for line in lines if line[:1].isalpha()} - {"defaults", "hydra"}
-
-
-def _alias(name: str, remark: str = "") -> str:
-    name, options = name.replace("-", "_"), _options() if not remark else {}
-    found = ALIASES.get(name) or (f"{options[name][0]}={name}" if name in options else None)
-    return f" Did you mean {found}{remark if found and found.isidentifier() else ''}?" if found else ""
-
-
-def _nearest(name: str, names: Iterable[str], remark: str) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.75 if remark else 0.5)
-    return f" Did you mean {near[0]}{remark}?" if near else ""

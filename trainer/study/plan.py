@@ -128,7 +128,7 @@ def idle_search(plan: Plan) -> Iterator[str]:
 
 def plan_of(request: Multirun) -> Plan:
     """Return the plan of a study, every run of it composed and checked. Raises ConfigError for the first mistake."""
-    with reworded(request.arguments):
+    with reworded(("-m", *request.arguments)):
         return Plan.of(read_sweep(request.composer, request.overrides), request.arguments)
 
 

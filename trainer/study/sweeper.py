@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -15,11 +15,13 @@ from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
+from trainer.config.arguments import as_forced_override
 from trainer.config.check import check_sweep
-from trainer.config.compose import Composer, Job, as_forced_override, job_of, own_part
-from trainer.config.run_config import SweepConfig, Tag, tagged
+from trainer.config.compose import Composer, Job, job_of, own_part
+from trainer.config.run_config import SweepConfig
+from trainer.config.settings import APART, comparable
 from trainer.errors import ConfigError
-from trainer.study.axes import ARM, Axis
+from trainer.study.axes import ARM, Axis, override_key
 
 MAX_VALUES = 10_000  # of one setting; each of them is composed and checked before the first run
 
@@ -42,7 +44,7 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     settings at once, each a text such as "optimizer=sgd lr=0.1". The command line comes last: a setting in it replaces
     an axis, and the same setting in every arm. Raises ConfigError.
     """
-    typed = _typed_once(arguments)
+    typed = {override_key(text) for text in arguments}
     composer.loader.repository = _Frozen(composer.loader.repository)
     parser = OverridesParser.create(config_loader=composer.loader)
     parsed = parser.parse_overrides(list(arguments))
@@ -50,7 +52,9 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     common = composer.compose([str(override.input_line) for override in parsed if not override.is_sweep_override()])
     job = job_of(own_part(common), arguments)
     settings = check_sweep(job.sweep, job.overrides, job.files)
-    own = [as_forced_override(f"{key}={value}") for key, value in settings.params.items() if key not in typed]
+    own = [
+        as_forced_override(f"{key}={value}", many=True) for key, value in settings.params.items() if key not in typed
+    ]
     overrides = [*parser.parse_overrides(own), *parsed]
     axes = [_axis(override) for override in overrides if override.is_sweep_override()]
     if settings.arms:
@@ -60,15 +64,15 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     # Hydra's own settings, such as the launcher, stay in `common`, from which each point takes them.
     own_settings = [each for each in overrides if not (each.is_sweep_override() or each.is_hydra_override())]
     fixed = tuple(str(override.input_line) for override in own_settings)
-    points = _Points(composer.loader, common, settings)
+    points = _Points(composer.loader, common, settings, typed)
     return Sweep(tuple(axes), fixed, points.compose, composer.loader, common)
 
 
 class _Points:
     """The composition of points. Hydra composes once for all points that choose the same files, which saves time."""
 
-    def __init__(self, loader: ConfigLoader, common: DictConfig, settings: SweepConfig) -> None:
-        self.loader, self.common, self.settings = loader, common, settings
+    def __init__(self, loader: ConfigLoader, common: DictConfig, settings: SweepConfig, typed: set[str]) -> None:
+        self.loader, self.common, self.settings, self.typed = loader, common, settings, typed
         self.parser = OverridesParser.create(config_loader=loader)
         # {choices of group files: (the composed tree without single settings, the state of HydraConfig)}
         self.composed: dict[tuple[str, ...], tuple[DictConfig, Any]] = {}
@@ -91,7 +95,8 @@ class _Points:
         sweep = check_sweep(job.sweep, job.overrides, job.files)
         if (sweep.params, sweep.arms) != (self.settings.params, self.settings.arms):
             raise ConfigError("each experiment has axes of its own: start one after the other, not as an axis")
-        return job
+        # What the axes of an experiment set was not typed: its file is named in an error.
+        return replace(job, overrides={key: text for key, text in job.overrides.items() if key in self.typed})
 
 
 class _Frozen(CachingConfigRepository):
@@ -105,25 +110,13 @@ class _Frozen(CachingConfigRepository):
         return self  # Hydra copies the repository for every composition; a copy would read the files again
 
 
-def _typed_once(arguments: Sequence[str]) -> set[str]:
-    """Return the keys of the arguments. Raises ConfigError if one occurs twice."""
-    # Hydra would silently use the last value, and an axis would be lost.
-    typed: dict[str, str] = {}
-    for argument in (argument.lstrip("+") for argument in arguments):
-        key = argument.partition("=")[0]
-        if key in typed:
-            raise ConfigError(f"{key} (command line): is given twice, {typed[key]} and {argument}. Give it once")
-        typed[key] = argument
-    return set(typed)
-
-
 def _refuse_uncompared(key: str) -> None:
     """Raise ConfigError if the setting is no axis: it does not belong to a run, or has no effect on its result."""
-    root = key.replace("/", ".").partition(".")[0]
-    if root in ("sweep", "retrain", "hydra", "resume", "output_dir"):
-        raise ConfigError(f"{key} (command line): is not a setting to compare")
-    if root in tagged(Tag.NO_EFFECT) and root != "data_dir":  # another folder may hold other data
-        raise ConfigError(f"{key} (command line): cannot have several values: it does not change the result of a run")
+    if comparable(key):
+        return
+    apart = key.replace("/", ".").partition(".")[0] in APART
+    reason = "cannot have several values: it does not change the result of a run"
+    raise ConfigError(f"{key} (command line): {'is not a setting to compare' if apart else reason}")
 
 
 def _without(arms: Sequence[str], typed: set[str]) -> tuple[str, ...]:

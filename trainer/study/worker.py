@@ -104,7 +104,7 @@ def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt |
     """Return the outcome of the training, and an interrupt that came after its last step."""
     from trainer.run import train
 
-    config = check(read_config(folder / "config.yaml"), (), [str(folder)])
+    config = check(read_config(folder / "config.yaml"), files=[folder / "config.yaml"])
     job = _job(folder / JOB)
     if job.threads:
         import torch

@@ -1,0 +1,96 @@
+"""The names that other tools use: those of settings and techniques that are here under another name, and the rest."""
+
+# In lower case without dashes and underscores, as `suggestions.plain` writes a name. Similar spellings need no alias.
+_SETTINGS = {
+    "lr": "learningrate learnrate lrate eta baselr initlr initiallr",
+    "weight_decay": "wd decayrate lambda",
+    "weight_decay_scope": "decay",
+    "batch_size": "bs batch minibatch",
+    "optimizer": "opt optim",
+    "epochs": "nepochs numepochs maxepochs nbepochs iterations",
+    "device": "gpu gpus cuda accelerator",
+    "model": "arch architecture net network",
+    "dataset": "data ds",
+    "data_dir": "datapath dataroot",
+    "scheduler": "sched schedule lrscheduler lrschedule",
+    "scheduler.warmup_epochs": "warmup warmupepochs",
+    "augmentation": "aug augment augmentations transform transforms",
+    "normalization": "norm",
+    "normalization=batch": "batchnorm bn",
+    "activation": "act nonlinearity",
+    "dropout": "drop dropoutrate pdrop",
+    "seed": "randomseed manualseed",
+    "early_stop_patience": "patience earlystopping",
+    "regularization=gradient_clipping": "clip gradclip clipgrad maxgradnorm",
+    "precision": "amp dtype",
+    "precision=fp16": "fp16 half",
+    "precision=bf16": "bf16",
+    "dataset.validation_size": "valsize valsplit validationsize validationsplit",
+    "output_dir": "out outdir savedir logdir",
+    "resume": "ckpt checkpoint",
+    "wandb.mode": "logger loggers tracker",
+    "retrain": "force",
+    "layer_stats_every": "insightevery",
+    "sweep.fairness_check": "sweep.fair",
+    "wandb.log_model": "wandb.artifact",
+    "dataset.on_corrupt_image": "dataset.broken",
+    "scheduler.min_lr": "scheduler.minimum",
+    "scheduler.step_size": "scheduler.every",
+    "normalization.num_groups": "normalization.groups",
+}
+
+_TECHNIQUES = {
+    "activation=sigmoid": "logistic",
+    "augmentation=crop": "randomcrop",
+    "augmentation=cutout": "randomerasing erasing",
+    "augmentation=color_jitter": "jitter colourjitter",
+    "augmentation=flip": "randomhorizontalflip horizontalflip hflip randomflip",
+    "augmentation=noise": "gaussiannoise",
+    "augmentation=rotation": "rotate randomrotation",
+    "dataset=image_folder": "folder images pictures",
+    "init=kaiming_normal": "henormal kaiming he",
+    "init=kaiming_uniform": "heuniform",
+    "init=xavier_normal": "glorotnormal xavier glorot",
+    "init=xavier_uniform": "glorotuniform",
+    "init=zeros": "zero",
+    "model=lecture_cnn": "cnn lecturenet",
+    "model=resnet18": "resnet",
+    "normalization=batch": "batchnorm batchnorm2d bn",
+    "normalization=group": "groupnorm gn",
+    "normalization=layer": "layernorm ln",
+    "optimizer=momentum": "sgdm sgdmomentum momentumsgd",
+    "optimizer=nesterov": "nag",
+    "regularization=gradient_clipping": "clip clipping gradclip clipgrad clipgradnorm",
+    "regularization=label_smoothing": "smoothing",
+    "scheduler=constant": "constantlr none",
+    "scheduler=cosine": "cosineannealing cosineannealinglr cosinelr",
+    "scheduler=cyclic": "cycliclr",
+    "scheduler=exponential": "exponentiallr",
+    "scheduler=factors": "listed",
+    "scheduler=linear": "linearlr",
+    "scheduler=plateau": "reducelronplateau reduceonplateau",
+    "scheduler=step": "steplr",
+}
+
+# {name of a setting, or "group=name" of a technique: what it is here}
+ALIASES = {
+    **{alias: setting for setting, aliases in _SETTINGS.items() for alias in aliases.split()},
+    **{
+        f"{technique.partition('=')[0]}={alias}": technique
+        for technique, aliases in _TECHNIQUES.items()
+        for alias in aliases.split()
+    },
+}
+
+# Techniques that this program does not have. Some are spelt almost like one that it has and are not meant by it. Names
+# whose figures differ, as those of cifar100 and cifar10, need no entry.
+ELSEWHERE = {
+    "activation": "celu glu hardswish hardtanh mish prelu rrelu selu silu softmax softplus swish tanhshrink",
+    "augmentation": "autoaugment randaugment trivialaugment",
+    "dataset": "emnist imagenet kmnist qmnist stl svhn",
+    "init": "lecunnormal lecununiform truncnormal uniform",
+    "model": "alexnet densenet efficientnet lenet mobilenet vgg vit",
+    "normalization": "instance instancenorm",
+    "optimizer": "adabelief adadelta adafactor adamax adamp adan asgd lamb lars lion nadam radam rprop sparseadam",
+    "scheduler": "multistep multisteplr onecycle onecyclelr polynomial",
+}
