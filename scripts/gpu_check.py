@@ -142,36 +142,35 @@ def contenders(check: Check, data_dir: Path | None) -> None:
     options += ["--contenders", *(names[:2] if small else names), "--json", str(check.out / "contenders.json")]
     options += ["--data-dir", str(data_dir)] if data_dir else ["--images", "600" if small else "20000"]
     words = [sys.executable, str(SCRIPTS / "benchmark.py"), *options]
-    check.part("contenders", 110, words, lambda: json.loads((check.out / "contenders.json").read_text()))
+    check.part("contenders", 70, words, lambda: json.loads((check.out / "contenders.json").read_text()))
 
 
 def recipe(check: Check, data_dir: Path | None, scratch: Path) -> None:
-    """Train `experiment=cifar10_94` with five seeds, and score all of them on the test set in one reading."""
+    """Train `experiment=cifar10_94` once with validation, then five seeds on all images, and read the test set once."""
     archive = data_dir and any(data_dir.glob("cifar-10-*"))
-    data = [f"dataset={'cifar10' if archive else 'image_folder'}", f"data_dir={data_dir}"]
-    words = ["experiment=cifar10_94", *data, f"device={check.arguments.device}", "wandb.mode=disabled"]
+    words = [f"dataset={'cifar10' if archive else 'image_folder'}", f"data_dir={data_dir}", "experiment=cifar10_94"]
+    seeds = "5"
     if check.arguments.small:
-        words = ["dataset=digits", "model=mlp", "epochs=1", "device=cpu", "wandb.mode=disabled"]
-    seeds = "0,1" if check.arguments.small else "0,1,2,3,4"
-    study = [sys.executable, "-m", "trainer", "-m", *words, f"seed={seeds}", "sweep.name=recipe"]
+        words, seeds = ["dataset=digits", "model=mlp", "epochs=1"], "2"
+    words += [f"device={check.arguments.device}", "wandb.mode=disabled", "sweep.name=recipe"]
+    trainer = [sys.executable, "-m", "trainer"]
 
-    def curves() -> list[dict[str, Any]]:
-        runs = sorted(scratch.glob("outputs/sweeps/recipe*/*/metrics.jsonl"))
-        rows = [[json.loads(line) for line in path.read_text().splitlines()] for path in runs]
-        return [
-            {"seconds": sum(row["epoch_seconds"] for row in run), "validation": run[-1]["validation_accuracy"]}
-            for run in rows
-        ]
+    def runs(pattern: str) -> list[dict[str, Any]]:
+        files = sorted(scratch.glob(f"outputs/sweeps/recipe*/{pattern}/metrics.jsonl"))
+        curves = [[json.loads(line) for line in path.read_text().splitlines()] for path in files]
+        seconds = [sum(row["epoch_seconds"] for row in rows) for rows in curves]
+        last = [rows[-1]["validation_accuracy"] for rows in curves]
+        return [{"seconds": each, "validation": accuracy} for each, accuracy in zip(seconds, last, strict=True)]
 
-    check.part("recipe", 100, study, curves, scratch)
-    folders = sorted(map(str, scratch.glob("outputs/sweeps/recipe*")))
-    if folders and not check.arguments.small:
-        evaluate = [sys.executable, "-m", "trainer", "evaluate", folders[0], "--device", check.arguments.device]
-        check.part("recipe on the test set", 40, evaluate, lambda: _log(check, "recipe on the test set"), scratch)
+    def final() -> dict[str, Any]:
+        (card,) = scratch.glob("outputs/sweeps/recipe*/finalize.json")
+        accuracies = [network["accuracy"] for network in json.loads(card.read_text())["networks"]]
+        return {"runs": runs("final/*"), "accuracies": accuracies}
 
-
-def _log(check: Check, name: str) -> list[str]:
-    return (check.out / f"{name}.log").read_text().strip().splitlines()
+    check.part("recipe", 50, [*trainer, "-m", *words, "seed=0"], lambda: runs("*"), scratch)
+    folders = list(map(str, scratch.glob("outputs/sweeps/recipe*")))
+    finalize = [*trainer, "finalize", *folders, "--seeds", seeds, "--device", check.arguments.device]
+    check.part("recipe on the test set", 110, finalize, final, scratch)
 
 
 def main() -> None:
@@ -183,8 +182,8 @@ def main() -> None:
     words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests", "-p", "no:cacheprovider"]
     words += [f"--junitxml={tests}", "-n", "2" if small else "6", *(["-k", "overflow"] if small else [])]
     check.environment |= {"TRAINER_GPU_TESTS_ON": device}
-    check.part("tests", 150, words, lambda: tests_result(tests))
-    for name, limit in (("steps", 90), ("studies", 150)):
+    check.part("tests", 120, words, lambda: tests_result(tests))
+    for name, limit in (("steps", 70), ("studies", 100)):
         result = check.out / f"{name}.json"
         words = [sys.executable, str(SCRIPTS / "gpu_measure.py"), name, "--result", str(result), "--device", device]
         check.part(name, limit, words + (["--small"] if small else []), lambda at=result: json.loads(at.read_text()))
@@ -204,7 +203,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("gpu_check"), help="folder of the results")
     parser.add_argument("--data-dir", type=Path, help="CIFAR-10: the folder of its archive or of image files")
     parser.add_argument("--seconds", type=float, default=TOTAL_SECONDS, help="limit of all parts together")
-    parser.add_argument("--only", nargs="+", help="parts: tests, steps, studies, contenders, recipe")
+    parser.add_argument("--only", nargs="+", help="parts, by the names that the page has")
     arguments = parser.parse_args()
     if arguments.device == "cuda":
         import torch

@@ -16,7 +16,7 @@ def page(content: dict[str, Any]) -> str:
         "studies": _studies,
         "contenders": _contenders,
         "recipe": _recipe,
-        "recipe on the test set": lambda result: "```text\n" + "\n".join(result) + "\n```",
+        "recipe on the test set": _final,
     }
     for name, section in sections.items():
         part = parts.get(name)
@@ -83,3 +83,10 @@ def _contenders(tables: list[dict[str, Any]]) -> str:
 def _recipe(runs: list[dict[str, float]]) -> str:
     rows = [[str(seed), f"{run['seconds']:.2f}", f"{run['validation']:.2%}"] for seed, run in enumerate(runs)]
     return _table(("seed", "seconds of its epochs", "validation accuracy"), rows)
+
+
+def _final(result: dict[str, Any]) -> str:
+    seconds = [f"{run['seconds']:.2f}" for run in result["runs"]]
+    rows = zip(range(len(seconds)), seconds, [f"{each:.2%}" for each in result["accuracies"]], strict=False)
+    mean = f"{sum(result['accuracies']) / len(result['accuracies']):.2%}"
+    return _table(("seed", "seconds of its epochs", "test accuracy"), [*rows, ("mean", "", mean)])
