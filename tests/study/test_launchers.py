@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import interpret
@@ -14,6 +15,7 @@ from test_study import SHORT, TINY, study, table
 
 from trainer.config.hydra_errors import LAUNCHERS
 from trainer.errors import ConfigError
+from trainer.runtime.gpus import VISIBLE
 from trainer.study import launch
 
 
@@ -106,3 +108,76 @@ def test_a_wrong_option_of_a_launcher_is_one_line(option, told):
     with pytest.raises(ConfigError) as caught:
         interpret(["-m", *TINY, "seed=0,1", "hydra/launcher=joblib", option])
     assert str(caught.value) == told
+
+
+@pytest.fixture
+def two_gpus(in_empty_folder, monkeypatch):
+    """The names of the GPUs of a machine that has two, by its nvidia-smi."""
+    names = [f"GPU-{letter}{os.getpid()}" for letter in "ab"]  # which no other test uses
+    tools = in_empty_folder.parent / f"{in_empty_folder.name}-tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text("#!/bin/sh\n" + "".join(f'echo "GPU 0: H100 (UUID: {name})"\n' for name in names))
+    (tools / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv(VISIBLE, raising=False)
+    return names
+
+
+ANYWHERE = tuple(text for text in TINY if text != "device=cpu")
+BOTH, ALL = '++gpus=["A", "B"]', "++visible_gpus=null"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "visible", "parallel", "told"),
+    [
+        ("joblib device=auto", None, 2, [[BOTH]]),
+        ("joblib device=cuda", None, 2, [[BOTH]]),
+        ("joblib device=auto hydra.launcher.n_jobs=5", None, 5, [[BOTH]]),
+        ("joblib device=auto hydra.launcher.n_jobs=1", None, 1, [[]]),  # in this process, as without a launcher
+        ("joblib device=auto", "1,0", 2, [['++gpus=["1", "0"]']]),
+        ("joblib device=auto", "MIG-7", 1, [[]]),
+        ("joblib device=auto", "", None, [[]]),
+        ("joblib device=cpu", None, None, [[]]),
+        ("joblib device=cuda:1", None, None, [[]]),
+        ("joblib device=cpu,cuda", None, 2, [[], [BOTH]]),
+        ("joblib device=auto,cuda:1", None, None, [[], []]),
+        ("joblib device=auto sweep.method=random lr=interval(0.1,0.2)", None, 2, [[BOTH]]),
+        ("submitit_local device=auto", None, 2, [[ALL, BOTH]]),
+        ("submitit_local device=auto +hydra.launcher.array_parallelism=6", None, 6, [[ALL, BOTH]]),
+        ("submitit_local device=auto hydra.launcher.gpus_per_node=1", None, 1, [['++gpus=["A"]']]),
+        ("submitit_local device=auto", "1", 1, [['++visible_gpus="1"', '++gpus=["1"]']]),
+        ("submitit_local device=cuda:1", "1,0", None, [['++visible_gpus="1,0"']]),
+        ("submitit_local device=cpu", None, None, [[]]),
+        ("submitit_slurm device=auto", None, 256, [[]]),  # Slurm hands out the GPUs
+    ],
+)
+def test_the_workers_are_told_which_gpus_they_share(two_gpus, monkeypatch, arguments, visible, parallel, told):
+    if visible is not None:
+        monkeypatch.setenv(VISIBLE, visible)
+    name, *rest = arguments.split()
+    seeds = [] if "random" in arguments else ["seed=0"]
+    plan = interpret(["-m", *ANYWHERE, *seeds, f"hydra/launcher={name}", *rest])
+    made = launch.Launch(plan, SimpleNamespace(), lambda entry, outcome: None)
+    assert made.parallel == (parallel or os.cpu_count() or 1)
+    devices = [run.config.device for run in plan.runs] or ["auto"]
+    jobs = [made._job(SimpleNamespace(config={"device": device}), Path("x")) for device in devices]
+    letters = dict(zip(two_gpus, "AB", strict=True))
+    assert [[re.sub(r"GPU-\w+", lambda found: letters[found[0]], text) for text in job[1:]] for job in jobs] == told
+
+
+def seen(folder: Path) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES was in each run, by its log."""
+    logs = [path.read_text() for path in sorted(folder.glob("*/log.txt"))]
+    return [line.partition("=")[2] for log in logs for line in log.splitlines() if line.startswith(VISIBLE)]
+
+
+def test_each_worker_of_joblib_trains_on_a_gpu_of_its_own(two_gpus):
+    code, folder = study(*ANYWHERE, "epochs=2", "device=auto", "seed=0,1,2,3", "hydra/launcher=joblib")
+    assert code == 0 and len(seen(folder)) == 4 and set(seen(folder)) <= set(two_gpus)
+
+
+def test_submitit_does_not_hide_the_gpus(two_gpus, monkeypatch):
+    monkeypatch.setenv(VISIBLE, two_gpus[1])
+    more = "+hydra.launcher.array_parallelism=2"
+    code, folder = study(*ANYWHERE, "epochs=2", "device=auto", "seed=0,1", "hydra/launcher=submitit_local", more)
+    assert code == 0 and seen(folder) == [two_gpus[1]] * 2

@@ -7,6 +7,7 @@ ended into its own folder; a run that has neither an outcome nor a recent heartb
 import contextlib
 import functools
 import itertools
+import json
 import os
 import signal
 import threading
@@ -20,13 +21,17 @@ from trainer.errors import ConfigError
 from trainer.records.layout import HEARTBEAT
 from trainer.records.outcome import BEAT_SECONDS, DONE, SILENT_SECONDS, Outcome, read_outcome, write_outcome
 from trainer.runtime.console import warn
+from trainer.runtime.gpus import VISIBLE, visible_gpus
 from trainer.runtime.lock import holder_here
+from trainer.study.axes import corners
 from trainer.study.folder import Study
 from trainer.study.manifest import Entry
 from trainer.study.plan import Plan
 from trainer.study.worker import STOP_FILE, task, work
 
 POLL_SECONDS = 0.3  # between two readings of the runs' outcomes
+ANY_GPU = {"auto", "cuda"}  # settings of `device` that leave the choice of the GPU open
+LOCAL = ("joblib", "submitit_local")  # launchers that train all runs of a group on this machine
 MAX_STARTS = 2  # a run whose worker was killed is started once more, alone: another run may have used up the memory
 
 OnEnd = Callable[[Entry, Outcome], None]
@@ -39,21 +44,32 @@ class Launch:
         self.plan, self.study, self.on_end = plan, study, on_end
         self.launched: dict[Entry, int] = {}  # number of starts
         self.here = plan.launcher == "basic"
+        self.options = plan.sweep.config.hydra.launcher
+        self.gpus = self._gpus() if plan.launcher in LOCAL else []
         # The number of runs that train at a time; a search knows nothing of them when it chooses their points.
         self.concurrent = plan.settings.concurrent
         self.parallel = (1 if self.concurrent == "auto" else self.concurrent) if self.here else self._parallel()
 
+    def _gpus(self) -> list[str]:
+        """Return the GPUs that the workers take in turn; none if the runs need none, or name theirs (cuda:N)."""
+        # A search has no runs yet: its first corner stands for its settings.
+        runs = self.plan.runs or self.plan.runs_at(next(corners(self.plan.axes)))
+        devices = {run.config.device for run in runs}
+        # A worker that has taken a GPU sees no other one, so that a later cuda:1 would be missing there.
+        if devices.isdisjoint(ANY_GPU) or any(device.startswith("cuda:") for device in devices):
+            return []
+        return visible_gpus()[: self.options.get("gpus_per_node")]
+
     def _parallel(self) -> int:
-        cores = os.cpu_count() or 1
-        options = self.plan.sweep.config.hydra.launcher
         # The name of this option depends on the launcher: n_jobs in joblib, array_parallelism in submitit.
-        jobs = options.get("n_jobs") or options.get("array_parallelism") or cores
-        return cores if jobs < 0 else int(jobs)  # joblib: -1 stands for all cores
+        jobs = int(self.options.get("n_jobs") or self.options.get("array_parallelism") or -1)
+        # joblib: -1 stands for all cores. A run that trains on a GPU has it alone, unless more are asked for.
+        return jobs if jobs > 0 else len(self.gpus) or os.cpu_count() or 1
 
     def threads(self, count: int) -> int | None:
         """Return the number of torch threads of one of `count` runs; None leaves the choice to torch."""
-        # These two train all runs of a group on this machine, where they would compete for its cores.
-        if self.here or self.plan.launcher not in ("joblib", "submitit_local"):
+        # On one machine the runs would compete for its cores.
+        if self.plan.launcher not in LOCAL:
             return None
         return max(1, (os.cpu_count() or 1) // min(self.parallel, count))
 
@@ -130,7 +146,8 @@ class Launch:
             # The file of a killed worker: its age would make the new worker look dead.
             (folder / HEARTBEAT).unlink(missing_ok=True)
         # A daemon thread does not keep this process alive if the launcher never returns.
-        thread = threading.Thread(target=self._through_hydra, args=(list(folders.values()),), daemon=True)
+        jobs = [self._job(entry, folder) for entry, folder in folders.items()]
+        thread = threading.Thread(target=self._through_hydra, args=(jobs,), daemon=True)
         thread.start()
         try:
             self._wait(entries, folders, thread)
@@ -184,8 +201,20 @@ class Launch:
         except OSError:
             return False
 
-    def _through_hydra(self, folders: Sequence[Path]) -> None:
-        """Hand the folders to Hydra's launcher, one job for each, and wait for it."""
+    def _job(self, entry: Entry, folder: Path) -> list[str]:
+        """Return what `worker.task` is told about a run, as overrides."""
+        job, device = [f'++output_dir="{folder}"'], entry.config["device"]
+        if self.plan.launcher == "submitit_local" and not self.options.get("gpus_per_node") and device != "cpu":
+            # submitit hides all GPUs from a job that asks for none.
+            visible = json.dumps(",".join(visible_gpus())) if VISIBLE in os.environ else "null"
+            job.append(f"++visible_gpus={visible}")
+        # joblib trains in this process if only one run trains at a time.
+        if self.gpus and device in ANY_GPU and (self.plan.launcher != "joblib" or self.parallel > 1):
+            job.append(f"++gpus={json.dumps(self.gpus)}")
+        return job
+
+    def _through_hydra(self, jobs: Sequence[Sequence[str]]) -> None:
+        """Hand the jobs to Hydra's launcher and wait for it."""
         from hydra._internal.callbacks import Callbacks
         from hydra.core.plugins import Plugins
         from hydra.types import HydraContext
@@ -195,7 +224,7 @@ class Launch:
             launcher: Any = Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=task, config=self._config()
             )
-            launcher.launch([[f'++output_dir="{folder}"'] for folder in folders], initial_job_idx=0)
+            launcher.launch(jobs, initial_job_idx=0)
         except Exception as error:  # the folders of the runs show which of them are missing
             lines = str(error).strip().splitlines() or [""]
             warn(f"{self.plan.launcher}: {type(error).__name__}: {lines[0]}")
@@ -213,6 +242,14 @@ class Launch:
             config.hydra.sweep.dir, config.hydra.sweep.subdir = str(place), "."
             # Launchers compose each job anew from the overrides, so the folder must be among them, too.
             config.hydra.overrides.hydra += [f'hydra.sweep.dir="{place}"', "hydra.sweep.subdir=."]
+            if self.plan.launcher == "joblib":
+                # In a larger pool the runs wander through all workers, each of which keeps memory of its GPU.
+                config.hydra.launcher.n_jobs = self.parallel
+            elif self.plan.launcher == "submitit_local":
+                # An option of ours, which submitit refuses: it starts at once all jobs that it is given.
+                options: Any = OmegaConf.to_container(config.hydra.launcher)
+                options.pop("array_parallelism", None)
+                config.hydra.launcher = options
         return config
 
 

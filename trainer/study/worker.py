@@ -16,6 +16,7 @@ from trainer.records.layout import HEARTBEAT, JOB
 from trainer.records.metrics import curve, read_metrics
 from trainer.records.outcome import BEAT_SECONDS, DONE, Outcome, read_outcome, write_outcome
 from trainer.runtime import console
+from trainer.runtime.gpus import VISIBLE, show_gpus, take_gpu
 from trainer.runtime.lock import locked
 from trainer.runtime.process import configure_process
 from trainer.runtime.stdio import protect_streams
@@ -41,6 +42,11 @@ def task(config: Any) -> None:
     configure_process()
     protect_streams()
     folder = Path(config.output_dir)
+    # Before torch is imported: CUDA reads the variable when it is initialized.
+    if "visible_gpus" in config:
+        show_gpus(config.visible_gpus)
+    if "gpus" in config:
+        take_gpu(list(config.gpus))
     if not (folder.parent / STOP_FILE).exists():
         try:
             work(folder, launched=True)
@@ -68,6 +74,8 @@ def work(folder: Path, launched: bool = False) -> None:
         interrupt = None
         with console.logged_to(folder / "log.txt"):
             write_outcome(folder, outcome)
+            if launched and os.environ.get(VISIBLE):
+                console.say(f"{VISIBLE}={os.environ[VISIBLE]}")
             try:
                 outcome, interrupt = _train(folder, outcome)
             except (KeyboardInterrupt, SystemExit) as error:
