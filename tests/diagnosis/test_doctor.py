@@ -17,19 +17,22 @@ from fake_studies import fake_study
 
 from trainer.cli import doctor
 from trainer.config.run_config import RunConfig
-from trainer.diagnosis.examine import held_out
-from trainer.diagnosis.faults import FAULTS, HEALTHY, noisy_labels, rare_classes
+from trainer.config.schema import techniques
+from trainer.diagnosis import summary
+from trainer.diagnosis.examine import examine, held_out
+from trainer.diagnosis.faults import BASE, FAULTS, HEALTHY, noisy_labels, rare_classes
 from trainer.diagnosis.inputs import Divergence, Evidence, HeldOut
-from trainer.diagnosis.remedies import against, without
+from trainer.diagnosis.remedies import against, larger_rate, smaller_rate, without
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.rules import RULES, diagnose
-from trainer.diagnosis.selftest import Trial, findings_in, scores, trials
+from trainer.diagnosis.selftest import Trial, findings_in, scores, trained, trials
 from trainer.diagnosis.thresholds import chance, fall, lower_bound
 from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import Outcome
 from trainer.run import train
 from trainer.runtime.lock import locked
 from trainer.study.rerun import command_with
+from trainer.techniques.remedies import USUAL_LR
 from trainer.training.build import build_trainer
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=16")
@@ -168,8 +171,8 @@ def test_the_sentences_name_figures_layers_and_what_to_try():
         " classes; 20% of all answers are wrong"
     )
     assert told["overfitting"].seen == (
-        "100.0% of the training images are correct, 85.0% of the validation images; the validation loss is 0.7; the"
-        " best was 0.6, in epoch 3"
+        "in the last three epochs 100.0% of the training images are correct, 85.0% of the validation images; the"
+        " validation loss is 0.7; the best was 0.6, in epoch 3"
     )
     dead = told["dead ReLUs"]
     assert (dead.seen, dead.override) == (
@@ -269,6 +272,52 @@ def test_the_figures_behind_the_rules():
     ten[:4, 0] += 0.1  # the surer half, whose labels are the first, second, third and fourth answer
     found = held_out(ten, torch.tensor([0, 1, 2, 3, 9, 9, 9, 9]), torch.arange(100, 108))
     assert (found.contradicted, found.suspects) == (1, (103,))
+
+
+def test_the_figures_are_told_as_the_table_of_epochs_has_them():
+    """With dropout and augmentation a network does worse on the images it trains on: the two are not mixed up."""
+    curve = rows([2.0, 1.6, 1.3], None, (0.5267, 0.84))
+    settings = ("augmentation=[crop]", "dropout=0.5")
+    (finding,) = diagnose(evidence(*settings, rows=curve))
+    assert (finding.name, finding.seen) == (
+        "underfitting",
+        "at best 52.7% of the training images are correct, seen with augmentation and dropout, and 84.0% of the"
+        " validation images; the training loss fell by 19% an epoch",
+    )
+    (finding,) = diagnose(evidence("dropout=0.5", rows=rows([2.0, 1.6, 1.3], None, (0.84, 0.5267))))
+    assert finding.seen.startswith("at best 84.0% of the training images are correct, seen with dropout; the training")
+
+
+@pytest.mark.parametrize("optimizer", techniques("optimizer"))
+def test_advice_about_the_rate_knows_the_scale_of_the_optimizer(optimizer):
+    usual = USUAL_LR[optimizer]
+    for factor, smaller, larger in ((50, usual, 500 * usual), (1, usual / 10, 10 * usual), (0.01, usual / 1e3, usual)):
+        config = config_of(f"optimizer={optimizer}", f"lr={factor * usual:g}")
+        assert float(smaller_rate(config).removeprefix("lr=")) == pytest.approx(smaller)
+        assert float(larger_rate(config).removeprefix("lr=")) == pytest.approx(larger)
+
+
+def test_the_advice_for_a_rate_that_is_far_too_high_trains():
+    """Neither too high nor too low: the advice once read lr=0.001, and that was found too low."""
+    trial = Trial(None, 0, 0, (*TINY, "optimizer=sgd", "lr=5", "epochs=5", "batch_size=32"))
+    config = config_of(*BASE, *trial.settings)
+    findings = diagnose(examine(trained(config)))
+    assert findings[0].name in ("learning rate too high", "divergence") and findings[0].override == "lr=0.1"
+    settings = tuple("lr=0.1" if word == "lr=5" else word for word in trial.settings)
+    assert findings_in(replace(trial, settings=settings))[1] == ()
+
+
+def test_on_a_slow_machine_it_says_that_the_layers_were_not_checked(monkeypatch, capsys):
+    monkeypatch.setattr(summary, "SECONDS", 0.0)
+    quick(*TINY, "epochs=2", "lr=1e-5", "output_dir=run")
+    told = capsys.readouterr().out
+    line = (
+        r"\n +the layers were not checked: at [\d,]+ images/s that would take too long here\n  Full diagnosis +python"
+    )
+    assert re.search(line, told) and "\n  Diagnosis            underfitting: at best " in told
+    monkeypatch.setattr(summary, "SHARE", 1.0)  # of a long run
+    quick(*TINY, "epochs=2", "lr=1e-5", "output_dir=slow")
+    assert "the layers were not checked" not in capsys.readouterr().out
 
 
 def test_units_that_a_large_first_step_killed_are_the_rates_fault():
@@ -380,7 +429,10 @@ def misfits_are_named():
 
 def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
     quick(*TINY, "epochs=6", "lr=0.005", "output_dir=run")
-    assert "\n  Diagnosis            nothing found\n" in capsys.readouterr().out
+    assert (
+        "\n  Diagnosis            nothing found by this quick check\n"
+        "  Full diagnosis       python -m trainer doctor run\n"
+    ) in capsys.readouterr().out
     assert doctor.main(["run"]) == 0
     assert capsys.readouterr().out == "Nothing found: 14 rules looked at 6 of 6 epochs and 3 layers of run\n"
     damages_are_named()
@@ -444,7 +496,7 @@ def test_the_end_of_a_run_says_what_to_try_but_not_in_a_study(capsys):
     quick(*TINY, "epochs=4", "lr=0.3", "output_dir=run")
     (said,) = [line for line in capsys.readouterr().out.splitlines() if "Diagnosis" in line]
     assert said.startswith("  Diagnosis            learning rate too high: the training loss of epoch 1 is ")
-    assert said.endswith("Try lr=0.03")
+    assert said.endswith("Try lr=0.001")  # usual for adam: 0.03 would still be too high
     (run,) = compose([*TINY, "dataset=digits", "wandb.mode=disabled", "epochs=1"])
     Path("job").mkdir()
     train(run, Path("job"))

@@ -31,6 +31,7 @@ def test_every_remedy_is_an_option_of_its_group():
     candidates = {remedy for candidates in remedies.REMEDIES.values() for remedy in candidates}
     assert all(remedy.option in techniques(remedy.group) for remedy in candidates)
     assert all(remedy.instead_of in (None, *techniques(remedy.group)) for remedy in candidates)
+    assert set(remedies.USUAL_LR) == set(techniques("optimizer"))
     assert set(remedies.SYMMETRIC_ACTIVATIONS) <= set(techniques("activation"))
     assert set(remedies.BATCH_STATISTICS) <= set(techniques("normalization"))
     assert set(remedies.WEIGHT_LIMITS) <= set(techniques("regularization"))

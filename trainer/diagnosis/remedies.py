@@ -1,8 +1,10 @@
 """Overrides to try against a fault, none of which the run has already. Imports no torch."""
 
+import math
+
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import GROUPS
-from trainer.techniques.remedies import REMEDIES, SYMMETRIC_ACTIVATIONS
+from trainer.techniques.remedies import REMEDIES, SYMMETRIC_ACTIVATIONS, USUAL_LR
 
 
 def against(config: RunConfig, cause: str) -> str:
@@ -14,7 +16,17 @@ def against(config: RunConfig, cause: str) -> str:
         chosen = chosen_names(config, group)
         if option not in chosen and instead_of in (None, *chosen):
             return f"{group}=[{','.join([*chosen, option])}]" if GROUPS[group].listed else f"{group}={option}"
-    return f"lr={config.lr / 10:.3g}"
+    return smaller_rate(config)
+
+
+def smaller_rate(config: RunConfig) -> str:
+    """Return a tenth of the learning rate, or the rate that is usual for the optimizer if that is still smaller."""
+    return f"lr={min(config.lr / 10, USUAL_LR.get(config.optimizer.name, math.inf)):.3g}"
+
+
+def larger_rate(config: RunConfig) -> str:
+    """Return ten times the learning rate, or the rate that is usual for the optimizer if that is still larger."""
+    return f"lr={max(config.lr * 10, USUAL_LR.get(config.optimizer.name, 0.0)):.3g}"
 
 
 def chosen_names(config: RunConfig, group: str) -> list[str]:

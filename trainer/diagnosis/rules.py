@@ -8,7 +8,7 @@ from collections.abc import Callable
 from statistics import mean
 
 from trainer.diagnosis.inputs import Evidence, Finding
-from trainer.diagnosis.remedies import against, chosen_names, smoother_start, wider, without
+from trainer.diagnosis.remedies import against, chosen_names, larger_rate, smoother_start, wider, without
 from trainer.diagnosis.step_rules import divergence, learning_rate_too_high, learning_rate_too_low
 from trainer.diagnosis.thresholds import (
     DEAD,
@@ -17,9 +17,11 @@ from trainer.diagnosis.thresholds import (
     HUGE_GRADIENT,
     SATURATED,
     TINY_GRADIENT,
+    as_trained,
     chance,
     fall,
     fit,
+    fit_in_words,
     layer_values,
     losses,
     lower_bound,
@@ -178,7 +180,7 @@ def underfitting(evidence: Evidence) -> Finding | None:
     """Look for a network that does not fit its training images, and for the likeliest reason."""
     if len(evidence.rows) < 2 or fit(evidence) >= FITTED:
         return None
-    seen = f"{fit(evidence):.1%} of the training images are correct, the loss fell by {fall(evidence):.0%} an epoch"
+    seen = f"{fit_in_words(evidence)}; the training loss fell by {fall(evidence):.0%} an epoch"
     # From the most certain reason to the least: a setting that prevents fitting, too few epochs, the rate, the size.
     settings = evidence.config
     if settings.dropout > HALF or settings.weight_decay > 0.01:
@@ -191,9 +193,9 @@ def underfitting(evidence: Evidence) -> Finding | None:
     # After fewer than five epochs a loss below guessing counts as learning, whatever its slope.
     learns = len(evidence.rows) < 5 and losses(evidence)[-1] < 0.95 * chance(evidence)
     if learns or fall(evidence) > 0.03:
-        return Finding("underfitting", seen, "It is still learning.", f"epochs={max(10, 2 * settings.epochs)}")
+        return Finding("underfitting", seen, "It is still learning.", f"epochs={2 * settings.epochs}")
     if losses(evidence)[-1] > 0.9 * chance(evidence):
-        return Finding("underfitting", seen, "It learns nothing.", f"lr={settings.lr * 10:.3g}")
+        return Finding("underfitting", seen, "It learns nothing.", larger_rate(settings))
     return Finding("underfitting", seen, "The network is too small for these images.", wider(settings))
 
 
@@ -213,9 +215,9 @@ def overfitting(evidence: Evidence) -> Finding | None:
     if trained - validated < 0.05 + 2 * noise or not (rises or behind[1] > behind[0]):
         return None
     seen = (
-        f"{trained:.1%} of the training images are correct, {validated:.1%} of the validation images; the validation"
-        f" loss is {rows[-1]['validation_loss']:.3g}; the best was {best['validation_loss']:.3g},"
-        f" in epoch {best['epoch']}"
+        f"in the last three epochs {trained:.1%} of the training images are correct{as_trained(evidence.config)},"
+        f" {validated:.1%} of the validation images; the validation loss is {rows[-1]['validation_loss']:.3g}; the best"
+        f" was {best['validation_loss']:.3g}, in epoch {best['epoch']}"
     )
     meaning = "It memorizes its training images."
     return Finding("overfitting", seen, meaning, _against_overfitting(evidence))

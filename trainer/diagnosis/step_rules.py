@@ -1,12 +1,8 @@
 """The rules about the size of the steps: divergence, rate too high, rate too low. Pure functions; imports no torch."""
 
 from trainer.diagnosis.inputs import Evidence, Finding
+from trainer.diagnosis.remedies import larger_rate, smaller_rate
 from trainer.diagnosis.thresholds import DEAD, FITTED, GROWN, HALF, TINY_UPDATE, chance, layer_values, losses
-
-
-def smaller(lr: float) -> str:
-    """Return a tenth of the rate; above 1, where no optimizer here learns, 0.001 at once."""
-    return f"lr={lr / 10 if lr <= 1 else 0.001:.3g}"
 
 
 def divergence(evidence: Evidence) -> Finding | None:
@@ -18,9 +14,8 @@ def divergence(evidence: Evidence) -> Finding | None:
     if event.began:
         size = f"{event.ratio:.3g} times their own size"
         seen += f"; it began in {event.began}, whose weights step {event.began_step} changed by {size}"
-    lr = evidence.config.lr
     explains = {"learning rate too high", "underfitting", "dead ReLUs", "saturated units", "learning rate too low"}
-    return Finding("divergence", seen, "The steps are too large.", smaller(lr), frozenset(explains))
+    return Finding("divergence", seen, "The steps are too large.", smaller_rate(evidence.config), frozenset(explains))
 
 
 def learning_rate_too_high(evidence: Evidence) -> Finding | None:
@@ -51,7 +46,7 @@ def learning_rate_too_high(evidence: Evidence) -> Finding | None:
         return None
     explains = {"underfitting", "dead ReLUs", "saturated units", "label noise", "vanishing gradients", "overfitting"}
     meaning = "The steps are so long that they overshoot the minimum."
-    override = smaller(evidence.config.lr)
+    override = smaller_rate(evidence.config)
     return Finding("learning rate too high", seen, meaning, override, frozenset(explains))
 
 
@@ -86,5 +81,5 @@ def learning_rate_too_low(evidence: Evidence) -> Finding | None:
         f" a step changes no layer by more than {largest:.1e} of its weights"
     )
     explains = frozenset({"underfitting", "early stopping too early", "vanishing gradients"})
-    override = f"lr={evidence.config.lr * 10:.3g}"
+    override = larger_rate(evidence.config)
     return Finding("learning rate too low", seen, "It learns, but too slowly.", override, explains)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from trainer.config.run_config import RunConfig
+from trainer.config.shell import command
 from trainer.diagnosis.inputs import Evidence, LayerStats
 from trainer.diagnosis.layer_stats import IMAGES, layer_stats_of
 from trainer.diagnosis.rules import diagnose
@@ -17,17 +18,25 @@ from trainer.training.build import first_network, parameter_groups
 from trainer.training.trainer import ClassificationTrainer
 
 FINDINGS = 3  # at most
-SECONDS = 0.03  # the statistics use as many images as are trained on in this time, so that they cost little
+# The statistics of layers use as many images as are trained on in this time, so that they cost little: at least these
+# seconds, and at most this share of the run.
+SECONDS, SHARE = 0.03, 0.01
 MIN_IMAGES = 64  # with fewer, a unit seems dead too easily: there are no statistics then
 
 
 def print_summary(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> None:
-    """Print at most three findings, causes first; nothing if memory is short."""
+    """Print at most three findings, causes first, and what was not checked; nothing if memory is short."""
     with skip_on_oom():
-        findings = diagnose(evidence_of(trainer, config, folder))[:FINDINGS]
+        evidence = evidence_of(trainer, config, folder)
+        findings = diagnose(evidence)[:FINDINGS]
         lines = [f"{finding.name}: {finding.seen}. Try {shlex.quote(finding.override)}" for finding in findings]
-        titles = ["Diagnosis", *[""] * FINDINGS]
-        closing_table(zip(titles, lines or ["nothing found"], strict=False))
+        # The doctor also asks the network about the validation images, and looks at its first weights.
+        lines = lines or ["nothing found by this quick check"]
+        if evidence.final is None:
+            speed = evidence.rows[-1]["images_per_second"]
+            lines.append(f"the layers were not checked: at {speed:,.0f} images/s that would take too long here")
+        closing_table(zip(["Diagnosis", *[""] * FINDINGS], lines, strict=False))
+        closing_table([("Full diagnosis", command("doctor", folder))])
 
 
 def evidence_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> Evidence:
@@ -44,7 +53,8 @@ def evidence_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path)
         0 if validation is None else len(validation.labels),
         stopped_early=trainer.early_stopping.exhausted and trainer.epoch < trainer.epochs,
     )
-    count = min(IMAGES, int(SECONDS * rows[-1]["images_per_second"]))
+    seconds = max(SECONDS, SHARE * sum(row["epoch_seconds"] or 0.0 for row in rows))
+    count = min(IMAGES, int(seconds * rows[-1]["images_per_second"]))
     if count < min(MIN_IMAGES, len(images)):
         return evidence
     final = layer_stats_of(trainer, config, count)

@@ -6,6 +6,7 @@ Each threshold has its reason. "Measured" figures are those of small runs on dig
 
 import math
 
+from trainer.config.run_config import RunConfig
 from trainer.diagnosis.inputs import Evidence, LayerStats
 from trainer.stats.intervals import Z_ONE_SIDED, wilson
 from trainer.techniques.layer_names import layer_titles
@@ -48,6 +49,20 @@ def fit(evidence: Evidence) -> float:
     return max(
         [row["train_accuracy"] for row in evidence.rows] + [row["validation_accuracy"] for row in evidence.validated]
     )
+
+
+def fit_in_words(evidence: Evidence) -> str:
+    """Return the accuracies behind `fit` in words, as the table of epochs has them."""
+    trained = max(row["train_accuracy"] for row in evidence.rows)
+    validated = max((row["validation_accuracy"] for row in evidence.validated), default=0.0)
+    words = f"at best {trained:.1%} of the training images are correct{as_trained(evidence.config)}"
+    return words if validated <= trained else f"{words}, and {validated:.1%} of the validation images"
+
+
+def as_trained(config: RunConfig) -> str:
+    """Return how the training images of the table of epochs are seen, unlike those of validation; "" if as they are."""
+    names = ["augmentation"] * bool(config.augmentation) + ["dropout"] * bool(config.dropout)
+    return f", seen with {' and '.join(names)}" if names else ""
 
 
 def losses(evidence: Evidence) -> list[float]:

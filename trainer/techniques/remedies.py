@@ -36,6 +36,17 @@ REMEDIES = {
     "few images": tuple(Remedy("augmentation", name) for name in ("crop", "translate", "rotation")),
     "wrong labels": (Remedy("augmentation", "mixup"), Remedy("augmentation", "cutmix")),
 }
+# A learning rate at which each optimizer usually learns: the scale of its steps differs a hundredfold. Those of
+# experiment=optimizers_tuned.
+USUAL_LR = {
+    "sgd": 0.1,
+    "momentum": 0.02,
+    "nesterov": 0.02,
+    "adagrad": 0.01,
+    "rmsprop": 0.001,
+    "adam": 0.001,
+    "adamw": 0.001,
+}
 SYMMETRIC_ACTIVATIONS = ("sigmoid", "tanh", "maxout")
 BATCH_STATISTICS = ("batch",)  # normalizations by the mean and deviation of a batch: noise in a small one
 WEIGHT_LIMITS = ("l1", "l2", "max_norm")  # regularizations that keep weights small: too strong, they prevent learning
