@@ -81,7 +81,7 @@ def train(
     caller_holds_lock, stopped = folder is not None, False
     planned = RunFolder(folder or planned_folder(config), stop_after or config.epochs, can_resume=stop_after is None)
     device, display = pick_device(config.device), EpochDisplay(planned.last_epoch)
-    announce(config, device)
+    announce(config, device, chosen=not caller_holds_lock)
     with within_memory("Use fewer or smaller images, a smaller network, or another device"):
         images = load(config.dataset, expanded(config.data_dir), device)
         training, validation = config.dataset.shared_function()(images, config.split_seed)

@@ -221,6 +221,21 @@ def test_what_decides_a_result_decides_the_id(monkeypatch):
     assert not ids("sweep.name=new") & first
 
 
+def test_a_study_that_begins_anew_says_why(monkeypatch, capsys):
+    _, first = study(*SHORT, "lr=0.1,0.2")
+    assert "of the same command" not in capsys.readouterr().out
+    monkeypatch.setattr("trainer.study.execute.code_fingerprint", lambda: "edited")
+    _, second = study(*SHORT, "lr=0.1,0.2")
+    assert second != first
+    assert (
+        f"\nNote: {first} is of the same command, with other code, or other versions of torch, numpy, scikit-learn: its"
+        " runs are trained anew here\n"
+    ) in capsys.readouterr().out
+    study(*SHORT, "lr=0.1,0.2")  # continues
+    study(*SHORT, "lr=0.1,0.3")  # another command
+    assert "of the same command" not in capsys.readouterr().out
+
+
 def test_editing_a_yaml_while_a_study_runs_changes_nothing(tmp_path, capsys):
     conf = tmp_path / "own" / "optimizer"
     conf.mkdir(parents=True)

@@ -3,6 +3,7 @@
 import pytest
 from conftest import compose, interpret, quick
 
+from trainer.cli.reproduce import main
 from trainer.study.plan import idle_search
 from trainer.techniques.idle import idle_settings
 
@@ -94,3 +95,12 @@ def test_it_is_said_before_the_run(capsys):
     quick("model=mlp", "model.hidden=[8]", "dataset.image_size=8", "scheduler=step", "epochs=1")
     told = capsys.readouterr().err
     assert told == "trainer: warning: scheduler=step first changes the rate after epoch 30; the run has 1 epoch\n"
+
+
+def test_a_run_that_another_one_decides_on_is_not_told(capsys):
+    """The study has told it, and `reproduce` leaves early stopping out by itself."""
+    small = ("model=mlp", "model.hidden=[8]", "dataset.image_size=8", "epochs=1", "early_stop_min_delta=0.1")
+    folder = quick(*small, "scheduler=step").folder
+    capsys.readouterr()
+    assert main([str(folder)]) == 0
+    assert capsys.readouterr().err == ""

@@ -94,12 +94,15 @@ class EpochDisplay:
         return " ".join(cells[:5]) if narrow else "  ".join(cells)
 
 
-def announce(config: RunConfig, device: torch.device) -> None:
-    """Print network, data set, optimizer and device, and a warning for each setting that can never act."""
+def announce(config: RunConfig, device: torch.device, chosen: bool) -> None:
+    """Print network, data set, optimizer and device.
+
+    `chosen`: the user has just chosen the settings of this run, and is warned of those that can never act.
+    """
     count = torch.get_num_threads()
     threads = f" ({count} thread{'s' if count > 1 else ''})" if device.type == "cpu" else ""
     say(f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, on {device}{threads}", "bold")
-    for sentence in idle_settings(config):
+    for sentence in idle_settings(config) if chosen else ():
         warn(sentence)
 
 

@@ -123,7 +123,7 @@ def _warn_of_idle_settings(plan: Plan, runs: Sequence[PlannedRun]) -> None:
     for sentence in unique[:MOST_WARNINGS]:
         warn(sentence)
     if len(unique) > MOST_WARNINGS:
-        warn(f"{len(unique) - MOST_WARNINGS} more such settings: the log of each run names its own")
+        warn(f"{len(unique) - MOST_WARNINGS} more settings can never act")
 
 
 def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
@@ -143,6 +143,8 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     times = f", each {repeats} times" if repeats > 1 and not plan.runs else ""
     before = f"; {done} are finished already" if done else ""
     say(f"{'Continuing' if existed else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
+    if not existed and (earlier := study.earlier()):
+        say(f"Note: {earlier[0]} is of the same command, with other {earlier[1]}: its runs are trained anew here")
 
 
 def _count_done(study: Study) -> int:

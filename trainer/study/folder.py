@@ -1,5 +1,7 @@
 """A study on disk: the manifest, frozen at the start, and a folder for each run, which holds its outcome."""
 
+import contextlib
+import glob
 import json
 import re
 from collections.abc import Mapping
@@ -15,8 +17,9 @@ from trainer.errors import RunError
 from trainer.records.layout import JOB, MANIFEST, OUTPUTS, RESULT
 from trainer.records.outcome import Outcome, read_outcome
 from trainer.runtime.files import expanded, write_text
+from trainer.storage.untrusted import read_json
 from trainer.study.axes import ARM
-from trainer.study.fingerprint import digest, run_id, significant
+from trainer.study.fingerprint import LIBRARIES, digest, run_id, significant
 from trainer.study.manifest import Entry, Manifest
 from trainer.study.plan import Plan, PlannedRun, plain
 
@@ -53,6 +56,18 @@ class Study:
         self.entries = [self._in_own_folder(entry) for entry in earlier.entries]
         self.stages, self.started = [dict(stage) for stage in earlier.stages], earlier.started
         return True
+
+    def earlier(self) -> tuple[Path, str] | None:
+        """Return the newest other folder of the same command and what it was trained with; None without one."""
+        found: list[tuple[str, Path, str]] = []
+        for path in SWEEPS.glob(f"{glob.escape(self.name)}-*/{MANIFEST}"):
+            with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # a damaged one is no match
+                tree = read_json(path)
+                if path.parent != self.folder and tree["command"] == list(self.plan.arguments):
+                    other = f"code, or other versions of {', '.join(LIBRARIES)}" if tree["code"] != self.code else ""
+                    other = other or ("data" if tree["data"] != self.data else "settings in the YAML files")
+                    found.append((str(tree["started"]), path.parent, other))
+        return max(found)[1:] if found else None
 
     def _in_own_folder(self, entry: Entry) -> Entry:
         """Return the entry; one whose run lies in another study and is no longer finished there gets a folder here."""
