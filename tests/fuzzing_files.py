@@ -289,7 +289,7 @@ def try_picture(content: bytes, folder: Path) -> str:
     path = str(folder / "picture.png")
     Path(path).write_bytes(content)
     try:
-        pixels = decode(path, (3, 8, 8))
+        pixels, _ = decode(path, (3, 8, 8))
     except Exception as error:  # the callers take any, and tell it so
         one_line(RunError(decode_error(path, error)))
         return REFUSED

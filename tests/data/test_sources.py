@@ -20,7 +20,7 @@ import torch
 from conftest import SHARED_DATA, compose, tiny_images
 from PIL import Image
 
-from trainer.data import cifar10, image_folder, loader, mnist, sources
+from trainer.data import cifar10, loader, mnist, picture_cache, sources
 from trainer.data.download import fetch
 from trainer.data.images import Images
 from trainer.data.loader import DeviceLoader, statistics
@@ -446,7 +446,7 @@ def test_a_file_larger_than_the_memory_is_mapped(tmp_path):
         file.truncate(size)
         file.seek(size - 3)
         file.write(bytes([1, 2, 3]))
-    pixels, _ = image_folder._map(tmp_path / "pixels")
+    pixels, _ = picture_cache.map_file(tmp_path / "pixels")
     assert (pixels.numel(), pixels[-3:].tolist(), pixels[size // 2].item()) == (size, [1, 2, 3], 0)
 
 

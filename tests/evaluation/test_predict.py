@@ -12,7 +12,8 @@ from PIL import Image
 from test_evaluate import TINY
 
 from trainer.cli import predict
-from trainer.data import image_folder
+from trainer.data.decode import decode
+from trainer.data.sources import image_folder
 from trainer.errors import ConfigError, RunError
 from trainer.evaluation import export
 from trainer.evaluation.inference import load_network
@@ -42,9 +43,7 @@ def test_class_and_probability_are_the_networks_own(capsys, monkeypatch):
     monkeypatch.setattr(predict, "BATCH", 2)
     assert predict.main([str(run), "album", str(paths[0]), "top=3"]) == 0
     snapshot = load_network(run / "best.safetensors")
-    pixels = [
-        torch.frombuffer(bytearray(image_folder.decode(str(path), (1, 8, 8))), dtype=torch.uint8) for path in paths
-    ]
+    pixels = [torch.frombuffer(bytearray(decode(str(path), (1, 8, 8)).pixels), dtype=torch.uint8) for path in paths]
     with torch.inference_mode():
         shares = snapshot.network(torch.stack(pixels).view(-1, 1, 8, 8)).double().softmax(1)
     found = rows(capsys.readouterr().out)
@@ -59,7 +58,7 @@ def test_a_picture_is_prepared_as_a_folder_of_pictures_is():
     """The same file through both ways: the pixels that were trained on are the pixels that are classified."""
     for name in ("cat", "dog"):
         pictures(Path("own/train") / name)
-    images = image_folder.read(Path("own"), "train", 8, False, "refuse")
+    images = image_folder(Path("own"), "train", image_size=8)
     (chunk, pixels, failed), *_ = predict._batches(sorted(Path("own/train").rglob("*.png")), (3, 8, 8))
     assert failed == 0 and len(chunk) == 6
     assert torch.equal(pixels, images.pixels)

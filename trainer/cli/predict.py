@@ -77,6 +77,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _pictures(place: Path) -> list[Path]:
     from trainer.data.decode import SUFFIXES
+    from trainer.data.picture_files import is_hidden
 
     if place.is_file():
         return [place]
@@ -87,6 +88,7 @@ def _pictures(place: Path) -> list[Path]:
         file
         for file in place.rglob("*")
         if file.suffix.lower() in SUFFIXES
+        and not any(is_hidden(name) for name in file.relative_to(place).parts)
         and file.is_file()
         and (not file.is_symlink() or file.resolve().is_relative_to(root))  # a link may not lead out of the folder
     )
@@ -139,8 +141,11 @@ def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tup
         chunk, content, failed = list[Path](), bytearray(), 0
         for file in files[first : first + batch]:
             try:
-                content += decode(str(file), shape)
+                decoded = decode(str(file), shape)
+                content += decoded.pixels
                 chunk.append(file)
+                for message in decoded.warnings:
+                    complain(f"warning: {file} may look different ({message})")
             except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
                 complain(decode_error(str(file), error))
                 failed += 1

@@ -77,7 +77,7 @@ def fetch(name: str, urls: Sequence[str], md5: str, folder: Path) -> Path:
                 (Path(temporary) / name).replace(target)
                 return target
     except OSError as error:
-        reason = f"{folder}: {error.strerror}"
+        reason = f"{folder} cannot be written ({error.strerror}): name another folder by data_dir"
     for path in created:  # remove the empty folders as well
         with contextlib.suppress(OSError):
             path.rmdir()

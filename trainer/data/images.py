@@ -21,6 +21,7 @@ class Images:
 
     `storage`: uint8 [M, C, H, W], all pixels of the data set. `indices`: int64 [N], the rows of `storage`; None: all.
     `labels`: int64 [N], indices into `classes`. `mapping`: the memory-mapped file behind `storage`, if there is one.
+    `own_validation`: the number of images at the end that the data set itself keeps for validation.
     """
 
     storage: Tensor
@@ -28,6 +29,7 @@ class Images:
     classes: tuple[str, ...]
     indices: Tensor | None = None
     mapping: mmap.mmap | None = None
+    own_validation: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,6 +79,7 @@ class Images:
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the SHA-256 of classes, labels and pixels, the same on every device."""
         content = hashlib.sha256(" ".join(self.classes).encode())
+        content.update(str(self.own_validation or "").encode())
         content.update(self.labels.cpu().numpy().tobytes())
         with self.in_turn():
             # [N, H, W, C], the order in memory (see `to`), so that no copy is made.
@@ -98,6 +101,5 @@ class Images:
             # Reordered before the transfer: on the device that would need the memory twice.
             storage = self.storage.to(memory_format=torch.channels_last).to(device)
         indices = None if self.indices is None else self.indices.to(device)
-        return Images(
-            storage, self.labels.to(device), self.classes, indices, self.mapping if storage is self.storage else None
-        )
+        mapping = self.mapping if storage is self.storage else None
+        return Images(storage, self.labels.to(device), self.classes, indices, mapping, self.own_validation)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainer.config.schema import Choice
-from trainer.data.images import Images
+from trainer.data.images import Images, Part
 from trainer.errors import ConfigError
 from trainer.runtime.memory import gigabytes, release
 from trainer.runtime.seeding import generator
@@ -27,10 +27,22 @@ def load(dataset: Choice, data_dir: Path, device: torch.device) -> Images:
     key = f"{dataset.name} {dataset.options} {data_dir.absolute()} {device}"
     if key not in _last_loaded:
         _last_loaded.clear()  # before reading: the old and the new one may not fit together
-        images = dataset.function()(data_dir, "train")
+        images = read_part(dataset, data_dir, "train")
         _refuse_too_large(images, device)
         _last_loaded[key] = images.to(device)
     return _last_loaded[key]
+
+
+def read_part(dataset: Choice, data_dir: Path, part: Part) -> Images:
+    """Return one part of a data set, read anew. Raises ConfigError where the system refuses to read or to write."""
+    try:
+        images: Images = dataset.function()(data_dir, part)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise ConfigError(
+            f"data_dir={data_dir} cannot be used ({where}{error.strerror or error}): name another"
+        ) from None
+    return images
 
 
 def _refuse_too_large(images: Images, device: torch.device) -> None:

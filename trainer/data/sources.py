@@ -67,8 +67,12 @@ def image_folder(
     image_size: Count = 32,
     grayscale: bool = False,
     on_corrupt_image: Literal["refuse", "skip"] = "refuse",
+    validation: Literal["split", "folder"] = "split",
 ) -> Images:
-    """Read `train/<class>/*` or `test/<class>/*`; each image is resized by its shorter side and cropped to a square."""
+    """Read the pictures below `train/<class>/` or `test/<class>/`, and with `validation="folder"` below `val/<class>/`.
+
+    Each picture is resized by its shorter side and cropped to a square.
+    """
     from trainer.data.image_folder import read
 
-    return read(data_dir, part, image_size, grayscale, on_corrupt_image)
+    return read(data_dir, part, (1 if grayscale else 3, image_size, image_size), on_corrupt_image, validation)

@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.config.run_config import RunConfig
 from trainer.data.download import refuse_download
 from trainer.data.images import Images
+from trainer.data.loader import read_part
 from trainer.errors import ConfigError
 from trainer.evaluation.inference import TrainedNetwork, evaluation_batches
 from trainer.evaluation.ledger import (
@@ -121,7 +122,7 @@ def refuse_unreadable(config: RunConfig, training: Images) -> None:
 
 def _alike(config: RunConfig, place: Path, classes: tuple[str, ...], shape: tuple[int, int, int], who: str) -> Images:
     """Return the test images. Raises ConfigError if classes or shape differ from those of the training images."""
-    images: Images = config.dataset.function()(place, "test")
+    images = read_part(config.dataset, place, "test")
     if (images.classes, images.shape) != (classes, shape):
         raise ConfigError(
             f"{who} was trained on {_described(classes, shape)}; the test images in"

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import yaml
 
+from trainer.config.check import check
 from trainer.config.run_config import RunConfig, Tag, tagged
 from trainer.config.shell import resume_command
 from trainer.data.identity import data_differences
@@ -158,7 +159,7 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig, pro
         error.before.replace(path)
         state = checkpoint.load_as(Last, path)
     with checkpoint_errors(path):
-        changed = _changed(untrusted.validate_plain(state.config), config)
+        changed = _changed(check(untrusted.validate_plain(state.config)), config)
         others = data_differences(state.provenance["data"], provenance["data"]) if "data" in state.provenance else []
     if changed:
         raise RunError(f"{folder / 'config.yaml'} was changed since {path}: {', '.join(changed)}")
@@ -178,13 +179,13 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig, pro
         )
 
 
-def _changed(saved: Any, config: RunConfig) -> list[str]:
-    """Return the settings that differ from the checkpoint's, except for those that may change in a resumed run."""
-    free = tagged(Tag.RESUMABLE, Tag.ONE_RUN)
-    # Settings that are newer than the checkpoint had the effect of their defaults.
-    added = {key: field.default for key, field in RunConfig.model_fields.items() if not field.is_required()}
-    saved = added | (saved if isinstance(saved, dict) else {})
-    return [key for key, value in config.tree().items() if key not in free and saved.get(key) != value]
+def _changed(saved: RunConfig, config: RunConfig) -> list[str]:
+    """Return the settings that differ from the checkpoint's, except for those that may change in a resumed run.
+
+    Settings that are newer than the checkpoint had the effect of their defaults, which checking it has filled in.
+    """
+    free, former = tagged(Tag.RESUMABLE, Tag.ONE_RUN), saved.tree()
+    return [key for key, value in config.tree().items() if key not in free and former[key] != value]
 
 
 def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:

@@ -5,7 +5,25 @@ chosen that option. Each takes the checked run and raises ConfigError with one l
 """
 
 from trainer.config.run_config import RunConfig
+from trainer.config.schema import shared_parameters
 from trainer.errors import ConfigError
+
+
+def dataset_image_folder(run: RunConfig) -> None:
+    """Refuse settings of a split that is not made."""
+    if run.dataset.options["validation"] == "split":
+        return
+    shared, (_, usual_size) = run.dataset.shared, shared_parameters("dataset")["validation_size"]
+    for setting, value, without_effect in (
+        ("dataset.folds", shared["folds"], (None,)),
+        ("dataset.validation_size", shared["validation_size"], (usual_size, 0)),  # 0: a training on all images
+        ("split_seed", run.split_seed, (0,)),
+    ):
+        if value not in without_effect:
+            raise ConfigError(
+                f"{setting}={value} acts on a split of train/, and dataset.validation=folder validates on val/ instead:"
+                " leave one of them out"
+            )
 
 
 def model(run: RunConfig) -> None:
