@@ -62,6 +62,8 @@ ACTING = (
     "scheduler=plateau epochs=8",
     "scheduler=plateau early_stop_patience=7",
     "early_stop_patience=20 epochs=22",
+    "early_stop_patience=null",
+    "experiment=cifar10_94",
     "weight_decay_scope=all weight_decay=0.1",
     "augmentation=lecture",
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
 
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import CONF, Choice
@@ -110,4 +110,5 @@ def _length(run: RunConfig) -> str:
 @cache
 def _default(name: str) -> Any:
     """Return the value of a setting that nobody has set."""
-    return yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))[name]
+    # Not by yaml alone, which takes 1e-5 for a text.
+    return OmegaConf.select(OmegaConf.load(CONF / "config.yaml"), name)
