@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Packs what scripts/gpu_check.py needs on a machine with a GPU and without a network, and prints the command to run there.
+# Packs what scripts/gpu_check.py needs on a machine with a GPU and no network, and prints the command to run there.
 #
 #   scripts/gpu_check.sh            wheels only: the digits that come with scikit-learn are the data
 #   scripts/gpu_check.sh DATA       real images as well, of the folder DATA: MNIST/raw/*-ubyte, and cifar10-images.tar,
@@ -14,6 +14,10 @@ HAS="torch torchvision numpy scipy scikit-learn pillow safetensors PyYAML tqdm j
 LIMIT=$((64 * 1024 * 1024))
 data=${1:-}
 place=${PLACE:-.gpu}
+if [ -n "$data" ] && [ ! -d "$data/MNIST/raw" ] && [ ! -f "$data/cifar10-images.tar" ]; then
+  echo "$data: holds neither MNIST/raw nor cifar10-images.tar" >&2
+  exit 2
+fi
 target=(--only-binary=:all: --python-version 3.12 --implementation cp)
 for platform in manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64; do
   target+=(--platform "$platform")
@@ -45,26 +49,27 @@ for each in json.load(open(sys.argv[2]))["install"]:
     if plain(found["name"]) not in map(plain, sys.argv[1].split()):
         print(f"{found['name']}=={found['version']}")
 PYTHON
-python3 -m pip download -q --no-deps --find-links "$temporary" "${target[@]}" -d "$place/wheels" -r "$temporary/pinned.txt"
+python3 -m pip download -q --no-deps --find-links "$temporary" "${target[@]}" -d "$place/wheels" \
+  -r "$temporary/pinned.txt"
 
 unpack="" options=""
 if [ -n "$data" ]; then
   mkdir "$temporary/data"
-  [ ! -d "$data/MNIST/raw" ] || { mkdir "$temporary/data/MNIST" && cp -r "$data/MNIST/raw" "$temporary/data/MNIST"; }
-  if [ -f "$data/cifar10-images.tar" ]; then
-    mkdir "$temporary/data/cifar10" && tar -xf "$data/cifar10-images.tar" -C "$temporary/data/cifar10"
-  fi
-  [ -n "$(ls "$temporary/data")" ] || { echo "$data: holds neither MNIST/raw nor cifar10-images.tar" >&2; exit 2; }
+  [ ! -d "$data/MNIST/raw" ] || cp --no-preserve=mode -r "$data/MNIST" "$temporary/data"
+  [ ! -f "$data/cifar10-images.tar" ] || tar -xf "$data/cifar10-images.tar" -C "$temporary/data"
   # Compressed as a whole: half of a small JPEG is a header that all of them share.
   tar --sort=name --owner=0 --group=0 --mode=u+w -C "$temporary/data" -c . | gzip -9n > "$place/data.tar.gz"
-  unpack=" && mkdir -p /tmp/gpu_data && tar -xzf $place/data.tar.gz -C /tmp/gpu_data" options=" --data-dir /tmp/gpu_data"
+  unpack=" && mkdir -p /tmp/gpu_data && tar -xzf $place/data.tar.gz -C /tmp/gpu_data"
+  options=" --data-dir /tmp/gpu_data"
 fi
 
 # What git would copy, and what it ignores of PLACE.
-tree=$(git ls-files -z --cached --others --exclude-standard | xargs -0 du -cb --no-dereference 2>/dev/null | tail -1 | cut -f1)
-packed=$(du -sb "$place" | cut -f1)
-printf '%d wheels; checkout %.1f MiB, %s %.1f MiB, of at most 64 MiB\n' "$(ls "$place"/wheels | wc -l)" \
-  "$(awk "BEGIN {print $tree / 2^20}")" "$place" "$(awk "BEGIN {print $packed / 2^20}")"
+total() { awk '{sum += $1} END {print sum + 0}'; }
+tree=$(git ls-files -z --cached --others --exclude-standard | (xargs -0 stat -c %s 2>/dev/null || true) | total)
+packed=$(find "$place" -type f -printf '%s\n' | total)
+mebibytes() { LC_ALL=C awk "BEGIN {printf \"%.1f MiB\", $1 / 2^20}"; }
+count=$(find "$place/wheels" -name '*.whl' | wc -l)
+echo "$count wheels; checkout $(mebibytes "$tree"), $place $(mebibytes "$packed"), of at most 64 MiB"
 if [ $((tree + packed)) -gt "$LIMIT" ]; then
   echo "too large: leave DATA out, or give a folder with one of its two data sets" >&2
   exit 1
