@@ -1,5 +1,6 @@
 """The commands: how each is reached, what a mistake says, and the exit codes."""
 
+import shutil
 import subprocess
 import sys
 
@@ -164,3 +165,27 @@ def test_every_command_runs_on_what_a_person_has_trained(in_empty_folder, capfd)
         assert main([name, *words]) == 0, name
         assert "Traceback" not in capfd.readouterr().err
     assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 1
+
+
+def without_libraries(folder, *arguments, **environment):
+    """Run a copy of the program in `folder` in a Python that has no libraries."""
+    shutil.copytree(ROOT / "trainer", folder / "trainer")
+    command = [sys.executable, "-S", "-m", "trainer", *arguments]
+    environment = clean_environment(PYTHONPATH=str(folder), **environment)
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=folder)
+
+
+def test_without_its_libraries_it_names_the_command_that_helps(in_empty_folder):
+    done = without_libraries(in_empty_folder, "dataset=digits")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"trainer: {sys.executable} has no module ")
+    assert done.stderr.endswith(f". Try: {sys.executable} -m pip install ablation-trainer\n")
+
+
+def test_without_its_libraries_it_names_the_environment_beside_it(in_empty_folder):
+    python = in_empty_folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    done = without_libraries(in_empty_folder, "report", "a b")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.endswith(". Try: .venv/bin/python -m trainer report 'a b'\n")

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import torch
 from conftest import compose, tiny_images
 
 from trainer.errors import ConfigError
@@ -29,3 +30,10 @@ def test_a_network_larger_than_the_containers_limit_is_refused_before_it_is_buil
     (config,) = compose(["dataset=digits"])
     with pytest.raises(ConfigError, match=r"^model=lecture_cnn needs \S+ GB for its weights, the memory is 0.0002 GB$"):
         build_model(config, tiny_images(24, (3, 64, 64)))
+
+
+def test_a_layer_that_cannot_be_is_no_lack_of_memory():
+    with pytest.raises(RuntimeError) as caught:
+        torch.nn.functional.conv2d(torch.ones(1, 3, 8, 8), torch.ones(4, 3, 0, 0))
+    assert not memory.is_out_of_memory(caught.value)
+    assert memory.is_out_of_memory(RuntimeError("could not create a primitive"))

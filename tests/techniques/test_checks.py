@@ -6,7 +6,8 @@ import pytest
 from conftest import compose
 
 from trainer.config.check import check
-from trainer.config.schema import GROUPS, techniques
+from trainer.config.schema import GROUPS, Choice, techniques
+from trainer.diagnosis.remedies import wider
 from trainer.errors import ConfigError
 from trainer.techniques import checks, remedies
 
@@ -35,3 +36,22 @@ def test_every_remedy_is_an_option_of_its_group():
     assert set(remedies.SYMMETRIC_ACTIVATIONS) <= set(techniques("activation"))
     assert set(remedies.BATCH_STATISTICS) <= set(techniques("normalization"))
     assert set(remedies.WEIGHT_LIMITS) <= set(techniques("regularization"))
+
+
+def test_no_rule_goes_by_the_names_of_options_that_a_model_of_ones_own_may_have():
+    options = {"channels": 3, "hidden": "a text", "width": None, "members": 99, "min_lr": 9.0, "pieces": "two"}
+    small = ["dataset=digits", "dataset.image_size=8", "model=mlp", "normalization=group"]
+    run = compose(small)[0]
+    own = {group: Choice(group, "mine", options, getattr(run, group).shared) for group in ("model", "activation")}
+    own["scheduler"] = Choice("scheduler", "mine", options, run.scheduler.shared)
+    run = run.model_copy(update=own)
+    for name in ("model", "normalization_group", "scheduler"):
+        getattr(checks, name, lambda _: None)(run)
+    assert wider(run) == "model=resnet18"
+
+
+def test_the_widths_of_every_model_are_known():
+    assert set(remedies.WIDTHS) == set(techniques("model"))
+    assert all(set(names) <= set(techniques("model")[model]) for model, names in remedies.WIDTHS.items())
+    falling = {name for name, parameters in techniques("scheduler").items() if "min_lr" in parameters}
+    assert set(checks.FALLING) == falling

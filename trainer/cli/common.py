@@ -3,7 +3,9 @@
 import argparse
 import difflib
 import os
+import shlex
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -65,6 +67,9 @@ def exit_code_of(command: Callable[[], int]) -> int:
                 raise
             complain(reason_of(error))
             return 2 if isinstance(error, ConfigError) else 1
+        except ModuleNotFoundError as error:
+            complain(_missing(error))
+            return 1
         except UnicodeEncodeError as error:
             if not (reason := undecoded(error.object)):
                 raise
@@ -80,6 +85,29 @@ def exit_code_of(command: Callable[[], int]) -> int:
             by = f" by {error}" if str(error) else ""
             print(f"trainer: stopped{by} while nothing was being trained: nothing is lost", file=sys.stderr)
         return getattr(error, "exit_code", 130)
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """Return the line for a library that this Python does not have, with the command that helps. Raises `error`.
+
+    It is raised again if the module is one of this program, whose name is misspelt in its code.
+    """
+    name = (error.name or "").partition(".")[0]
+    if name in ("", "trainer"):
+        raise error
+    root = Path(__file__).resolve().parent.parent.parent
+    own, is_checkout = root / ".venv", (root / "pyproject.toml").is_file()
+    if (own / "bin" / "python").is_file() and Path(sys.prefix).resolve() != own.resolve():
+        advice = shlex.join([os.path.relpath(own / "bin" / "python"), "-m", "trainer", *sys.argv[1:]])
+    elif is_checkout and sys.prefix == sys.base_prefix:  # not in a virtual environment
+        made, here = (shlex.quote(os.path.relpath(path)) for path in (own, root))
+        advice = f"python3 -m venv {made} && {made}/bin/pip install -e {here}"
+    else:
+        wanted = ["-e", os.path.relpath(root)] if is_checkout else ["ablation-trainer"]
+        advice = shlex.join([sys.executable, "-m", "pip", "install", *wanted])
+    *_, last = traceback.extract_tb(error.__traceback__)
+    place = f"{os.path.relpath(last.filename, root)}, line {last.lineno}"
+    return f"{sys.executable} has no module {name} ({place}). Try: {advice}"
 
 
 def count(text: str) -> int:

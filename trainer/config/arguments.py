@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer.config.advice import meant, repaired, takes_list, untypographic
 from trainer.config.aliases import ALIASES
-from trainer.config.schema import CONF, GROUPS
+from trainer.config.schema import CONF, GROUPS, techniques
 from trainer.config.settings import accepts, comparable, kinds_of, options_of, takes_text, values_in
 from trainer.config.shell import command, quoted
 from trainer.config.suggestions import nearest, no_such_option, plain, root_keys, technique_names, unknown
@@ -154,18 +154,35 @@ def _joined(argument: str, arguments: Sequence[str]) -> str | None:
 def several(argument: str, arguments: Sequence[str]) -> str:
     """Return the line for several values of a setting without `-m`."""
     key, _, value = argument.partition("=")
-    told, one = f"{argument} (command line): ", repaired(key, value)
+    technique = _technique(key.partition(".")[0], arguments)
+    told, one = f"{argument} (command line): ", repaired(key, value, technique)
     as_one = f". Did you mean {shlex.quote(f'{key}={one}')}?" if one else ""
-    if comparable(key) and accepts(key, value, many=True):
-        also = f"; as one value: {shlex.quote(f'{key}={one}')}" if one and (takes_list(key) or value[:1] == "0") else ""
+    if comparable(key) and accepts(key, value, technique, many=True):
+        also = (
+            f"; as one value: {shlex.quote(f'{key}={one}')}"
+            if one and (takes_list(key, technique) or value[:1] == "0")
+            else ""
+        )
         return f"{told}several values need -m, as in: {command('-m', *arguments)}{also}"
     if key in (*GROUPS, "experiment"):
         wrong = next((part for part in value.split(",") if part not in options_of(key)), value)
         return no_such_option(key, wrong, options_of(key), "command line")
-    if not (kinds := kinds_of(key)):
+    if not (kinds := kinds_of(key, technique) or kinds_of(key)):
         return unknown(key, key, root_keys(), "command line", "there is no such key")
     each = "each of several values" if comparable(key) else key
     return f"{told}{each} must be {describe(kinds[0])}{as_one}"
+
+
+def _technique(group: str, arguments: Sequence[str]) -> str:
+    """Return the technique of a group that the arguments choose, or the one of `conf/config.yaml`."""
+    if group not in GROUPS or GROUPS[group].listed:
+        return ""
+    default = re.search(rf"^  - {group}: (\w+)", (CONF / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    typed = [
+        text.lstrip("+").removeprefix(f"{group}=") for text in arguments if text.lstrip("+").startswith(f"{group}=")
+    ]
+    name = typed[-1] if typed else default[1] if default else ""
+    return name if name in techniques(group) else ""
 
 
 def _refuse_no_choice(group: str, value: str) -> None:

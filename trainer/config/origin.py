@@ -87,9 +87,9 @@ def refuse_old_numbers(files: Sequence[Path]) -> None:
     """Raise ConfigError for a number that YAML 1.1 reads otherwise than it looks, such as 010 and 1:30."""
     for file in files:
         for line, text, value in _old_numbers(file):
+            numbers = f"{value}" if ":" in text else f"{text.lstrip('0') or 0} or {value}"
             raise ConfigError(
-                f"{shown(file)}, line {line}: YAML reads {text} as {value}. Write {text.lstrip('0') or 0}, or"
-                f' "{text}" for a text'
+                f'{shown(file)}, line {line}: YAML reads {text} as {value}. Write {numbers}, or "{text}" for a text'
             )
 
 
@@ -101,8 +101,7 @@ def refuse_misplaced(tree: Mapping[str, Any], files: Sequence[Path]) -> None:
             raise ConfigError(f"{shown(file)}: must be lines of key: value")
         part = tree.get(group)
         below = isinstance(part, Mapping) and isinstance(part.get(group), Mapping) if group in GROUPS else bool(own)
-        header = re.match(r"(?:\s*#(?!\s*@package).*\n|\s*\n)*" + GLOBAL, _content(file))
-        if below and not header and file.name != "config.yaml":
+        if below and not _is_global(file) and file.name != "config.yaml":
             raise ConfigError(f"{shown(file)}: its settings stand below {group}. Write as its first line: {GLOBAL}")
 
 
@@ -161,7 +160,12 @@ def _add(name: str, folders: Sequence[Path], files: dict[Path, None]) -> None:
 
 def has_needless_package(file: Path) -> bool:
     """Return whether the file of a technique sets values at the root, so that its options are no options of it."""
-    return file.parent.name in GROUPS and GLOBAL in _content(file)
+    return file.parent.name in GROUPS and _is_global(file)
+
+
+def _is_global(file: Path) -> bool:
+    """Return whether the first line that is not blank says that the settings stand at the root, as Hydra reads it."""
+    return re.match(r"\s*#\s*@package\s+_global_\s", f"{_content(file)}\n") is not None
 
 
 def _content(file: Path) -> str:
@@ -186,7 +190,7 @@ def _parsed(text: str) -> Any:
 def _value_in(file: Path, path: tuple[str, ...]) -> Any:
     """Return the node of the value at `path`, set or swept in this file with or without its group in front, or None."""
     tree, group = _tree(file), file.parent.name
-    if group in GROUPS and GLOBAL not in _content(file):  # the file holds what stands below its group
+    if group in GROUPS and not _is_global(file):  # the file holds what stands below its group
         return _below(tree, path[1:]) if path[0] == group and path[1:] else None
     own = _below(tree, path)
     return own if own is not None else next(iter(_swept(tree, ".".join(path))), None)

@@ -4,7 +4,7 @@ import math
 
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import GROUPS
-from trainer.techniques.remedies import REMEDIES, SYMMETRIC_ACTIVATIONS, USUAL_LR
+from trainer.techniques.remedies import REMEDIES, SYMMETRIC_ACTIVATIONS, USUAL_LR, WIDTHS
 
 
 def against(config: RunConfig, cause: str) -> str:
@@ -48,10 +48,10 @@ def smoother_start(config: RunConfig) -> str:
 
 
 def wider(config: RunConfig) -> str:
-    """Return twice the units, where the model has most of its weights."""
-    options = config.model.options
-    if "hidden" in options:
-        hidden = options["hidden"]
-        doubled = f"[{','.join(str(2 * units) for units in hidden)}]" if isinstance(hidden, tuple) else 2 * hidden
-        return f"model.hidden={doubled}"
-    return f"model.width={2 * options['width']}"
+    """Return twice the units, where the model has most of its weights, or a larger model for one that is not known."""
+    option = WIDTHS.get(config.model.name, ("",))[-1]
+    if not option:
+        return "model=resnet18"
+    units = config.model.options[option]
+    doubled = f"[{','.join(str(2 * each) for each in units)}]" if isinstance(units, tuple) else 2 * units
+    return f"model.{option}={doubled}"

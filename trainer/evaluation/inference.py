@@ -25,6 +25,8 @@ from trainer.techniques.layers import InputScaling
 from trainer.training.build import build_hooks, build_network
 from trainer.training.resume_check import refuse_unlike
 
+LAYERS = {"mlp": "hidden", "ensemble": "members"}  # model → its option that is a number, or a list, of layers
+
 
 @dataclass(frozen=True)
 class TrainedNetwork:
@@ -82,12 +84,10 @@ def network_with_weights(
     config: RunConfig, shape: Shape, classes: tuple[str, ...], weights: dict[str, Tensor]
 ) -> nn.Module:
     """Return the network of this configuration with these weights, in evaluation mode. Raises ValueError."""
-    options = config.model.options
-    # Each member of an ensemble and each entry of a list of widths is a layer at least. The file may ask for millions,
+    # Each member of an ensemble and each width of an mlp is a layer at least. The file may ask for millions,
     # and to build them would take hours even without memory.
-    layers = max(
-        [1, options.get("members", 1), *(len(value) for value in options.values() if isinstance(value, tuple))]
-    )
+    asked = config.model.options[LAYERS[config.model.name]] if config.model.name in LAYERS else 1
+    layers = len(asked) if isinstance(asked, tuple) else asked
     if layers > len(weights):
         raise ValueError(
             f"model={config.model.name} has at least {layers} layers, the file holds {len(weights)} weights"

@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from trainer.errors import OneLineError, RunError
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # holds the limits of a container, as seen from within
 
 # torch has an error type for GPU memory only; on a CPU it raises RuntimeError with one of these texts. The last one is
-# that of oneDNN, which computes convolutions there.
+# that of oneDNN, which computes convolutions there; for a layer that cannot be, it says "a primitive descriptor".
 OUT_OF_MEMORY_TEXTS = (
     "out of memory",
     "can't allocate memory",
@@ -21,7 +22,7 @@ OUT_OF_MEMORY_TEXTS = (
     "cannot allocate memory",
     "bad_alloc",
     "ALLOC_FAILED",
-    "could not create a primitive",
+    "could not create a primitive(?! descriptor)",
 )
 
 
@@ -29,7 +30,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether this error means that memory ran out."""
     # By name, as torch is not imported here.
     by_type = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return by_type or any(text.lower() in str(error).lower() for text in OUT_OF_MEMORY_TEXTS)
+    return by_type or any(re.search(text, str(error), re.IGNORECASE) for text in OUT_OF_MEMORY_TEXTS)
 
 
 def release_frames(error: BaseException) -> None:

@@ -64,6 +64,11 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     # Hydra's own settings, such as the launcher, stay in `common`, from which each point takes them.
     own_settings = [each for each in overrides if not (each.is_sweep_override() or each.is_hydra_override())]
     fixed = tuple(str(override.input_line) for override in own_settings)
+    # What the axes of a file set was not typed, and its file is named in an error.
+    if any(key.startswith("sweep.params") for key in typed):
+        typed |= settings.params.keys()
+    if "sweep.arms" in typed:
+        typed |= {override_key(word) for arm in settings.arms for word in arm.split()}
     points = _Points(composer.loader, common, settings, typed)
     return Sweep(tuple(axes), fixed, points.compose, composer.loader, common)
 
@@ -95,7 +100,6 @@ class _Points:
         sweep = check_sweep(job.sweep, job.overrides, job.files)
         if (sweep.params, sweep.arms) != (self.settings.params, self.settings.arms):
             raise ConfigError("each experiment has axes of its own: start one after the other, not as an axis")
-        # What the axes of an experiment set was not typed: its file is named in an error.
         return replace(job, overrides={key: text for key, text in job.overrides.items() if key in self.typed})
 
 

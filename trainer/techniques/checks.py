@@ -7,6 +7,9 @@ chosen that option. Each takes the checked run and raises ConfigError with one l
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import shared_parameters
 from trainer.errors import ConfigError
+from trainer.techniques.remedies import WIDTHS
+
+FALLING = ("cosine", "cyclic", "linear", "plateau", "triangular")  # schedules from lr down to their min_lr
 
 
 def dataset_image_folder(run: RunConfig) -> None:
@@ -26,10 +29,20 @@ def dataset_image_folder(run: RunConfig) -> None:
             )
 
 
-def model(run: RunConfig) -> None:
+def model_lecture_cnn(run: RunConfig) -> None:
     """Refuse images too small for two convolutions of 5×5 with pooling, before the data are read."""
-    if "channels" in run.model.options and run.dataset.options.get("image_size", 32) < 16:
+    if run.dataset.options.get("image_size", 32) < 16:
         raise ConfigError(f"model={run.model.name} needs dataset.image_size of at least 16")
+
+
+def model_hard_sharing(run: RunConfig) -> None:
+    """Refuse images too small for the lecture's network."""
+    model_lecture_cnn(run)
+
+
+def model_soft_sharing(run: RunConfig) -> None:
+    """Refuse images too small for the lecture's network."""
+    model_lecture_cnn(run)
 
 
 def model_resnet9(run: RunConfig) -> None:
@@ -39,7 +52,8 @@ def model_resnet9(run: RunConfig) -> None:
 
 
 def model_ensemble(run: RunConfig) -> None:
-    """Refuse techniques that see only the first member's loss, or scale the gradients of all members together."""
+    """Refuse small images, and techniques that see only one member's loss or scale the gradients of all together."""
+    model_lecture_cnn(run)
     joint = {"label_smoothing", "gradient_clipping"} & {choice.name for choice in run.regularization}
     if joint:
         raise ConfigError(
@@ -55,8 +69,9 @@ def normalization_batch(run: RunConfig) -> None:
 
 def normalization_group(run: RunConfig) -> None:
     """Refuse groups that do not divide the channels of every layer."""
-    groups, pieces = run.normalization.options["num_groups"], run.activation.options.get("pieces", 1)
-    options = [run.model.options.get(key, ()) for key in ("channels", "hidden", "width")]
+    groups = run.normalization.options["num_groups"]
+    pieces = run.activation.options["pieces"] if run.activation.name == "maxout" else 1
+    options = [run.model.options[key] for key in WIDTHS.get(run.model.name, ())]
     widths = [width for option in options for width in (option if isinstance(option, tuple) else (option,))]
     # maxout takes `pieces` channels for each that it puts out, and they are normalized before it
     if any(width * pieces % groups for width in widths):
@@ -72,7 +87,7 @@ def scheduler(run: RunConfig) -> None:
         raise ConfigError(f"scheduler.warmup_epochs={warmup} leaves nothing of epochs={run.epochs}")
     if warmup and steps:
         raise ConfigError("scheduler.warmup_epochs and scheduler.warmup_steps: give one of them")
-    minimum = run.scheduler.options.get("min_lr", 0.0)
+    minimum = run.scheduler.options["min_lr"] if run.scheduler.name in FALLING else 0.0
     if minimum > run.lr:
         raise ConfigError(f"scheduler.min_lr={minimum} is above lr={run.lr}")
 

@@ -50,3 +50,15 @@ USUAL_LR = {
 SYMMETRIC_ACTIVATIONS = ("sigmoid", "tanh", "maxout")
 BATCH_STATISTICS = ("batch",)  # normalizations by the mean and deviation of a batch: noise in a small one
 WEIGHT_LIMITS = ("l1", "l2", "max_norm")  # regularizations that keep weights small: too strong, they prevent learning
+# The options of each model that are numbers of units or channels; the last one decides over most of its weights. By the
+# model's name: in a model of someone's own the same word may mean something else.
+_LECTURE = ("channels", "hidden")
+WIDTHS = {
+    "lecture_cnn": _LECTURE,
+    "ensemble": _LECTURE,
+    "hard_sharing": _LECTURE,
+    "soft_sharing": _LECTURE,
+    "mlp": ("hidden",),
+    "resnet9": ("width",),
+    "resnet18": ("width",),
+}

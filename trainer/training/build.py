@@ -75,8 +75,10 @@ def _refuse_too_large(config: RunConfig, images: Images) -> None:
         with torch.device("meta"):
             network = build_network(config, images.shape, images.classes, channels, channels)
         needed = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
-    except (RuntimeError, OverflowError, TypeError):  # the size does not fit into 64 bits
-        needed = None
+    except (RuntimeError, OverflowError, TypeError) as error:
+        if "overflow" not in str(error).lower() and not isinstance(error, OverflowError):
+            raise  # a mistake in the code of the model
+        needed = None  # the size does not fit into 64 bits
     if needed is None or needed > memory:
         size = "more bytes than can be counted" if needed is None else gigabytes(needed)
         raise ConfigError(f"model={config.model.name} needs {size} for its weights, the memory is {gigabytes(memory)}")
