@@ -171,8 +171,8 @@ def test_the_sentences_name_figures_layers_and_what_to_try():
         " classes; 20% of all answers are wrong"
     )
     assert told["overfitting"].seen == (
-        "in the last three epochs 100.0% of the training images are correct, 85.0% of the validation images; the"
-        " validation loss is 0.7; the best was 0.6, in epoch 3"
+        "accuracy of the last three epochs 100.0% (training), 85.0% (validation); the validation loss is 0.7; the best"
+        " was 0.6, in epoch 3"
     )
     dead = told["dead ReLUs"]
     assert (dead.seen, dead.override) == (
@@ -281,11 +281,10 @@ def test_the_figures_are_told_as_the_table_of_epochs_has_them():
     (finding,) = diagnose(evidence(*settings, rows=curve))
     assert (finding.name, finding.seen) == (
         "underfitting",
-        "at best 52.7% of the training images are correct, seen with augmentation and dropout, and 84.0% of the"
-        " validation images; the training loss fell by 19% an epoch",
+        "best accuracy 52.7% (training, with augmentation and dropout), 84.0% (validation); the loss fell 19% an epoch",
     )
     (finding,) = diagnose(evidence("dropout=0.5", rows=rows([2.0, 1.6, 1.3], None, (0.84, 0.5267))))
-    assert finding.seen.startswith("at best 84.0% of the training images are correct, seen with dropout; the training")
+    assert finding.seen.startswith("best accuracy 84.0% (training, with dropout); the loss fell")
 
 
 @pytest.mark.parametrize("optimizer", techniques("optimizer"))
@@ -314,7 +313,7 @@ def test_on_a_slow_machine_it_says_that_the_layers_were_not_checked(monkeypatch,
     line = (
         r"\n +the layers were not checked: at [\d,]+ images/s that would take too long here\n  Full diagnosis +python"
     )
-    assert re.search(line, told) and "\n  Diagnosis            underfitting: at best " in told
+    assert re.search(line, told) and "\n  Diagnosis            underfitting: best accuracy " in told
     monkeypatch.setattr(summary, "SHARE", 1.0)  # of a long run
     quick(*TINY, "epochs=2", "lr=1e-5", "output_dir=slow")
     assert "the layers were not checked" not in capsys.readouterr().out

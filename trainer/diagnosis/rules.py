@@ -180,7 +180,7 @@ def underfitting(evidence: Evidence) -> Finding | None:
     """Look for a network that does not fit its training images, and for the likeliest reason."""
     if len(evidence.rows) < 2 or fit(evidence) >= FITTED:
         return None
-    seen = f"{fit_in_words(evidence)}; the training loss fell by {fall(evidence):.0%} an epoch"
+    seen = f"{fit_in_words(evidence)}; the loss fell {fall(evidence):.0%} an epoch"
     # From the most certain reason to the least: a setting that prevents fitting, too few epochs, the rate, the size.
     settings = evidence.config
     if settings.dropout > HALF or settings.weight_decay > 0.01:
@@ -215,9 +215,9 @@ def overfitting(evidence: Evidence) -> Finding | None:
     if trained - validated < 0.05 + 2 * noise or not (rises or behind[1] > behind[0]):
         return None
     seen = (
-        f"in the last three epochs {trained:.1%} of the training images are correct{as_trained(evidence.config)},"
-        f" {validated:.1%} of the validation images; the validation loss is {rows[-1]['validation_loss']:.3g}; the best"
-        f" was {best['validation_loss']:.3g}, in epoch {best['epoch']}"
+        f"accuracy of the last three epochs {trained:.1%} (training{as_trained(evidence.config)}), {validated:.1%}"
+        f" (validation); the validation loss is {rows[-1]['validation_loss']:.3g}; the best was"
+        f" {best['validation_loss']:.3g}, in epoch {best['epoch']}"
     )
     meaning = "It memorizes its training images."
     return Finding("overfitting", seen, meaning, _against_overfitting(evidence))

@@ -55,14 +55,14 @@ def fit_in_words(evidence: Evidence) -> str:
     """Return the accuracies behind `fit` in words, as the table of epochs has them."""
     trained = max(row["train_accuracy"] for row in evidence.rows)
     validated = max((row["validation_accuracy"] for row in evidence.validated), default=0.0)
-    words = f"at best {trained:.1%} of the training images are correct{as_trained(evidence.config)}"
-    return words if validated <= trained else f"{words}, and {validated:.1%} of the validation images"
+    words = f"best accuracy {trained:.1%} (training{as_trained(evidence.config)})"
+    return words if validated <= trained else f"{words}, {validated:.1%} (validation)"
 
 
 def as_trained(config: RunConfig) -> str:
     """Return how the training images of the table of epochs are seen, unlike those of validation; "" if as they are."""
     names = ["augmentation"] * bool(config.augmentation) + ["dropout"] * bool(config.dropout)
-    return f", seen with {' and '.join(names)}" if names else ""
+    return f", with {' and '.join(names)}" if names else ""
 
 
 def losses(evidence: Evidence) -> list[float]:
