@@ -135,7 +135,7 @@ def test_an_early_stopped_run_says_so_and_how_to_continue(capsys):
     result = quick(*TINY, "output_dir=run", "epochs=9", "early_stop_patience=1", "early_stop_min_delta=10.0")
     assert result.epochs == 2
     printed = capsys.readouterr().out
-    assert "Stopped early: 1 validations without progress." in printed
+    assert "Stopped early: 1 validation without progress." in printed
     assert "python -m trainer resume=run early_stop_patience=null" in printed
     (run,) = compose(["resume=run", "early_stop_patience=null", "epochs=3"])
     assert train(run).epochs == 3

@@ -1,11 +1,13 @@
 """The commands: how each is reached, what a mistake says, and the exit codes."""
 
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment, program
+from conftest import ROOT, TINY, clean_environment, program
 from PIL import Image
 
 from trainer.cli.main import COMMANDS, main
@@ -189,3 +191,31 @@ def test_without_its_libraries_it_names_the_environment_beside_it(in_empty_folde
     done = without_libraries(in_empty_folder, "report", "a b")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.endswith(". Try: .venv/bin/python -m trainer report 'a b'\n")
+
+
+def test_one_is_singular_and_no_sentence_has_a_name_of_the_code(in_empty_folder, capfd):
+    """One epoch of one step, one seed, one run, one study."""
+    tiny = ["dataset=digits", *TINY, "wandb.mode=disabled", "device=cpu", "epochs=1", "batch_size=2048"]
+    for words in (
+        [*tiny, "output_dir=outputs/run"],
+        ["resume=outputs/run", "epochs=1"],
+        ["doctor", "outputs/run"],
+        ["-m", *tiny, "seed=0", "sweep.name=one", "sweep.dry_run=true"],
+        ["-m", *tiny, "seed=0", "sweep.name=one"],
+        ["-m", *tiny, "sweep.name=two", "sweep.arms=['lr=0.1 init=zeros','lr=0.2']"],
+        ["report", "STUDY"],
+        ["finalize", "STUDY", "seeds=1"],
+        ["evaluate", "outputs/run"],
+        ["evaluate", "--ledger"],
+        ["report", "outputs"],
+        ["report", "TWO"],
+    ):
+        places = {"STUDY": "one-*", "TWO": "two-*"}
+        words = [str(next(Path("outputs/sweeps").glob(places[word]))) if word in places else word for word in words]
+        assert main(words) == 0, words
+    told = "".join(capfd.readouterr()) + "".join(path.read_text() for path in Path("outputs").rglob("*.md"))
+    assert re.findall(r"(?<![\d.,/])1 [a-z]*(?<!s)s\b", told) == []
+    assert "arm=" not in told and "\n* Compared: lr=0.1 init=zeros \\| lr=0.2\n" in told
+    assert "\n2 studies, 1 single run\n" in told
+    header = next(line for line in told.splitlines() if line.startswith("  epoch"))
+    assert "train accuracy" in header and "validation accuracy" in header

@@ -216,7 +216,7 @@ def test_what_cannot_be_finalized_is_one_line(in_empty_folder):
         ["-m", *TINY, "epochs=2", "scheduler=plateau", "scheduler.warmup_steps=3", "lr=0.03,0.05"]
     ).replace("model.hidden=[8]", "'model.hidden=[8]'")
     assert str(caught.value) == (
-        f"{folder} is not finished: 1 of its 2 runs have not ended. To continue: python -m trainer {words}"
+        f"{folder} is not finished: 1 of 2 runs not ended. To continue: python -m trainer {words}"
     )
     (folder / "study.json").write_text("{")
     with pytest.raises(RunError, match=r"study.json is damaged"):

@@ -59,7 +59,7 @@ def test_the_mean_is_of_finished_runs_and_ends_with_the_shortest(tmp_path):
     assert arm["mean"]["validation_loss"][4] == pytest.approx((first[4] + second[4]) / 2, rel=1e-4)
     assert arm["deviation"]["validation_loss"][4] == pytest.approx(abs(first[4] - second[4]) / 2**0.5, rel=1e-3)
     assert arm["runs"][0]["seconds"][:3] == [1.5, 3.0, 4.5]
-    assert page.rows(content)[0][2]["text"] == "2 (1 failed)"
+    assert page.rows(content)[0][2]["text"] == "2 of 3: 1 failed"
     assert content.verdict[-1] == "lr=0.1: 1 of 3 runs failed; the mean covers only the runs that finished"
 
 
@@ -271,7 +271,7 @@ def test_a_damaged_file_of_one_run_hides_no_other_run_and_is_named(tmp_path, nam
     assert (missing in content.verdict) == lost
     assert main([str(tmp_path)]) == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith("2 studies, 0 single runs\n")
+    assert printed.out.startswith("2 studies\n")
     assert " ".join(printed.err.split()) == f"trainer: warning: {sentence}"
     if lost:
         with pytest.raises(RunError) as caught:

@@ -170,13 +170,12 @@ def test_the_sentences_of_three_arms():
     assert test == (
         "Test: Games and Howell's test on each pair's own spread between seeds, as arms differ in noise; ± is the 95 %"
         " interval; the best arm was picked from these same runs, so p and ± are corrected for all 3 pairs. On recorded"
-        " noise of identical arms it reports a difference in 3 to 6 % of studies, from 3 runs on; a permutation of"
-        " signs needs at least 6"
+        " noise of identical arms it reports a difference in 3 to 6 % of studies, from 3 runs on"
     )
     assert floor == (
         "Noise floor: with 5 000 validation images at 66% two single runs that are scored on different images differ"
-        " by up to 1.9 points by chance (95 %). Here all arms are scored on the same images, so chance differs less"
-        " between them; but a lead below this may not hold on other images, and more seeds do not change that"
+        " by up to 1.9 points by chance (95 %). Here all arms are scored on the same images, so their difference"
+        " varies less than that. But a lead below this may not hold on other images, and more seeds do not change that"
     )
 
 
@@ -245,8 +244,8 @@ def test_what_too_few_runs_can_tell():
     assert sentences(("a", (0.6,)), ("b", (0.7,)), images=300) == [
         "Single runs: nothing can be concluded; at least 3 seeds an arm are needed: add seed=0,1,2",
         "Noise floor: with 300 validation images at 70% two single runs that are scored on different images differ"
-        " by up to 7.3 points by chance (95 %). Here all arms are scored on the same images, so chance differs less"
-        " between them; but a lead below this may not hold on other images, and more seeds do not change that",
+        " by up to 7.3 points by chance (95 %). Here all arms are scored on the same images, so their difference"
+        " varies less than that. But a lead below this may not hold on other images, and more seeds do not change that",
     ]
     assert sentences(("a", (0.6, 0.7)), ("b", (0.7, 0.7)), unit="fold") == [
         "No conclusion at 2 folds; at least 3 folds an arm are needed"

@@ -165,7 +165,7 @@ def test_memory_that_runs_out_is_told_with_a_batch_size_that_fits_and_the_next_r
             quick(*small, "batch_size=1400", "output_dir=large")
         told = re.match(
             r"batch_size=1400 does not fit into the memory of cuda; batch_size=(\d+) does: a step of it was tried\."
-            r" Saved: 0 of 1 epochs, in large$",
+            r" Saved: 0 of 1 epoch, in large$",
             str(caught.value),
         )
         assert told, caught.value

@@ -289,7 +289,7 @@ def test_a_warning_while_torch_is_imported_is_handled(in_empty_folder):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     told = process.communicate(timeout=60)[1]
-    assert told == "trainer: stopped by SIGTERM while nothing was being trained: nothing is lost\n"
+    assert told == "trainer: stopped by SIGTERM. No training was running\n"
     assert process.returncode == 75 and not Path("run").exists()
 
 
@@ -357,7 +357,7 @@ def test_a_second_ctrl_c_stops_at_once():
 def test_a_signal_before_the_first_step_is_reported(monkeypatch, capsys):
     monkeypatch.setattr("trainer.run.load", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert left_with(monkeypatch, "output_dir=run") == 75
-    assert capsys.readouterr().err == "trainer: stopped by SIGTERM while nothing was being trained: nothing is lost\n"
+    assert capsys.readouterr().err == "trainer: stopped by SIGTERM. No training was running\n"
 
 
 def test_a_signal_that_a_launcher_handles_is_left_to_it(monkeypatch):

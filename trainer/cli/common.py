@@ -83,7 +83,7 @@ def exit_code_of(command: Callable[[], int]) -> int:
         ignore_signals()  # a second Ctrl-C would interrupt the message
         if not getattr(error, "reported", False):
             by = f" by {error}" if str(error) else ""
-            print(f"trainer: stopped{by} while nothing was being trained: nothing is lost", file=sys.stderr)
+            print(f"trainer: stopped{by}. No training was running", file=sys.stderr)
         return getattr(error, "exit_code", 130)
 
 

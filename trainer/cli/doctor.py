@@ -18,6 +18,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.records.layout import BEST, LAST
 from trainer.records.metrics import METRICS
 from trainer.runtime.files import expanded
+from trainer.runtime.text import counted
 from trainer.storage.places import named_run
 from trainer.storage.untrusted import refuse_earlier_version
 
@@ -163,7 +164,7 @@ def _refuse_gaps(folder: Path, epochs: Collection[int], last: "Last | None", bes
         raise RunError(f"{folder / LAST} is missing, though the run has trained {len(epochs)} or more epochs{kept}")
     if last and (lost := last.epoch - sum(1 <= epoch <= last.epoch for epoch in epochs)) > 0:
         first = next(epoch for epoch in itertools.count(1) if epoch not in epochs)
-        which = f"{lost} of the {last.epoch} epochs that {folder / LAST} has, the first is epoch {first}"
+        which = f"{lost} of {counted(last.epoch, 'epoch')} that {folder / LAST} has, the first is epoch {first}"
         raise RunError(f"{folder / METRICS} is damaged or missing: it lacks {which}")
     try:
         epoch = last.trainer["early_stopping"]["best_epoch"] if last else 0
@@ -192,14 +193,14 @@ def _show(folder: Path, evidence: "Evidence", findings: "Sequence[Finding]") -> 
     from trainer.study.rerun import command_with
 
     alive, ended = is_alive(folder), read_outcome(folder)  # before the first line is printed: it may be damaged
-    epochs = f"{len(evidence.rows)} of {evidence.config.epochs} epochs"
+    epochs = f"{len(evidence.rows)} of {counted(evidence.config.epochs, 'epoch')}"
     for finding in findings:
         say(finding.name[0].upper() + finding.name[1:], "bold")
         trying = command_with(folder, finding.override)
         closing_table([("Seen", finding.seen), ("Meaning", finding.meaning), ("To try", trying)])
     if not findings:
         layers = len(evidence.final["layers"]) if evidence.final else 0
-        say(f"Nothing found: {len(RULES)} rules looked at {epochs} and {layers} layers of {folder}")
+        say(f"Nothing found: {len(RULES)} rules looked at {epochs} and {counted(layers, 'layer')} of {folder}")
     if len(evidence.rows) < evidence.config.epochs and not evidence.stopped_early and evidence.divergence is None:
         say(f"It has trained {epochs}; the next one, trained again, stays finite. {_why(folder, ended, alive)}")
 

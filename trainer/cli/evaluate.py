@@ -9,7 +9,7 @@ from trainer.cli.common import Parser, best_of, device, not_empty
 from trainer.errors import ConfigError
 from trainer.runtime.console import new_table, show_table
 from trainer.runtime.stdio import stdout_failure
-from trainer.runtime.text import complain
+from trainer.runtime.text import complain, counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,7 +97,7 @@ def show(names: Sequence[str], classes: Sequence[str], result: "Result") -> None
         say("")
     closing_table(
         [
-            ("Test accuracy", f"{scores.accuracy:.2%}  ({scores.correct} of {scores.images} images)"),
+            ("Test accuracy", f"{scores.accuracy:.2%}  ({scores.correct} of {counted(scores.images, 'image')})"),
             ("95 % interval", f"{low:.2%} to {high:.2%} (Wilson)"),
             ("Calibration error", f"{scores.calibration_error:.2%} (expected, 15 bins)"),
         ]
@@ -191,6 +191,6 @@ def show_ledger() -> int:
     studies = {each.study: 0 for reading in readings for each in reading.networks if each.study}
     for study in studies:
         count = sum(reading.concerns(study) for reading in readings)
-        say(f"{study}: {count} reading{'s' if count > 1 else ''} of the test set")
+        say(f"{study}: {counted(count, 'reading')} of the test set")
     say(f"{counted(len(readings), 'reading', 'readings')}, none was changed. Last hash: {readings[-1].digest}")
     return 0

@@ -117,10 +117,11 @@ def _show(config: "RunConfig", result: "Range", settings: Sequence[str]) -> None
         table.add_row(f"{result.rates[step]:.1e}", f"{result.smoothed[step]:.4g}", bar + mark)
     show_table(table)
     kept = [text for text in settings if text.partition("=")[0] not in ("lr", "optimizer.lr")]
+    between = "half-way between the steepest descent and a tenth of the lowest loss's rate"
     lines = [
-        ("Suggestion", f"lr={result.suggestion:g}, between the next two"),
-        ("Steepest descent", f"at {result.steepest:.2g}"),
-        ("Lowest loss", f"at {low:.2g}; a tenth of it is {low / 10:.2g}"),
+        ("Suggestion", f"lr={result.suggestion:g}, {between}"),
+        ("Steepest descent", f"at lr={result.steepest:.2g}: there the loss falls fastest"),
+        ("Lowest loss", f"at lr={low:.2g}; a tenth of this rate is {low / 10:.2g}"),
     ]
     trying = ("To try it", command(*kept, f"lr={result.suggestion:g}"))
     say("")

@@ -103,11 +103,12 @@ def main(arguments: Sequence[str]) -> int:
         _report_wandb(content, request.wandb)
     else:
         path, studies, runs, unreadable = index.write(folder)
-        say(f"{counted(studies, 'study', 'studies')}, {counted(runs, 'single run', 'single runs')}")
+        counts = ((studies, "study", "studies"), (runs, "single run", "single runs"))
+        say(", ".join(counted(*each) for each in counts if each[0]) or "No study and no run can be read")
         for sentence in unreadable[:DAMAGES]:
             warn(sentence)
         if len(unreadable) > DAMAGES:
-            warn(f"{len(unreadable) - DAMAGES} more files cannot be read: {path} lists all")
+            warn(f"{counted(len(unreadable) - DAMAGES, 'more file')} cannot be read: {path} lists all")
     say(f"Report: {path}", "bold")
     if request.open:
         import webbrowser

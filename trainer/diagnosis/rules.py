@@ -27,6 +27,7 @@ from trainer.diagnosis.thresholds import (
     lower_bound,
     relative_gradients,
 )
+from trainer.runtime.text import counted
 from trainer.techniques.remedies import BATCH_STATISTICS, WEIGHT_LIMITS
 
 
@@ -47,7 +48,8 @@ def exploding_gradients(evidence: Evidence) -> Finding | None:
     if not huge:
         return None
     name, ratio = max(huge, key=lambda each: each[1])
-    seen = f"before training the gradient of {name} is {ratio:.3g} times its weights, in {len(huge)} layers over 10"
+    layers = counted(len(huge), "layer")
+    seen = f"before training the gradient of {name} is {ratio:.3g} times its weights, over 10 in {layers}"
     meaning = "Each layer amplifies its input: the initial weights are too large for this depth."
     explains = {"underfitting", "overfitting", "label noise", "learning rate too high", "learning rate too low"}
     explains |= {"dead ReLUs", "saturated units", "early stopping too early"}
@@ -171,7 +173,8 @@ def early_stopping_too_early(evidence: Evidence) -> Finding | None:
         return None
     patience, least = evidence.config.early_stop_patience, evidence.config.early_stop_min_delta
     seen = f"stopped after epoch {len(evidence.rows)} while the training loss fell by {fall(evidence):.0%} an epoch"
-    meaning = f"{patience} validations without progress of {least:g} are within the fluctuation of the loss."
+    waited = counted(patience or 0, "validation")
+    meaning = f"{waited} without progress of {least:g} may be no more than the fluctuation of the loss."
     override = "early_stop_min_delta=1e-5" if least > 1e-3 else f"early_stop_patience={max(10, 2 * (patience or 1))}"
     return Finding("early stopping too early", seen, meaning, override, frozenset({"underfitting"}))
 

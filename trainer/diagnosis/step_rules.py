@@ -3,6 +3,7 @@
 from trainer.diagnosis.inputs import Evidence, Finding
 from trainer.diagnosis.remedies import larger_rate, smaller_rate
 from trainer.diagnosis.thresholds import DEAD, FITTED, GROWN, HALF, TINY_UPDATE, chance, layer_values, losses
+from trainer.runtime.text import counted
 
 
 def divergence(evidence: Evidence) -> Finding | None:
@@ -77,8 +78,8 @@ def learning_rate_too_low(evidence: Evidence) -> Finding | None:
     if not straight or largest > TINY_UPDATE:
         return None
     seen = (
-        f"in {len(curve)} epochs the training loss went from {curve[0]:.3g} to {curve[-1]:.3g} along a straight line,"
-        f" a step changes no layer by more than {largest:.1e} of its weights"
+        f"in {counted(len(curve), 'epoch')} the training loss went from {curve[0]:.3g} to {curve[-1]:.3g} along a"
+        f" straight line, a step changes no layer by more than {largest:.1e} of its weights"
     )
     explains = frozenset({"underfitting", "early stopping too early", "vanishing gradients"})
     override = larger_rate(evidence.config)

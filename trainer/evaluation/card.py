@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from trainer.evaluation.ledger import LEDGER, Reading
+from trainer.runtime.text import counted
 from trainer.stats.intervals import wilson
 from trainer.study.results import Winner
 
@@ -85,16 +86,16 @@ def markdown(card: dict[str, Any]) -> str:
     lines = [
         f"# {card['study']}: {card['accuracy']:.2%}{spread} on the test set",
         "",
-        f"Test accuracy **{card['accuracy']:.2%}{spread}** (mean{' ± sd' if spread else ''} over {count}"
-        f" seed{'s' if count > 1 else ''}, {card['images']} images); 95 % interval **{low:.2%} to {high:.2%}**"
+        f"Test accuracy **{card['accuracy']:.2%}{spread}** (mean{' ± sd' if spread else ''} over"
+        f" {counted(count, 'seed')}, {counted(card['images'], 'image')}); 95 % interval **{low:.2%} to {high:.2%}**"
         f" ({sources}).",  # the variation that the interval covers
         "",
         *_ensemble_lines(card),
         f"- Configuration: {point or 'the only one'}",
         f"- Command of the validated training: `{card['command']}`",
         f"- Chosen by: {_chosen_by(card)}",
-        f"- Trained on: training and validation images together, {card['epochs']} epochs (the validated runs were best"
-        f" in epoch {', '.join(map(str, card['best_epochs']))}; {_schedule(card)})",
+        f"- Trained on: training and validation images together, {counted(card['epochs'], 'epoch')} (the validated"
+        f" runs were best in epoch {', '.join(map(str, card['best_epochs']))}; {_schedule(card)})",
         f"- Readings of the test set for this study: {card['test_readings']}" + _all_readings(card),
         f"- Ledger: reading {card['ledger']['number']} of {card['ledger']['when']} in `{LEDGER}`,"
         f" hash `{card['ledger']['digest']}`",
@@ -140,10 +141,10 @@ def _chosen_by(card: dict[str, Any]) -> str:
     metric = "validation_accuracy" if "validation_accuracy" in card else "validation_loss"
     value, form = card[metric], ".2%" if metric == "validation_accuracy" else ".4f"
     spread = "" if value["deviation"] is None else f" ± {format(value['deviation'], form)}"
-    runs = f"{value['runs']} run{'s' if value['runs'] > 1 else ''}"
+    tried = counted(card["configurations_tried"], "configuration")
     return (
-        f"{metric.replace('_', ' ')} {format(value['mean'], form)}{spread} over {runs}; it is the best of"
-        f" {card['configurations_tried']} configurations tried in {card['runs_tried']} runs"
+        f"{metric.replace('_', ' ')} {format(value['mean'], form)}{spread} over"
+        f" {counted(value['runs'], 'run')}; it is the best of {tried} tried in {counted(card['runs_tried'], 'run')}"
     )
 
 

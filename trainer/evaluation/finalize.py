@@ -12,6 +12,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.records.layout import BEST
 from trainer.runtime.files import expanded, make_folder
 from trainer.runtime.lock import locked
+from trainer.runtime.text import counted
 from trainer.storage.untrusted import read_json
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
     winner, code = winner_of(folder), code_fingerprint()
     what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.arm.point.items())
     epochs = ", ".join(map(str, winner.best_epochs))
-    say(f"Best of {winner.tried[0]} configurations: {what or 'the only one'}", "bold")
+    say(f"Best of {counted(winner.tried[0], 'configuration')}: {what or 'the only one'}", "bold")
     # Everything that can be wrong is checked before the first training: data, test images and the ledger.
     configs = [_final(winner, seed, where, data_dir) for seed in range(seeds)]
     _refuse_other_data(winner, configs[0])
     _refuse_unreadable_test_set(winner, configs[0])
-    say(f"Training it on all images for {winner.epochs} epochs (its runs were best in epoch {epochs}), {seeds} seeds")
+    length = f"{counted(winner.epochs, 'epoch')} (its runs were best in epoch {epochs})"
+    say(f"Training it on all images for {length}, with {counted(seeds, 'seed')}")
     places = [_place(winner, config, code) for config in configs]
     for seed, (config, place) in enumerate(zip(configs, places, strict=True)):
         _train(config, place, winner.epochs, f"Seed {seed}, {seed + 1} of {seeds}")
@@ -92,7 +94,8 @@ def _replayed(winner: "Winner") -> Mapping[str, Any]:
     if schedule["warmup_steps"] or warmup != int(warmup):
         raise ConfigError(f"scheduler={name} can be repeated after a warm-up of whole epochs only")
     if len(rates) < winner.epochs:
-        raise ConfigError(f"{winner.median} has recorded {len(rates)} epochs, its best one is {winner.epochs}")
+        recorded = counted(len(rates), "epoch")
+        raise ConfigError(f"{winner.median} has recorded {recorded}, its best one is {winner.epochs}")
     # One factor for each epoch after the warm-up, which the schedule itself repeats.
     factors = [rate / winner.config["lr"] for rate in rates[int(warmup) : winner.epochs]]
     return {"name": "factors", "factors": factors or [1.0], "warmup_epochs": warmup, "warmup_steps": 0}

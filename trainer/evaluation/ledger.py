@@ -19,6 +19,7 @@ from trainer.errors import RunError
 from trainer.records.layout import MANIFEST, OUTPUTS
 from trainer.runtime.files import make_folder, open_regular
 from trainer.runtime.lock import acquire
+from trainer.runtime.text import counted
 from trainer.storage.untrusted import parse_json_as, read_json, validate_file_name, whole_lines
 
 LEDGER = OUTPUTS / "test_readings.jsonl"
@@ -170,7 +171,7 @@ def _verified(ledger: Path) -> list[Reading]:
     if earlier and not digest:
         raise _broken(f"{_head(ledger)} is missing or empty: it holds the hash of {ledger}, line {len(earlier)}")
     if length > len(earlier):
-        raise _broken(f"{ledger}, line {len(earlier) + 1} is missing: {length} readings were written")
+        raise _broken(f"{ledger}, line {len(earlier) + 1} is missing: the head counts {counted(length, 'reading')}")
     if length and earlier[length - 1].digest != digest:
         raise _broken(f"{ledger}, line {length} is not as it was written: its hash does not match")
     if len(earlier) > length + 1:  # a kill between the two files leaves one line more

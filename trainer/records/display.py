@@ -13,22 +13,23 @@ from trainer.config.run_config import RunConfig
 from trainer.config.shell import resume_command
 from trainer.records.run_folder import RunFolder
 from trainer.runtime.console import Item, closing_table, duration, on_screen, out, say, warn
+from trainer.runtime.text import counted
 from trainer.techniques.idle import idle_settings
 from trainer.training.epoch import EpochReport
 from trainer.training.trainer import ClassificationTrainer
 
-# Title and width of each column. A narrow terminal shows the first five, closer together.
+# Title, short title, and the least width of each column.
 COLUMNS = (
-    ("epoch", 7),
-    ("train loss", 10),
-    ("accuracy", 8),
-    ("validation loss", 15),
-    ("accuracy", 8),
-    ("lr", 8),
-    ("images/s", 8),
-    ("seconds", 7),
+    ("epoch", "epoch", 7),
+    ("train loss", "train loss", 8),
+    ("train accuracy", "train acc.", 8),
+    ("validation loss", "val. loss", 8),
+    ("validation accuracy", "val. acc.", 8),
+    ("lr", "lr", 8),
+    ("images/s", "images/s", 8),
+    ("seconds", "seconds", 7),
 )
-NARROW = 92  # columns of a terminal below which it is narrow
+WIDE, NARROW = 110, 92  # columns of a terminal: one that is not wide gets the short titles, a narrow one five columns
 REFRESH_SECONDS = 0.1  # of the progress bar, which would cost more than a step if it moved with each
 
 
@@ -49,7 +50,7 @@ class EpochDisplay:
         self.task, self.shown = self.progress.add_task("", visible=False), False
 
     def __enter__(self) -> "EpochDisplay":
-        say(self._row([title for title, _ in COLUMNS]), "bold")
+        say(self._row(None), "bold")
         self.progress.start()
         return self
 
@@ -88,10 +89,13 @@ class EpochDisplay:
         self.progress.console.print(Text(self._row(values) + mark, style))
 
     @staticmethod
-    def _row(values: list[str]) -> str:
-        narrow = out.file.isatty() and out.width < NARROW
-        cells = [f"{value:>{width}}" for value, (_, width) in zip(values, COLUMNS, strict=True)]
-        return " ".join(cells[:5]) if narrow else "  ".join(cells)
+    def _row(values: list[str] | None) -> str:
+        """Return the line of the values, or that of the titles."""
+        wide = not out.file.isatty() or out.width >= WIDE
+        titles = [title if wide else short for title, short, _ in COLUMNS]
+        widths = [max(len(title), least) for title, (_, _, least) in zip(titles, COLUMNS, strict=True)]
+        cells = [f"{value:>{width}}" for value, width in zip(values or titles, widths, strict=True)]
+        return "  ".join(cells) if wide or out.width >= NARROW else " ".join(cells[:5])
 
 
 def announce(config: RunConfig, device: torch.device, chosen: bool) -> None:
@@ -99,8 +103,7 @@ def announce(config: RunConfig, device: torch.device, chosen: bool) -> None:
 
     `chosen`: the user has just chosen the settings of this run, and is warned of those that can never act.
     """
-    count = torch.get_num_threads()
-    threads = f" ({count} thread{'s' if count > 1 else ''})" if device.type == "cpu" else ""
+    threads = f" ({counted(torch.get_num_threads(), 'thread')})" if device.type == "cpu" else ""
     say(f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, on {device}{threads}", "bold")
     for sentence in idle_settings(config) if chosen else ():
         warn(sentence)
@@ -110,9 +113,9 @@ def introduce(config: RunConfig, trainer: ClassificationTrainer, folder: RunFold
     """Print the numbers of images, parameters and steps, the folder, and the step a resumed run continues from."""
     images, validation = trainer.train.images, trainer.validation
     say(
-        f"{len(images)} training and {0 if validation is None else len(validation.labels)} validation images"
+        f"{len(images)} training and {counted(0 if validation is None else len(validation.labels), 'validation image')}"
         f" {'×'.join(map(str, images.shape))}, {len(images.classes)} classes; {trainer.parameters} parameters;"
-        f" {len(trainer.train)} steps per epoch of up to {config.batch_size} images"
+        f" {counted(len(trainer.train), 'step')} per epoch of up to {counted(config.batch_size, 'image')}"
     )
     within = f", step {trainer.progress.step} of the next" if trainer.progress else ""
     start = f", continuing after epoch {trainer.epoch}{within}" if trainer.epoch or within else ""
@@ -122,16 +125,16 @@ def introduce(config: RunConfig, trainer: ClassificationTrainer, folder: RunFold
 def report_complete(trainer: ClassificationTrainer, folder: RunFolder) -> None:
     """Print that nothing is left to train, and the command that trains further."""
     hint = f". To train further: {longer_command(trainer, folder)}" if folder.can_resume else ""
-    done = f"{trainer.epoch} of {folder.last_epoch} epochs"
+    done = f"{trainer.epoch} of {counted(folder.last_epoch, 'epoch')}"
     if trainer.epoch > folder.last_epoch:
-        done = f"it has {trainer.epoch} epochs already"
+        done = f"it has {counted(trainer.epoch, 'epoch')} already"
     say(f"{folder.path} is complete: {done}{hint}")
 
 
 def warn_of_skipped(report: EpochReport, steps: int) -> None:
     """Warn if steps of an epoch of `steps` steps were skipped under `on_nonfinite`."""
     if report.skipped_steps:
-        count = f"{report.skipped_steps} of {steps} steps of epoch {report.epoch}"
+        count = f"{report.skipped_steps} of {counted(steps, 'step')} of epoch {report.epoch}"
         warn(f"{count} were skipped: loss or gradient not finite (on_nonfinite)")
 
 
@@ -139,7 +142,7 @@ def conclude(trainer: ClassificationTrainer, folder: RunFolder, seconds: float) 
     """Print the closing table of a run that trained for `seconds`."""
     best = trainer.early_stopping
     if best.exhausted and trainer.epoch < trainer.epochs:
-        say(f"Stopped early: {best.waited} validations without progress.")
+        say(f"Stopped early: {counted(best.waited, 'validation')} without progress.")
     validated = [
         ("Best epoch", f"{best.best_epoch} of {trainer.epoch}"),
         ("Validation accuracy", f"{best.best_accuracy:.2%}"),

@@ -26,6 +26,7 @@ from trainer.records.metrics import METRICS, count_of
 from trainer.runtime.console import warn
 from trainer.runtime.files import WRITING, expanded, make_folder, write_text
 from trainer.runtime.lock import LOCK, locked
+from trainer.runtime.text import counted
 from trainer.storage import checkpoint, untrusted
 from trainer.storage.checkpoint import DamagedError
 from trainer.storage.checkpoint_state import Last
@@ -52,8 +53,8 @@ class RunFolder:
         with contextlib.suppress(RunError):
             trained = checkpoint.load_as(Last, self.path / LAST).trainer
             epoch, step = trained["epoch"], (trained["progress"] or {"step": 0})["step"]
-        steps = f" and {step} step{'s' if step > 1 else ''}" if step else ""
-        return f"{epoch} of {self.last_epoch} epochs{steps}"
+        steps = f" and {counted(step, 'step')}" if step else ""
+        return f"{epoch} of {counted(self.last_epoch, 'epoch')}{steps}"
 
 
 def planned_folder(config: RunConfig) -> Path:

@@ -15,6 +15,7 @@ from trainer.records.metrics import METRICS
 from trainer.records.outcome import DONE
 from trainer.reports.run_files import Run, RunLimits, run_of
 from trainer.runtime.console import duration
+from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
 from trainer.storage.untrusted import parse_json_as, read_config
 from trainer.study.axes import REPLICATES
@@ -174,7 +175,7 @@ def _replicate(entry: Entry) -> str:
 
 def _ended(run: Run, planned: int) -> list[str]:
     """Return why a run has not come to its last epoch; [] if it has."""
-    state, epochs = run.outcome.state, f"{len(run.epochs)} of {planned} epochs"
+    state, epochs = run.outcome.state, f"{len(run.epochs)} of {counted(planned, 'epoch')}"
     # printable: the text is untrusted and may hold control characters.
     reason = printable(run.outcome.reason or "no reason was recorded").partition(". ")[
         0
@@ -205,11 +206,11 @@ def _facts(study: Manifest, arms: Sequence[ArmReport]) -> list[tuple[str, str]]:
     images = next((run.outcome.validation_images for run in runs if run.outcome.validation_images), 0)
     first = runs[0].config if runs else {}
     dataset = str(dict(_flat(first)).get("dataset.name", "?"))
-    varied = "; ".join((*study.axes, *study.replicates)) or "nothing"
+    varied = "; ".join((*study.compared, *study.replicates)) or "nothing"
     return [
         ("Compared", varied),
         ("Runs", counts),
-        ("Data", f"{dataset}, {images} validation images" if images else dataset),
+        ("Data", f"{dataset}, {counted(images, 'validation image')}" if images else dataset),
         ("Started", study.started.replace("T", " ")[:16] + " UTC"),
         ("Training", duration(sum(run.seconds for run in runs)) + " in all"),
         ("Command", study.restart_command),
@@ -260,7 +261,7 @@ def _environment(arms: Sequence[ArmReport], study: Manifest | None = None) -> li
     rows = [("trainer", first.trainer), ("Python", first.python), ("Platform", first.platform)]
     for name in first.packages:
         rows.append((name, ", ".join(dict.fromkeys(str(start.packages.get(name)) for start in starts))))
-    devices = [f"{start.device}, {start.threads} thread{'s' if start.threads > 1 else ''}" for start in starts]
+    devices = [f"{start.device}, {counted(start.threads, 'thread')}" for start in starts]
     rows.append(("Device", "; ".join(dict.fromkeys(devices))))
     if git:
         rows.append(

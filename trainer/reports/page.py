@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from trainer.reports.charts import figures
-from trainer.reports.content import Content
+from trainer.reports.content import ArmReport, Content
 from trainer.runtime.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_COMPARISONS = 6  # shown; the others are collapsed
 MAX_ARMS = 20  # in the figures that have a row for each
-TITLES = ("{metric} ± sd", "{unit}s", "best epoch", "epochs to 95 %", "seconds", "parameters")
+TITLES = ("{metric} ± sd", "{unit}s", "best epoch", "epochs to 95 % of own best", "seconds", "parameters")
 
 
 def write(content: Content) -> Path:
@@ -84,7 +84,7 @@ def rows(content: Content) -> list[list[dict[str, Any]]]:
         [
             _cell(arm.name, arm.name),
             _cell(content.format_value(arm.mean, arm.deviation), arm.mean if arm.values else None),
-            _cell(f"{len(arm.values)}" + (f" ({arm.left_out()})" if arm.left_out() else ""), len(arm.values)),
+            _cell(_counts(arm), len(arm.values)),
             _cell(_plain(arm.best_epoch), arm.best_epoch),
             _cell(_plain(arm.epochs_to_near_best), arm.epochs_to_near_best),
             _cell("—" if arm.seconds is None else f"{arm.seconds:.1f}", arm.seconds),
@@ -92,6 +92,12 @@ def rows(content: Content) -> list[list[dict[str, Any]]]:
         ]
         for arm in content.arms
     ]
+
+
+def _counts(arm: ArmReport) -> str:
+    """Return the number of runs with a value: "5", or "1 of 4: 3 queued" where some have none."""
+    left_out = arm.left_out()
+    return f"{len(arm.values)} of {len(arm.runs)}: {left_out}" if left_out else f"{len(arm.values)}"
 
 
 def _cell(text: str, value: Any) -> dict[str, Any]:

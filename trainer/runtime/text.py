@@ -67,9 +67,9 @@ def undecoded(text: str) -> str | None:
     return f"{printable(word[0])}: this name cannot be read in the locale's encoding, {encoding}. {remedy}"
 
 
-def counted(number: int, one: str, many: str) -> str:
-    """Return the number with the noun in the singular or plural."""
-    return f"{number} {one if number == 1 else many}"
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return the number with the noun in the singular or plural; `many`: where the plural has no plain s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def complain(message: str) -> None:

@@ -258,7 +258,7 @@ def _test_sentence(design: Design, arms: int, baseline: str | None) -> str:
     return (
         f"Test: {name} on each pair's own spread between {design.unit}s, as arms differ in noise; ± is the 95 %"
         f" interval; {corrected}. On recorded noise of identical arms it reports a difference in 3 to 6 % of studies,"
-        " from 3 runs on; a permutation of signs needs at least 6"
+        " from 3 runs on"
     )
 
 
@@ -270,7 +270,7 @@ def _floor_sentence(accuracy: float, design: Design) -> str:
     images = f"{design.images:,}".replace(",", " ")
     return (
         f"Noise floor: with {images} validation images at {accuracy:.0%} two single runs that are scored on different"
-        f" images differ by up to {floor:.1f} points by chance (95 %). Here all arms are scored on the same"
-        " images, so chance differs less between them; but a lead below this may not hold on other images, and more"
-        " seeds do not change that"
+        f" images differ by up to {floor:.1f} points by chance (95 %). Here all arms are scored on the same images, so"
+        " their difference varies less than that. But a lead below this may not hold on other images, and more seeds"
+        " do not change that"
     )

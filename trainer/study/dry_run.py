@@ -11,6 +11,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import DONE
 from trainer.runtime.console import duration, fail, progress, say
 from trainer.runtime.files import expanded
+from trainer.runtime.text import counted
 from trainer.study.axes import corners, point_label
 from trainer.study.folder import Study
 from trainer.study.plan import Plan, plain
@@ -25,10 +26,10 @@ def dry_run(plan: Plan, study: Study) -> int:
     runs = list(plan.runs) or [run for point in corners(plan.axes) for run in plan.runs_at(point)]
     seconds, failed = list[float](), 0
     for run in progress(runs, "Two steps of each run"):
-        name = point_label(plain(run.point))
+        name = point_label(plain(run.point)) or "the only one"
         try:
             seconds.append(epoch_seconds(run.config) * run.config.epochs)
-            say(f"{name}: {run.config.epochs} epochs, at most {duration(seconds[-1])}")
+            say(f"{name}: {counted(run.config.epochs, 'epoch')}, at most {duration(seconds[-1])}")
         except (RunError, ConfigError, RuntimeError) as error:  # RuntimeError: torch's own, as of a shape
             failed += 1
             fail(RunError(f"{name}: {str(error).splitlines()[0]}"))
@@ -36,7 +37,7 @@ def dry_run(plan: Plan, study: Study) -> int:
     # The mean of the tried runs stands for the others.
     total = sum(seconds) / max(len(seconds), 1) * count
     done = f" ({len(finished)} of them finished already)" if finished else ""
-    say(f"{count} runs{done}, at most {duration(total)} one after the other; no file was written", "bold")
+    say(f"{counted(count, 'run')}{done}, at most {duration(total)} one after the other; no file was written", "bold")
     say(f"They would go to {study.folder}")
     return 1 if failed else 0
 

@@ -16,7 +16,7 @@ from trainer.runtime.lock import locked
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.storage.untrusted import refuse_links
-from trainer.study.axes import Axis, arm_of, corners, narrowed, plain_override, space_size
+from trainer.study.axes import ARM, Axis, arm_of, corners, narrowed, plain_override, space_size
 from trainer.study.fairness import examine
 from trainer.study.final_table import show_results
 from trainer.study.fingerprint import DataFingerprints, code_fingerprint, run_id
@@ -72,7 +72,7 @@ def run_study(plan: Plan) -> StudyResult:
                 completed = _train(plan, study, fingerprints, Launch(plan, study, table.run_ended), table)
         except KeyboardInterrupt as error:
             same = "The same command without retrain=true" if plan.retrain else "The same command"
-            say(f"Stopped: {table.ended} of {table.total} runs ended. {same} continues from here", "yellow")
+            say(f"Stopped: {table.ended} of {counted(table.total, 'run')} ended. {same} continues from here", "yellow")
             raise as_reported(error) from None
         exit_code = show_results(plan, study.folder, 0 if completed else table.total - table.ended)
         return StudyResult(exit_code, study.folder, _count_done(study) - before)
@@ -136,7 +136,7 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     study.save()
     done = _count_done(study)
     points = plan.stage(1)[0]
-    what = f"{len(plan.runs)} runs" if plan.runs else f"{counted(points, 'point', 'points')} by {plan.settings.method}"
+    what = counted(len(plan.runs), "run") if plan.runs else f"{counted(points, 'point')} by {plan.settings.method}"
     if not plan.runs and points < plan.settings.trials:
         what += f", all that there are (sweep.trials={plan.settings.trials})"
     repeats = math.prod(len(axis.texts) for axis in plan.replicates)
@@ -249,11 +249,14 @@ def _next_stage(
     best = ranked(complete, plan.settings.sign)[: max(1, len(complete) // 4)]
     narrow = tuple(narrowed(axis, [arm.texts for arm in best]) for axis in axes)
     changes = [
-        f"{new.described()} instead of {old.described()}" for old, new in zip(axes, narrow, strict=True) if new != old
+        f"{new.described()} instead of {old.described()}".replace(f"{ARM}=", "")
+        for old, new in zip(axes, narrow, strict=True)
+        if new != old
     ]
-    why = f"the best {len(best)} of {len(complete)} points lie there"
+    why = f"the best {len(best)} of {counted(len(complete), 'point')} lie there"
     where = "; ".join(changes) or "the same range"
-    text = f"Stage {stage} of {plan.settings.stages}: {trials} points of {epochs} epochs in {where}: {why}"
+    size = f"{counted(trials, 'point')} of {counted(epochs, 'epoch')}"
+    text = f"Stage {stage} of {plan.settings.stages}: {size} in {where}: {why}"
     # A continued study has stored the stage already.
     if all(stored["stage"] != stage for stored in study.stages):
         study.stages.append({"stage": stage, "axes": [axis.described() for axis in narrow], "why": why, "text": text})

@@ -15,6 +15,7 @@ from trainer.errors import ConfigError
 from trainer.records.outcome import DONE, Outcome
 from trainer.runtime.console import duration, say, show_table, warn
 from trainer.runtime.files import write_text
+from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.study.axes import Axis, Border, Point, on_border, point_label
 from trainer.study.live_table import METRIC_FORMATS
@@ -51,7 +52,7 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
         reason = (outcome.reason or "").partition(". ")[0]  # the advice behind it is in the log
         say(f"Failed: {entry.label}: {reason}. Log: {study.path(entry) / 'log.txt'}", "red")
     if not_started:
-        runs = f"{not_started} runs were" if not_started > 1 else "1 run was"
+        runs = counted(not_started, "run was", "runs were")
         say(
             f"Stopped at the first failure (sweep.on_error=stop): {runs} not started. With sweep.on_error=continue the"
             f" same command{' without retrain=true' if plan.retrain else ''} trains the rest",
@@ -68,7 +69,7 @@ def _show_verdict(study: Manifest) -> None:
     lines = replace(judged, comparisons=judged.comparisons[:MAX_COMPARISONS]).lines()
     say("\n" + "\n".join(lines))
     if len(judged.comparisons) > MAX_COMPARISONS:
-        say(f"… and {len(judged.comparisons) - MAX_COMPARISONS} more in the report")
+        say(f"{counted(len(judged.comparisons) - MAX_COMPARISONS, 'more comparison')}: see the report, below")
 
 
 def _table(plan: Plan, arms: Sequence[StudyArm]) -> Table:

@@ -13,6 +13,7 @@ from rich.text import Text
 from trainer.records.metrics import curve
 from trainer.records.outcome import DONE, Outcome
 from trainer.runtime.console import duration, new_console, on_screen, show_line
+from trainer.runtime.text import counted
 from trainer.study.folder import Study
 from trainer.study.manifest import Entry
 from trainer.study.plan import Plan
@@ -123,9 +124,9 @@ class LiveTable:
             cells = (entry.label, state, f"{trained}/{total}" if trained else "", shown_value, remaining)
             table.add_row(*map(Text, cells), style=STYLES.get(state, "dim"))
         failed = states.count("failed")
-        summary = f"{self.ended} of {self.total} runs ended" + (f", {failed} failed" if failed else "")
+        summary = f"{self.ended} of {counted(self.total, 'run')} ended" + (f", {failed} failed" if failed else "")
         summary += f"; at most {duration(left * rate)} left" if rate and left else ""
-        hidden = f"… and {len(rows) - len(shown)} more" if len(rows) > len(shown) else ""
+        hidden = f"… and {counted(len(rows) - len(shown), 'more run')}" if len(rows) > len(shown) else ""
         return Group(table, Text(hidden, "dim"), Text(summary, "bold"))
 
     def _best_first(self, entries: Sequence[Entry], outcomes: Mapping[str, Outcome]) -> list[Entry]:

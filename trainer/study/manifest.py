@@ -21,7 +21,7 @@ from trainer.storage.untrusted import (
     validate_plain,
     validate_texts,
 )
-from trainer.study.axes import override_key, point_label
+from trainer.study.axes import ARM, override_key, point_label
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: entries are keys of sets and dictionaries
@@ -95,6 +95,11 @@ class Manifest:
                 f"{path} is damaged, or of another version. Remove it and give the study's command again: finished"
                 " runs are found by their id"
             ) from None
+
+    @property
+    def compared(self) -> list[str]:
+        """The axes in words; the settings of arms stand without the word "arm"."""
+        return [text.removeprefix(f"{ARM}=") for text in self.axes]
 
     @property
     def varied(self) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import DAMAGED, DONE, Outcome, outcome_or_damage
+from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.verdict import Design, Verdict, judge
 from trainer.study.axes import arm_of, command_at, point_label
@@ -171,7 +172,8 @@ def missing_runs(results: StudyResults) -> list[str]:
             f"cannot be read{mean_note}": damaged,
             "have not finished": total - failed - pruned - damaged - states.get("finished", 0),
         }
-        sentences += [f"{arm.name}: {count} of {total} runs {what}" for what, count in kinds.items() if count]
+        runs = counted(total, "run")
+        sentences += [f"{arm.name}: {count} of {runs} {what}" for what, count in kinds.items() if count]
     return sentences
 
 
@@ -238,7 +240,6 @@ def _refuse_unfinished(study: Manifest, arms: Sequence[StudyArm]) -> None:
     points = usual if study.points is None else min(usual, study.points)
     missing = points - sum(arm.stage == settings.stages for arm in arms)
     if waiting or missing > 0:
-        what = (
-            f"{waiting} of its {len(outcomes)} runs have not ended" if waiting else f"{missing} points were not tried"
-        )
+        unended, untried = f"{waiting} of {counted(len(outcomes), 'run')} not ended", counted(missing, "point")
+        what = unended if waiting else f"{untried} not tried"
         raise RunError(f"{study.folder} is not finished: {what}. To continue: {study.restart_command}")

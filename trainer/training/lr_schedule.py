@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from trainer.config.types import CountOrZero, NonNegative
 from trainer.errors import ConfigError
+from trainer.runtime.text import counted
 from trainer.techniques.scheduler import LRFunction, StatefulLR
 
 
@@ -91,7 +92,7 @@ def warm_up(
     steps = warmup_steps or round(warmup_epochs * steps_per_epoch)
     if steps >= epochs * steps_per_epoch:
         raise ConfigError(
-            f"scheduler: a warm-up of {steps} steps leaves nothing of the run's {epochs * steps_per_epoch}"
+            f"scheduler: a warm-up of {counted(steps, 'step')} leaves nothing of the run's {epochs * steps_per_epoch}"
         )
     rule = build(lr, epochs - steps / steps_per_epoch)
     if steps and rule(0.0) == 0:
