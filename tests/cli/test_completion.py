@@ -26,6 +26,26 @@ OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
         "trainer optimizer=ad": OPTIMIZERS,
         "trainer -m dataset=digits optimizer=sgd,ad": [f"optimizer=sgd,{name[10:]}" for name in OPTIMIZERS],
         "trainer augmentation=[flip,cr": ["augmentation=[flip,crop"],
+        "trainer regularization=[l1,l": ["regularization=[l1,l2", "regularization=[l1,label_smoothing"],
+        "trainer precision=f": ["precision=fp16", "precision=fp32"],
+        "trainer -m precision=fp32,f": ["precision=fp32,fp16"],
+        "trainer sweep.method=": ["sweep.method=grid", "sweep.method=random", "sweep.method=tpe"],
+        "trainer device=c": ["device=cpu", "device=cuda"],
+        "trainer optimizer.amsgrad=": ["optimizer.amsgrad=false", "optimizer.amsgrad=true"],
+        "trainer early_stop_patience=": ["early_stop_patience=10", "early_stop_patience=null"],
+        "trainer init=kaiming_normal init.mode=": ["init.mode=fan_in", "init.mode=fan_out"],
+        "trainer wandb.t": ["wandb.tags="],
+        "trainer optimizer.b": ["optimizer.betas="],
+        "trainer data_dir=~/": ["data_dir=~/pictures/"],
+        "trainer --config-dir=o": ["--config-dir=own/"],
+        "trainer --cfg ": ["all", "hydra", "job"],
+        "trainer --shell-completion u": ["uninstall=bash", "uninstall=fish", "uninstall=zsh"],
+        "trainer --help optimizer=ada": OPTIMIZERS,
+        "trainer help augm": ["augmentation"],
+        "trainer evaluate own --device c": ["cpu", "cuda"],
+        "trainer evaluate own device=c": ["device=cpu", "device=cuda"],
+        "trainer evaluate own data-dir=o": ["data-dir=own/"],
+        "trainer find-lr precision=b": ["precision=bf16"],
         "trainer optimizer.a": ["optimizer.amsgrad="],
         "trainer scheduler=step scheduler.st": ["scheduler.step_size="],
         "trainer 'wandb.notes=two words' lr=": ["lr=0.001"],
@@ -46,13 +66,16 @@ OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
         "trainer find-lr dataset=digits optimizer=mo": ["optimizer=momentum"],
         "trainer find-lr steps=300 optimizer=mo": ["optimizer=momentum"],
         "trainer find-lr st": ["steps="],
-        "trainer find-lr --": ["--from", "--help", "--steps", "--to"],
+        "trainer find-lr --": ["--config-dir", "--from", "--help", "--steps", "--to"],
+        "trainer find-lr --config-dir own optimizer=adam_": ["optimizer=adam_fast"],
         "trainer help fi": ["finalize", "find-lr"],
         "trainer help finalize ": [],
         "": sorted(COMMANDS),
     }.items(),
 )
-def test_candidates(line, words, in_empty_folder):
+def test_candidates(line, words, in_empty_folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(in_empty_folder / "home"))
+    (in_empty_folder / "home" / "pictures").mkdir(parents=True)
     own = in_empty_folder / "own" / "optimizer"
     own.mkdir(parents=True)
     shutil.copy(ROOT / "conf" / "optimizer" / "adam.yaml", own / "adam_fast.yaml")
@@ -111,6 +134,7 @@ def typed(shell, text, folder, until):
     {
         "trainer repo\tfig\t": ["trainer", "report", "figures.txt"],
         "python -m trainer report --o\t": ["python", "-m", "trainer", "report", "--open"],
+        "trainer data_dir=two\t": ["trainer", "data_dir=two words/"],
         "trainer dataset=digits optimizer=n\tepo\t": ["trainer", "dataset=digits", "optimizer=nesterov", "epochs="],
     }.items(),
 )
@@ -118,6 +142,7 @@ def test_an_interactive_shell_completes(shell, keys, line, in_empty_folder):
     if shutil.which(shell[0]) is None:
         pytest.skip(f"{shell[0]} is not installed")
     (in_empty_folder / "figures.txt").touch()
+    (in_empty_folder / "two words").mkdir()
     # Ctrl-A goes to the start of the line, which becomes the arguments of a function that writes them down.
     record = 'record() { printf "%s\\n" "$@" > part; mv part line; }\n'
     install = f'{record}eval "$(trainer --shell-completion install={shell[0]})"\n'

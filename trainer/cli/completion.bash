@@ -9,6 +9,7 @@ _trainer_complete() {
   COMPREPLY=()
   # A blank ends a finished word; after = . / [ and , more is to follow. `-o nospace` leaves the choice to this loop.
   while IFS= read -r word; do
+    [[ "$word" == *[[:space:]]* ]] && printf -v word %q "$word"
     [[ "$word" == *[=./,[] ]] && COMPREPLY+=("$word") || COMPREPLY+=("$word ")
   done < <(COMP_LINE="$line" "${program[@]}" --shell-completion query=bash 2>/dev/null)
   (( ${#COMPREPLY[@]} )) || compopt +o nospace 2>/dev/null || true

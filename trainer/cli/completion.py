@@ -9,7 +9,9 @@ from pathlib import Path
 
 from trainer.cli.main import COMMANDS, command_parser
 from trainer.config.schema import GROUPS
+from trainer.config.types import DEVICES
 from trainer.errors import ConfigError
+from trainer.runtime.files import expanded
 
 UNINSTALL = {
     "bash": "complete -r trainer python python3; unset -f _trainer_complete",
@@ -17,6 +19,11 @@ UNINSTALL = {
     "fish": "complete -e -c trainer; complete -e -c python; complete -e -c python3; functions -e __trainer_complete",
 }
 FOLDERS = ("data_dir", "output_dir", "resume")  # settings whose value is a folder
+FLAG_VALUES = {
+    "--cfg": ["job", "hydra", "all"],
+    "--info": ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"],
+    "--shell-completion": [f"{action}={shell}" for action in ("install", "uninstall") for shell in UNINSTALL],
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,8 +55,9 @@ def candidates(line: str) -> list[str]:
         words = line.split()[1:]
     word = words.pop() if words and not line[-1:].isspace() else ""
     command, *before = words if words and words[0] in COMMANDS else ("train", *words)
-    if command == "help":
-        choices = [] if before else [*COMMANDS, *GROUPS]
+    if command == "help" or {"-h", "--help"} & set(before):
+        choices = [*COMMANDS, *GROUPS, *(_of_train([], word) if re.search("[=.]", word) else [])]
+        choices = [] if set(before) - {"-h", "--help"} else choices
     elif command == "train":
         choices = _of_train(before, word) + ([] if words else [*COMMANDS])
     else:
@@ -58,38 +66,61 @@ def candidates(line: str) -> list[str]:
 
 
 def _of_train(before: Sequence[str], word: str) -> list[str]:
-    from trainer.config.compose import FLAGS, TAKES_VALUE, completions
+    from trainer.config.compose import FLAGS, TAKES_VALUE
 
-    if before and before[-1] in TAKES_VALUE:
-        return []
+    flags = (*FLAGS, "--help", "--version", "--shell-completion")
+    if before and before[-1] in (*TAKES_VALUE, "--shell-completion"):
+        return FLAG_VALUES.get(before[-1], [])  # none: the shell completes folders
+    flag, equals, value = word.partition("=")
+    if word.startswith("-") and equals:
+        values = FLAG_VALUES.get(flag, []) if flag != "--config-dir" else _folders(value)
+        return [f"{flag}={choice}" for choice in values]
     if word.startswith("-"):
-        return [flag for flag in (*FLAGS, "--help", "--version", "--shell-completion") if flag.startswith("--")]
-    key, equals, value = word.partition("=")
-    if equals and key in FOLDERS:
-        folder = value.rpartition("/")[0] + "/" if "/" in value else ""
-        return [f"{key}={folder}{path.name}/" for path in _folders(Path(folder or "."))]
+        return [flag for flag in flags if flag.startswith("--")]
+    return _of_setting(before, word)
+
+
+def _of_setting(before: Sequence[str], word: str) -> list[str]:
+    from trainer.config.compose import completions
+    from trainer.config.settings import named_values, takes_list
+
     # The last of several values is completed, as in `optimizer=sgd,ad` and `augmentation=[flip,cr`.
-    if several := re.fullmatch(r"([\w/]+=)(\[?(?:[^\[\],]+,)*)([^\[\],]*)", word):
-        key, first, last = several.groups()
-        return [key + first + choice.removeprefix(key) for choice in completions(before, key + last)]
-    return completions(before, word)
+    several = re.fullmatch(r"([\w./]+=)(\[?(?:[^\[\],]+,)*)([^\[\],]*)", word)
+    key, first, last = several.groups() if several else ("", "", word)
+    setting = key.removesuffix("=")
+    if setting in FOLDERS:
+        return [f"{key}{first}{folder}" for folder in _folders(last)]
+    found = [choice.removeprefix(key) for choice in completions(before, key + last)]
+    found = found if setting else [f"{name[:-1]}=" if takes_list(name[:-1]) else name for name in found]
+    listed = first.lstrip("[").split(",")
+    return [key + first + choice for choice in (*found, *named_values(setting)) if not choice or choice not in listed]
 
 
-def _folders(parent: Path) -> list[Path]:
+def _folders(typed: str) -> list[str]:
+    """Return the folders that begin with a typed path, each with a slash at its end."""
+    parent = f"{typed.rpartition('/')[0]}/" if "/" in typed else ""
     try:
-        return [path for path in parent.iterdir() if path.is_dir()]
+        return [f"{parent}{path.name}/" for path in expanded(parent or ".").iterdir() if path.is_dir()]
     except OSError:  # not there, or not readable
         return []
 
 
 def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
     options = command_parser(command)._option_string_actions
-    if before and before[-1] in options and options[before[-1]].nargs != 0:
-        return []
+    name, equals, value = word.partition("=")
+    asked = name if equals else before[-1] if before else ""
+    option = f"--{asked.removeprefix('--')}" if equals else asked
+    if option in options and options[option].nargs != 0:
+        start = f"{name}=" if equals else ""
+        folders = _folders(value) if equals and option in ("--config-dir", "--data-dir") else []
+        values = list(DEVICES) if option == "--device" else folders
+        return [start + choice for choice in values]
     if word.startswith("-"):
         return [option for option in options if option.startswith("--")]
     if command != "find-lr":
         return []
     names = [f"{option.removeprefix('--')}=" for option in options if option not in ("-h", "--help")]
     settings = [text for text in before if "=" in text and f"{text.partition('=')[0]}=" not in names]
+    if "--config-dir" in before[:-1]:
+        settings += before[before.index("--config-dir") :][:2]
     return names + _of_train(settings, word)

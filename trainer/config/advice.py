@@ -4,11 +4,10 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Iterator
-from typing import Literal, get_args, get_origin
 
 from trainer.config.aliases import ALIASES
 from trainer.config.schema import GROUPS
-from trainer.config.settings import SECTIONS, accepts, kinds_of, options_of, takes_text
+from trainer.config.settings import SECTIONS, accepts, named_values, options_of, takes_list, takes_text
 from trainer.config.shell import quoted
 from trainer.config.suggestions import nearest, plain
 
@@ -104,14 +103,6 @@ def _words(key: str, text: str, technique: str) -> Iterator[str]:
     yield from nearest(text, names, key)
 
 
-def takes_list(key: str, technique: str = "") -> bool:
-    """Return whether a list is a value of the setting."""
-    return any(get_origin(kind) is tuple for kind in kinds_of(key, technique)) or (key in GROUPS and GROUPS[key].listed)
-
-
 def _names(key: str, technique: str) -> list[str]:
     """Return the names of a group's options, or the values of a setting that takes one of several."""
-    if key in GROUPS:
-        return options_of(key)
-    parts = [part for kind in kinds_of(key, technique) for part in (kind, *get_args(kind))]
-    return [str(value) for part in parts if get_origin(part) is Literal for value in get_args(part)]
+    return options_of(key) if key in GROUPS else [name for name in named_values(key, technique) if name != "null"]

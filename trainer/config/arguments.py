@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.config.advice import meant, repaired, takes_list, untypographic
+from trainer.config.advice import meant, repaired, untypographic
 from trainer.config.aliases import ALIASES
 from trainer.config.schema import CONF, GROUPS, techniques
-from trainer.config.settings import accepts, comparable, kinds_of, options_of, takes_text, values_in
+from trainer.config.settings import accepts, comparable, kinds_of, options_of, takes_list, takes_text, values_in
 from trainer.config.shell import command, quoted
 from trainer.config.suggestions import nearest, no_such_option, plain, root_keys, technique_names, unknown
 from trainer.config.types import Switch, describe

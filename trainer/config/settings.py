@@ -1,7 +1,7 @@
 """What a command line may set: the kind of each setting, and whether a text is a value of it. Imports no torch."""
 
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from trainer.config.run_config import RunConfig, SweepConfig, Tag, WandbConfig, tagged
 from trainer.config.schema import CONF, GROUPS, shared_parameters, techniques
-from trainer.config.types import Name, Switch, Text
+from trainer.config.types import DEVICES, Device, Name, Switch, Text
 
 SECTIONS: dict[str, type[BaseModel]] = {"wandb": WandbConfig, "sweep": SweepConfig}
 APART = ("sweep", "retrain", "hydra", "resume", "output_dir")  # settings that do not belong to a run, or to one alone
@@ -46,6 +46,20 @@ def kinds_of(key: str, technique: str = "") -> tuple[Any, ...]:
 def options_of(group: str) -> list[str]:
     """Return the names of the YAML files of a group in `conf/`."""
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def takes_list(key: str, technique: str = "") -> bool:
+    """Return whether a list is a value of the setting."""
+    return any(get_origin(kind) is tuple for kind in kinds_of(key, technique)) or (key in GROUPS and GROUPS[key].listed)
+
+
+def named_values(key: str, technique: str = "") -> list[str]:
+    """Return the values of a setting that takes one of several: those of a Literal, true and false, null, devices."""
+    parts = [part for kind in kinds_of(key, technique) for part in (kind, *get_args(kind))]
+    literals = [str(value) for part in parts if get_origin(part) is Literal for value in get_args(part)]
+    switches = ["true", "false"] * (bool in parts)
+    devices = list(DEVICES) * (Device in kinds_of(key, technique))
+    return list(dict.fromkeys([*literals, *switches, *devices, *(["null"] * (type(None) in parts))]))
 
 
 def takes_text(key: str) -> bool:

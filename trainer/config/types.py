@@ -22,6 +22,7 @@ Probability = Annotated[float, Strict(), AllowInfNan(False), Ge(0), Le(1)]
 Fraction = Annotated[float, Strict(), AllowInfNan(False), Ge(0), Lt(1)]
 OpenFraction = Annotated[float, Strict(), AllowInfNan(False), Gt(0), Lt(1)]
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of a folder
+DEVICES = ("auto", "cpu", "mps", "cuda")  # and cuda:N
 Device = Annotated[str, StringConstraints(strict=True, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
 BY_NAME: dict[str, Any] = {
