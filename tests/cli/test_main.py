@@ -95,7 +95,7 @@ def test_a_wrong_argument_is_one_line(arguments, sentence, capsys):
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("train", "help")])
 def test_every_command_has_a_help_of_its_own(name, capsys):
     texts = []
-    for arguments in ([name, "--help"], ["help", name], ["help", name, "--help"]):
+    for arguments in ([name, "--help"], ["help", name], ["help", name, "--help"], ["--help", name]):
         with pytest.raises(SystemExit) as leaving:
             main(arguments)
         assert leaving.value.code == 0

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -44,10 +45,17 @@ def card_of(folder: Path) -> dict:
 def test_the_card_holds_the_winner_and_one_reading_for_all_seeds(capsys):
     folder = study(*SHORT, "lr=0.0001,0.03", "seed=0,1")
     best = re.search(r"Best: (\S+)\n  (.*)\n", capsys.readouterr().out)
-    assert finalize.main([str(folder), "seeds=3", "ensemble=3"]) == 0
+    typed = [str(folder), "--seeds", "3", "--ensemble", "3", "--device", "cpu", "--why", "it's for the card"]
+    assert finalize.main(typed) == 0
     card, (reading,) = card_of(folder), read_ledger(LEDGER)
     assert (card["point"], card["command"], card["seeds"]) == ({"lr": "0.03"}, best[2], [0, 1, 2])
-    assert best[1] == "lr=0.03"
+    assert best[1] == "lr=0.03" and shlex.split(card["finalize_command"]) == [
+        "python",
+        "-m",
+        "trainer",
+        "finalize",
+        *typed,
+    ]
     images = sources.digits(Path(), "test", image_size=8)
     runs = sorted(path for path in (folder / "final").iterdir() if path.is_dir())
     with torch.inference_mode():
@@ -249,7 +257,7 @@ def test_a_broken_ledger_or_missing_test_images_are_told_before_any_training(in_
             picture = Image.new("RGB", (8, 8), (9 * number, colour, 0))
             picture.save(in_empty_folder / f"pictures/train/{name}/{number}.png")
     folder = study("dataset=image_folder", "data_dir=pictures", "batch_size=4", *TINY[1:], "epochs=1", "lr=0.01,0.02")
-    with pytest.raises(ConfigError, match=r"/pictures/test/cat: holds no picture \(.*\)$"):
+    with pytest.raises(ConfigError, match=r"/pictures: has no test part, .*/pictures/test/<class>/ with pictures$"):
         finalize.main([str(folder)])
     shutil.copytree("pictures/train", "pictures/test")
     assert finalize.main([str(folder), "seeds=1"]) == 0

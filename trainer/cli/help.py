@@ -41,10 +41,7 @@ Exit code 0: done. 1: a run failed. 2: the command or the configuration is wrong
 
 def main(arguments: Sequence[str]) -> int:
     """Print the help of the program, of a command, or of the groups and settings that are named. Return 0."""
-    name = next((text for text in arguments if not text.startswith("-")), "help")
-    if name in COMMANDS and name not in ("help", "train"):
-        return command_main(name)(["--help"])
-    show([text for text in arguments if text not in ("help", "train")])
+    show(arguments)
     return 0
 
 
@@ -54,6 +51,9 @@ def show(arguments: Sequence[str]) -> None:
         print(f"ablation-trainer {__version__}")
         return
     own, words = _own_folder(arguments)
+    words = [word for word in words if word not in ("help", "train")]
+    if words and words[0] in COMMANDS:
+        command_main(words[0])(["--help"])
     if words:
         # All are looked up before the first is printed: a mistake is all that is printed.
         for section in [each for word in words for each in sections(word, own) or _refuse(word, own)]:
