@@ -145,7 +145,7 @@ def links(own):
     ("add", "said"),
     [
         (heic, "own/train: 4 files are left out because of the suffix: .heic (3), .txt (1). Read are .bmp, .gif, "),
-        (links, "own/train: 3 links are left out, to a folder or to nothing"),
+        (links, "own/train: 3 links are left out, to a folder, to nothing or to a place outside"),
         (
             lambda own: shutil.copy(own / "train/a/000.png", own / "train/x.png"),
             "own/train: 1 picture is left out, in no class folder",

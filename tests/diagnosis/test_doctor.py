@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import PICTURES, clean_environment, compose, draw_pictures, interpret, last_of, quick, tiny_images
 from fake_studies import fake_study
+from PIL import Image
 
 from trainer.cli import doctor
 from trainer.config.run_config import RunConfig
@@ -93,6 +94,7 @@ STEEP = rows([1.9, 0.9, 0.45], [1.2, 0.6, 0.5], (0.85, 0.85))
 BY_HEART = rows([1.5, 0.6, 0.2, 0.05, 0.01], [1.6, 0.9, 0.6, 0.62, 0.7], (1.0, 0.85))
 
 SICK = {
+    "images alike": evidence(alike=1.0, rows=STUCK, initial=layers(linear={"gradient_norm": 1e-6}), held_out=NOISE),
     "divergence": evidence(
         divergence=Divergence(2, 3, "the output of linear layer 2 of 2", "linear layer 1 of 2", 2, 7.5), rows=STUCK[:1]
     ),
@@ -130,6 +132,7 @@ def test_each_fault_is_found_and_its_consequences_are_left_to_it(rule):
 
 # What comes close to the fault and is none.
 NEAR = {
+    "images alike": evidence(alike=0.5),  # two classes, each of one picture
     "zero initialization": evidence(initial=layers(linear={"alike": 0.8})),
     "exploding gradients": evidence(initial=layers(linear={"gradient_norm": 19.0})),
     "vanishing gradients": evidence(initial=layers(linear={"gradient_norm": 1e-6})),  # and yet it learnt
@@ -189,7 +192,8 @@ COMPANY = {
     "lecture_cnn": ("model=lecture_cnn", "weight_decay=0.1", "early_stop_min_delta=0.5", "scheduler=cosine"),
 }
 CHOOSY = ("underfitting", "vanishing gradients", "label noise", "early stopping too early")
-PAIRS = [(name, rule) for name in COMPANY for rule in (RULES if name in ("mlp", "resnet18") else CHOOSY)]
+ADVISED = [rule for rule in RULES if rule != "images alike"]  # against which no setting helps
+PAIRS = [(name, rule) for name in COMPANY for rule in (ADVISED if name in ("mlp", "resnet18") else CHOOSY)]
 
 
 @pytest.mark.parametrize(("name", "rule"), PAIRS)
@@ -433,7 +437,7 @@ def test_the_command_on_a_healthy_run_and_on_one_that_was_stopped(capsys):
         "  Full diagnosis       python -m trainer doctor run\n"
     ) in capsys.readouterr().out
     assert doctor.main(["run"]) == 0
-    assert capsys.readouterr().out == "Nothing found: 14 rules looked at 6 of 6 epochs and 3 layers of run\n"
+    assert capsys.readouterr().out == "Nothing found: 15 rules looked at 6 of 6 epochs and 3 layers of run\n"
     damages_are_named()
     misfits_are_named()
     config = Path("run/config.yaml")
@@ -502,6 +506,20 @@ def test_the_end_of_a_run_says_what_to_try_but_not_in_a_study(capsys):
     assert "Diagnosis" not in capsys.readouterr().out
 
 
+def test_one_picture_for_all_is_no_fault_of_the_network(capsys):
+    draw_pictures(Path("data/train"), a=40, b=40)
+    for path in Path("data/train").glob("*/*.png"):
+        Image.new("RGB", (8, 8), (100, 100, 100)).save(path)
+    run = quick(*PICTURES, "output_dir=run").folder
+    sentence = "images alike: all pictures are alike. These training images are equal to the last bit: look at the"
+    assert sentence in capsys.readouterr().out
+    assert doctor.main([str(run)]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line[0] != " "] == ["Images alike"]
+    assert doctor.main([str(run), "--json"]) == 0
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["name"], finding["override"], finding["command"]) == ("images alike", "", None)
+
+
 def test_other_data_than_those_of_the_run_are_named(capsys):
     draw_pictures(Path("data/train"), a=10, b=10)
     run = quick(*PICTURES, "output_dir=run").folder
@@ -561,7 +579,9 @@ def test_precision_and_recall_are_counted_as_they_are_defined():
     ]
 
 
-@pytest.mark.parametrize("fault", ["zero initialization", "batch too small", "divergence", "vanishing gradients"])
+@pytest.mark.parametrize(
+    "fault", ["images alike", "zero initialization", "batch too small", "divergence", "vanishing gradients"]
+)
 def test_the_selftest_in_short(fault):
     trial = next(trial for trial in trials(200) if trial.fault == fault and "model=mlp" in trial.settings)
     small = (*trial.settings, "dataset.image_size=8", "epochs=2")

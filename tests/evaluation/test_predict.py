@@ -79,6 +79,28 @@ def test_a_broken_picture_is_told_and_the_others_are_classified(capsys, in_empty
     assert predict.main([str(run), "album"]) == 1
 
 
+def test_what_is_no_picture_is_left_out_and_said_and_what_pillow_warns_of_names_the_file(capsys, tmp_path):
+    run, _ = trained(), pictures(tmp_path / "album" / "below")
+    (tmp_path / "album" / "._0.png").write_bytes(bytes(4096))
+    (tmp_path / "album" / "Thumbs.db").touch()
+    capsys.readouterr()
+    assert predict.main([str(run), str(tmp_path / "album")]) == 0
+    printed = capsys.readouterr()
+    assert (len(rows(printed.out)), printed.err) == (3, "")
+    (tmp_path / "album" / "0.heic").touch()
+    (tmp_path / "album" / "away.png").symlink_to(Path(run).absolute() / "config.yaml")
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x1a\x01\x05\0\x01\0\0\0\xff\x7f\0\0"  # it lies beyond the end
+    Image.new("RGB", (8, 8)).save("odd.jpg", exif=exif)
+    assert predict.main([str(run), str(tmp_path / "album"), "odd.jpg"]) == 0
+    printed = capsys.readouterr()
+    suffix, link, warning = printed.err.splitlines()
+    assert len(rows(printed.out)) == 4
+    place = f"trainer: warning: {tmp_path / 'album'}: 1"
+    assert suffix.startswith(f"{place} file is left out because of the suffix: .heic (1). Read are .bmp, ")
+    assert link == f"{place} link is left out, to a folder, to nothing or to a place outside"
+    assert warning == "trainer: warning: odd.jpg may look different (Truncated File Read)"
+
+
 def test_no_data_are_needed(monkeypatch, capsys):
     run = trained()
 

@@ -179,7 +179,7 @@ def _plain(folder: Path, evidence: "Evidence", findings: "Sequence[Finding]") ->
 
     rows = [
         {key: value for key, value in asdict(finding).items() if key != "explains"}
-        | {"command": command_with(folder, finding.override)}
+        | {"command": command_with(folder, finding.override) if finding.override else None}
         for finding in findings
     ]
     divergence = asdict(evidence.divergence) if evidence.divergence else None
@@ -196,8 +196,8 @@ def _show(folder: Path, evidence: "Evidence", findings: "Sequence[Finding]") -> 
     epochs = f"{len(evidence.rows)} of {counted(evidence.config.epochs, 'epoch')}"
     for finding in findings:
         say(finding.name[0].upper() + finding.name[1:], "bold")
-        trying = command_with(folder, finding.override)
-        closing_table([("Seen", finding.seen), ("Meaning", finding.meaning), ("To try", trying)])
+        trying = [("To try", command_with(folder, finding.override))] if finding.override else []
+        closing_table([("Seen", finding.seen), ("Meaning", finding.meaning), *trying])
     if not findings:
         layers = len(evidence.final["layers"]) if evidence.final else 0
         say(f"Nothing found: {len(RULES)} rules looked at {epochs} and {counted(layers, 'layer')} of {folder}")

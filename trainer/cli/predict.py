@@ -77,23 +77,23 @@ def main(arguments: Sequence[str]) -> int:
 
 def _pictures(place: Path) -> list[Path]:
     from trainer.data.decode import SUFFIXES
-    from trainer.data.picture_files import is_hidden
+    from trainer.data.picture_files import find
 
     if place.is_file():
         return [place]
     if not place.is_dir():
         raise ConfigError(f"{place}: there is no such picture or folder")
     root = place.resolve()
-    pictures = sorted(
-        file
-        for file in place.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not any(is_hidden(name) for name in file.relative_to(place).parts)
-        and file.is_file()
-        and (not file.is_symlink() or file.resolve().is_relative_to(root))  # a link may not lead out of the folder
-    )
+    found, pictures = find(place), list[Path]()
+    for entry in found.pictures:
+        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+            found.links += 1  # a link may not lead out of the folder
+        else:
+            pictures.append(Path(entry.path))
     if not pictures:
         raise ConfigError(f"{place}: holds no picture ({', '.join(SUFFIXES)})")
+    for sentence in found.left_out():
+        complain(f"warning: {place}: {sentence}")
     return pictures
 
 

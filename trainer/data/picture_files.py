@@ -116,12 +116,21 @@ def validation_folder(data_dir: Path, wanted: bool) -> str | None:
 class Found:
     """The files below a folder: pictures, sorted by their path, and the numbers of those that are none.
 
-    `suffixes`: files by their suffix; `links`: links to folders or to nothing, and whatever is no file.
+    `suffixes`: files by their suffix; `links`: links to folders, to nothing or outside, and whatever is no file.
     """
 
     pictures: list[os.DirEntry[str]] = field(default_factory=list)
     suffixes: Counter[str] = field(default_factory=Counter)
     links: int = 0
+
+    def left_out(self) -> Iterator[str]:
+        """Yield a sentence for the files of other suffixes and one for the links."""
+        if count := self.suffixes.total():
+            what = counted(count, "file is", "files are")
+            yield f"{what} left out because of the suffix: {_listed(self.suffixes)}. Read are {', '.join(SUFFIXES)}"
+        if self.links:
+            what = counted(self.links, "link is", "links are")
+            yield f"{what} left out, to a folder, to nothing or to a place outside"
 
 
 def find(folder: Path) -> Found:
@@ -177,11 +186,7 @@ def _left_out(folder: Path, classes: set[str], beside: Found) -> Iterator[str]:
         yield f"{what} left out, of classes that train/ does not have: {_listed(+others)}"
     if lone:
         yield f"{counted(lone, 'picture is', 'pictures are')} left out, in no class folder"
-    if count := beside.suffixes.total():
-        what = counted(count, "file is", "files are")
-        yield f"{what} left out because of the suffix: {_listed(beside.suffixes)}. Read are {', '.join(SUFFIXES)}"
-    if links:
-        yield f"{counted(links, 'link is', 'links are')} left out, to a folder or to nothing"
+    yield from Found([], beside.suffixes, links).left_out()
 
 
 def _listed(counts: Counter[str]) -> str:

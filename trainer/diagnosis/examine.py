@@ -1,5 +1,7 @@
 """The evidence of a run whose data and network are at hand."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from trainer.records.layout import BEST, LAST
 from trainer.training.build import build_trainer
 from trainer.training.resume_check import checkpoint_errors, refuse_misfit, refuse_unlike
 from trainer.training.trainer import ClassificationTrainer
+
+COMPARED = 256  # images
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,20 @@ def examine(record: Record) -> Evidence:
         with checkpoint_errors(record.folder / BEST):
             refuse_unlike(trainer.evaluated.state_dict(), record.best, "model")
         answered = answers(trainer, record.best)
-    counts = record.training.class_counts()
+    counts, alike = record.training.class_counts(), alike_share(record.training)
     images = 0 if record.validation is None else len(record.validation)
-    return Evidence(config, record.rows, counts, images, initial, final, answered, divergence, stopped_early)
+    return Evidence(config, record.rows, counts, images, initial, final, answered, divergence, stopped_early, alike)
+
+
+def alike_share(images: Images) -> float:
+    """Return the share of the most frequent picture, to the last bit, among at most `COMPARED` evenly spaced images."""
+    positions = images.spread(COMPARED)
+    digests = Counter(
+        hashlib.sha256(pixels.contiguous().numpy().data).digest()
+        for part in positions.split(16)  # so that large images take little memory
+        for pixels in images.at(part).cpu()
+    )
+    return max(digests.values()) / len(positions)
 
 
 @torch.inference_mode()

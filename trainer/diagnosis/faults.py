@@ -53,6 +53,18 @@ def rare_classes(share: float, classes: int) -> Callable[[Images, int], Images]:
     return alter
 
 
+def one_picture(share: float) -> Callable[[Images, int], Images]:
+    """Return a function that puts the first image in the place of this share of the others."""
+
+    def alter(images: Images, seed: int) -> Images:
+        generator = torch.Generator().manual_seed(seed)
+        replaced = torch.rand(len(images), generator=generator) < share
+        places = torch.arange(len(images)) if images.indices is None else images.indices.cpu()
+        return Images(images.storage, images.labels, images.classes, torch.where(replaced, places[0], places))
+
+    return alter
+
+
 def sunk(share: float, layer: int) -> Callable[[ClassificationTrainer], None]:
     """Return a function that sets the biases of this share of a layer's units so low that they are always zero."""
 
@@ -71,6 +83,17 @@ DEEP = "model.hidden=[64,64,64,64,64,64,64,64]"
 SMALL_TRAINING = "dataset.validation_size=1400"  # leaves a hundred images to learn from
 
 FAULTS = (
+    Fault(
+        "images alike",
+        (
+            ("epochs=4",),
+            (*MLP, "epochs=4"),
+            (*MLP, "epochs=4", "optimizer=sgd", "lr=0.1"),
+            ("epochs=4", "normalization=batch"),
+            (*MLP, "epochs=6", "activation=tanh"),
+        ),
+        data=(one_picture(1.0), one_picture(1.0), one_picture(0.95), one_picture(0.8), one_picture(0.7)),
+    ),
     Fault(
         "divergence",
         (

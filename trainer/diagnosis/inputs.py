@@ -56,6 +56,7 @@ class Evidence:
     held_out: HeldOut | None = None
     divergence: Divergence | None = None
     stopped_early: bool = False
+    alike: float = 0.0  # share of the training images looked at that are one and the same picture
 
     @property
     def classes(self) -> int:
@@ -75,7 +76,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault. `seen`: the figures; `meaning`: their interpretation; `override`: a setting to try, as it is typed."""
+    """A fault. `seen`: the figures; `meaning`: their interpretation.
+
+    `override`: a setting to try, as it is typed; "" if no setting helps.
+    """
 
     name: str
     seen: str

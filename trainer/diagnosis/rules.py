@@ -31,6 +31,16 @@ from trainer.runtime.text import counted
 from trainer.techniques.remedies import BATCH_STATISTICS, WEIGHT_LIMITS
 
 
+def images_alike(evidence: Evidence) -> Finding | None:
+    """Look for training images that are one and the same picture, which no network can tell apart."""
+    if evidence.alike <= HALF:  # two images of two classes differ
+        return None
+    seen = "all pictures are alike" if evidence.alike == 1 else f"{evidence.alike:.0%} of the pictures are alike"
+    meaning = "These training images are equal to the last bit: look at the files, their content and range of values."
+    others = ("divergence", "zero initialization", "batch too small", "class imbalance")
+    return Finding("images alike", seen, meaning, "", frozenset(rule for rule in RULES if rule not in others))
+
+
 def zero_initialization(evidence: Evidence) -> Finding | None:
     """Look for layers of equal units, which get equal gradients for ever."""
     same = [name for name, share in layer_values(evidence.initial or evidence.final, "alike") if share > FITTED]
@@ -234,6 +244,7 @@ def _against_overfitting(evidence: Evidence) -> str:
 
 # In the order of causes and consequences: a finding is explained by those before it.
 RULES: dict[str, Callable[[Evidence], Finding | None]] = {
+    "images alike": images_alike,
     "divergence": divergence,
     "zero initialization": zero_initialization,
     "exploding gradients": exploding_gradients,

@@ -7,7 +7,8 @@ import torch
 
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import command
-from trainer.diagnosis.inputs import Evidence, LayerStats
+from trainer.diagnosis.examine import alike_share
+from trainer.diagnosis.inputs import Evidence, Finding, LayerStats
 from trainer.diagnosis.layer_stats import IMAGES, layer_stats_of
 from trainer.diagnosis.rules import diagnose
 from trainer.diagnosis.thresholds import FITTED, fit
@@ -29,7 +30,7 @@ def print_summary(trainer: ClassificationTrainer, config: RunConfig, folder: Pat
     with skip_on_oom():
         evidence = evidence_of(trainer, config, folder)
         findings = diagnose(evidence)[:FINDINGS]
-        lines = [f"{finding.name}: {finding.seen}. Try {shlex.quote(finding.override)}" for finding in findings]
+        lines = [f"{finding.name}: {finding.seen}. {_advice(finding)}" for finding in findings]
         # The doctor also asks the network about the validation images, and looks at its first weights.
         lines = lines or ["nothing found by this quick check"]
         if evidence.final is None:
@@ -37,6 +38,10 @@ def print_summary(trainer: ClassificationTrainer, config: RunConfig, folder: Pat
             lines.append(f"the layers were not checked: at {speed:,.0f} images/s that would take too long here")
         closing_table(zip(["Diagnosis", *[""] * FINDINGS], lines, strict=False))
         closing_table([("Full diagnosis", command("doctor", folder))])
+
+
+def _advice(finding: Finding) -> str:
+    return f"Try {shlex.quote(finding.override)}" if finding.override else finding.meaning
 
 
 def evidence_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> Evidence:
@@ -52,6 +57,7 @@ def evidence_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path)
         images.class_counts(),
         0 if validation is None else len(validation.labels),
         stopped_early=trainer.early_stopping.exhausted and trainer.epoch < trainer.epochs,
+        alike=alike_share(images),
     )
     seconds = max(SECONDS, SHARE * sum(row["epoch_seconds"] or 0.0 for row in rows))
     count = min(IMAGES, int(seconds * rows[-1]["images_per_second"]))
