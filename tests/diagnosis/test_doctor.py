@@ -366,11 +366,11 @@ def damages_are_named():
     best = json.loads(Path("run/best.json").read_text())["epoch"]
     lacks = "run/metrics.jsonl is damaged or missing: it lacks "
     for name, text, sentence in (
-        ("metrics.jsonl", None, f"{lacks}6 of the 6 epochs that run/last.safetensors has, the first is epoch 1"),
+        ("metrics.jsonl", None, f"{lacks}6 of 6 epochs that run/last.safetensors has, the first is epoch 1"),
         (
             "metrics.jsonl",
             "".join(lines[:4]),
-            f"{lacks}2 of the 6 epochs that run/last.safetensors has, the first is epoch 5",
+            f"{lacks}2 of 6 epochs that run/last.safetensors has, the first is epoch 5",
         ),
         ("metrics.jsonl", "{}\n", "run/metrics.jsonl is damaged"),
         (
@@ -472,7 +472,7 @@ def test_a_run_of_one_epoch_may_have_been_killed_in_its_first_save(capsys):
 def test_a_checkpoint_with_a_huge_epoch_is_refused_at_once():
     with pytest.raises(RunError) as caught:
         doctor._refuse_gaps(Path("run"), {1, 2, 4}, last_of({"epoch": 10**15}), True)
-    lacks = f"it lacks {10**15 - 3} of the {10**15} epochs that run/last.safetensors has, the first is epoch 3"
+    lacks = f"it lacks {10**15 - 3} of {10**15} epochs that run/last.safetensors has, the first is epoch 3"
     assert str(caught.value) == f"run/metrics.jsonl is damaged or missing: {lacks}"
 
 
