@@ -451,12 +451,17 @@ def test_another_studys_runs_may_be_damaged_or_gone():
 
 def test_what_the_deciding_code_imports_decides_too():
     """Or it checks, tells, stores, sets up the process: what is moved out of a deciding module is not forgotten."""
-    beside = {"config", "errors", "storage", "runtime.console", "runtime.files", "runtime.memory"}
+    beside = {"config", "errors", "storage"}
+    beside |= {f"runtime.{name}" for name in ("console", "files", "memory", "signals", "text")}
     deciding = {name.removesuffix(".py").replace("/", ".") for name in deciding_code.DECIDING}
     paths = [PACKAGE / name for name in deciding_code.DECIDING]
     files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
-    modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    modules = {node.module for node in froms if node.module != "trainer.runtime"}
+    modules |= {
+        f"{node.module}.{each.name}" for node in froms if node.module == "trainer.runtime" for each in node.names
+    }
     imported = {name.removeprefix("trainer.") for name in modules if name.startswith("trainer.")}
     assert {name for name in imported if not {name, name.split(".")[0]} & (deciding | beside)} == set()
 
