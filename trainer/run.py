@@ -17,7 +17,7 @@ from trainer.data.loader import load
 from trainer.diagnosis.layer_stats import with_layer_stats
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.summary import print_summary
-from trainer.errors import NonFiniteError, Preempted, RunError, as_reported
+from trainer.errors import NonFiniteError, Preempted, RunError, as_reported, reason_of
 from trainer.records.code import code_hashes
 from trainer.records.display import EpochDisplay, announce, conclude, introduce, report_complete, warn_of_skipped
 from trainer.records.layout import BEST, DESCRIBED
@@ -203,7 +203,7 @@ def _log_results(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Pa
                 best = read_json(folder / DESCRIBED)
                 mirror.log_samples(predictions, best["confusion"], best["classes"])
     except (RunError, OSError, ValueError, LookupError) as error:
-        warn(f"W&B gets no samples of this run: {error}")
+        warn(f"W&B gets no samples of this run: {reason_of(error)}")
     if log_model and mirror.listening:
         mirror.log_artifact(folder / BEST)
 

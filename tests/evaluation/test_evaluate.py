@@ -524,7 +524,7 @@ MISTAKES = {
     "run --ledger": "--ledger lists the readings: leave the runs out",
     "run device=gpu": "argument --device: gpu: must be auto, cpu, mps, cuda or cuda:N. See python -m trainer evaluate"
     " --help",
-    "empty": "empty: is not the folder of a run that has been validated, empty/best.safetensors does not exist",
+    "empty": "empty: is not the folder of a run, empty/config.yaml does not exist",
 }
 
 

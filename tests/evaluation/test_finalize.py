@@ -207,7 +207,7 @@ def test_the_interval_holds_both_sources_of_noise():
 
 
 def test_what_cannot_be_finalized_is_one_line(in_empty_folder):
-    with pytest.raises(ConfigError, match=r"^nowhere: is not the folder of a study, nowhere/study.json does not exist"):
+    with pytest.raises(ConfigError, match=r"^nowhere: there is no such folder$"):
         finalize.main(["nowhere"])
     folder = study(*TINY, "epochs=2", "scheduler=plateau", "scheduler.warmup_steps=3", "lr=0.03,0.05")
     with pytest.raises(RunError) as caught:

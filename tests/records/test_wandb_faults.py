@@ -135,6 +135,6 @@ def test_a_missing_file_leads_to_a_warning_and_no_tables(monkeypatch, capsys):
 
     monkeypatch.setattr("trainer.run.samples", gone)
     quick(*SHORT, "output_dir=run", "wandb.mode=offline")
-    told = "W&B gets no samples of this run: [Errno 2] No such file or directory: 'run/best.json'"
+    told = "W&B gets no samples of this run: run/best.json: No such file or directory"
     assert capsys.readouterr().err == f"trainer: warning: {told}\n"
     assert read_outcome(Path("run")).state == "finished"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainer.data.download import fetch, md5_of, refuse_mistyped
 from trainer.data.images import Images, Part
-from trainer.errors import RunError
+from trainer.errors import RunError, reason_of
 
 MAX_BYTES = 100_000_000  # unpacked; the largest file has 47 million
 
@@ -82,7 +82,7 @@ def _content(raw: Path, file: str, packed_md5: str, unpacked_md5: str | None, mi
         with gzip.open(packed) as stream:
             content = stream.read(MAX_BYTES + 1)  # bounded: a small file may unpack to terabytes
     except (OSError, EOFError, zlib.error) as error:
-        raise RunError(f"{packed} cannot be unpacked: {error}") from None
+        raise RunError(f"{packed} cannot be unpacked: {reason_of(error)}") from None
     if len(content) > MAX_BYTES:
         raise RunError(f"{packed} unpacks to more than {MAX_BYTES} bytes")
     return content

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config.shell import command
 from trainer.data.download import refuse_download
-from trainer.errors import ConfigError, RunError
+from trainer.errors import ConfigError, RunError, reason_of
 from trainer.records.layout import BEST
 from trainer.runtime.files import expanded, make_folder
 from trainer.runtime.lock import locked
@@ -121,7 +121,7 @@ def _refuse_unreadable_test_set(winner: "Winner", config: "RunConfig") -> None:
         training = load(config.dataset, expanded(config.data_dir), pick_device(config.device))
         refuse_unreadable(config, training)
     except (RunError, OSError) as error:
-        raise ConfigError(f"{error}. Nothing was trained") from None
+        raise ConfigError(f"{reason_of(error)}. Nothing was trained") from None
 
 
 def _place(winner: "Winner", config: "RunConfig", code: str) -> Path:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import ConfigError, RunError
+from trainer.errors import ConfigError, RunError, reason_of
 from trainer.records.layout import MANIFEST
 from trainer.reports.content import Content, of_run, of_study
 from trainer.reports.page import asset, template
@@ -30,7 +30,7 @@ def write(folder: Path) -> tuple[Path, int, int, list[str]]:
             unreadable += content.damage
         except Exception as error:  # whatever is wrong with one of them, the others are listed
             expected = isinstance(error, RunError | ConfigError | OSError)
-            unreadable.append(str(error if expected else RunError(f"{path}: {type(error).__name__}: {error}")))
+            unreadable.append(reason_of(error if expected else RunError(f"{path}: {type(error).__name__}: {error}")))
     if not studies and not runs and not unreadable:
         raise ConfigError(f"{folder}: holds neither a study nor a run")
     page = template("index.html.jinja").render(
