@@ -285,8 +285,9 @@ def test_in_a_file_there_is_one_plain_line_per_epoch(in_empty_folder):
 
 
 def test_ctrl_c_keeps_the_last_step_and_says_how_to_continue(in_empty_folder):
+    settings = (*QUICK[:-1], *TINY, "epochs=10000", "early_stop_patience=null", "output_dir=run")
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainer", *QUICK, *TINY, "epochs=10000", "early_stop_patience=null", "output_dir=run"],
+        [sys.executable, "-m", "trainer", *settings],
         cwd=in_empty_folder,
         env=clean_environment(),
         stdout=subprocess.PIPE,
