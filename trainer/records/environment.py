@@ -1,5 +1,6 @@
 """The environment of a run: versions, commit, device, seeds; no host name, user or environment variable."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -60,15 +61,17 @@ def git_state() -> dict[str, Any] | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
+    # A hook of git sets GIT_DIR, GIT_INDEX_FILE and others, which name the repository that it works on.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
             # Reading must not write .git/index, which a parallel git command may hold.
             ["git", "--no-optional-locks", "-C", root, *arguments],
             check=False,
             capture_output=True,
-            text=True,
             timeout=10,
+            env=environment,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None

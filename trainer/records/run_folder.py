@@ -70,7 +70,10 @@ def planned_folder(config: RunConfig) -> Path:
     # The nearest folder that exists, in which the others will be created.
     parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise ConfigError(f"{folder} cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}")
+        hint = "" if config.output_dir else ". Name another folder: output_dir=FOLDER"
+        raise ConfigError(
+            f"{folder} cannot be written: {parent} is {'read-only' if parent.is_dir() else 'a file'}{hint}"
+        )
     if config.output_dir:
         _refuse_used(folder)
         return folder

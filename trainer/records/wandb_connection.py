@@ -5,14 +5,22 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from trainer.config.run_config import WandbConfig
 from trainer.config.shell import sync_command
+from trainer.records.wandb_environment import (
+    client_environment,
+    key_source,
+    others_open,
+    refuse_damaged_netrc,
+    tear_down,
+    warn_of_ignored_variables,
+)
 from trainer.runtime.console import warn
+from trainer.runtime.text import undecoded
 
 CONNECT_SECONDS = 2  # for a server to accept a connection
 FINISH_SECONDS = 9  # for the rest of the upload at the end of a run
@@ -30,7 +38,14 @@ PRIVACY: dict[str, Any] = dict(
 
 
 def begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> Any:
-    """Start and return the W&B run, offline with a warning if the server cannot be reached."""
+    """Start and return the W&B run, offline with a warning if it cannot be recorded online."""
+    # On a full disk wandb would write to another folder, and its log would print tracebacks.
+    files = folder.resolve() / "wandb"
+    if reason := undecoded(str(files)):
+        raise OSError(reason)
+    files.mkdir(exist_ok=True)
+    refuse_full(files)
+    warn_of_ignored_variables()
     # wandb sends its own errors to its makers, also for an offline run, and waits for the answer.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
@@ -51,32 +66,39 @@ def begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) 
         reinit="create_new",  # others may be open in this process (`sweep.concurrent`)
         settings=settings,
     )
-    # On a full disk wandb would write to another folder, and its log would print tracebacks.
-    files = folder.resolve() / "wandb"
-    files.mkdir(exist_ok=True)
-    refuse_full(files)
     if config.mode == "online":
-        reason = why_not_online()
-        if reason is None:
-            try:
-                return wandb.init(mode="online", **arguments)
-            except wandb.errors.Error as error:  # CommError, UsageError, AuthenticationError
-                reason = first_line(error)
-                tear_down()  # its service keeps the run's id, which the offline run needs
+        try:
+            with client_environment(files, account=True):
+                reason = why_not_online()
+                if reason is None:
+                    return wandb.init(mode="online", **arguments)
+        except Exception as error:  # a variable or a file that cannot be read, an error of the server or the service
+            reason = first_line(error)
+        if not others_open():
+            tear_down()  # its service keeps the run's id, which the offline run needs
         warn(
             f"W&B is recorded offline instead: {reason}."
             f" Upload it later: {sync_command(folder / 'wandb', 'offline-run-*')}"
         )
-    return wandb.init(mode="offline", **arguments)
+    with client_environment(files, account=False):
+        return wandb.init(mode="offline", **arguments)
 
 
 def why_not_online() -> str | None:
-    """Return why W&B cannot be reached, None if it can. wandb itself needs a minute and a half to find out."""
+    """Return why W&B cannot be reached, None if it can. wandb itself needs a minute and a half to find out.
+
+    Called within `client_environment`. Raises ValueError that names the variable or the file that cannot be read.
+    """
     import wandb
 
+    refuse_damaged_netrc()
     settings = wandb.setup(wandb.Settings(silent=True)).settings
-    if not wandb.login(verify=False, prompt=False):
-        return "no API key is configured (wandb login)"
+    try:
+        if not wandb.login(verify=False, prompt=False):
+            return "no API key is configured (wandb login)"
+    except wandb.errors.AuthenticationError as error:
+        message = first_line(error).rstrip(".")
+        return message if "WANDB_" in message else f"{key_source()}: {message}"
     address = urlparse(settings.base_url)
     port = address.port or (443 if address.scheme == "https" else 80)
     # In a thread: the socket's timeout applies to each address of the server, and none to the look-up of its name.
@@ -127,14 +149,6 @@ def refuse_full(folder: Path) -> None:
             file.write(b"?")
     except OSError as error:
         raise OSError(f"{folder} cannot be written: {error.strerror}") from None
-
-
-def tear_down() -> None:
-    """Stop wandb's service."""
-    import wandb
-
-    with suppress(Exception):
-        wandb.teardown()
 
 
 def first_line(error: Exception) -> str:

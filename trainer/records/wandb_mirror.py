@@ -1,4 +1,4 @@
-"""Weights & Biases as a copy of the run's own folder. Only this module and `wandb_connection` import wandb."""
+"""Weights & Biases as a copy of the run's own folder. Only the modules `wandb_…` import wandb."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,6 @@ if TYPE_CHECKING:
     from trainer.records.samples import Sample
     from trainer.training.epoch import EpochReport
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,13 +20,12 @@ from trainer.records.wandb_connection import (
     failure_within,
     first_line,
     refuse_full,
-    tear_down,
 )
+from trainer.records.wandb_environment import staged_in, tear_down
 from trainer.runtime.console import warn
 from trainer.techniques.layer_names import layer_titles
 
 SEND_SECONDS = 5  # for wandb to accept what is sent
-STAGING = "WANDB_DATA_DIR"
 
 
 class WandbMirror:
@@ -137,7 +135,7 @@ def wandb_mirror(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id
     mirror = WandbMirror(None) if config.mode == "disabled" else _start(config, tree, folder, run_id)
     exit_code = 1
     try:
-        with _staged_in(folder):
+        with staged_in(folder.resolve() / "wandb"):
             yield mirror
         exit_code = 0
     finally:
@@ -152,18 +150,6 @@ def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
     except Exception as error:  # wandb is not installed, no space, no permission, its service does not start
         warn(f"W&B records nothing of this run: {first_line(error)}. The run's own folder has everything")
         return WandbMirror(None)
-
-
-@contextmanager
-def _staged_in(folder: Path) -> Iterator[None]:
-    """Let tables and artifacts wait for their upload in the run's folder instead of the user's home folder."""
-    previous = os.environ.get(STAGING)
-    os.environ.setdefault(STAGING, str(folder.resolve() / "wandb"))
-    try:
-        yield
-    finally:
-        if previous is None:
-            del os.environ[STAGING]
 
 
 def _layer_stats_values(layer_stats: dict[str, Any]) -> dict[str, Any]:

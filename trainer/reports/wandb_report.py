@@ -8,6 +8,7 @@ from typing import Any
 from trainer.config.run_config import WandbConfig
 from trainer.errors import ConfigError, RunError
 from trainer.records.wandb_connection import default_entity, why_not_online
+from trainer.records.wandb_environment import client_environment
 from trainer.records.wandb_mirror import wandb_mirror
 from trainer.reports.content import Content, of_study
 from trainer.reports.page import rows, texts, titles
@@ -29,9 +30,17 @@ def publish(content: Content) -> str:
     except ImportError:
         needed = "pip install 'ablation-trainer[report]'"
         raise ConfigError(f"--wandb: needs the package wandb-workspaces: {needed}") from None
-    reason = why_not_online()
-    if reason:
-        raise RunError(f"--wandb: {reason}")
+    try:
+        with client_environment(content.folder.resolve(), account=True):
+            if reason := why_not_online():
+                raise RunError(f"--wandb: {reason}")
+            return _published(wr, content, settings)
+    except ValueError as error:
+        raise RunError(f"--wandb: {error}") from None
+
+
+def _published(wr: Any, content: Content, settings: dict[str, Any]) -> str:
+    """Create the report and return its address. Raises RunError if the server does not accept it."""
     try:
         # The report must lie where the runs lie: the entity of the configuration, or that of the API key.
         entity = settings["entity"] or default_entity()
