@@ -11,6 +11,7 @@ is drawn. As machines are noisy, the table shows the median of the ratios to the
 """
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -180,7 +181,10 @@ def _print_machine(arguments: argparse.Namespace) -> None:
     models = [line.partition(": ")[2] for line in cpus if line.startswith("model name")]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True).stdout
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = ""
+    with contextlib.suppress(OSError):  # a machine without git
+        commit = subprocess.run(git, check=False, capture_output=True, text=True).stdout
     packages = ["torch", *(NEEDS[name] for name in arguments.contenders if name in NEEDS)]
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     print(

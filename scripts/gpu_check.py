@@ -30,6 +30,10 @@ from rich.console import Console
 SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
 TOTAL_SECONDS = 480
+STOP_SECONDS = 3  # after its limit, for a part to write what it has
+TESTS_STOP_SECONDS = 25  # pytest waits for its workers before it does
+# Not all of tests/: some of its modules import what the machine need not have, at which pytest would not begin.
+TESTS = "tests/training/test_gpu.py"
 console = Console(stderr=True)
 Words = list[str]
 
@@ -81,6 +85,9 @@ class Check:
                 code = process.wait(limit)
             except subprocess.TimeoutExpired:
                 code = None
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(TESTS_STOP_SECONDS if name == "tests" else STOP_SECONDS)
             finally:
                 with contextlib.suppress(ProcessLookupError):  # its workers, too
                     os.killpg(process.pid, signal.SIGKILL)
@@ -131,6 +138,12 @@ def tests_result(path: Path) -> dict[str, Any]:
     return {**counts, "failed": failed}
 
 
+def cifar10_in(folder: Path) -> Path | None:
+    """Return where CIFAR-10 lies in a folder: itself or its cifar10/ (see gpu_check.sh); None if it is not there."""
+    places = (folder, folder / "cifar10")
+    return next((place for place in places if (place / "train").is_dir() or any(place.glob("cifar-10-*"))), None)
+
+
 def contenders(check: Check, data_dir: Path | None) -> None:
     """Compare whole processes: floor, trainer and, where they are installed, a DataLoader loop and Lightning."""
     import importlib.util
@@ -140,7 +153,8 @@ def contenders(check: Check, data_dir: Path | None) -> None:
     small = check.arguments.small
     options = ["--rounds", "1", "--epochs", "1" if small else "3", "--batch-sizes", "512", "--augmentations", "none"]
     options += ["--contenders", *(names[:2] if small else names), "--json", str(check.out / "contenders.json")]
-    options += ["--data-dir", str(data_dir)] if data_dir else ["--images", "600" if small else "20000"]
+    pictures = data_dir and (data_dir / "train").is_dir()  # not the archive, which the benchmark does not read
+    options += ["--data-dir", str(data_dir)] if pictures else ["--images", "600" if small else "20000"]
     words = [sys.executable, str(SCRIPTS / "benchmark.py"), *options]
     check.part("contenders", 70, words, lambda: json.loads((check.out / "contenders.json").read_text()))
 
@@ -177,9 +191,9 @@ def main() -> None:
     arguments = _arguments()
     check = Check(arguments)
     small, device = arguments.small, arguments.device
-    data_dir = arguments.data_dir and arguments.data_dir.absolute()
+    data_dir = arguments.data_dir and cifar10_in(arguments.data_dir.absolute())
     tests = check.out / "tests.xml"
-    words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests", "-p", "no:cacheprovider"]
+    words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", TESTS, "-p", "no:cacheprovider"]
     words += [f"--junitxml={tests}", "-n", "2" if small else "6", *(["-k", "overflow"] if small else [])]
     check.environment |= {"TRAINER_GPU_TESTS_ON": device}
     check.part("tests", 120, words, lambda: tests_result(tests))

@@ -5,6 +5,9 @@ python scripts/gpu_measure.py studies --result FILE   eight and more runs: in tu
 """
 
 import argparse
+import contextlib
+import functools
+import gc
 import itertools
 import json
 import statistics
@@ -25,6 +28,8 @@ from torch.profiler import ProfilerActivity, profile
 from trainer.config.compose import interpret
 from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
+from trainer.data.sources import image_folder
+from trainer.errors import ConfigError
 from trainer.runtime.files import write_text
 from trainer.training.build import build_trainer, first_network
 from trainer.training.graphed_step import WARM_UP_STEPS
@@ -55,17 +60,21 @@ def steps(device: torch.device, small: bool, results: Results) -> None:
         for way in ways:
             row = {"network": network, "precision": precision, "batch size": size, "way": way}
             try:
-                step = _step_of(way, network, precision, size, device)
-                results.add(**row, **_timed(step, size, device, 4 if small else 30))
-                del step
-            except (RuntimeError, OSError) as error:  # the other cells are measured all the same
+                step, stream = _step_of(way, network, precision, size, device)
+                with stream:
+                    results.add(**row, **_timed(step, size, device, 4 if small else 30))
+                del step, stream
+            except (RuntimeError, OSError, ConfigError) as error:  # the other cells are measured all the same
                 results.add(**row, error=(str(error).splitlines() or [type(error).__name__])[0])
             if device.type == "cuda":
+                gc.collect()
                 torch.cuda.empty_cache()
 
 
-def _step_of(way: str, network: str, precision: str, size: int, device: torch.device) -> Callable[[], object]:
-    """Return a function that trains one step on the next batch, without a wait for the device."""
+def _step_of(
+    way: str, network: str, precision: str, size: int, device: torch.device
+) -> tuple[Callable[[], object], contextlib.AbstractContextManager[None]]:
+    """Return a function that trains one step on the next batch, without a wait for the device, and its stream."""
     graph = "true" if way == "cuda_graph" else "false"
     normalization = "batch" if network == "resnet18" else "none"
     words = [f"model={network}", f"normalization={normalization}", f"precision={precision}", f"batch_size={size}"]
@@ -75,16 +84,17 @@ def _step_of(way: str, network: str, precision: str, size: int, device: torch.de
     pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
     images = Images(pixels, torch.arange(count) % 10, CLASSES).to(device)
     if way == "floor":
-        return _bare_step(config, images, device)
+        return _bare_step(config, images, device), contextlib.nullcontext()
     trainer = build_trainer(config, images, images.select(torch.arange(10)), device)
-    return _trainer_step(trainer)
+    return _trainer_step(trainer), trainer.graph.on_stream() if trainer.graph else contextlib.nullcontext()
 
 
 def _trainer_step(trainer: ClassificationTrainer) -> Callable[[], object]:
     """Return the part of the trainer's loop that is repeated in every step."""
     trainer.model.train()
     positions = itertools.cycle(list(trainer.train.positions(0, 0)))
-    progress, step = trainer._begin(), trainer.graph or trainer.train_step
+    progress = trainer._begin()
+    step = functools.partial(trainer.graph, trainer.train_step) if trainer.graph else trainer.train_step
 
     def one() -> None:
         if trainer.schedule.steps % len(trainer.train) == 0:
@@ -140,14 +150,21 @@ def _timed(step: Callable[[], object], size: int, device: torch.device, count: i
 
 
 def _profiled(step: Callable[[], object], seconds: float, count: int = 10) -> dict[str, float]:
-    """Return launches by the host and kernels a step, and the share of an unprofiled step without a running kernel."""
+    """Return launches by the host and kernels a step, and the share of an unprofiled step without a running kernel.
+
+    Nothing where the profiler sees no kernel, which needs a permission of the driver.
+    """
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as record:
         for _ in range(count):
             step()
         torch.cuda.synchronize()
     events = record.events() or []
     launches = sum("launch" in event.name.lower() and event.name.startswith("cu") for event in events)
-    kernels = [event for event in events if "cuda" in str(event.device_type).lower()]
+    # Not the names that torch gives to parts of a step, such as that of the optimizer, which it also draws over the
+    # kernels of that part and the pauses between them.
+    kernels = [event for event in events if "cuda" in str(event.device_type).lower() and not event.is_user_annotation]
+    if not kernels:
+        return {}
     busy, reached = 0.0, 0.0  # microseconds in which at least one kernel runs
     for start, end in sorted((event.time_range.start, event.time_range.end) for event in kernels):
         busy += max(0.0, end - max(start, reached))
@@ -205,6 +222,7 @@ def _pictures() -> Path:
     """Return a folder of 20 000 synthetic images, written once."""
     if not _folders:
         _folders.append(made_up_pictures(Path(tempfile.mkdtemp()), 20_000))
+        image_folder(_folders[0], "train")  # decodes them into the cache, which the first study alone would have to do
     return _folders[0]
 
 

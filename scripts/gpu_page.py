@@ -25,7 +25,11 @@ def page(content: dict[str, Any]) -> str:
             lines += ["Not measured.", ""]
             continue
         lines += [f"{part['state']}; {part['seconds']:.0f} s", ""]
-        lines += [section(part["result"]) if part["result"] else "Not measured.", ""]
+        try:
+            text = section(part["result"]) if part["result"] else "Not measured."
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:  # the other parts are shown all the same
+            text = f"Not shown ({type(error).__name__}: {error}); the JSON file has what was measured."
+        lines += [text, ""]
     return "\n".join(lines)
 
 
@@ -45,13 +49,12 @@ def _steps(rows: list[dict[str, Any]]) -> str:
         place = [row[key] for key in ("network", "precision", "batch size", "way")]
         if "error" in row:
             return [*map(str, place), row["error"], "", "", "", "", ""]
-        floor = next(
-            other["milliseconds"]
-            for other in rows
-            if other["way"] == "floor" and all(other[key] == row[key] for key in ("network", "precision", "batch size"))
-        )
+        same = [
+            other for other in rows if all(other[key] == row[key] for key in ("network", "precision", "batch size"))
+        ]
+        floor = next((other.get("milliseconds") for other in same if other["way"] == "floor"), None)
         gpu = [f"{row['launches']:.0f}", f"{row['kernels']:.0f}", f"{row['idle']:.0%}"] if "idle" in row else ["–"] * 3
-        ratio = f"{row['milliseconds'] / floor:.2f}"
+        ratio = f"{row['milliseconds'] / floor:.2f}" if floor else "–"  # a floor that has failed
         time = f"{row['milliseconds']:.3f} [{row['lowest']:.3f}–{row['highest']:.3f}]"
         return [*map(str, place), time, ratio, f"{row['images a second']:.0f}", f"{row['seconds an epoch']:.2f}", *gpu]
 

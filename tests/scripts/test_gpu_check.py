@@ -59,6 +59,31 @@ def test_a_part_that_fails_hangs_or_has_no_time_ends_no_other_and_keeps_what_it_
     }
 
 
+def test_the_page_is_written_whatever_a_part_has_measured():
+    from gpu_page import page
+
+    cell = {"network": "resnet18", "precision": "fp32", "batch size": 128}
+    seen = {"milliseconds": 2.0, "lowest": 1.9, "highest": 2.1, "images a second": 64_000.0, "seconds an epoch": 0.7}
+    steps = [{**cell, "way": "floor", "error": "out of memory"}, {**cell, "way": "trainer", **seen}]
+    parts = {"steps": steps, "contenders": [{"rounds": []}], "recipe": [{"seconds": 1.5, "validation": 0.9}]}
+    done = {name: {"state": "done", "seconds": 1.0, "result": result} for name, result in parts.items()}
+    told = page({"machine": {}, "parts": done})
+    assert "| resnet18 | fp32 | 128 | floor | out of memory |" in told
+    assert "| trainer | 2.000 [1.900–2.100] | – | 64000 |" in told and "| 0 | 1.50 | 90.00% |" in told
+    assert "Not shown (IndexError: list index out of range); the JSON file has what was measured." in told
+
+
+def test_cifar10_is_found_as_an_archive_as_pictures_and_in_the_folder_that_is_packed(tmp_path):
+    from gpu_check import cifar10_in
+
+    for made, expected in (("a/train", "a"), ("b/cifar10/train", "b/cifar10"), ("c/MNIST/raw", None)):
+        (tmp_path / made).mkdir(parents=True)
+        assert cifar10_in(tmp_path / made[0]) == (expected and tmp_path / expected)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/cifar-10-python.tar.gz").touch()
+    assert cifar10_in(tmp_path / "d") == tmp_path / "d"
+
+
 def test_a_gpu_that_is_not_there_is_one_line():
     done = subprocess.run(
         [sys.executable, SCRIPTS / "gpu_check.py"], check=False, capture_output=True, text=True, env={**os.environ}

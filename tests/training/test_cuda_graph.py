@@ -1,6 +1,8 @@
 """`cuda_graph=true`: the whole step is captured once and replayed. A recorder stands for the graph where no GPU is."""
 
+import gc
 import sys
+import weakref
 
 import pytest
 import torch
@@ -71,7 +73,7 @@ def built(*arguments, graph, train=47):
             recorders.append(Recorder(run))
             return recorders[-1].replay
 
-        trainer.graph, trainer.recorders = GraphedStep(trainer.train_step, 10, trainer.generator, capture), recorders
+        trainer.graph, trainer.recorders = GraphedStep(10, trainer.generator, capture), recorders
     return trainer
 
 
@@ -116,7 +118,7 @@ def test_a_run_of_replayed_steps_that_is_stopped_within_an_epoch_continues_to_th
             break
         kept.append(report)
     checkpoint.save(tmp_path / "last.safetensors", last_of(first.state_dict()))
-    second.graph = GraphedStep(second.train_step, 10, second.generator, lambda run: Recorder(run).replay)
+    second.graph = GraphedStep(10, second.generator, lambda run: Recorder(run).replay)
     second.load_state_dict(checkpoint.load(tmp_path / "last.safetensors").trainer)
     kept += second.train_loop()
     assert [timeless(report) for report in kept] == [timeless(report) for report in reports]
@@ -151,9 +153,25 @@ def test_a_graph_without_a_gpu_is_refused():
         built("cuda_graph=true", graph=False)
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_trainer_that_is_done_is_freed_at_once_not_when_the_garbage_collector_runs(graph):
+    """On a GPU the memory of a finished run would be missing in the next one."""
+    built(graph=False).do_train()  # what torch itself keeps of a first step
+    gc.disable()
+    try:
+        trainer = built(graph=graph)
+        trainer.do_train()
+        reference = weakref.ref(trainer)
+        assert trainer.graph is None or trainer.graph.replay
+        del trainer
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
 def test_positions_of_another_size_are_trained_eagerly():
     sizes = []
-    step = GraphedStep(lambda positions: sizes.append(len(positions)) or True, 4, torch.Generator(), lambda run: run)
+    step = GraphedStep(4, torch.Generator(), lambda run: run)
     for positions in DeviceLoader(tiny_images(31), 4, CPU).positions(0, 0):
-        step(positions)
+        step(lambda positions: sizes.append(len(positions)) or True, positions)
     assert sizes == [4] * 7 + [3]

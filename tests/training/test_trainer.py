@@ -16,6 +16,7 @@ from trainer.training.build import build_model, build_trainer
 from trainer.training.copies import detached_copy
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
+from trainer.training.optimizer_state import make_capturable
 from trainer.training.trainer import ClassificationTrainer, TrainerOptions
 
 CPU = torch.device("cpu")
@@ -256,3 +257,12 @@ def test_a_network_that_keeps_outputs_of_its_last_step_is_copied_without_their_g
     assert torch.equal(twin.kept["list"][0], output) and twin.kept["list"][0].grad_fn is None
     assert twin.kept["list"][0] is twin.kept["pair"][0] and output.grad_fn is not None
     assert optimizer.param_groups[0]["params"][0] is twin.weight
+
+
+def test_a_copy_of_an_optimizer_that_can_be_captured_does_not_make_torch_warn_either():
+    network = nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(network.parameters(), fused=True)
+    make_capturable(optimizer, CPU)
+    _, twin = detached_copy((network, optimizer))
+    # What torch's Optimizer looks at before it warns, on a GPU only.
+    assert twin._warned_capturable_if_run_uncaptured and twin.param_groups[0]["capturable"]

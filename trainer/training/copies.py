@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainer.training.optimizer_state import no_capturable_warning
 
 Parts = TypeVar("Parts", bound=tuple[Any, ...])
 
@@ -17,7 +20,11 @@ def detached_copy(parts: Parts) -> Parts:
     # deepcopy refuses a tensor that belongs to a graph, unless its memo says what stands in its place.
     networks = [part for part in parts if isinstance(part, nn.Module)]
     kept = [tensor for network in networks for module in network.modules() for tensor in _tensors(vars(module))]
-    return copy.deepcopy(parts, {id(tensor): tensor.detach() for tensor in kept if tensor.grad_fn is not None})
+    copies = copy.deepcopy(parts, {id(tensor): tensor.detach() for tensor in kept if tensor.grad_fn is not None})
+    for part in copies:
+        if isinstance(part, Optimizer):
+            no_capturable_warning(part)  # an attribute of the original, which torch does not copy
+    return copies
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

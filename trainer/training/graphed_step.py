@@ -6,6 +6,7 @@ as one.
 """
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator
 
 import torch
@@ -13,6 +14,7 @@ from torch import Generator, Tensor
 
 from trainer.errors import RunError
 from trainer.runtime.memory import is_out_of_memory
+from trainer.training.streams import give_back, take_stream
 
 Step = Callable[[Tensor], bool]
 Capture = Callable[[Callable[[], object]], Callable[[], None]]
@@ -29,12 +31,12 @@ class GraphedStep:
     replays what it did; None stands for a CUDA graph.
     """
 
-    def __init__(self, step: Step, batch_size: int, generator: Generator, capture: Capture | None = None) -> None:
-        self.step = step
+    def __init__(self, batch_size: int, generator: Generator, capture: Capture | None = None) -> None:
         self.positions = torch.zeros(batch_size, dtype=torch.long, device=generator.device)
         self.stream: torch.cuda.Stream | None = None
         if capture is None:
-            self.stream = torch.cuda.Stream(generator.device)
+            self.stream = take_stream(generator.device)
+            weakref.finalize(self, give_back, self.stream)
             capture = _Graph(self.stream, generator)
         self.capture = capture
         self.replay: Callable[[], None] | None = None
@@ -57,16 +59,21 @@ class GraphedStep:
         finally:
             torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
 
-    def __call__(self, positions: Tensor) -> bool:
-        """Train on the images at these positions [B]. A graph has no skipped steps (`on_nonfinite=stop`)."""
+    def __call__(self, step: Step, positions: Tensor) -> bool:
+        """Do the same step as always on the images at these positions [B].
+
+        A graph has no skipped steps (`on_nonfinite=stop`).
+        """
+        # The step is not kept: it is a method of the trainer, which keeps this object. Such a cycle would hold the
+        # memory of a finished run until Python's garbage collector finds it.
         if len(positions) != len(self.positions):
-            return self.step(positions)
+            return step(positions)
         if self.replay is None and self.eager_steps < WARM_UP_STEPS:
             self.eager_steps += 1
-            return self.step(positions)
+            return step(positions)
         self.positions.copy_(positions)
         if self.replay is None:
-            self.replay = self.capture(lambda: self.step(self.positions))  # captured, not executed
+            self.replay = self.capture(lambda: step(self.positions))  # captured, not executed
         self.replay()
         return True
 
@@ -87,9 +94,13 @@ class _Graph:
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            first = (str(error).splitlines() or [type(error).__name__])[0]
+            # The end of a capture that has failed is an error of its own, which hides the first one.
+            cause = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+            first = (str(cause).splitlines() or [type(cause).__name__])[0]
             raise RunError(
                 f"cuda_graph=true: this step cannot be captured ({first}). Leave out the technique that reads a value"
                 " from the GPU, or cuda_graph=true"
             ) from None
+        # torch has allocated the state of the generators on the default stream; deterministic=true fills it there.
+        self.stream.wait_stream(torch.cuda.default_stream(self.stream.device))
         return graph.replay

@@ -35,7 +35,11 @@ def make_capturable(optimizer: Optimizer, device: torch.device) -> None:
             group["fused"] = True
         if can_capture(group):
             group["lr"] = rate
-    # torch warns of capturable=True outside of a graph, because some optimizers are a little slower with it.
+    no_capturable_warning(optimizer)
+
+
+def no_capturable_warning(optimizer: Optimizer) -> None:
+    """Keep torch from warning of capturable=True in eager steps, because some optimizers are a little slower so."""
     optimizer._warned_capturable_if_run_uncaptured = True
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -92,7 +93,7 @@ class ClassificationTrainer:
         self.progress: EpochProgress | None = None  # of the epoch being trained
         self.meters, self.generator = Meters(len(train), self.device), torch.Generator(self.device)
         # None: every step is eager.
-        self.graph = GraphedStep(self.train_step, train.batch_size, self.generator) if options.cuda_graph else None
+        self.graph = GraphedStep(train.batch_size, self.generator) if options.cuda_graph else None
         # Counts [K, K] of the last validation: a row for each true class, a column for each predicted class.
         count = len(train.images.classes)
         self.confusion = torch.zeros(count, count, dtype=torch.long, device=self.device)
@@ -138,7 +139,7 @@ class ClassificationTrainer:
         with the number of the step if a loss is not finite.
         """
         self.model.train()
-        step = self.graph or self.train_step
+        step = partial(self.graph, self.train_step) if self.graph else self.train_step
         with deterministic_mode(self.deterministic), self.graph.on_stream() if self.graph else nullcontext():
             progress = self._begin()
             batches = self.train.positions(self.seed, self.epoch, progress.step)

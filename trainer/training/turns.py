@@ -16,6 +16,7 @@ import torch
 
 from trainer.runtime import console
 from trainer.runtime.signals import shared_stop
+from trainer.training.streams import own_stream
 
 GROWTH = 1.1  # `auto`: twice as many runs must train this many times as many steps a second
 WINDOW_SECONDS, WINDOW_STEPS = 2.0, 40  # over which steps are counted, at least
@@ -120,10 +121,11 @@ class _Seat:
         self.wake.acquire()
         try:
             _ProcessState.fresh()
-            task: Task | None = self.task
-            while task:
-                task()
-                task = self.group.next_task()
+            with own_stream():  # on one stream the kernels of all runs would wait for each other
+                task: Task | None = self.task
+                while task:
+                    task()
+                    task = self.group.next_task()
         except BaseException as error:  # raised again in the main thread
             self.group.errors.append(error)
         finally:
