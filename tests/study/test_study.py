@@ -77,12 +77,10 @@ MISFITS = {
         "sweep.stages=2 needs sweep.method=random or tpe: a grid tries every point to its end"
     ),
     "lr=0.1,0.2 sweep.name=a/b": (
-        "sweep.name='a/b' (command line): must be a name of letters, digits, dot, dash and underscore or null"
+        "sweep.name='a/b' (command line): must be a name of letters, digits, dot, dash and underscore or null."
+        " Did you mean sweep.name=a_b?"
     ),
     "sweep.seed=1,2": "sweep.seed (command line): is not a setting to compare",
-    "sweep.method=random lr=0.1,0.2 wandb.project=a,b": (
-        "wandb.project (command line): cannot have several values: it does not change the result of a run"
-    ),
     "checkpoint_minutes=1,2": (
         "checkpoint_minutes (command line): cannot have several values: it does not change the result of a run"
     ),

@@ -3,8 +3,6 @@
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from trainer.config.run_config import RunConfig, SweepConfig, Tag, WandbConfig, tagged
@@ -78,8 +76,10 @@ def comparable(key: str) -> bool:
 
 def values_in(key: str, text: str) -> list[Any] | None:
     """Return the values that Hydra reads in the text, several for a list with commas, or None if it reads none."""
+    from hydra.errors import HydraException
+
     try:
-        override = OverridesParser.create().parse_override(f"{key}={text}")
+        override = _parsed(key, text)
         if not override.is_sweep_override():
             return [override.value()]
         return [_value(key, each) for each in override.sweep_string_iterator()] if override.is_choice_sweep() else None
@@ -88,7 +88,13 @@ def values_in(key: str, text: str) -> list[Any] | None:
 
 
 def _value(key: str, text: str) -> Any:
-    return OverridesParser.create().parse_override(f"{key}={text}").value()
+    return _parsed(key, text).value()
+
+
+def _parsed(key: str, text: str) -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # not at the top: a report needs no Hydra
+
+    return OverridesParser.create().parse_override(f"{key}={text}")
 
 
 def accepts(key: str, text: str, technique: str = "", many: bool = False) -> bool:

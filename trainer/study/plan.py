@@ -154,7 +154,8 @@ def _integer_hint(axes: Sequence[Axis]) -> Iterator[None]:
             fractions = not axis.texts and not axis.integer
             if fractions and str(error).startswith(f"{axis.key}=") and "whole number" in str(error):
                 interval = shlex.quote(f"{axis.key}=int(interval({axis.low:g},{axis.high:g}))")
-                raise ConfigError(f"{error}; whole numbers: {interval}") from None
+                fault = str(error).partition(". Did you mean")[0]  # an end of the range: not what to type
+                raise ConfigError(f"{fault}; whole numbers: {interval}") from None
         raise
 
 
