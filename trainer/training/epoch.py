@@ -14,13 +14,14 @@ class Meters:
     """The loss of each step [steps] and the number of correct predictions of an epoch, on the device.
 
     They are read once an epoch, so that no step waits for the GPU, and lie in the same memory in every epoch, to which
-    a captured step (`cuda_graph=true`) writes. `position` [1] is the step, counted on the device as well.
+    a captured step (`cuda_graph=true`) writes. `position` is the step, counted on the device as well.
     """
 
     def __init__(self, steps: int, device: torch.device) -> None:
         self.losses = torch.zeros(steps, device=device)
         self.correct = torch.zeros((), device=device)
-        self.position = torch.zeros(1, dtype=torch.long, device=device)
+        self.position = torch.zeros((), dtype=torch.long, device=device)
+        self.steps = torch.arange(steps, device=device)
 
     def clear(self) -> None:
         """Begin an epoch."""
@@ -29,7 +30,9 @@ class Meters:
 
     def add(self, loss: Tensor, correct: Tensor) -> None:
         """Note a step: the sum of its images' losses and the number of correct predictions, both scalars."""
-        self.losses.index_copy_(0, self.position, loss.view(1))
+        # Not an index on the device, whose bounds some versions of torch check on the host, and which takes a dozen
+        # kernels where it must be deterministic.
+        torch.where(self.steps == self.position, loss, self.losses, out=self.losses)
         self.correct += correct
         self.skip()
 
