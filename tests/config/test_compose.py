@@ -62,6 +62,8 @@ MISTAKES = {
     "weight_decay_scope=biases": "weight_decay_scope='biases' (command line): must be one of weights, all",
     "device=gpu": "device='gpu' (command line): must be auto, cpu, mps, cuda or cuda:N. Did you mean device=cuda?",
     "early_stop_patience=0": f"early_stop_patience=0 (command line): {COUNT} or null",
+    "wandb.project=a/b": "wandb.project='a/b' (command line): must be a text without"
+    r" / \ : # ? and %, of 1 to 128 letters. Did you mean wandb.project=a_b?",
     "wandb.tags=3": "wandb.tags=3 (command line): must be a list, each a text. Did you mean 'wandb.tags=[\"3\"]'?",
     "wandb=disabled": "wandb='disabled' (command line): must be a group of options. Did you mean wandb.mode=disabled?",
     "wandb=3": "wandb=3 (command line): must be a group of options",

@@ -17,6 +17,7 @@ from trainer.config.types import (
     Name,
     NonNegative,
     Positive,
+    Project,
     Switch,
     Text,
 )
@@ -37,7 +38,7 @@ class WandbConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Literal["offline", "online", "disabled"]
-    project: Text
+    project: Project
     entity: Text | None
     group: Text | None
     name: Text | None

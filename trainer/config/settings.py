@@ -7,7 +7,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from trainer.config.run_config import RunConfig, SweepConfig, Tag, WandbConfig, tagged
 from trainer.config.schema import CONF, GROUPS, shared_parameters, techniques
-from trainer.config.types import DEVICES, Device, Name, Switch, Text
+from trainer.config.types import DEVICES, Device, Name, Project, Switch, Text
 
 SECTIONS: dict[str, type[BaseModel]] = {"wandb": WandbConfig, "sweep": SweepConfig}
 APART = ("sweep", "retrain", "hydra", "resume", "output_dir")  # settings that do not belong to a run, or to one alone
@@ -62,7 +62,7 @@ def named_values(key: str, technique: str = "") -> list[str]:
 
 def takes_text(key: str) -> bool:
     """Return whether any text is a value of the setting."""
-    return any(kind in (Text, Text | None, Name | None) for kind in kinds_of(key))
+    return any(kind in (Text, Text | None, Name | None, Project) for kind in kinds_of(key))
 
 
 def comparable(key: str) -> bool:

@@ -24,6 +24,7 @@ OpenFraction = Annotated[float, Strict(), AllowInfNan(False), Gt(0), Lt(1)]
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of a folder
 DEVICES = ("auto", "cpu", "mps", "cuda")  # and cuda:N
 Device = Annotated[str, StringConstraints(strict=True, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Project = Annotated[str, StringConstraints(strict=True, max_length=128, pattern=r"^[^/\\#?%:]+$")]  # of W&B
 
 BY_NAME: dict[str, Any] = {
     "int": Whole,
@@ -50,6 +51,8 @@ def describe(kind: Any) -> str:
         return "auto, cpu, mps, cuda or cuda:N"
     if kind == Name:
         return "a name of letters, digits, dot, dash and underscore"
+    if kind == Project:
+        return r"a text without / \ : # ? and %, of 1 to 128 letters"
     if origin is Annotated:
         return " ".join([describe(arguments[0]), *_range(arguments[1:])]).strip()
     if origin is Literal:

@@ -153,4 +153,6 @@ def refuse_full(folder: Path) -> None:
 
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message, or its type."""
+    for detail in getattr(error, "errors", list)():  # pydantic's, whose first line is a count
+        return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
     return (str(error).splitlines() or [type(error).__name__])[0]
