@@ -255,7 +255,8 @@ def sending(monkeypatch, number, step):
 def left_with(monkeypatch, *arguments):
     """Return the exit code of the program, run in this process, and restore its signal handlers."""
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
-    monkeypatch.setattr(sys, "argv", ["trainer", *QUICK, *DRAWING, *arguments])
+    typed = {word.partition("=")[0]: word for word in (*QUICK, *DRAWING, *arguments)}  # each setting once
+    monkeypatch.setattr(sys, "argv", ["trainer", *typed.values()])
     try:
         return main()
     finally:
