@@ -140,7 +140,7 @@ def test_max_norm_holds_after_real_steps():
 
 
 def test_ema_is_the_recursion():
-    """average ← 0.8·average + 0.2·W, from the weights after the first step on; running statistics are copied."""
+    """average ← 0.8·average + 0.2·W, from the weights after the first step on; running statistics likewise."""
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).double()
     seam, draw, average = ema(model, decay=0.8), torch.Generator().manual_seed(1), None
     for step in range(12):
@@ -148,16 +148,32 @@ def test_ema_is_the_recursion():
             for parameter in model.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=draw))
         model(torch.randn(5, 3, generator=draw).double())
-        weights = [parameter.detach().numpy().copy() for parameter in model.parameters()]
+        statistics = [model[1].running_mean, model[1].running_var]
+        weights = [tensor.detach().numpy().copy() for tensor in (*model.parameters(), *statistics)]
         seam.after_step()
         average = weights if step == 0 else [0.8 * a + 0.2 * w for a, w in zip(average, weights, strict=True)]
-        for kept, expected in zip(seam.evaluated.parameters(), average, strict=True):
-            np.testing.assert_allclose(kept.detach(), expected, rtol=1e-12)
-        for trained, expected in zip(model.parameters(), weights, strict=True):
+        norm = seam.evaluated[1]
+        kept = (*seam.evaluated.parameters(), norm.running_mean, norm.running_var)
+        for tensor, expected in zip(kept, average, strict=True):
+            np.testing.assert_allclose(tensor.detach(), expected, rtol=1e-12)
+        for trained, expected in zip((*model.parameters(), *statistics), weights, strict=True):
             np.testing.assert_array_equal(trained.detach(), expected)
-        for kept, current in zip(seam.evaluated.buffers(), model.buffers(), strict=True):
-            assert torch.equal(kept, current)
     assert int(seam.evaluated[1].num_batches_tracked) == 12
+
+
+def test_the_statistics_of_an_average_belong_to_its_weights():
+    """Running means are linear in the weights before them: those of the averaged weights are the averaged means."""
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, momentum=0.999999)).double()
+    seam, draw = ema(model, decay=0.8), torch.Generator().manual_seed(1)
+    images = torch.randn(50, 3, generator=draw).double()
+    for _ in range(9):
+        with torch.no_grad():
+            model[0].weight.copy_(torch.randn(2, 3, generator=draw))
+        model.train()(images)
+        seam.after_step()
+    of_average = seam.evaluated[0](images).mean(0)
+    torch.testing.assert_close(seam.evaluated[1].running_mean, of_average, rtol=0, atol=1e-5)
+    assert (model[1].running_mean - of_average).abs().max() > 0.01
 
 
 def test_ema_goes_on_from_its_state():

@@ -4,6 +4,7 @@
 """
 
 import copy
+from itertools import compress
 from typing import Any
 
 import torch
@@ -72,14 +73,20 @@ class _Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the weights after a step into the average."""
-        if self.started:
-            self.combine(list(self.module.parameters()), list(self.model.parameters()), None)
-        else:
+        """Take the weights after a step into the average, and the running statistics of normalization with them.
+
+        The latest statistics are those of the latest weights: beside averaged ones they would scale wrongly.
+        """
+        if not self.started:
             self.module.load_state_dict(self.model.state_dict())
-        self.started = True
-        for average, current in zip(self.module.buffers(), self.model.buffers(), strict=True):
-            average.copy_(current)  # running statistics of normalization are averages already
+            self.started = True
+            return
+        averages, currents = ([*part.parameters(), *part.buffers()] for part in (self.module, self.model))
+        fractional = [average.is_floating_point() for average in averages]
+        self.combine(list(compress(averages, fractional)), list(compress(currents, fractional)), None)
+        for average, current, averaged in zip(averages, currents, fractional, strict=True):
+            if not averaged:  # a count
+                average.copy_(current)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the averaged weights, and whether there are any yet."""
