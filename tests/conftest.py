@@ -123,6 +123,11 @@ def quick(*arguments: str) -> Result:
     return train(run)
 
 
+def sync_playwright():
+    """Playwright, which starts a browser; a test that needs it is skipped where it is not installed."""
+    return pytest.importorskip("playwright.sync_api").sync_playwright()
+
+
 def metrics(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 

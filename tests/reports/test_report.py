@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, sync_playwright
 from fake_studies import fake_run, fake_study
 from fake_wandb_server import wandb_server
-from playwright.sync_api import sync_playwright
 
 from trainer.cli.report import main
 from trainer.errors import ConfigError, RunError

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, metrics, quick
+from conftest import ROOT, metrics, quick, sync_playwright
 from PIL import Image
-from playwright.sync_api import sync_playwright
 from torch import nn
 from torch.nn import functional as F
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose, program
-from playwright.sync_api import sync_playwright
+from conftest import compose, program, sync_playwright
 from torch.nn import functional as F
 
 from trainer.cli import find_lr
@@ -68,7 +67,7 @@ def test_the_suggestion_is_of_the_right_magnitude(optimizer, low, high):
 def test_the_command_prints_a_command_that_runs_and_leaves_only_a_figure(in_empty_folder):
     done = program("find-lr", *TINY, "lr=3", "steps=40", "from=1e-3", "to=0.4", cwd=in_empty_folder)
     assert (done.returncode, done.stderr) == (0, "")
-    (suggested,) = re.findall(r"Suggestion +lr=(\S+), between", done.stdout)
+    (suggested,) = re.findall(r"Suggestion +lr=(\S+), half-way between", done.stdout)
     again = f"python -m trainer {' '.join(TINY)} lr={suggested}".replace("model.hidden=[32]", "'model.hidden=[32]'")
     assert f"To try it            {again}\n" in done.stdout
     (figure,) = in_empty_folder.rglob("*.*")
@@ -113,6 +112,6 @@ def test_mistakes_are_one_line():
 
 def test_the_suggestion_is_printed_if_the_figure_cannot_be_written(capsys):
     Path("outputs").write_text("")
-    with pytest.raises(OSError, match="outputs"):
+    with pytest.raises(RunError, match=r"^outputs/figures cannot be created: File exists$"):
         find_lr.main([*TINY, "steps=40", "from=1e-3", "to=0.4"])
     assert "\n  To try it            python -m trainer dataset=digits " in capsys.readouterr().out
