@@ -199,7 +199,9 @@ def fresh(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complete
 
 def clean_environment(**more: str) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "HYDRA_"))}
-    return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"} | more
+    # The libraries may lie in a folder that only PYTHONPATH names (scripts/gpu_check.sh).
+    path = os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).rstrip(os.pathsep)
+    return kept | {"PYTHONPATH": path, "COLUMNS": "100"} | more
 
 
 @pytest.fixture(autouse=True)

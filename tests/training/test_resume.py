@@ -286,7 +286,7 @@ def test_a_warning_while_torch_is_imported_is_handled(in_empty_folder):
     command = [sys.executable, "-m", "trainer", *QUICK, "output_dir=run"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment())
     maps = Path(f"/proc/{process.pid}/maps")
-    while "libtorch" not in maps.read_text():
+    while process.poll() is None and "libtorch" not in maps.read_text():
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     told = process.communicate(timeout=60)[1]
