@@ -116,10 +116,15 @@ def last_of(state: dict) -> Last:
     return Last(config={}, classes=[], shape=[], trainer=state)
 
 
+def quickly(*arguments: str) -> list[str]:
+    """The arguments of a short run, each setting given once."""
+    given = {text.partition("=")[0] for text in arguments}
+    return [*(text for text in QUICK if text.partition("=")[0] not in given), *arguments]
+
+
 def quick(*arguments: str) -> Result:
     """One short run of the real program, in this process and in the current folder."""
-    given = {text.partition("=")[0] for text in arguments}
-    (run,) = compose([*(text for text in QUICK if text.partition("=")[0] not in given), *arguments])
+    (run,) = compose(quickly(*arguments))
     return train(run)
 
 

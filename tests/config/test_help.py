@@ -43,7 +43,8 @@ def printed(capsys, *arguments):
     return capsys.readouterr().out
 
 
-def test_a_group_an_option_and_a_setting_of_it(capsys):
+def test_a_group_an_option_and_a_setting_of_it(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     group = printed(capsys, "optimizer")
     for name in option_files("optimizer"):
         assert f"optimizer={name}\n" in group

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import QUICK, ROOT, compose, last_of, metrics, quick, timeless
+from conftest import ROOT, compose, last_of, metrics, quick, quickly, timeless
 from full_disk import fill, mounted, unmount
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -331,8 +331,10 @@ def file_limit(folder):
     def end():
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    yield Trouble(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (700, before[1])), end, "File too large")
-    end()
+    try:
+        yield Trouble(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (700, before[1])), end, "File too large")
+    finally:
+        end()
 
 
 @contextlib.contextmanager
@@ -374,7 +376,7 @@ def test_a_disk_that_fails_for_a_while_costs_nothing(fault, in_empty_folder, cap
     whole = quick(*TINY, "epochs=5", "output_dir=whole")
     disk = in_empty_folder / "disk"
     with fault(disk) as trouble:
-        (run,) = compose([*QUICK, *TINY, "epochs=5", "output_dir=disk/run"])
+        (run,) = compose(quickly(*TINY, "epochs=5", "output_dir=disk/run"))
         capsys.readouterr()
 
         def between(epoch):
@@ -394,7 +396,7 @@ def test_a_disk_that_fails_for_a_while_costs_nothing(fault, in_empty_folder, cap
 def test_a_disk_that_fails_to_the_end_keeps_what_it_had(fault, in_empty_folder, capsys):
     disk = in_empty_folder / "disk"
     with fault(disk) as trouble:
-        (run,) = compose([*QUICK, *TINY, "epochs=4", "output_dir=disk/run"])
+        (run,) = compose(quickly(*TINY, "epochs=4", "output_dir=disk/run"))
         with pytest.raises(
             RunError, match=rf"could not be written: {trouble.says}\. Saved: \d of 4 epochs, in disk/run$"
         ):
@@ -415,7 +417,7 @@ def test_a_log_on_the_disk_that_fails_loses_lines_and_nothing_else(fault, in_emp
     folder = in_empty_folder / "disk" / "run"
     with fault(folder.parent) as trouble:
         folder.mkdir(parents=True)
-        (run,) = compose([*QUICK, *TINY, "epochs=5"])
+        (run,) = compose(quickly(*TINY, "epochs=5"))
         (folder / "config.yaml").write_text(yaml.safe_dump(run.tree()))
         (folder / JOB).write_text('{"threads": null, "pruning": null}')
 
@@ -438,7 +440,7 @@ def test_a_log_on_the_disk_that_fails_loses_lines_and_nothing_else(fault, in_emp
 def test_a_torn_line_of_metrics_is_mended_before_the_next(monkeypatch):
     """A disk that becomes full in the middle of a line."""
     whole = quick(*TINY, "epochs=3", "output_dir=whole")
-    (run,) = compose([*QUICK, *TINY, "epochs=3", "output_dir=run"])
+    (run,) = compose(quickly(*TINY, "epochs=3", "output_dir=run"))
     real, failures = os.fsync, []
 
     def torn(descriptor):
