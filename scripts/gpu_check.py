@@ -194,6 +194,7 @@ def main() -> None:
     data_dir = arguments.data_dir and cifar10_in(arguments.data_dir.absolute())
     tests = check.out / "tests.xml"
     words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", TESTS, "-p", "no:cacheprovider"]
+    words += ["-W", "default"]  # other libraries than those of CI, whose warnings are no errors
     words += [f"--junitxml={tests}", "-n", "2" if small else "6", *(["-k", "overflow"] if small else [])]
     check.environment |= {"TRAINER_GPU_TESTS_ON": device}
     check.part("tests", 120, words, lambda: tests_result(tests))
