@@ -106,6 +106,8 @@ def _folders(typed: str) -> list[str]:
 
 
 def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
+    from trainer.reports.listing import METRICS  # not at the top: other words need not wait for it
+
     options = command_parser(command)._option_string_actions
     name, equals, value = word.partition("=")
     asked = name if equals else before[-1] if before else ""
@@ -113,11 +115,11 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
     if option in options and options[option].nargs != 0:
         start = f"{name}=" if equals else ""
         folders = _folders(value) if equals and option in ("--config-dir", "--data-dir") else []
-        values = list(DEVICES) if option == "--device" else folders
+        values = {"--device": [*DEVICES], "--sort": [*METRICS]}.get(option, folders)
         return [start + choice for choice in values]
     if word.startswith("-"):
         return [option for option in options if option.startswith("--")]
-    if command != "find-lr":
+    if command not in ("find-lr", "list"):  # the commands that take settings
         return []
     names = [f"{option.removeprefix('--')}=" for option in options if option not in ("-h", "--help")]
     settings = [text for text in before if "=" in text and f"{text.partition('=')[0]}=" not in names]

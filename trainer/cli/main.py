@@ -16,6 +16,8 @@ COMMANDS = {
     "train": "train one run, or with -m a study; the same as no command",
     "find-lr": "suggest a learning rate by the range test, before a run",
     "doctor": "diagnose a run: what may be wrong, and the setting to try",
+    "show": "show a run: settings that differ from the default, data, command, result",
+    "list": "list runs and studies under a folder, by date, setting or metric",
     "report": "write the report of a study or a run: the comparison, figures, tables",
     "finalize": "train the best configuration of a study on all images and score it on the test set once",
     "evaluate": "score runs on the test set, and record in a ledger that it was read",
@@ -24,7 +26,7 @@ COMMANDS = {
     "help": "print this text, or that of the command, group, option or setting that follows",
 }
 
-PRINTING = ("find-lr", "doctor", "evaluate", "predict")  # commands whose result is what they print
+PRINTING = ("find-lr", "doctor", "show", "list", "evaluate", "predict")  # commands whose result is what they print
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,6 @@
 """`python -m trainer report FOLDER`: a study or a run as a page, as Markdown and in the terminal. Imports no torch."""
 
-import textwrap
 from collections.abc import Sequence
-from typing import Literal
 
 from trainer.cli.common import Parser
 from trainer.config.shell import sync_command
@@ -10,7 +8,7 @@ from trainer.errors import ConfigError
 from trainer.records.layout import MANIFEST
 from trainer.reports import index, markdown, page
 from trainer.reports.content import Content, of_run, of_study
-from trainer.runtime.console import say, show_table, table_width, warn
+from trainer.runtime.console import say, show_columns, warn
 from trainer.runtime.text import counted
 from trainer.storage.places import named_place
 
@@ -40,26 +38,8 @@ NAME = 24  # letters of an arm's name on one line; a longer name is folded, so t
 
 def show(content: Content) -> None:
     """Print the table of arms, best first, and the verdict. A narrow terminal gets only the columns that fit."""
-    from rich.table import Table
-    from rich.text import Text
-
     titles = page.titles(content)
-    headings = [titles[0], *("\n".join(textwrap.wrap(title, 14)) for title in titles[1:])]
-    rows = page.texts(page.rows(content))
-    # Two blanks separate the columns.
-    widths = [
-        max(map(len, (*heading.split("\n"), *cells))) + 2 for heading, *cells in zip(headings, *rows, strict=True)
-    ]
-    widths[0] = min(widths[0], NAME + 2)
-    # The first two columns, the arm and its metric, are always shown.
-    fitting = [number for number in range(len(headings)) if sum(widths[: number + 1]) <= table_width() or number < 2]
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for number in fitting:
-        justify: Literal["left", "right"] = "right" if number else "left"
-        table.add_column(headings[number], justify=justify, overflow="fold", no_wrap=number > 0)
-    for row in rows:
-        table.add_row(*map(Text, row[: len(fitting)]))
-    show_table(table)
+    show_columns(titles, page.texts(page.rows(content)), range(1, len(titles)), NAME)
     for line in (*content.verdict, *content.footnotes):
         say(line)
 

@@ -3,11 +3,12 @@
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.config.recorded import shown_value, typed_settings
 from trainer.config.run_config import Tag, tagged
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError, printable
@@ -74,6 +75,7 @@ class Content:
     search: dict[str, Any] | None = None
     environment: list[tuple[str, str]] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)  # a sentence for each file of a run that cannot be read
+    started: str = ""  # in UTC, ISO 8601; of a run its last start, "" where no file says it
 
     @property
     def share(self) -> bool:
@@ -119,6 +121,7 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
         _search(study, ranked(results.arms, study.settings.sign)) if search else None,
         _environment(arms, study),
         damage,
+        study.started,
     )
 
 
@@ -162,10 +165,26 @@ def of_run(folder: Path) -> Content:
     sentences.append(f"What may be wrong with it: {command('doctor', folder)}")
     facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {limits.epochs}")]
     facts.append(("Trained for", duration(run.seconds)))
-    environment = _environment([arm])
     return Content(
-        "run", title, folder, facts, sentences, [], "validation_accuracy", 1, "run", [arm], {}, None, environment
+        kind="run",
+        title=title,
+        folder=folder,
+        facts=facts,
+        verdict=sentences,
+        footnotes=[],
+        metric="validation_accuracy",
+        sign=1,
+        unit="run",
+        arms=[arm],
+        differences={},
+        environment=_environment([arm]),
+        started=run.environment.started if run.environment else "",
     )
+
+
+def moment(started: str) -> str:
+    """Return a recorded time as a person reads it: "2026-11-21 08:00 UTC"; "—" for none."""
+    return f"{started.replace('T', ' ')[:16]} UTC" if started else "—"
 
 
 def _replicate(entry: Entry) -> str:
@@ -205,13 +224,13 @@ def _facts(study: Manifest, arms: Sequence[ArmReport]) -> list[tuple[str, str]]:
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
     images = next((run.outcome.validation_images for run in runs if run.outcome.validation_images), 0)
     first = runs[0].config if runs else {}
-    dataset = str(dict(_flat(first)).get("dataset.name", "?"))
+    dataset = str(typed_settings(first).get("dataset", "?"))
     varied = "; ".join((*study.compared, *study.replicates)) or "nothing"
     return [
         ("Compared", varied),
         ("Runs", counts),
         ("Data", f"{dataset}, {counted(images, 'validation image')}" if images else dataset),
-        ("Started", study.started.replace("T", " ")[:16] + " UTC"),
+        ("Started", moment(study.started)),
         ("Training", duration(sum(run.seconds for run in runs)) + " in all"),
         ("Command", study.restart_command),
         *([("Stages", "; ".join(str(stage["text"]) for stage in study.stages))] if study.stages else []),
@@ -220,25 +239,16 @@ def _facts(study: Manifest, arms: Sequence[ArmReport]) -> list[tuple[str, str]]:
 
 def _differences(arms: Sequence[ArmReport]) -> dict[str, list[str]]:
     """Return the settings in which the arms differ, with the value in each."""
-    flat = [dict(_flat(arm.runs[0].config)) for arm in arms]  # the runs of an arm differ in replicates alone
-    keys = dict.fromkeys(key for settings in flat for key in settings)
+    typed = [typed_settings(arm.runs[0].config) for arm in arms]  # the runs of an arm differ in replicates alone
+    keys = dict.fromkeys(key for settings in typed for key in settings)
     # Settings that change no result, place files or repeat points are no difference between arms.
     not_compared = {*tagged(Tag.NO_EFFECT, Tag.PLACE), *REPLICATES}
     rows = {
-        key: [str(settings.get(key, "—")) for settings in flat]
+        key: [shown_value(key, settings.get(key, "—")) for settings in typed]
         for key in keys
         if key.split(".")[0] not in not_compared and key not in REPLICATES
     }
     return {key: row for key, row in rows.items() if len(set(row)) > 1}
-
-
-def _flat(tree: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
-    """Yield the settings of a configuration by their dotted names."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _search(study: Manifest, arms: Sequence[StudyArm]) -> dict[str, Any] | None:

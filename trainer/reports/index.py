@@ -22,22 +22,12 @@ def write(folder: Path) -> tuple[Path, int, int, list[str]]:
 
     Raises ConfigError if there are none.
     """
-    studies, runs, unreadable = list[Content](), list[Content](), list[str]()
-    for path, read in _folders(folder, unreadable):
-        try:
-            content = read(path)
-            (studies if content.kind == "study" else runs).append(content)
-            unreadable += content.damage
-        except Exception as error:  # whatever is wrong with one of them, the others are listed
-            expected = isinstance(error, RunError | ConfigError | OSError)
-            unreadable.append(reason_of(error if expected else RunError(f"{path}: {type(error).__name__}: {error}")))
-    if not studies and not runs and not unreadable:
-        raise ConfigError(f"{folder}: holds neither a study nor a run")
+    studies, runs, unreadable = contents_below(folder)
     page = template("index.html.jinja").render(
         folder=str(folder),
         tables=[
-            ("Studies", STUDIES, [_study(content, folder) for content in _newest_first(studies)]),
-            ("Runs", RUNS, [_run(content, folder) for content in _newest_first(runs)]),
+            ("Studies", STUDIES, [_study(content, folder) for content in studies]),
+            ("Runs", RUNS, [_run(content, folder) for content in runs]),
         ],
         unreadable=unreadable,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -46,6 +36,26 @@ def write(folder: Path) -> tuple[Path, int, int, list[str]]:
     )
     write_text(folder / "index.html", page)
     return folder / "index.html", len(studies), len(runs), unreadable
+
+
+def contents_below(folder: Path) -> tuple[list[Content], list[Content], list[str]]:
+    """Return the studies and the runs of no study below a folder, each newest first, and what is damaged in words.
+
+    Raises ConfigError if there are none.
+    """
+    found: dict[str, list[Content]] = {"study": [], "run": []}
+    unreadable = list[str]()
+    for path, read in _folders(folder, unreadable):
+        try:
+            content = read(path)
+            found[content.kind].append(content)
+            unreadable += content.damage
+        except Exception as error:  # whatever is wrong with one of them, the others are listed
+            expected = isinstance(error, RunError | ConfigError | OSError)
+            unreadable.append(reason_of(error if expected else RunError(f"{path}: {type(error).__name__}: {error}")))
+    if not any(found.values()) and not unreadable:
+        raise ConfigError(f"{folder}: holds neither a study nor a run")
+    return newest_first(found["study"]), newest_first(found["run"]), unreadable
 
 
 def _folders(folder: Path, unreadable: list[str]) -> Iterator[tuple[Path, Callable[[Path], Content]]]:
@@ -69,8 +79,10 @@ def _folders(folder: Path, unreadable: list[str]) -> Iterator[tuple[Path, Callab
         names[:] = []  # os.walk goes no deeper: the runs of a study are in its report
 
 
-def _newest_first(contents: list[Content]) -> list[Content]:
-    return sorted(contents, key=lambda content: content.folder.stat().st_mtime, reverse=True)
+def newest_first(contents: list[Content]) -> list[Content]:
+    """Return the contents, the last begun first; those whose record has no time come last, newest files first."""
+    # Not by the folder's own time alone: a report that is written into an old folder changes it.
+    return sorted(contents, key=lambda each: (each.started, each.folder.stat().st_mtime), reverse=True)
 
 
 def _study(content: Content, folder: Path) -> list[dict[str, Any]]:

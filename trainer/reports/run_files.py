@@ -31,7 +31,8 @@ class Best:
         # The file may be untrusted: these are the properties that the figures rely on.
         if {len(self.confusion), *map(len, self.confusion)} != {len(self.classes)}:
             raise ValueError("confusion: must have a row and a column for each class")
-        if not all(0 <= count < MAX_COUNT for count in (self.parameters, *itertools.chain(*self.confusion))):
+        counts = [*itertools.chain(*self.confusion)]
+        if not all(0 <= count < MAX_COUNT for count in (self.parameters, *counts, sum(counts))):
             raise ValueError("a count is out of range")
 
 
@@ -46,6 +47,7 @@ class Environment:
     git: dict[str, Any] | None
     device: str
     threads: int
+    started: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,24 +105,36 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], limits: RunL
     alive = is_alive(folder)  # before the outcome is read: a run that ends in between has written how it ended
     rows = read(lambda: read_metrics(folder), list[dict[str, Any]]())
     outcome = read(lambda: read_outcome(folder), Outcome(DAMAGED))
+    best = read(lambda: _read_as(Best, folder / "best.json"), None)
     if limits and not (folder / JOB).is_file():
-        outcome = _lone_outcome(outcome, rows, limits)
+        outcome = _lone_outcome(outcome, rows, limits, sum(map(sum, best.confusion)) if best else 0)
     if outcome.state == "running" and not alive:
         # No process trains it, and it could not record how it ended.
         outcome = replace(outcome, state="interrupted", reason="its process was killed")
-    best = read(lambda: _read_as(Best, folder / "best.json"), None)
     starts = read(lambda: _read_as(list[Environment], folder / "environment.json"), None)
     return Run(folder, replicate, outcome, rows, config, best, starts[-1] if starts else None, tuple(damage))
 
 
-def _lone_outcome(recorded: Outcome, rows: list[dict[str, Any]], limits: RunLimits) -> Outcome:
-    """Return the outcome of a run outside a study; if it recorded none, its metrics show whether it is complete."""
+def _lone_outcome(recorded: Outcome, rows: list[dict[str, Any]], limits: RunLimits, images: int) -> Outcome:
+    """Return the outcome of a run outside a study, with the results of its best epoch on so many validation images.
+
+    If it recorded no state, its metrics show whether it is complete.
+    """
     compared = [row for row in rows if row["validation_loss"] is not None]
     best = min(compared, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
     state = recorded.state
     if state == "queued":  # nothing is recorded, as by a run that was killed
         state = "finished" if len(rows) >= limits.epochs or _stopped_early(rows, limits) else "running"
-    return Outcome(state, recorded.reason, epochs=len(rows), best_epoch=best or len(rows))
+    at_best = next((row for row in compared if row["epoch"] == best), {})
+    return Outcome(
+        state,
+        recorded.reason,
+        epochs=len(rows),
+        best_epoch=best or len(rows),
+        validation_loss=at_best.get("validation_loss"),
+        validation_accuracy=at_best.get("validation_accuracy"),
+        validation_images=images or None,
+    )
 
 
 def _stopped_early(rows: list[dict[str, Any]], limits: RunLimits) -> bool:

@@ -1,7 +1,8 @@
 """Messages, tables and progress bars: coloured on a terminal, one plain line each in a file. Imports no torch."""
 
 import os
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 VALUE_COLUMN = 23  # letters before the values of a closing table
-FILE_WIDTH = 160  # columns of a table in a file, so that long names are not wrapped
+FILE_WIDTH = 10_000  # columns of a table in a file, which is searched by lines: nothing in it is wrapped
 MAX_SECONDS = 1e13  # beyond it timedelta overflows
 
 for _name in ("COLUMNS", "LINES"):  # as some supervisors set them; rich would print lines of no length
@@ -29,9 +30,9 @@ for _name in ("COLUMNS", "LINES"):  # as some supervisors set them; rich would p
         del os.environ[_name]
 
 
-def new_console(stderr: bool = False) -> Console:
-    """Return a console of standard output or error that changes nothing in the texts."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+def new_console(stderr: bool = False, file: IO[str] | None = None, width: int | None = None) -> Console:
+    """Return a console of standard output or error, or of a file, that changes nothing in the texts."""
+    return Console(stderr=stderr, file=file, width=width, highlight=False, soft_wrap=True)
 
 
 out, err = new_console(), new_console(stderr=True)
@@ -125,7 +126,30 @@ def new_table(*columns: tuple[str, str], pad: int = 2) -> "Table":
 
 def show_table(table: "Table") -> None:
     """Print a table as wide as the terminal, or for a file."""
-    out.print(table, width=table_width())
+    # A console of its own for a file: rich gives no table more columns than the console has, and a file 80 of them.
+    wide = out if out.file.isatty() else new_console(file=out.file, width=FILE_WIDTH)
+    wide.print(table)
+
+
+def show_columns(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[int], first: int = 0
+) -> None:
+    """Print a table of which a narrow terminal gets only the columns that fit, the first two in any case.
+
+    `numbers`: the columns whose cells stand on the right. `first`: letters of the first column on one line, 0 for all;
+    a longer name is folded, so that more columns fit.
+    """
+    titles = [headings[0], *("\n".join(textwrap.wrap(title, 14)) for title in headings[1:])]
+    # Two blanks separate the columns.
+    widths = [max(map(len, (*title.split("\n"), *cells))) + 2 for title, *cells in zip(titles, *rows, strict=True)]
+    widths[0] = min(widths[0], first + 2) if first else widths[0]
+    fitting = [number for number in range(len(titles)) if sum(widths[: number + 1]) <= table_width() or number < 2]
+    table = new_table(*((titles[number], "right" if number in numbers else "left") for number in fitting))
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for row in rows:
+        table.add_row(*(Text(printable(row[number])) for number in fitting))
+    show_table(table)
 
 
 def table_width() -> int:

@@ -18,21 +18,33 @@ START = ["python", "-m", "trainer"]
 
 def command_with(folder: Path, override: str) -> str:
     """Return the command of the run with the override added; the override alone where no command is recorded."""
+    settings = _settings(folder)
+    if settings is None:
+        return shlex.quote(override)
+    settings[override.lstrip("+~").partition("=")[0]] = override  # in the place of the earlier value
+    return command(*(word for key, word in settings.items() if not _of_replaced(key, override)))
+
+
+def command_of(folder: Path) -> str | None:
+    """Return the command that trains such a run alone; None where none is recorded, or another than training."""
+    settings = _settings(folder)
+    return None if settings is None else command(*settings.values())
+
+
+def _settings(folder: Path) -> dict[str, str] | None:
+    """Return {setting: its override} of the recorded commands of a run, without those that name a folder of one run."""
     folder = folder.resolve()
     try:
         words = _of_study(folder) if (folder.parent / MANIFEST).is_file() else _of_run(folder)
     except (OSError, ValueError, LookupError, TypeError, ConfigError, RunError):
         words = None
     if words is None:
-        return shlex.quote(override)
+        return None
     # The record may be untrusted and the command be pasted into a shell: only settings are kept, each of them quoted.
     # The last value of a setting that occurs twice wins.
-    typed = [word for word in [*words, override] if "=" in word or word.startswith("~")]
+    typed = [word for word in words if "=" in word or word.startswith("~")]
     settings = {word.lstrip("+~").partition("=")[0]: word for word in typed}
-    left = [
-        word for key, word in settings.items() if key not in tagged(Tag.ONE_RUN) and not _of_replaced(key, override)
-    ]
-    return command(*left)
+    return {key: word for key, word in settings.items() if key not in tagged(Tag.ONE_RUN)}
 
 
 def _of_replaced(key: str, override: str) -> bool:

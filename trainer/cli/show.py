@@ -1,0 +1,110 @@
+"""`python -m trainer show RUN`: what a run is, the settings that it does not leave as they are, and its result."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from trainer.cli.common import Parser
+from trainer.config.recorded import default_settings, shown_value, typed_settings
+from trainer.config.run_config import Tag, tagged
+from trainer.config.schema import GROUPS
+from trainer.records.layout import BEST, MANIFEST
+from trainer.reports.content import Content, moment, of_run
+from trainer.reports.run_files import Run
+from trainer.runtime.console import closing_table, say, show_columns
+from trainer.runtime.text import counted
+from trainer.storage.places import named_run
+from trainer.study.rerun import command_of
+
+DESCRIPTION = """\
+Show a run: the settings that differ from the default, its data, its command, its result, and where it lies.
+
+A setting of a technique is compared with the default of that technique. A run of a study has its own folder in that of
+the study, and its command is the one that trains it alone."""
+
+EPILOG = """\
+examples:
+  python -m trainer show outputs/RUN
+  python -m trainer show outputs/sweeps/STUDY/RUN
+  python -m trainer show outputs/RUN --all
+
+exit code 0: done. 1: the run is damaged. 2: the command is wrong."""
+
+
+def parser() -> Parser:
+    """Return the parser of the command."""
+    options = Parser("show", DESCRIPTION, EPILOG)
+    options.add_argument("run", metavar="RUN", help="folder of a run")
+    options.add_argument("--all", action="store_true", help="show every setting, not only those that differ")
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the run. Return 0."""
+    request = parser().read(arguments)
+    content = of_run(named_run(request.run))
+    (run,) = content.arms[0].runs
+    rows = list(settings_rows(run, request.all))
+    say(content.title, "bold")
+    say("")
+    if rows:
+        show_columns(("setting", "value", "default"), rows, ())
+    else:
+        say("No setting differs from the default")
+    say("")
+    closing_table(_facts(content, run))
+    say("")
+    for sentence in content.verdict:
+        say(sentence)
+    return 0
+
+
+def settings_rows(run: Run, every: bool = False) -> Iterable[tuple[str, str, str]]:
+    """Yield (setting, value, default) for the settings that differ, or for every one; the default only if it differs.
+
+    A default that this version does not have is told as such.
+    """
+    settings = typed_settings(run.config)
+    defaults = default_settings(settings)
+    # Techniques first, and last what changes no result, such as the folder of the data.
+    without_effect = tagged(Tag.NO_EFFECT)
+    rank = [(key.split(".")[0] in without_effect, key.split(".")[0] not in GROUPS) for key in settings]
+    for _, (key, value) in sorted(zip(rank, settings.items(), strict=True), key=lambda each: each[0]):
+        differs = key not in defaults or not _same(value, defaults[key])
+        if differs or every:
+            default = shown_value(key, defaults[key]) if key in defaults else "this version has no such setting"
+            yield key, shown_value(key, value), default if differs else ""
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Return whether two values are equal; a switch is no number."""
+    return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
+
+
+def _facts(content: Content, run: Run) -> Iterable[tuple[str, str]]:
+    """Yield what the folder says besides the settings, by name."""
+    settings = typed_settings(run.config)
+    images = run.outcome.validation_images
+    counts = [
+        counted(count, f"{part} image")
+        for part, count in (("training", run.outcome.training_images), ("validation", images))
+        if count
+    ]
+    yield "Data", ", ".join([str(settings.get("dataset")), *counts])
+    yield "Command", command_of(run.folder) or "none is recorded that trains it alone"
+    if content.started:
+        yield "Started", moment(content.started)
+    yield from content.facts
+    if run.outcome.validation_accuracy is not None:
+        yield "Best epoch", str(run.outcome.best_epoch)
+        yield "Validation accuracy", content.format_value(run.outcome.validation_accuracy)
+        if run.outcome.validation_loss is not None:
+            yield "Validation loss", f"{run.outcome.validation_loss:.4f}"
+    if run.best:
+        yield "Parameters", str(run.best.parameters)
+    yield from (row for row in content.environment if row[0] in ("Device", "Commit"))
+    yield "Folder", str(run.folder)
+    if (run.folder / BEST).is_file():
+        yield "Best network", str(run.folder / BEST)
+    above = run.folder.resolve().parent
+    if (above / MANIFEST).is_file():
+        yield "Study", str(run.folder.parent if run.folder.parent.resolve() == above else above)

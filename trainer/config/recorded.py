@@ -1,0 +1,70 @@
+"""The settings of a recorded run by the names that a person types, and their defaults. Imports no torch."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from trainer.config.help import option_files
+from trainer.config.schema import GROUPS
+from trainer.config.shell import setting
+
+
+def typed_settings(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {"optimizer": "adam", "optimizer.eps": 1e-8, "augmentation": ["flip"], "wandb.mode": "offline", …}."""
+    return dict(_typed(tree))
+
+
+def _typed(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if not isinstance(value, Mapping):
+            yield key, value
+        elif key not in GROUPS:
+            yield from _below(value, key)
+        elif GROUPS[key].listed:
+            yield key, list(value)
+            yield from _below(value, key)
+        else:
+            yield key, value.get("name")
+            yield from _below({name: each for name, each in value.items() if name != "name"}, key)
+
+
+def _below(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _below(value, f"{above}.{key}")
+        else:
+            yield f"{above}.{key}", value
+
+
+def default_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a command would have with nothing but the techniques of these, typed as those are.
+
+    A technique stands beside its own defaults, and below the name of its group beside the default technique.
+    """
+    from trainer.config.compose import Composer, job_of, own_part  # here: it imports Hydra
+
+    composer = Composer(None)
+
+    def composed(overrides: Iterable[str]) -> dict[str, Any]:
+        words = list(overrides)
+        return typed_settings(job_of(own_part(composer.compose(words)), words).tree)
+
+    plain = composed(())
+    chosen = composed(setting(key, value) for key, value in _techniques(settings))
+    return {**chosen, **{key: value for key, value in plain.items() if key in GROUPS}}
+
+
+def _techniques(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the technique of each group; one that `conf/` does not hold, as in a damaged file, has no defaults."""
+    for key, group in GROUPS.items():
+        names, known = settings.get(key), option_files(key)
+        if group.listed and isinstance(names, list):
+            yield key, [name for name in names if isinstance(name, str) and name in known] or "none"
+        elif isinstance(names, str) and names in known:
+            yield key, names
+
+
+def shown_value(key: str, value: Any) -> str:
+    """Return the value as the command line takes it: a text without quotes, `none` for no technique of a group."""
+    if key in GROUPS and value == []:
+        return "none"
+    return value if isinstance(value, str) else setting(key, value).partition("=")[2]
