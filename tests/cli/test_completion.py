@@ -62,6 +62,8 @@ OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
         "trainer report --": ["--baseline", "--help", "--open", "--wandb"],
         "trainer show ": [],
         "trainer show RUN --": ["--all", "--help"],
+        "trainer compare --": ["--baseline", "--help", "--metric", "--open", "--other-images", "--output"],
+        "trainer compare --metric ": ["validation_accuracy", "validation_loss"],
         "trainer list --": ["--help", "--limit", "--sort"],
         "trainer list optimizer=ad": OPTIMIZERS,
         "trainer list --sort validation_": ["validation_accuracy", "validation_loss"],

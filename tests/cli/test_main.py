@@ -14,7 +14,7 @@ from trainer.cli.main import COMMANDS, main
 from trainer.config.aliases import ALIASES
 from trainer.config.suggestions import root_keys
 
-LISTED = "train, find-lr, doctor, show, list, report, finalize, evaluate, predict, reproduce, help"
+LISTED = "train, find-lr, doctor, show, list, compare, report, finalize, evaluate, predict, reproduce, help"
 
 
 def one_line(arguments, capsys):
@@ -84,6 +84,7 @@ def test_a_setting_or_an_option_is_not_taken_for_a_command(capsys):
         "finalize": "STUDY: is missing. See python -m trainer finalize --help",
         "predict": "RUN: is missing. See python -m trainer predict --help",
         "reproduce": "RUN: is missing. See python -m trainer reproduce --help",
+        "compare": "RUN: is missing. See python -m trainer compare --help",
         "show": "RUN: is missing. See python -m trainer show --help",
         "find-lr steps=0": "argument --steps: 0: must be a whole number of at least 1."
         " See python -m trainer find-lr --help",
@@ -155,6 +156,7 @@ def test_every_command_runs_on_what_a_person_has_trained(in_empty_folder, capfd)
         "find-lr": [*small, "steps=60", "from=1e-4", "to=1"],
         "show": ["RUN"],
         "list": ["outputs"],
+        "compare": ["STUDY"],
         "report": ["outputs"],
         "doctor": ["RUN"],
         "evaluate": ["RUN"],

@@ -115,7 +115,8 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
     if option in options and options[option].nargs != 0:
         start = f"{name}=" if equals else ""
         folders = _folders(value) if equals and option in ("--config-dir", "--data-dir") else []
-        values = {"--device": [*DEVICES], "--sort": [*METRICS]}.get(option, folders)
+        named = {"--device": [*DEVICES], "--sort": [*METRICS]}.get(option) or list(options[option].choices or ())
+        values = named or folders
         return [start + choice for choice in values]
     if word.startswith("-"):
         return [option for option in options if option.startswith("--")]

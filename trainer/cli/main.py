@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": "diagnose a run: what may be wrong, and the setting to try",
     "show": "show a run: settings that differ from the default, data, command, result",
     "list": "list runs and studies under a folder, by date, setting or metric",
+    "compare": "compare any runs, arms and studies: settings, table, verdict, learning curves",
     "report": "write the report of a study or a run: the comparison, figures, tables",
     "finalize": "train the best configuration of a study on all images and score it on the test set once",
     "evaluate": "score runs on the test set, and record in a ledger that it was read",

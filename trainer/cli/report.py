@@ -1,6 +1,7 @@
 """`python -m trainer report FOLDER`: a study or a run as a page, as Markdown and in the terminal. Imports no torch."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from trainer.cli.common import Parser
 from trainer.config.shell import sync_command
@@ -91,8 +92,13 @@ def main(arguments: Sequence[str]) -> int:
             warn(f"{counted(len(unreadable) - DAMAGES, 'more file')} cannot be read: {path} lists all")
     say(f"Report: {path}", "bold")
     if request.open:
-        import webbrowser
-
-        if not webbrowser.open(path.resolve().as_uri()):
-            raise ConfigError(f"--open: no browser was found here. Open {path} yourself")
+        open_page(path)
     return 0
+
+
+def open_page(path: Path) -> None:
+    """Open a page in the browser. Raises ConfigError if there is none."""
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        raise ConfigError(f"--open: no browser was found here. Open {path} yourself")

@@ -90,6 +90,7 @@ def classes(arms: Sequence[ArmReport]) -> dict[str, Any] | None:
         return None
     # The arms are ordered best first, so the first matrix is that of the best arm with classes.
     names = next(run.best.classes for run in recorded[0].runs if run.best)
+    recorded = [arm for arm in recorded if next(run.best.classes for run in arm.runs if run.best) == names]
     matrices = [_confusion(arm) for arm in recorded]
     accuracy = [
         [_number(row[label] / sum(row)) if sum(row) else None for label, row in enumerate(matrix)]

@@ -3,8 +3,8 @@
 import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from trainer.config.run_config import Tag, tagged
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError, printable
 from trainer.records.metrics import METRICS
-from trainer.records.outcome import DONE
+from trainer.records.outcome import DONE, outcome_or_damage
 from trainer.reports.run_files import Run, RunLimits, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
@@ -96,12 +96,18 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
     Raises ConfigError if this is no study or has no arm `baseline`, RunError if its manifest is damaged; a run that is
     damaged does not hide the others.
     """
-    study = Manifest.read(folder)
-    results = results_of(study)
-    judged = verdict(
-        results, baseline
-    )  # before the files of a thousand runs are read: a wrong baseline is reported at once
-    arms = ranked((_read_arm(study, arm) for arm in results.arms), study.settings.sign)
+    return of_manifest(Manifest.read(folder), baseline, search)
+
+
+def of_manifest(
+    study: Manifest, baseline: str | None = None, search: bool = True, runs: Mapping[Path, Run] | None = None
+) -> Content:
+    """Return the content of a study's report. `runs`: those that have been read already, by their folder."""
+    known = runs or {}
+    results = results_of(study, lambda path: known[path].outcome if path in known else outcome_or_damage(path))
+    # Before the files of a thousand runs are read: a wrong baseline is reported at once.
+    judged = verdict(results, baseline)
+    arms = ranked((_read_arm(study, arm, known) for arm in results.arms), study.settings.sign)
     # The test and the noise floor stand in small print below the sentences on arms.
     footnotes = [line for line in (judged.test, judged.floor) if line]
     damage = [line for arm in arms for run in arm.runs for line in run.damage]
@@ -109,7 +115,7 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
     return Content(
         "study",
         _title(study),
-        folder,
+        study.folder,
         _facts(study, arms),
         [line for line in sentences if line not in footnotes],
         footnotes,
@@ -125,8 +131,14 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
     )
 
 
-def _read_arm(study: Manifest, arm: StudyArm) -> ArmReport:
-    runs = (run_of(study.path(entry), _replicate(entry), entry.config) for entry in arm.entries)
+def _read_arm(study: Manifest, arm: StudyArm, known: Mapping[Path, Run]) -> ArmReport:
+    places = {study.path(entry): entry for entry in arm.entries}
+    runs = [
+        replace(known[path], replicate=_replicate(entry))
+        if path in known
+        else run_of(path, _replicate(entry), entry.config)
+        for path, entry in places.items()
+    ]
     return ArmReport(arm.name, arm.values, tuple(runs))
 
 

@@ -5,7 +5,7 @@ import math
 import re
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +60,16 @@ class StudyResults:
     arms: tuple[StudyArm, ...]
 
 
-def arms_of(study: "Manifest | Study", entries: Sequence[Entry], by_trial: bool = False) -> list[StudyArm]:
+def arms_of(
+    study: "Manifest | Study",
+    entries: Sequence[Entry],
+    by_trial: bool = False,
+    outcome_of: Callable[[Path], Outcome] = outcome_or_damage,
+) -> list[StudyArm]:
     """Return the arms that these runs make up, in the order of their first runs: one arm for each point and stage.
 
     Runs of one arm differ in their replicates only. `by_trial`: a point that a search tried twice is two arms. A run
-    whose record is damaged has no value, and hides no other one.
+    whose record is damaged has no value, and hides no other one. `outcome_of` reads the outcome in a run's folder.
     """
     splits = [key for key in study.replicate_keys if key != "seed"]
     seeds = [key for key in study.replicate_keys if key == "seed"]
@@ -73,7 +78,7 @@ def arms_of(study: "Manifest | Study", entries: Sequence[Entry], by_trial: bool 
         groups.setdefault((entry.stage, entry.trial if by_trial else 0, name), []).append(entry)
     arms = []
     for (_, _, name), runs in groups.items():
-        outcomes = [outcome_or_damage(study.path(entry)) for entry in runs]
+        outcomes = [outcome_of(study.path(entry)) for entry in runs]
         values = {}
         for entry, outcome in zip(runs, outcomes, strict=True):
             value = outcome.value(study.settings.metric)
@@ -92,10 +97,10 @@ def _arm_names(entries: Sequence[Entry]) -> list[str]:
     return [" ".join(point.values()) if words else point_label(point) or ONLY_ARM for point in points]
 
 
-def results_of(study: Manifest) -> StudyResults:
-    """Return the arms of a study's last stage."""
+def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_or_damage) -> StudyResults:
+    """Return the arms of a study's last stage. `outcome_of` reads the outcome in a run's folder."""
     last = max((entry.stage for entry in study.entries), default=1)
-    arms = arms_of(study, [entry for entry in study.entries if entry.stage == last])
+    arms = arms_of(study, [entry for entry in study.entries if entry.stage == last], outcome_of=outcome_of)
     outcomes = [outcome for arm in arms for outcome in arm.outcomes]
     splits = [key for key in study.replicate_keys if key != "seed"]
     design = Design(
@@ -119,16 +124,22 @@ def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
     equal = equal_arms(results.arms)
     if baseline is None:
         return replace(judge(results.arms, results.design), equal=equal)
-    arms = {arm.name: arm for arm in results.arms}
-    words = sorted(baseline.split())  # the settings of an arm may be typed in any order
-    name = next((name for name in arms if sorted(name.split()) == words), None)
-    if name is None:
-        near = difflib.get_close_matches(baseline, list(arms), n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"--baseline={baseline}: the study has no such arm.{hint} Accepted: {', '.join(arms)}")
-    if not arms[name].values:
+    arm = arm_named(results, baseline, f"--baseline={baseline}")
+    if not arm.values:
         raise ConfigError(f"--baseline={baseline}: none of its runs has finished")
-    return replace(judge(results.arms, results.design, name), equal=equal)
+    return replace(judge(results.arms, results.design, arm.name), equal=equal)
+
+
+def arm_named(results: StudyResults, name: str, typed: str) -> StudyArm:
+    """Return the arm of this name. Raises ConfigError, which begins with what was typed, if there is none."""
+    arms = {arm.name: arm for arm in results.arms}
+    words = sorted(name.split())  # the settings of an arm may be typed in any order
+    found = next((arm for arm in results.arms if sorted(arm.name.split()) == words), None)
+    if found is None:
+        near = difflib.get_close_matches(name, list(arms), n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"{typed}: the study has no such arm.{hint} Accepted: {', '.join(arms)}")
+    return found
 
 
 def equal_arms(arms: Sequence[StudyArm]) -> tuple[str, ...]:

@@ -1,0 +1,70 @@
+"""`python -m trainer compare RUN RUN STUDY …`: any runs, arms and studies side by side. Imports no torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.cli.common import Parser, not_empty
+from trainer.cli.report import open_page, show
+from trainer.records.layout import OUTPUTS
+from trainer.reports.comparison import compared
+from trainer.reports.page import render
+from trainer.runtime.console import say, show_columns
+from trainer.runtime.files import expanded, make_folder, write_text
+
+PAGE = OUTPUTS / "comparison.html"
+
+DESCRIPTION = """\
+Put runs, arms of studies and whole studies side by side, wherever they were trained: the settings that differ, one
+table, the verdict where arms have repeats, and their learning curves together on one page.
+
+Runs that differ in seed, split_seed or dataset.fold only are repeats of one arm; a verdict needs three of each. Of a
+study with several stages the last one counts. Arms that were validated on other images are refused, as their values
+would differ without any technique."""
+
+EPILOG = """\
+examples:
+  python -m trainer compare outputs/RUN outputs/sweeps/STUDY
+  python -m trainer compare outputs/sweeps/STUDY:adam outputs/sweeps/STUDY/RUN
+  python -m trainer compare outputs/sweeps/STUDY outputs/RUN --baseline adam --output both.html --open
+
+exit code 0: done. 1: a run is damaged, or the page cannot be written. 2: the command is wrong, or what is named cannot
+be compared."""
+
+
+def parser() -> Parser:
+    """Return the parser of the command."""
+    options = Parser("compare", DESCRIPTION, EPILOG)
+    options.add_argument("named", nargs="*", metavar="RUN|STUDY|STUDY:ARM", help="folders of runs and of studies")
+    options.add_argument("--baseline", metavar="ARM", help="compare the others with this arm; default: the best one")
+    options.add_argument(
+        "--metric",
+        choices=("validation_accuracy", "validation_loss"),
+        help="what decides; default: that of the studies, else validation_accuracy",
+    )
+    options.add_argument("--other-images", action="store_true", help="also if they were validated on other images")
+    options.add_argument(
+        "--output", type=not_empty, default=str(PAGE), metavar="FILE", help=f"the page to write; default: {PAGE}"
+    )
+    options.add_argument("--open", action="store_true", help="open the page in the browser")
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the comparison and write its page. Return 0."""
+    request = parser().read(arguments)
+    if not request.named:
+        parser().error("RUN: is missing")
+    content = compared(request.named, request.baseline, request.metric, request.other_images)
+    if content.differences:
+        columns = zip(*content.differences.values(), strict=True)
+        rows = [(arm.name, *values) for arm, values in zip(content.arms, columns, strict=True)]
+        show_columns(("arm", *content.differences), rows, ())
+        say("")
+    show(content)
+    path: Path = expanded(request.output)
+    make_folder(path.parent)
+    write_text(path, render(content))
+    say(f"Comparison: {path}", "bold")
+    if request.open:
+        open_page(path)
+    return 0

@@ -1,0 +1,197 @@
+"""Any runs, arms and studies put together as the arms of one comparison, judged as a study. Imports no torch."""
+
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trainer.config.recorded import shown_value, typed_settings
+from trainer.config.run_config import SweepConfig, Tag, tagged
+from trainer.config.schema import GROUPS
+from trainer.config.shell import command
+from trainer.errors import ConfigError
+from trainer.records.layout import MANIFEST
+from trainer.reports.content import Content, of_manifest, of_run
+from trainer.reports.run_files import Run, run_of
+from trainer.runtime.console import duration
+from trainer.runtime.files import expanded
+from trainer.runtime.text import counted
+from trainer.storage.places import named_run
+from trainer.study.axes import ARM, REPLICATES
+from trainer.study.manifest import Entry, Manifest
+from trainer.study.results import arm_named, results_of
+
+NAMED = 4  # settings that name an arm; where more differ, its label is shorter
+# The settings that decide which images a run is validated on. Another size of the same images is none of them.
+SPLIT = ("dataset", "dataset.validation", "dataset.on_corrupt_image", "dataset.validation_size", "dataset.folds")
+COUNT = "the number of validation images"
+ON_DISK = "image_folder"  # the data set whose images are those of `data_dir`
+
+# Those of a study that a verdict does not ask for.
+SETTINGS = {"name": None, "method": "grid", "trials": 1, "stages": 1, "direction": None, "pruner": "none", "seed": 0}
+SETTINGS |= {"on_error": "continue", "fairness_check": "off", "dry_run": False}
+
+Key = tuple[str, int]
+
+
+def compared(words: Sequence[str], baseline: str | None, metric: str | None, other_images: bool) -> Content:
+    """Return the content of a comparison of what is named: folders of runs and studies, and STUDY:ARM.
+
+    Runs that differ in their replicates only are one arm. Raises ConfigError for what is no run and no study, for less
+    than two arms, and unless `other_images` for arms that were not validated on the same images.
+    """
+    metrics = list[str]()
+    named = [each for word in words for each in _named(word, metrics)]
+    arms = _arms(list({run.folder.resolve(): (label, run) for label, run in named}.values()))  # each folder once
+    if len(arms) < 2:
+        raise ConfigError("These are one configuration, which is nothing to compare: name another run or study")
+    caution = _other_images(arms)
+    if caution and not other_images:
+        raise ConfigError(f"{caution}. To compare them nevertheless: --other-images")
+    chosen = metric or (metrics[0] if len(set(metrics)) == 1 else "validation_accuracy")
+    every = [run for members in arms.values() for run in members]
+    if caution:  # the noise floor is that of arms which share their images
+        every = [replace(run, outcome=replace(run.outcome, validation_images=None)) for run in every]
+    content = of_manifest(_manifest(arms, words, chosen), baseline, False, {run.folder: run for run in every})
+    facts = {name: value for name, value in content.facts if name in ("Runs", "Data")}
+    facts = {"Compared": ", ".join(words), **facts}
+    facts["Training"] = f"{duration(sum(run.seconds for run in every))} in all"
+    facts["Command"] = command("compare", *words)
+    notes = [f"{caution}. The differences are not those of the settings alone"] if caution else []
+    return replace(content, facts=list(facts.items()), verdict=[*notes, *content.verdict])
+
+
+def _named(word: str, metrics: list[str]) -> Iterator[tuple[str, Run]]:
+    """Yield (label, run) for each run in what is named: a run, a study or STUDY:ARM.
+
+    The metric of a study is added to `metrics`.
+    """
+    path, arm = expanded(word), ""
+    if not path.exists() and ":" in word:
+        start, _, name = word.partition(":")
+        if (expanded(start) / MANIFEST).is_file():
+            path, arm = expanded(start), name
+    if not (path / MANIFEST).is_file():
+        run = of_run(named_run(word)).arms[0].runs[0]
+        yield str(run.folder), run
+        return
+    study = Manifest.read(path)
+    results = results_of(study)
+    metrics.append(study.settings.metric)
+    for each in [arm_named(results, arm, word)] if arm else results.arms:
+        for entry in each.entries:
+            yield f"{path}:{each.name}", run_of(study.path(entry), "", entry.config)
+
+
+def _arms(labelled: Sequence[tuple[str, Run]]) -> dict[str, list[Run]]:
+    """Return the runs by the name of their arm: a configuration, without its replicates, on the same data.
+
+    Of two runs with the same replicate the second one begins another arm, as it is no repeat of the first.
+    """
+    not_compared = {*tagged(Tag.NO_EFFECT, Tag.PLACE), *REPLICATES}
+    groups: dict[Key, list[Run]] = {}
+    labels: dict[Key, str] = {}
+    settings: dict[Key, dict[str, Any]] = {}
+    seen = Counter[Any]()
+    sizes = Counter(label for label, _ in labelled)  # an arm of a study keeps its seeds: it comes before single runs
+    for label, run in sorted(labelled, key=lambda each: -sizes[each[0]]):
+        typed = typed_settings(run.config)
+        kept = {key: value for key, value in typed.items() if not {key, key.split(".")[0]} & not_compared}
+        text = json.dumps([kept, _images(run)["data_dir"]], sort_keys=True, default=str)
+        repeated = (text, *(typed.get(key) for key in REPLICATES))
+        key = (text, seen[repeated])
+        seen[repeated] += 1
+        groups.setdefault(key, []).append(run)
+        settings[key] = kept
+        # Two arms of one label are repeats that hold the same replicate twice: the folder tells them apart.
+        labels.setdefault(key, label if label not in labels.values() else str(run.folder))
+    names = _names(labels, settings)
+    return {names[key]: members for key, members in groups.items()}
+
+
+def _names(labels: Mapping[Key, str], settings: Mapping[Key, Mapping[str, Any]]) -> dict[Key, str]:
+    """Return a name for each arm: the settings in which they differ, or its label where those do not suffice."""
+    keys = dict.fromkeys(key for each in settings.values() for key in each)
+    differing = [key for key in keys if _distinguishes(key, list(settings.values()))]
+    names = {}
+    for key, each in settings.items():
+        values = {name: shown_value(name, each[name]) for name in differing if name in each}
+        alone = next(iter(values.values())) if len(differing) == len(values) == 1 else ""
+        is_word = re.match(r"(?!(true|false|null)$)[a-z]", alone)
+        names[key] = alone if is_word else " ".join(f"{name}={value}" for name, value in values.items())
+    used = Counter(names.values())
+    long = any(name.count("=") > NAMED for name in names.values())
+    return {key: labels[key] if long or not name or used[name] > 1 else name for key, name in names.items()}
+
+
+def _distinguishes(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether arms differ in a setting; in an option of a technique, among those that have the technique."""
+    root = key.partition(".")[0]
+    option = root in GROUPS and key != root
+    values: dict[str, set[str]] = {}
+    for each in settings:
+        technique = json.dumps(each.get(root)) if option and not GROUPS[root].listed else ""
+        if key in each or not option:
+            values.setdefault(technique, set()).add(json.dumps(each.get(key)))
+    return any(len(several) > 1 for several in values.values())
+
+
+def _images(run: Run) -> dict[str, Any]:
+    """Return what decides on which images the run was validated."""
+    typed = typed_settings(run.config)
+    place = str(expanded(str(typed.get("data_dir"))).resolve()) if typed.get("dataset") == ON_DISK else None
+    split = {key: typed.get(key) for key in (*SPLIT, "dataset.fold", "split_seed")}
+    return {**split, "data_dir": place, COUNT: run.outcome.validation_images}
+
+
+def _other_images(arms: Mapping[str, Sequence[Run]]) -> str:
+    """Return which run was validated on images that another arm was not, and what differs; "" if there is none."""
+    images = {name: [(run, _images(run)) for run in runs] for name, runs in arms.items()}
+    if not all(each[COUNT] for members in images.values() for _, each in members):
+        for _, each in itertools.chain(*images.values()):
+            del each[COUNT]  # not recorded of each run, as of one that has just begun
+    for (_, members), (other, those) in itertools.permutations(images.items(), 2):
+        for run, mine in members:
+            near = min(those, key=lambda each: sum(mine[key] != each[1][key] for key in mine))[1]
+            if key := next((key for key in mine if mine[key] != near[key]), ""):
+                values = f"{shown_value(key, mine[key])}, not {shown_value(key, near[key])}"
+                return f"{run.folder} was not validated on the images of {other}: {key} is {values}"
+    return ""
+
+
+def _manifest(arms: Mapping[str, Sequence[Run]], words: Sequence[str], metric: str) -> Manifest:
+    """Return the comparison as a study, whose only axis is the arm and whose runs lie where they are."""
+    typed = {run.folder: typed_settings(run.config) for runs in arms.values() for run in runs}
+    varied = {key: dict.fromkeys(str(each.get(key)) for each in typed.values()) for key in REPLICATES}
+    replicates = {key: values for key, values in varied.items() if len(values) > 1 or key == "seed"}
+    entries = [
+        Entry(
+            id=str(run.folder),
+            slug=run.folder.name,
+            folder=str(run.folder),
+            point={ARM: name, **{key: str(typed[run.folder].get(key)) for key in replicates}},
+            texts={},
+            config=dict(run.config),
+        )
+        for name, runs in arms.items()
+        for run in runs
+    ]
+    title = " against ".join(arms)
+    return Manifest(
+        folder=Path(),
+        name=title if len(title) <= 80 else f"{counted(len(arms), 'arm')} compared",
+        command=tuple(words),
+        started="",
+        git=None,
+        code="",
+        data={},
+        settings=SweepConfig.model_validate({**SETTINGS, "metric": metric}),
+        axes=(),
+        replicates=tuple(f"{key}={','.join(values)}" for key, values in replicates.items()),
+        stages=(),
+        entries=tuple(entries),
+    )
