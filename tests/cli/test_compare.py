@@ -140,6 +140,21 @@ def test_another_number_of_validation_images_is_refused_and_an_image_size_is_not
         compared([runs[0], small], None, None, False)
 
 
+def test_repeats_of_one_configuration_are_compared_with_each_other(runs, capsys):
+    content = compared(runs[:3], None, None, False)
+    assert sorted(arm.name for arm in content.arms) == ["seed=0", "seed=1", "seed=2"]
+    assert content.verdict[0].startswith("Single runs: nothing can be concluded; at least 3 seeds an arm are needed")
+    other = run("other", 0.4, split_seed=3)
+    with pytest.raises(
+        ConfigError, match=r"^sgd0 was not validated on the images of split_seed=3: split_seed is 0, not"
+    ):
+        compare.main(["sgd0", other])
+    assert compare.main(["sgd0", other, "--other-images"]) == 0
+    assert (
+        "sgd0 was not validated on the images of split_seed=3: split_seed is 0, not 3. The" in capsys.readouterr().out
+    )
+
+
 def test_two_studies_are_one_comparison(in_empty_folder):
     for name, lrs in (("one", ["0.1", "0.2"]), ("two", ["0.2", "0.3"])):
         fake_study(Path(name), {"lr": lrs}, seeds=(0, 1, 2))
@@ -151,7 +166,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(runs):
     for words, sentence in (
         ([], "RUN: is missing. See python -m trainer compare --help"),
         (["nowhere", "sgd0"], "nowhere: there is no such folder"),
-        (runs[:3], "These are one configuration, which is nothing to compare: name another run or study"),
+        (["sgd0", "./sgd0"], "sgd0: one run is nothing to compare: name another run or study"),
         (
             [*runs, "--baseline=adm"],
             "--baseline=adm: the study has no such arm. Did you mean adam? Accepted: sgd, adam",

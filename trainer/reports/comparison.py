@@ -41,14 +41,18 @@ Key = tuple[str, int]
 def compared(words: Sequence[str], baseline: str | None, metric: str | None, other_images: bool) -> Content:
     """Return the content of a comparison of what is named: folders of runs and studies, and STUDY:ARM.
 
-    Runs that differ in their replicates only are one arm. Raises ConfigError for what is no run and no study, for less
-    than two arms, and unless `other_images` for arms that were not validated on the same images.
+    Runs that differ in their replicates only are one arm, unless there is no other one. Raises ConfigError for what is
+    no run and no study, for less than two runs, and unless `other_images` for arms that were not validated on the same
+    images.
     """
     metrics = list[str]()
     named = [each for word in words for each in _named(word, metrics)]
-    arms = _arms(list({run.folder.resolve(): (label, run) for label, run in named}.values()))  # each folder once
-    if len(arms) < 2:
-        raise ConfigError("These are one configuration, which is nothing to compare: name another run or study")
+    labelled = list({run.folder.resolve(): (label, run) for label, run in named}.values())  # each folder once
+    if len(labelled) < 2:
+        raise ConfigError(f"{words[0]}: one run is nothing to compare: name another run or study")
+    arms = _arms(labelled, REPLICATES)
+    if len(arms) < 2:  # repeats of one configuration, which are compared with each other
+        arms = _arms(labelled, ())
     caution = _other_images(arms)
     if caution and not other_images:
         raise ConfigError(f"{caution}. To compare them nevertheless: --other-images")
@@ -87,12 +91,12 @@ def _named(word: str, metrics: list[str]) -> Iterator[tuple[str, Run]]:
             yield f"{path}:{each.name}", run_of(study.path(entry), "", entry.config)
 
 
-def _arms(labelled: Sequence[tuple[str, Run]]) -> dict[str, list[Run]]:
-    """Return the runs by the name of their arm: a configuration, without its replicates, on the same data.
+def _arms(labelled: Sequence[tuple[str, Run]], repeats: Sequence[str]) -> dict[str, list[Run]]:
+    """Return the runs by the name of their arm: a configuration, but for the settings that repeat it, on the same data.
 
     Of two runs with the same replicate the second one begins another arm, as it is no repeat of the first.
     """
-    not_compared = {*tagged(Tag.NO_EFFECT, Tag.PLACE), *REPLICATES}
+    not_compared = {*tagged(Tag.NO_EFFECT, Tag.PLACE), *repeats}
     groups: dict[Key, list[Run]] = {}
     labels: dict[Key, str] = {}
     settings: dict[Key, dict[str, Any]] = {}
