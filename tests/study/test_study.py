@@ -151,7 +151,7 @@ def test_the_live_table_shows_the_best_runs_on_a_short_screen(metric, monkeypatc
     best = sorted(finished, key=lambda row: sign * float(row[metric]))
     assert [line.split()[0] for line in lines[1:5]] == [f"lr={row['lr']}" for row in best[:4]]
     assert format(float(best[0][metric]), METRIC_FORMATS[metric]) in lines[1]
-    assert lines[5].strip() == "… and 3 more" and "7 of 7 runs ended, 1 failed" in lines[6]
+    assert lines[5].strip() == "… and 3 more runs" and "7 of 7 runs ended, 1 failed" in lines[6]
 
 
 def test_settings_of_a_study_need_a_study():

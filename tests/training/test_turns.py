@@ -82,7 +82,7 @@ def test_a_signal_stops_every_task():
     def task(name):
         def run():
             with defer_signals() as interrupt:
-                for step in range(1000):
+                for step in range(100_000):  # until Python has handled the signal, in the main thread
                     if name == "b" and step == 5:
                         os.kill(os.getpid(), signal.SIGTERM)
                     pass_turn()
