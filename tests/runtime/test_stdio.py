@@ -128,6 +128,8 @@ def test_a_name_that_the_locale_cannot_read_is_told_as_that(capsys):
     name = "caf\udce9"
     reason = "caf?: this name cannot be read in the locale's encoding, utf-8. Rename it in UTF-8"
     assert undecoded(f"data_dir=x/{name}/y") == reason and undecoded("café 日") is None
+    long = "a" * 3_000_000  # as in a report: a pattern that takes the square of its length would not end
+    assert undecoded(long) is None and undecoded(f"{long} {name}") == reason
     for arguments in ([f"output_dir={name}"], ["evaluate", name], ["evaluate", "run", "--why", name], ["report", name]):
         assert main(arguments) == 2
         assert capsys.readouterr().err.endswith(f"{reason.partition('caf')[2]}\n")

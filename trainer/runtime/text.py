@@ -9,6 +9,8 @@ import textwrap
 
 from trainer.errors import printable
 
+LONGEST_NAME = 255  # letters, of a file on all usual systems
+WORD_ENDS = re.compile(r"[\s\"'/]")
 # A command at the end of a line, to be copied; one that a sentence follows is part of the text.
 COMMAND = re.compile(r"(?:python -m trainer|wandb sync |pip install )(?:(?!\. [A-Z]).)*$")
 
@@ -59,12 +61,16 @@ def undecoded(text: str) -> str | None:
 
     Python keeps such bytes of a file's name or an argument as surrogates, which no file and no terminal accepts.
     """
-    word = re.search(r"[^\s\"'/]*[\ud800-\udfff][^\s\"'/]*", text)
-    if not word:
+    place = re.search("[\ud800-\udfff]", text)
+    if not place:
         return None
+    # The word around it, in two parts: one pattern for all of it takes the square of the length of a word, and the
+    # text of a report has words of megabytes.
+    before, after = text[max(0, place.start() - LONGEST_NAME) : place.start()], text[place.start() :][:LONGEST_NAME]
+    word = WORD_ENDS.split(before)[-1] + WORD_ENDS.split(after)[0]
     encoding = sys.getfilesystemencoding()
     remedy = "Rename it in UTF-8" if encoding == "utf-8" else "Set LC_ALL=C.UTF-8"
-    return f"{printable(word[0])}: this name cannot be read in the locale's encoding, {encoding}. {remedy}"
+    return f"{printable(word)}: this name cannot be read in the locale's encoding, {encoding}. {remedy}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:
