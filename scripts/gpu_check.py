@@ -195,7 +195,7 @@ def main() -> None:
     tests = check.out / "tests.xml"
     words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", TESTS, "-p", "no:cacheprovider"]
     words += ["-W", "default"]  # other libraries than those of CI, whose warnings are no errors
-    words += [f"--junitxml={tests}", "-n", "2" if small else "6", *(["-k", "overflow"] if small else [])]
+    words += [f"--junitxml={tests}", "-n", "0" if small else "6", *(["-k", "overflow"] if small else [])]
     check.environment |= {"TRAINER_GPU_TESTS_ON": device}
     check.part("tests", 120, words, lambda: tests_result(tests))
     for name, limit in (("steps", 70), ("studies", 100)):

@@ -190,7 +190,7 @@ def studies(device: torch.device, small: bool, results: Results) -> None:
     graphs = device.type == "cuda"
     for count, size in ((many, 512), (many, 2048), (4 * many, 512)) if not small else ((many, 100),):
         for name, words in ways.items():
-            if "cuda_graph=true" in words and not graphs:
+            if ("cuda_graph=true" in words and not graphs) or (small and "processes" in name):
                 continue
             if count > many and "one after" in name:
                 continue  # four times as long as that of `many` runs
