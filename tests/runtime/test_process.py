@@ -101,7 +101,7 @@ def test_freed_memory_is_kept_for_the_next_tensor():
     pages = 5 * 80_000_000 / resource.getpagesize()
     if faults() < 0.9 * pages:
         pytest.skip("this system's pages are larger than it says")
-    assert faults("tuned") < 0.1 * pages
+    assert faults("tuned") < 0.2 * pages  # now and then the first of the ten tensors is mapped
     assert faults("tuned", MALLOC_TRIM_THRESHOLD_="131072") > 0.4 * pages  # the user's setting stays
 
 
