@@ -18,7 +18,7 @@ class Setting(NamedTuple):
 
 
 class Section(NamedTuple):
-    """What can be set of one option or of the root; `notes` are sentences, `lines` those of an experiment's file."""
+    """The settings of one option or of the root; `notes` are sentences, `lines` those of an experiment's file."""
 
     title: str
     notes: tuple[str, ...]

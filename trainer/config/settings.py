@@ -1,4 +1,4 @@
-"""What a command line may set: the kind of each setting, and whether a text is a value of it. Imports no torch."""
+"""The settings of a command line: the kind of each, and whether a text is a value of it. Imports no torch."""
 
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin

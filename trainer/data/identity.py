@@ -1,4 +1,4 @@
-"""What a run was trained on, in a few plain values that its checkpoint keeps, and how two such records differ."""
+"""The data of a run in a few plain values that its checkpoint keeps, and how two such records differ."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

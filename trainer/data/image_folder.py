@@ -98,7 +98,7 @@ def _sha256(lines: Iterable[str]) -> str:
 
 @dataclass
 class _Progress:
-    """What has been decoded: labels, the digest of the pixels, pictures left out, and pictures by Pillow's warnings."""
+    """The result of decoding: labels, digest of the pixels, pictures left out, and pictures by Pillow's warnings."""
 
     labels: list[int] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)

@@ -1,4 +1,4 @@
-"""What W&B's client reads of the environment: the account and the server, and nothing that describes a run.
+"""The environment that W&B's client reads: the account and the server, and nothing that describes a run.
 
 A run is described by its settings. Variables and files that would describe it as well, or that come from a W&B run of
 a parent process, are hidden from the client; the variables among them are named once.
