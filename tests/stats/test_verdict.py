@@ -70,6 +70,9 @@ def test_against_the_best_is_games_and_howells_test_as_scipy_has_it():
         assert each.p == pytest.approx(reference.pvalue[1, other], rel=0.04)  # a tenth of a degree of freedom
         assert each.half_width == pytest.approx((interval.high - interval.low)[1, other] / 2, rel=0.02)
         assert each.difference == pytest.approx(reference.statistic[1, other])
+        alone = stats.ttest_ind(BATCH, (NONE, None, LAYER[:4])[other], equal_var=False)
+        assert (each.t, each.single_p) == pytest.approx((alone.statistic, alone.pvalue), rel=0.04)
+        assert each.single_p < each.p
 
 
 def test_two_arms_are_welchs_t_test():

@@ -18,6 +18,7 @@ from trainer.reports.run_files import Run, RunLimits, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
+from trainer.stats.verdict import Verdict
 from trainer.storage.untrusted import parse_json_as, read_config
 from trainer.study.axes import REPLICATES
 from trainer.study.manifest import Entry, Manifest
@@ -76,6 +77,7 @@ class Content:
     environment: list[tuple[str, str]] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)  # a sentence for each file of a run that cannot be read
     started: str = ""  # in UTC, ISO 8601; of a run its last start, "" where no file says it
+    judged: Verdict | None = None  # of a study: the comparisons behind the sentences
 
     @property
     def share(self) -> bool:
@@ -128,6 +130,7 @@ def of_manifest(
         _environment(arms, study),
         damage,
         study.started,
+        judged,
     )
 
 
@@ -207,10 +210,8 @@ def _replicate(entry: Entry) -> str:
 def _ended(run: Run, planned: int) -> list[str]:
     """Return why a run has not come to its last epoch; [] if it has."""
     state, epochs = run.outcome.state, f"{len(run.epochs)} of {counted(planned, 'epoch')}"
-    # printable: the text is untrusted and may hold control characters.
-    reason = printable(run.outcome.reason or "no reason was recorded").partition(". ")[
-        0
-    ]  # without advice, which `doctor` gives
+    # printable: the text is untrusted and may hold control characters. Without the advice, which `doctor` gives.
+    reason = printable(run.outcome.reason or "no reason was recorded").partition(". ")[0]
     ended = f"It ended after {epochs}: {reason}." if run.outcome.reason else f"It stopped early, after {epochs}."
     reasons = {
         "failed": f"It failed after {epochs}: {reason}.",

@@ -58,6 +58,7 @@ class Comparison:
 
     p and half_width hold for all comparisons of the study together; both are None where nothing can be tested.
     `needed`: runs per arm that would suffice to conclude a difference of this size, None for more than `MAX_SEEDS`.
+    `t`, `df`: the statistic and its degrees of freedom, None where nothing can be tested.
     """
 
     first: Arm
@@ -66,6 +67,15 @@ class Comparison:
     half_width: float | None = None
     p: float | None = None
     needed: int | None = None
+    t: float | None = None
+    df: float | None = None
+
+    @property
+    def single_p(self) -> float | None:
+        """The p value of this comparison alone, without the correction for the others of the study."""
+        from scipy.stats import t  # takes half a second to import
+
+        return None if self.t is None else float(2 * t.sf(abs(self.t), self.df))
 
     @property
     def concluded(self) -> bool:
@@ -169,7 +179,7 @@ def _compare(first: Arm, second: Arm, split_ratio: float, bound: Bound) -> Compa
         return bound(row) * error * shrinkage <= abs(difference)
 
     needed = None if p < LEVEL else _first(suffices, count + 1, MAX_SEEDS)
-    return Comparison(first, second, difference, bound(df) * error, p, needed)
+    return Comparison(first, second, difference, bound(df) * error, p, needed, difference / error, df)
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int | None:
