@@ -65,7 +65,9 @@ def trained(folder: Path, *arguments: str, address: str = "") -> Trial:
 
 def online(folder: Path, fault: str | None) -> Trial:
     with wandb_server(fault) as (address, server):
-        trial = trained(folder, *SETTING, f"epochs={EPOCHS}", "wandb.mode=online", address=address)
+        trial = trained(
+            folder, *SETTING, f"epochs={EPOCHS}", "wandb.mode=online", "wandb.log_code=true", address=address
+        )
     rows = [row for run in server.runs.values() for row in run["history"]]
     return replace(trial, arrived=len({row["epoch"] for row in rows if "epoch" in row}))
 

@@ -25,6 +25,7 @@ from trainer.records.outcome import DONE, read_outcome, write_result
 from trainer.records.recorder import Recorder
 from trainer.records.run_folder import RunFolder, open_run_folder, planned_folder, restore, write_setting
 from trainer.records.samples import samples
+from trainer.records.wandb_content import shown, told
 from trainer.records.wandb_mirror import WandbMirror, wandb_mirror
 from trainer.runtime.console import say, waiting, warn
 from trainer.runtime.files import expanded
@@ -101,7 +102,7 @@ def train(
         # code, and at last a failure is reported, below all other output.
         with (
             report_failure(trainer, config, data, opened),
-            wandb_mirror(config.wandb, config.tree(), opened.path, run_id) as mirror,
+            wandb_mirror(shown(config), told(config), opened.path, run_id) as mirror,
             display,
             defer_signals() as interrupt,
             recorder.retried(),
@@ -118,7 +119,7 @@ def train(
                 if report:
                     display.line(report)
                     warn_of_skipped(report, len(trainer.train))
-                    mirror.log(report)
+                    mirror.log(report, trainer.model if config.wandb.histograms else None)
                     stopped = bool(stop and stop(report.epoch))
                     if stopped or report.epoch == opened.last_epoch:
                         break
@@ -127,7 +128,7 @@ def train(
             mirror.summarize(_best(trainer))
             recorder.close()
             write_result(opened.path, "finished", EPOCH_LIMIT_REACHED if stop_after else None)
-            _log_results(mirror, trainer, opened.path, config.wandb.log_model)
+            _log_results(mirror, trainer, opened.path, config)
         if not caller_holds_lock:  # a study reports on its runs together
             print_summary(trainer, config, opened.path)
         conclude(trainer, opened, time.perf_counter() - started)
@@ -191,8 +192,8 @@ def _locate_nonfinite(config: RunConfig, data: Data, folder: Path, message: str)
     return f"; first not finite: {origin.what}, in step {origin.step}" if origin else ""
 
 
-def _log_results(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Path, log_model: bool) -> None:
-    """Send sample predictions to W&B, and the best network if `log_model`.
+def _log_results(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Path, config: RunConfig) -> None:
+    """Send sample predictions to W&B, and the best network and the code if the settings say so.
 
     An error or lack of memory in the former is a warning, because the run itself is complete.
     """
@@ -204,8 +205,10 @@ def _log_results(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Pa
                 mirror.log_samples(predictions, best["confusion"], best["classes"])
     except (RunError, OSError, ValueError, LookupError) as error:
         warn(f"W&B gets no samples of this run: {reason_of(error)}")
-    if log_model and mirror.listening:
+    if config.wandb.log_model:
         mirror.log_artifact(folder / BEST)
+    if config.wandb.log_code:
+        mirror.log_code()
 
 
 def _result(

@@ -41,7 +41,8 @@ MISTAKES = {
     "+optimizer.lr=1": "optimizer.lr (command line): adam has no such option."
     " Did you mean lr, which stands at the root? Accepted: amsgrad, betas, eps",
     "wandb.mod=online": "wandb.mod (command line): wandb has no such option. Did you mean mode?"
-    " Accepted: entity, group, log_model, mode, name, notes, project, tags",
+    " Accepted: arm, group, histograms, job_type, log_code, log_model, mode, name, notes, project and 2 more: python -m"
+    " trainer --help",
     "epochs=ten": f"epochs='ten' (command line): {COUNT} and at most 1000000000",
     "epochs=2.5": f"epochs=2.5 (command line): {COUNT} and at most 1000000000",
     "epochs=-4": f"epochs=-4 (command line): {COUNT} and at most 1000000000",
@@ -479,7 +480,9 @@ def test_multirun_composes_every_combination():
 def test_an_experiment_brings_its_axes_or_arms(experiment, seen):
     runs = compose(["-m", f"experiment={experiment}"])
     assert [f"{run.optimizer.name} {run.lr}" for run in runs] == seen
-    assert {run.wandb.project.startswith("cnn_cifar10_with_") for run in runs} == {True}
+    assert {run.wandb.project for run in runs} == {experiment.removesuffix("_tuned")}
+    (first, *_) = compose(["-m", f"experiment={experiment}", "wandb.project=mine"])
+    assert first.wandb.project == "mine"
 
 
 def test_what_is_typed_beside_a_recipe_replaces_its_techniques():

@@ -59,7 +59,7 @@ def test_a_group_an_option_and_a_setting_of_it(capsys, monkeypatch):
     warmup = printed(capsys, "scheduler.warmup_steps")
     assert warmup.startswith("every scheduler\n  scheduler.warmup_steps=0 ") and warmup.count("\n  ") == 1
     assert "lr=0.001  a number above 0; learning rate" in printed(capsys, "lr=0.1")
-    assert printed(capsys, "wandb").count("\n  wandb.") == 8
+    assert printed(capsys, "wandb").count("\n  wandb.") == 12
     assert "batch_size=64 " in printed(capsys, "dataset=digits")
     assert "\n      dropout: 0.0,0.5\n" in printed(capsys, "experiment=dropout")
     assert printed(capsys, "lr", "adam") == printed(capsys, "lr").replace("All groups", adam + "All groups", 1).replace(

@@ -42,6 +42,7 @@ def test_a_server_that_crashes_the_client_leads_to_one_warning(in_empty_folder, 
         done = program(
             *SHORT,
             "wandb.mode=online",
+            "wandb.log_code=true",  # an artifact, which the server answers with nonsense
             "output_dir=run",
             cwd=in_empty_folder,
             WANDB_BASE_URL=address,
@@ -222,8 +223,8 @@ def test_variables_that_describe_a_run_are_named_and_not_read(monkeypatch, capsy
     told, record = begun(monkeypatch, capsys, "offline", **variables, WANDB_MODE="disabled")
     assert told == (
         "trainer: warning: WANDB_ENTITY, WANDB_JOB_TYPE, WANDB_MODE, WANDB_NAME, WANDB_NOTES, WANDB_PROJECT,"
-        f" WANDB_RUN_GROUP, WANDB_TAGS: {NOT_READ}: use wandb.entity, wandb.mode, wandb.name, wandb.notes,"
-        " wandb.project, wandb.group, wandb.tags\n"
+        f" WANDB_RUN_GROUP, WANDB_TAGS: {NOT_READ}: use wandb.entity, wandb.job_type, wandb.mode, wandb.name,"
+        " wandb.notes, wandb.project, wandb.group, wandb.tags\n"
     )
     assert b"from-outside" not in record and b"ablation-trainer" in record
 

@@ -1,14 +1,23 @@
 """The content of W&B runs, read back from the real client's files; runs without a server or a key."""
 
 import json
+import math
+import re
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY, in_time, metrics, program, quick
+import torch
+from conftest import TINY, metrics, program, quick
 from fake_wandb_server import wandb_server
+from wandb_files import HOST, assert_no_place, offline_run
+
+from trainer.config.schema import PACKAGE
+from trainer.records.code import code_hashes
+from trainer.records.wandb_content import parameter_histograms
 
 OFFLINE = "wandb.mode=offline"
 
@@ -21,17 +30,33 @@ def inspected(folder: Path) -> dict:
 
 
 def test_the_offline_run_holds_names_config_and_metrics():
-    names = ["wandb.project=p", "wandb.group=g", "wandb.name=n", "wandb.tags=[one,two]", "wandb.notes='some notes'"]
-    result = quick(OFFLINE, *TINY, "output_dir=run", "optimizer=rmsprop", *names)
+    names = ["wandb.project=p", "wandb.group=g", "wandb.name=n", "wandb.tags=[one,mlp]", "wandb.notes='some notes'"]
+    result = quick(OFFLINE, *TINY, "output_dir=run", "optimizer=rmsprop", "wandb.arm=a", *names)
     seen = inspected(result.folder)
-    assert (seen["project"], seen["name"], seen["notes"], seen["tags"]) == ("p", "n", "some notes", ["one", "two"])
+    assert (seen["project"], seen["name"], seen["notes"]) == ("p", "n", "some notes")
+    assert seen["tags"] == ["one", "mlp", "digits"]
     assert (seen["exit_code"], seen["state"], seen["step"]) == (0, "finished", 2)
     assert seen["config"]["optimizer"]["alpha"] == 0.99
-    assert seen["config"]["batch_size"] == 64
-    last = metrics(result.folder)[-1]
-    for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch"):
-        assert seen["summary"][key] == pytest.approx(last[key]), key
+    assert (seen["config"]["batch_size"], seen["config"]["arm"], seen["config"]["seed"]) == (64, "a", 0)
+    assert not {"wandb", "data_dir", "output_dir", "resume", "checkpoint_minutes"} & seen["config"].keys()
+    rows, told = metrics(result.folder), offline_run(result.folder)
+    for key, best in {
+        "train_loss": min,
+        "train_accuracy": max,
+        "validation_loss": min,
+        "validation_accuracy": max,
+    }.items():
+        values = [row[key] for row in rows]
+        kept = {best.__name__: best(values), "last": values[-1]}
+        assert seen["summary"][key] == {name: pytest.approx(value) for name, value in kept.items()}
+        assert told.metrics[key].step_metric == "epoch"
+    assert told.metrics["*"].step_metric == "epoch" and told.metrics["epoch"].options.hidden
+    for key in ("lr", "epoch"):
+        assert seen["summary"][key] == pytest.approx(rows[-1][key]), key
     assert seen["summary"]["best_epoch"] == result.best_epoch
+    assert [row["epoch"] for row in told.rows] == [1, 2]
+    assert not {"improved", "skipped_steps"} & {key for row in told.rows for key in row}
+    assert told.run.job_type == "train"
 
 
 def test_a_failed_run_has_exit_code_1(in_empty_folder):
@@ -108,25 +133,63 @@ def test_online_everything_arrives_at_the_server(in_empty_folder):
     ((name, run),) = server.runs.items()
     (stamp,) = json.loads((in_empty_folder / "run" / "environment.json").read_text())
     assert name == stamp["run_id"]
-    assert (run["project"], run["groupName"], run["displayName"], run["tags"]) == ("p", "g", "run", ["one", "two"])
+    assert (run["project"], run["groupName"], run["displayName"], run["tags"]) == (
+        "p",
+        "g",
+        "run",
+        ["one", "two", "digits", "mlp"],
+    )
     assert json.loads(run["config"])["optimizer"]["value"]["betas"] == [0.9, 0.999]
     assert run["exit"] == 0
-    assert server.artifacts == [f"run-{name}-samples", f"run-{name}-confusion"]
+    assert server.artifacts == []  # samples and confusion matrix are files of the run
     told = [row["validation_accuracy"] for row in run["history"] if "validation_accuracy" in row]
     assert told == [row["validation_accuracy"] for row in metrics(in_empty_folder / "run")]
+    assert run["jobType"] == "train" and "host" not in run
+    assert_no_place(in_empty_folder / "run" / "wandb")
 
 
-def test_samples_confusion_and_the_best_checkpoint_are_in_the_offline_run():
-    result = quick(OFFLINE, *TINY, "output_dir=run", "wandb.log_model=true")
-    (folder,) = (result.folder / "wandb").glob("offline-run-*/files/media/table")
-    tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in folder.glob("*.json")}
-    counts = {(true, predicted): count for true, predicted, count in tables["confusion"]["data"]}
+def test_samples_confusion_checkpoint_and_code_are_in_the_offline_run_and_no_place_of_the_machine(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(socket, "gethostname", lambda: HOST)
+    result = quick(OFFLINE, *TINY, "output_dir=run", "wandb.log_model=true", "wandb.log_code=true")
+    told = offline_run(result.folder)
+    counts = {(true, predicted): count for true, predicted, count in table_of(told.files, "confusion")["data"]}
     best = json.loads((result.folder / "best.json").read_text())
     assert len(counts) == 100 and counts["3", "3"] == best["confusion"][3][3]
     right = sum(count for (true, predicted), count in counts.items() if true == predicted)
     assert right == round(result.best_validation_accuracy * result.validation_images)
-    assert len(tables["samples"]["data"]) == 16 and 0.1 <= tables["samples"]["data"][0][3] <= 1
-    staged = [path for path in (result.folder / "wandb" / "artifacts").rglob("*") if path.is_file()]
-    assert sum(path.read_bytes().startswith(b"\x89PNG") for path in staged) == 16  # and not in the person's home
-    (written,) = (result.folder / "wandb").glob("offline-run-*/*.wandb")
-    assert in_time(written, b"-best")  # the artifact's name
+    last, samples = told.rows[-1], told.rows[-1]["samples"]
+    assert samples["count"] == len(samples["captions"]) == 16 and last["confusion"]["nrows"] == 100
+    assert re.fullmatch(r"\d, predicted \d \(\d+ %\)", samples["captions"][0])
+    assert all((told.files / name).read_bytes().startswith(b"\x89PNG") for name in samples["filenames"])
+    weights, code = told.artifacts
+    assert (weights.type, [entry.local_path for entry in weights.manifest.contents]) == (
+        "model",
+        ["run/best.safetensors"],
+    )
+    assert (code.name, code.type) == ("trainer-code", "code")
+    assert sorted(entry.path for entry in code.manifest.contents) == sorted(code_hashes())
+    copies = {entry.path: Path(entry.local_path) for entry in code.manifest.contents}
+    assert all(copy.read_bytes() == (PACKAGE / name).read_bytes() for name, copy in copies.items())
+    assert_no_place(result.folder / "wandb", tmp_path)
+
+
+def test_histograms_count_every_parameter_on_its_own_range():
+    network = torch.nn.Linear(3, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[0.0, 0.5, 3.0]]))
+        network.bias.fill_(7.0)
+    histograms = parameter_histograms(network)
+    counts = dict(enumerate(histograms["parameters/weight"].histogram))
+    assert {place: count for place, count in counts.items() if count} == {0: 1, 5: 1, 29: 1}
+    assert histograms["parameters/weight"].bins[::15] == [0.0, 1.5, 3.0]
+    assert sum(histograms["parameters/bias"].histogram) == 1
+    with torch.no_grad():
+        network.weight[0, 1] = math.nan
+    assert list(parameter_histograms(network)) == ["parameters/bias"]
+
+
+def table_of(files: Path, name: str) -> dict:
+    (path,) = files.glob(f"media/table/{name}_*.json")
+    return json.loads(path.read_text())

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import clean_environment, compose, in_time, interpret, metrics, program
+from conftest import clean_environment, compose, interpret, metrics, program
 from rich.console import Console
+from wandb_files import assert_no_place, offline_run
 
 from trainer.cli.train import main
 from trainer.config.schema import PACKAGE
@@ -405,14 +406,25 @@ def test_the_manifest_says_everything_that_was_frozen():
 
 def test_a_study_is_a_group_in_wandb_and_a_run_is_named_by_what_varies():
     plain = [argument for argument in SHORT if argument != "wandb.mode=disabled"]
-    assert main(["-m", *plain, "lr=0.1,0.2"]) == 0
+    assert main(["-m", *plain, "lr=0.1,0.2", "wandb.tags=[mine]"]) == 0
     (folder,) = Path("outputs/sweeps").iterdir()
-    shown = [yaml.safe_load(path.read_text())["wandb"] for path in sorted(folder.glob("*/config.yaml"))]
-    assert {each["group"] for each in shown} == {folder.name}
-    assert [each["name"].rpartition("-")[0] for each in shown] == ["lr-0.1", "lr-0.2"]
-    assert len(list(folder.glob("*/wandb/offline-run-*"))) == 2
+    shown = [offline_run(path.parent) for path in sorted(folder.glob("*/wandb"))]
+    runs, configs = [each.run for each in shown], [each.config for each in shown]
+    assert {(run.run_group, run.job_type, *run.tags) for run in runs} == {
+        (folder.name, "train", "mine", "digits", "mlp")
+    }
+    assert [run.display_name for run in runs] == ["lr=0.1 · seed 0", "lr=0.2 · seed 0"]
+    assert [[told[key] for key in ("arm", "seed", "lr")] for told in configs] == [
+        ["lr=0.1", 0, 0.1],
+        ["lr=0.2", 0, 0.2],
+    ]
+    assert {run.notes for run in runs} == {"Compared: lr=0.1,0.2."}
+    assert_no_place(folder / "wandb")
+    assert_no_place(min(folder.glob("*/wandb")))
     (verdict,) = folder.glob("wandb/offline-run-*")
-    assert in_time(next(verdict.glob("*.wandb")), b"Single runs: nothing can be concluded; at least 3 seeds")
+    run = offline_run(folder).run
+    assert (run.display_name, run.job_type, list(run.tags)) == ("verdict", "verdict", ["mine", "digits", "verdict"])
+    assert "Single runs: nothing can be concluded; at least 3 seeds" in run.notes
     (arms,) = (verdict / "files" / "media" / "table").glob("arms_*.json")
     assert sorted(row[0] for row in json.loads(arms.read_text())["data"]) == ["lr=0.1", "lr=0.2"]
 

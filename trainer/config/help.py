@@ -46,6 +46,11 @@ def first_comment(file: Path) -> str:
     return next(iter(_comments_above(file)), "")
 
 
+def purpose(file: Path) -> str:
+    """Return all comments at the top of an experiment's file but the command: what it compares and what to expect."""
+    return " ".join(line for line in _comments_above(file) if not line.startswith("python -m"))
+
+
 def settings() -> Iterator[tuple[str, str]]:
     """Yield (name=default, its purpose) for every scalar of config.yaml."""
     parent = ""

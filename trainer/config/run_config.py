@@ -45,6 +45,11 @@ class WandbConfig(BaseModel):
     tags: tuple[Text, ...]
     notes: Text | None
     log_model: Switch
+    # Runs recorded before 0.5.0 do not have these.
+    job_type: Text = "train"
+    arm: Text | None = None
+    histograms: Switch = True
+    log_code: Switch = False
 
 
 class SweepConfig(BaseModel):

@@ -54,13 +54,12 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
 def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None) -> "RunConfig":
     """Return the winner's configuration without validation: all images are trained on."""
     from trainer.config.check import check
-    from trainer.evaluation.ledger import study_name
 
     try:
         # `epochs` stays, so that the schedule is the validated one; training stops at the winner's best epoch.
         tree = dict(winner.config)
         tree["dataset"] = {**tree["dataset"], "validation_size": 0, "folds": None, "fold": None}
-        tree["wandb"] = {**tree["wandb"], "name": f"{study_name(winner.folder)}-final-seed-{seed}"}
+        tree["wandb"] = {**tree["wandb"], "name": f"final · seed {seed}", "job_type": "final"}
         tree |= {"seed": seed, "early_stop_patience": None, "output_dir": None, "resume": None}
         if _needs_validation(winner):
             tree["scheduler"] = _replayed(winner)

@@ -24,6 +24,11 @@ class Sample:
     predicted: str
     probability: float
 
+    @property
+    def words(self) -> str:
+        """The caption: "3, predicted 5 (97 %)"."""
+        return f"{self.true}, predicted {self.predicted} ({100 * self.probability:.0f} %)"
+
 
 @torch.inference_mode()
 def samples(trainer: ClassificationTrainer, folder: Path, count: int = COUNT) -> list[Sample]:

@@ -1,12 +1,13 @@
 """The start of a W&B run: the settings, the check of the server, and offline recording where it cannot be reached."""
 
+import logging
 import os
 import socket
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlparse
 
 from trainer.config.run_config import WandbConfig
@@ -29,6 +30,9 @@ TIMEOUTS: dict[str, Any] = dict(init_timeout=5, finish_timeout=FINISH_SECONDS, f
 # By default wandb records command line, host, e-mail, address of the git remote and packages. The parts of these that
 # make a run reproducible are in environment.json.
 PRIVACY: dict[str, Any] = dict(
+    host="",
+    symlink=False,
+    x_disable_machine_info=True,
     x_disable_meta=True,
     x_save_requirements=False,
     disable_git=True,
@@ -56,6 +60,7 @@ def begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) 
         project=config.project,
         entity=config.entity,
         group=config.group,
+        job_type=config.job_type,
         name=config.name or folder.name,
         tags=list(config.tags),
         notes=config.notes,
@@ -71,7 +76,7 @@ def begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) 
             with client_environment(files, account=True):
                 reason = why_not_online()
                 if reason is None:
-                    return wandb.init(mode="online", **arguments)
+                    return _init("online", arguments)
         except Exception as error:  # a variable or a file that cannot be read, an error of the server or the service
             reason = first_line(error)
         if not others_open():
@@ -81,7 +86,18 @@ def begin(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) 
             f" Upload it later: {sync_command(folder / 'wandb', 'offline-run-*')}"
         )
     with client_environment(files, account=False):
-        return wandb.init(mode="offline", **arguments)
+        return _init("offline", arguments)
+
+
+def _init(mode: Literal["online", "offline"], arguments: dict[str, Any]) -> Any:
+    """Start the run. Its folder then holds neither wandb's log of absolute paths nor a link to the user's home."""
+    import wandb
+
+    wandb.setup(wandb.Settings(silent=True))  # which sets the level of its logger
+    logging.getLogger("wandb").setLevel(logging.CRITICAL + 1)
+    run = wandb.init(mode=mode, **arguments)
+    Path(run.dir).parent.joinpath("logs", "debug-core.log").unlink(missing_ok=True)
+    return run
 
 
 def why_not_online() -> str | None:

@@ -33,6 +33,7 @@ INHERITED = "WANDB_SERVICE"  # set by W&B itself for the children of a process i
 NO_HOME = Path("~")  # of a user whom the machine does not know, as in some containers
 SETTINGS = {
     "WANDB_ENTITY": "wandb.entity",
+    "WANDB_JOB_TYPE": "wandb.job_type",
     "WANDB_MODE": "wandb.mode",
     "WANDB_NAME": "wandb.name",
     "WANDB_NOTES": "wandb.notes",

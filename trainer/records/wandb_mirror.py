@@ -3,17 +3,24 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from trainer.records.samples import Sample
     from trainer.training.epoch import EpochReport
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from trainer.config.run_config import WandbConfig
+from trainer.config.schema import PACKAGE
 from trainer.config.shell import sync_command
+from trainer.records.code import code_hashes
 from trainer.records.wandb_connection import (
     FINISH_SECONDS,
     begin,
@@ -21,9 +28,10 @@ from trainer.records.wandb_connection import (
     first_line,
     refuse_full,
 )
+from trainer.records.wandb_content import define_metrics, epoch_values, parameter_histograms
 from trainer.records.wandb_environment import staged_in, tear_down
 from trainer.runtime.console import warn
-from trainer.techniques.layer_names import layer_titles
+from trainer.runtime.memory import skip_on_oom
 
 SEND_SECONDS = 5  # for wandb to accept what is sent
 
@@ -39,15 +47,17 @@ class WandbMirror:
         self.listening = run is not None
         self.folder = Path(run.dir).parent if self.listening else Path()
 
-    def log(self, report: "EpochReport") -> None:
-        """Send the results of an epoch."""
+    def log(self, report: "EpochReport", network: "nn.Module | None" = None) -> None:
+        """Send the results of an epoch, with histograms of the network's parameters if one is given."""
+        histograms = {}
+        if self.listening and network and not report.layer_stats:  # which have histograms of their own
+            with skip_on_oom():
+                histograms = parameter_histograms(network)
+        self.log_row(asdict(report), histograms)
 
-        def send(run: Any) -> None:
-            values = {key: value for key, value in asdict(report).items() if value is not None}
-            values |= _layer_stats_values(values.pop("layer_stats")) if report.layer_stats else {}
-            run.log(values, step=report.epoch)
-
-        self._send(send)
+    def log_row(self, row: Mapping[str, Any], more: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Send the results of an epoch, as they stand in `metrics.jsonl`."""
+        self._send(lambda run: run.log({**epoch_values(row), **more}, step=row["epoch"]))
 
     def summarize(self, values: dict[str, Any]) -> None:
         """Send values of the run as a whole."""
@@ -56,46 +66,53 @@ class WandbMirror:
     def log_samples(
         self, samples: "Sequence[Sample]", confusion: Sequence[Sequence[int]], classes: Sequence[str]
     ) -> None:
-        """Send tables of sample predictions and of the confusion matrix, at the last epoch's step."""
+        """Send sample predictions as images and the confusion matrix as a table, at the last epoch's step."""
 
         def send(run: Any) -> None:
             import wandb
 
-            images = [
-                (wandb.Image(_image(sample)), sample.true, sample.predicted, sample.probability) for sample in samples
-            ]
-            counts = [
-                (true, predicted, count)
-                for true, row in zip(classes, confusion, strict=True)
-                for predicted, count in zip(classes, row, strict=True)
-            ]
-            tables = {
-                "samples": wandb.Table(columns=["image", "true", "predicted", "probability"], data=images),
-                "confusion": wandb.Table(columns=["true", "predicted", "images"], data=counts),
-            }
-            run.log(tables, step=run.step)
+            run.log({"samples": [wandb.Image(_image(sample), caption=sample.words) for sample in samples]}, run.step)
 
         self._send(send)
+        self.log_confusion(confusion, classes)
 
-    def tabulate(self, name: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Send a table of texts."""
+    def log_confusion(self, confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
+        """Send the confusion matrix as a table."""
+        counts = [
+            (true, predicted, count)
+            for true, row in zip(classes, confusion, strict=True)
+            for predicted, count in zip(classes, row, strict=True)
+        ]
+        self.tabulate("confusion", ["true", "predicted", "images"], counts)
+
+    def tabulate(self, name: str, titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Send a table."""
 
         def send(run: Any) -> None:
             import wandb
 
-            run.log({name: wandb.Table(columns=list(titles), data=[list(row) for row in rows])})
+            table = wandb.Table(columns=list(titles), data=[list(row) for row in rows])
+            # A file of the run. Otherwise it would also be an artifact, which records absolute paths.
+            table.bind_to_run(run, name, run.step)
+            run.log({name: table}, step=run.step)
 
         self._send(send)
 
     def log_artifact(self, path: Path) -> None:
         """Send a file as an artifact of the run."""
 
-        def send(run: Any) -> None:
-            import wandb
+        self._send(lambda run: _log_artifact(run, f"{run.id}-{path.stem}", "model", {path.name: path}))
 
-            artifact = wandb.Artifact(f"{run.id}-{path.stem}", type="model")
-            artifact.add_file(str(path), skip_cache=True)  # the cache would be a copy in the user's home folder
-            run.log_artifact(artifact)
+    def log_code(self) -> None:
+        """Send the code that decides the result as an artifact; runs of the same code share a version of it."""
+
+        def send(run: Any) -> None:
+            copies = self.folder / "code"  # the files themselves may be edited before they are uploaded
+            files = {name: copies / name for name in code_hashes()}
+            for name, copy in files.items():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(PACKAGE / name, copy)
+            _log_artifact(run, "trainer-code", "code", files)
 
         self._send(send)
 
@@ -146,34 +163,24 @@ def wandb_mirror(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id
 def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str) -> WandbMirror:
     """Start the W&B run; warn and return a mirror without one if that fails."""
     try:
-        return WandbMirror(begin(config, tree, folder, run_id))
+        run = begin(config, tree, folder, run_id)
+        define_metrics(run)
+        return WandbMirror(run)
     except Exception as error:  # wandb is not installed, no space, no permission, its service does not start
         warn(f"W&B records nothing of this run: {first_line(error)}. The run's own folder has everything")
         return WandbMirror(None)
 
 
-def _layer_stats_values(layer_stats: dict[str, Any]) -> dict[str, Any]:
-    """Return the layer statistics for W&B: numbers and histograms by layer and quantity, filters as an image."""
-    import numpy as np
+def _log_artifact(run: Any, name: str, kind: str, files: Mapping[str, Path]) -> None:
+    """Send files by their names as an artifact."""
     import wandb
 
-    values: dict[str, Any] = {}
-    titles = layer_titles({layer: quantities["kind"] for layer, quantities in layer_stats["layers"].items()})
-    for layer, quantities in layer_stats["layers"].items():
-        for quantity, value in quantities.items():
-            if isinstance(value, dict):
-                edges = np.linspace(value["low"], value["high"], len(value["counts"]) + 1)
-                value = wandb.Histogram(np_histogram=(value["counts"], edges))
-            if value is not None and not isinstance(value, str):
-                values[f"layer_stats/{titles[layer]}/{quantity}"] = value
-    if layer_stats["filters"]:
-        filters = np.array(layer_stats["filters"]["values"], dtype=np.uint8)
-        if filters.shape[1] not in (1, 3):  # channels that are no colours: their mean, in grey
-            filters = filters.mean(1, keepdims=True).astype(np.uint8)
-        # [F, C, H, W] to [H, F·W, C], enlarged eight times: the filters in a row with a black line after each.
-        large = np.pad(filters.repeat(8, 2).repeat(8, 3), ((0, 0), (0, 0), (0, 0), (0, 2)))
-        values["layer_stats/filters"] = wandb.Image(np.concatenate(list(large), axis=2).transpose(1, 2, 0))
-    return values
+    artifact = wandb.Artifact(name, type=kind)
+    for inner, path in files.items():
+        # A path from the working folder, in which `wandb sync` is called, too, and no copy: one in the cache would lie
+        # in the user's home folder, and one in the run's folder would be recorded by its absolute path.
+        artifact.add_file(os.path.relpath(path), name=inner, skip_cache=True, policy="immutable")
+    run.log_artifact(artifact)
 
 
 def _image(sample: "Sample") -> Any:

@@ -76,6 +76,9 @@ def log_verdict(folder: Path) -> None:
     settings = WandbConfig(**study.entries[0].config["wandb"])
     notes = "\n".join([*content.verdict, *content.footnotes])
     # A run of the same group, so that W&B shows the verdict beside the runs of the study.
-    noted = settings.model_copy(update={"name": "verdict", "notes": notes, "tags": (*settings.tags, "verdict")})
+    data = dict.fromkeys(str(entry.config["dataset"]["name"]) for entry in study.entries)
+    tags = tuple(dict.fromkeys((*settings.tags, *data, "verdict")))
+    named = {"name": "verdict", "arm": None, "notes": notes, "job_type": "verdict", "tags": tags}
+    noted = settings.model_copy(update=named)
     with wandb_mirror(noted, {}, folder, folder.name.rpartition("-")[2]) as mirror:
         mirror.tabulate("arms", titles(content), texts(rows(content)))

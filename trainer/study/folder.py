@@ -22,6 +22,7 @@ from trainer.study.axes import ARM
 from trainer.study.fingerprint import LIBRARIES, digest, run_id, significant
 from trainer.study.manifest import Entry, Manifest
 from trainer.study.plan import Plan, PlannedRun, plain
+from trainer.study.wandb_names import in_wandb
 
 SWEEPS = OUTPUTS / "sweeps"
 
@@ -114,20 +115,17 @@ class Study:
             elsewhere or folder,
             plain(planned.point),
             dict(planned.point),
-            {**significant(planned.config.tree()), **self._where(planned, folder)},
+            {**significant(planned.config.tree()), **self._where(planned)},
             trial,
             stage,
         )
         self.entries.append(entry)
         return entry
 
-    def _where(self, planned: PlannedRun, folder: str) -> dict[str, Any]:
+    def _where(self, planned: PlannedRun) -> dict[str, Any]:
         """Return the settings that do not decide the result: where the run is saved, and how it is shown in W&B."""
-        # In W&B the study is the group, and the run is named by the settings that vary.
-        wandb = planned.config.wandb
-        named = wandb.model_copy(update={"group": wandb.group or self.folder.name, "name": wandb.name or folder})
         data_dir = str(expanded(planned.config.data_dir).absolute())  # a worker may have another working folder
-        shown = named.model_dump(mode="json")
+        shown = in_wandb(self.plan, planned, self.folder.name).model_dump(mode="json")
         saves = {"checkpoint_minutes": planned.config.checkpoint_minutes}
         return {**saves, "data_dir": data_dir, "output_dir": None, "resume": None, "wandb": shown}
 

@@ -2,7 +2,6 @@
 
 import difflib
 import math
-import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +14,11 @@ from trainer.records.outcome import DAMAGED, DONE, Outcome, outcome_or_damage
 from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.verdict import Design, Verdict, judge
-from trainer.study.axes import arm_of, command_at, point_label
+from trainer.study.axes import are_words, arm_name, arm_of, command_at
 from trainer.study.manifest import Entry, Manifest
 
 if TYPE_CHECKING:
     from trainer.study.folder import Study
-
-ONLY_ARM = "the one configuration"  # the name of an arm where nothing but its replicates is varied
 
 
 @dataclass(frozen=True)
@@ -93,8 +90,8 @@ def arms_of(
 def _arm_names(entries: Sequence[Entry]) -> list[str]:
     """Return the arm's name of each run: "batch" if one setting is varied and its values are words, else "lr=0.1"."""
     points = [arm_of(entry.point) for entry in entries]
-    words = all(len(point) == 1 and re.match(r"(?!(true|false|null)$)[a-z]", *point.values()) for point in points)
-    return [" ".join(point.values()) if words else point_label(point) or ONLY_ARM for point in points]
+    words = all(len(point) == 1 and are_words(point.values()) for point in points)
+    return [arm_name(point, words) for point in points]
 
 
 def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_or_damage) -> StudyResults:

@@ -99,8 +99,9 @@ def _augmentation(choice: Choice) -> Iterator[str]:
 
 
 def _wandb(run: RunConfig) -> Iterator[str]:
-    if run.wandb.log_model and run.wandb.mode == "disabled":
-        yield "wandb.log_model=true does nothing: wandb.mode=disabled"
+    for name in ("log_model", "log_code"):
+        if getattr(run.wandb, name) and run.wandb.mode == "disabled":
+            yield f"wandb.{name}=true does nothing: wandb.mode=disabled"
 
 
 def _length(run: RunConfig) -> str:

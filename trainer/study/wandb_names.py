@@ -1,0 +1,44 @@
+"""How a study and its runs are shown in W&B: the arm, a name and a group for each run, and notes on the question."""
+
+from pathlib import Path
+
+from trainer.config.help import option_files, purpose
+from trainer.config.run_config import WandbConfig
+from trainer.study.axes import are_words, arm_name, arm_of, plain_override
+from trainer.study.plan import Plan, PlannedRun, plain
+
+MAX_NAME = 128  # letters that W&B accepts
+REPLICATE_WORDS = {"dataset.fold": "fold", "split_seed": "split", "seed": "seed"}
+
+
+def in_wandb(plan: Plan, planned: PlannedRun, group: str) -> WandbConfig:
+    """Return the settings of a planned run in W&B, in which the study is the group; typed ones stay."""
+    wandb, point = planned.config.wandb, plain(planned.point)
+    texts = [plain_override(text).partition("=")[2] for axis in plan.axes for text in axis.texts]
+    arm = arm_name(arm_of(point), words=len(plan.axes) == 1 and are_words(texts))
+    repeats = {"seed": planned.config.seed, **point}
+    words = [f"{word} {repeats[key]}" for key, word in REPLICATE_WORDS.items() if key in repeats]
+    named = {
+        "group": wandb.group or group,
+        "arm": wandb.arm or arm,
+        "name": wandb.name or " · ".join([arm[: MAX_NAME - 40], *words]),
+        "notes": wandb.notes or notes(plan),
+    }
+    return wandb.model_copy(update=named)
+
+
+def notes(plan: Plan) -> str:
+    """Return the question of a study: that of its experiment, and what it compares."""
+    experiment = plan.sweep.config.hydra.runtime.choices.get("experiment")
+    sources = plan.sweep.config.hydra.runtime.config_sources
+    own = next((Path(source.path) for source in sources if source.provider == "command-line"), None)
+    file = option_files("experiment", own).get(str(experiment))
+    compared = ", ".join(axis.described() for axis in plan.axes).replace("arm=", "")
+    repeated = ", ".join(axis.described() for axis in plan.replicates)
+    what = "Compared" if plan.settings.method == "grid" else f"Searched by {plan.settings.method}"
+    sentences = [
+        purpose(file) if file else "",
+        f"{what}: {compared}." if compared else "",
+        f"Repeated over: {repeated}." if repeated else "",
+    ]
+    return " ".join(filter(None, sentences))
