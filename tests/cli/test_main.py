@@ -14,7 +14,7 @@ from trainer.cli.main import COMMANDS, main
 from trainer.config.aliases import ALIASES
 from trainer.config.suggestions import root_keys
 
-LISTED = "train, find-lr, doctor, show, list, compare, report, finalize, evaluate, predict, reproduce, help"
+LISTED = "train, find-lr, doctor, show, list, compare, report, export, finalize, evaluate, predict, reproduce, help"
 
 
 def one_line(arguments, capsys):
@@ -158,6 +158,7 @@ def test_every_command_runs_on_what_a_person_has_trained(in_empty_folder, capfd)
         "list": ["outputs"],
         "compare": ["STUDY"],
         "report": ["outputs"],
+        "export": ["STUDY", "--csv", "-", "--epochs", "epochs.csv", "--json", "v.json", "--latex", "t.tex"],
         "doctor": ["RUN"],
         "evaluate": ["RUN"],
         "predict": ["RUN", "white.png"],

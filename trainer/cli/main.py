@@ -20,6 +20,7 @@ COMMANDS = {
     "list": "list runs and studies under a folder, by date, setting or metric",
     "compare": "compare any runs, arms and studies: settings, table, verdict, learning curves",
     "report": "write the report of a study or a run: the comparison, figures, tables",
+    "export": "write results for other programs: CSV, Parquet, JSON, LaTeX, figures as SVG and PDF",
     "finalize": "train the best configuration of a study on all images and score it on the test set once",
     "evaluate": "score runs on the test set, and record in a ledger that it was read",
     "predict": "classify image files, or export the network",
@@ -27,7 +28,15 @@ COMMANDS = {
     "help": "print this text, or that of the command, group, option or setting that follows",
 }
 
-PRINTING = ("find-lr", "doctor", "show", "list", "evaluate", "predict")  # commands whose result is what they print
+PRINTING = (
+    "find-lr",
+    "doctor",
+    "show",
+    "list",
+    "export",
+    "evaluate",
+    "predict",
+)  # commands whose result is what they print
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,5 @@
 """The export of a network for other programs, with a comparison of the written file and the original."""
 
-import importlib.util
 import io
 import json
 import logging
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.errors import ConfigError, RunError
+from trainer.runtime.extras import require as require_libraries
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,13 +25,7 @@ def require(path: Path) -> None:
         raise ConfigError(f"--export {path}: must end in {' or '.join(NEEDED)}")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"--export {path}: there is no folder {path.parent}")
-    # `find_spec` does not import: the libraries take seconds to load, and a wrong command is reported at once.
-    absent = [name for name in NEEDED[path.suffix] if importlib.util.find_spec(name) is None]
-    if absent:
-        raise ConfigError(
-            f"--export {path} needs {', '.join(absent)}: pip install 'ablation-trainer[export]'. From a checkout:"
-            " pip install -e '.[export]'"
-        )
+    require_libraries(f"--export {path}", "export", *NEEDED[path.suffix])
 
 
 def export(snapshot: "TrainedNetwork", path: Path) -> float:

@@ -111,7 +111,7 @@ def count_of(folder: Path) -> int:
 
 
 def row_of(line: bytes) -> dict[str, Any]:
-    """Return the figures in a line, None for a missing one. Raises ValueError if the line is no epoch.
+    """Return what a line says of its epoch, None for a missing figure. Raises ValueError if the line is no epoch.
 
     `layer_stats` is reduced to true or false, because those of a long run would fill the memory;
     `reports/layer_charts.py` reads them line by line.
@@ -120,7 +120,11 @@ def row_of(line: bytes) -> dict[str, Any]:
     if not isinstance(row, dict) or type(row.get("epoch")) is not int or not 0 <= row["epoch"] < MAX_COUNT:
         raise ValueError("epoch: must be a whole number")
     figures = {key: finite_metric(row, key) for key in FIGURES}
-    return {"epoch": row["epoch"], "layer_stats": bool(row.get("layer_stats")), **figures}
+    skipped = row.get("skipped_steps", 0)  # missing in records of earlier versions
+    if type(skipped) is not int or not 0 <= skipped < MAX_COUNT:
+        raise ValueError("skipped_steps: must be a whole number")
+    flags = {key: bool(row.get(key)) for key in ("improved", "layer_stats")}
+    return {"epoch": row["epoch"], **flags, **figures, "skipped_steps": skipped}
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -109,6 +109,7 @@ class Verdict:
     test: str = ""
     floor: str = ""
     equal: tuple[str, ...] = ()  # the sentences on arms whose runs gave the same results to the last digit
+    reference: str = ""  # the arm that the others are compared with; "" without comparisons
 
     def lines(self) -> list[str]:
         """Return all sentences."""
@@ -145,7 +146,8 @@ def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None) -> V
         _compare(*(_shared(*pair) if design.paired else pair), design.split_ratio, bound) for pair in pairs
     )
     tested = any(comparison.p is not None for comparison in comparisons)
-    return Verdict(design, comparisons, (), _test_sentence(design, len(order), baseline) if tested else "", floor)
+    test = _test_sentence(design, len(order), baseline) if tested else ""
+    return Verdict(design, comparisons, (), test, floor, reference=reference.name)
 
 
 def _compare(first: Arm, second: Arm, split_ratio: float, bound: Bound) -> Comparison:

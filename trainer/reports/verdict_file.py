@@ -1,0 +1,120 @@
+"""The verdict of a study as JSON, for scripts; docs/export.md lists the keys. Imports no torch."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.config.recorded import typed_settings
+from trainer.records.outcome import Outcome
+from trainer.reports.content import ArmReport
+from trainer.reports.tables import Exported, Member
+from trainer.stats.corrections import LEVEL
+from trainer.stats.verdict import Comparison, Verdict
+
+SCHEMA_VERSION = 1  # grows when a key is removed or changes its meaning; keys may be added
+
+
+def verdict_json(source: Exported) -> str:
+    """Return the verdict as JSON; a value that is not finite is null."""
+    content, judged = source.content, source.content.judged
+    last = max((member.stage for member in source.members), default=1)
+    members = [member for member in source.members if member.stage == last]
+    comparisons = [_comparison(each, judged) for each in judged.comparisons] if judged else []
+    missing = [_missing(each) for each in members if _value(each.run.outcome, content.metric) is None]
+    tree = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "run" if content.kind == "run" else "study",
+        "name": source.name,
+        "started": content.started,
+        "command": dict(content.facts).get("Command"),
+        "metric": content.metric,
+        "higher_is_better": content.sign > 0,
+        "unit": judged.design.unit if judged else "seed",
+        "paired": bool(judged and judged.design.paired),
+        "level": 1 - LEVEL,
+        "complete": not missing,
+        "runs": len(members),
+        "states": dict(Counter(each.run.outcome.state for each in members)),
+        "missing": missing,
+        "reference": (judged.reference or None) if judged else None,
+        "best": next((arm.name for arm in content.arms if arm.values), None),
+        "winner": winner(content.arms, judged),
+        "arms": [_arm(arm, source.settings) for arm in content.arms],
+        "comparisons": comparisons,
+        "sentences": [*content.verdict, *content.footnotes],
+    }
+    return json.dumps(_finite(tree), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def winner(arms: Sequence[ArmReport], judged: Verdict | None) -> str | None:
+    """Return the best arm if it is concluded to be better than every other arm with values, else None."""
+    with_values = [arm.name for arm in arms if arm.values]
+    if not judged or len(with_values) < 2:
+        return None
+    best = with_values[0]
+    pairs = {frozenset((each.first.name, each.second.name)) for each in judged.comparisons if each.concluded}
+    return best if all(frozenset((best, other)) in pairs for other in with_values[1:]) else None
+
+
+def _arm(arm: ArmReport, settings: Sequence[str]) -> dict[str, Any]:
+    typed = typed_settings(arm.runs[0].config) if arm.runs else {}
+    return {
+        "name": arm.name,
+        "settings": {key: typed.get(key) for key in settings},
+        "mean": arm.mean,
+        "sd": arm.deviation,
+        "n": len(arm.values),
+        "values": dict(arm.values),
+        "runs": len(arm.runs),
+        "states": dict(Counter(run.outcome.state for run in arm.runs)),
+        "best_epoch": arm.best_epoch,
+        "seconds": arm.seconds,
+        "parameters": arm.parameters,
+    }
+
+
+def _comparison(each: Comparison, judged: Verdict) -> dict[str, Any]:
+    half = each.half_width
+    return {
+        "first": each.first.name,
+        "second": each.second.name,
+        "n_first": len(each.first.values),
+        "n_second": len(each.second.values),
+        "difference": each.difference,
+        "interval": None if half is None else [each.difference - half, each.difference + half],
+        "p": each.single_p,
+        "p_corrected": each.p,
+        "t": each.t,
+        "df": each.df,
+        "concluded": each.concluded,
+        "n_needed": each.needed,
+        "sentence": each.sentence(judged.design),
+    }
+
+
+def _missing(member: Member) -> dict[str, Any]:
+    outcome = member.run.outcome
+    seed = typed_settings(member.run.config).get("seed")
+    return {
+        "arm": member.arm,
+        "folder": member.folder,
+        "seed": seed,
+        "state": outcome.state,
+        "reason": outcome.reason,
+    }
+
+
+def _value(outcome: Outcome, metric: str) -> float | None:
+    value = outcome.value(metric)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _finite(value: Any) -> Any:
+    """Return the tree with None in place of numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
