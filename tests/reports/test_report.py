@@ -355,12 +355,13 @@ def test_a_report_is_read_without_torch(study):
     assert done.stdout.splitlines()[-1] == f"Report: {study / 'report.html'}"
 
 
-def test_a_study_becomes_a_report_in_wandb(tmp_path):
+def test_a_study_becomes_a_report_and_a_view_in_wandb(tmp_path):
     pytest.importorskip("wandb_workspaces")
-    folder = fake_study(tmp_path / "made", LRS, seeds=(0, 1, 2))
+    axes = {"lr": ["0.0001", "0.01", "0.1"], "optimizer": ["sgd", "adam"]}
+    folder = fake_study(tmp_path / "made", axes, seeds=(0, 1, 2))
     manifest = json.loads((folder / "study.json").read_text())
     for entry in manifest["runs"]:
-        entry["config"]["wandb"] = {"mode": "offline", "project": "lecture", "entity": None}
+        entry["config"]["wandb"] = {"mode": "offline", "project": "lecture", "entity": None, "group": "typed"}
     (folder / "study.json").write_text(json.dumps(manifest))
     with wandb_server() as (address, server):
         environment = {"WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
@@ -370,9 +371,30 @@ def test_a_study_becomes_a_report_in_wandb(tmp_path):
         )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"W&B report: {address}/me/lecture/reports/" in done.stdout
-    (view,) = server.views
-    assert (view["projectName"], view["displayName"]) == ("lecture", "lr=0.001,0.01,0.1")
-    assert "lr=0.1 is better than lr=0.01 by" in view["spec"] and '"value":"made"' in view["spec"].replace(" ", "")
+    assert f"W&B view: {address}/me/lecture?nw=" in done.stdout
+    report, view = server.views
+    assert (report["projectName"], report["displayName"]) == ("lecture", "lr=0.0001,0.01,0.1; optimizer=sgd,adam")
+    assert (view["projectName"], view["displayName"], view["type"]) == ("lecture", "typed", "project-view")
+    assert "lr=0.1 optimizer=adam is better than" in report["spec"]
+    assert str(tmp_path) not in report["spec"] + view["spec"]
+    (runs,) = json.loads(view["spec"])["section"]["runSets"]
+    assert [(each["key"]["name"], each["value"]) for each in runs["filters"]["filters"]] == [
+        ("group", "typed"), ("jobType", "train")
+    ]  # fmt: skip
+    assert [each["name"] for each in runs["grouping"]] == ["arm.value"]
+    sections = {
+        each["name"]: each["panels"] for each in json.loads(view["spec"])["section"]["panelBankConfig"]["sections"]
+    }
+    curves, (search,), (table, verdict) = sections["Learning curves"], sections["Search"], sections["Arms"]
+    assert [each["config"]["metrics"] for each in curves] == [
+        ["validation_accuracy"], ["validation_loss"], ["train_accuracy"], ["train_loss"], ["lr"]
+    ]  # fmt: skip
+    drawn = {(each["config"]["xAxis"], each["config"]["groupBy"], each["config"]["groupArea"]) for each in curves}
+    assert drawn == {("epoch", "arm.value", "minmax")}
+    assert [(each["accessor"], each.get("log")) for each in search["config"]["columns"]] == [
+        ("config:lr.value", True), ("config:optimizer.value.name", None), ("summary:best_validation_accuracy", None)
+    ]  # fmt: skip
+    assert "| lr=0.1 optimizer=adam |" in table["config"]["value"] and "better than" in verdict["config"]["value"]
 
 
 def test_wandb_is_asked_for_a_report_in_vain(tmp_path, study):

@@ -49,7 +49,8 @@ def _report_wandb(content: Content, publish: bool) -> None:
     if publish:
         from trainer.reports.wandb_report import publish as create
 
-        say(f"W&B report: {create(content)}")
+        for kind, address in create(content).items():
+            say(f"W&B {kind}: {address}")
     elif any((run.folder / "wandb").is_dir() for arm in content.arms for run in arm.runs):
         runs = "wandb/offline-run-*" if content.kind == "run" else "{.,*}/wandb/offline-run-*"
         say(f"To upload the offline W&B runs: {sync_command(content.folder, runs)}")
@@ -60,7 +61,7 @@ def parser() -> Parser:
     options = Parser("report", DESCRIPTION, EPILOG)
     options.add_argument("folder", nargs="?", metavar="FOLDER", help="folder of a study or a run, or of many")
     options.add_argument("--baseline", metavar="ARM", help="compare the others with this arm; default: the best one")
-    options.add_argument("--wandb", action="store_true", help="also create the report of the study in W&B")
+    options.add_argument("--wandb", action="store_true", help="create a report and a saved view in W&B, too")
     options.add_argument("--open", action="store_true", help="open the page in the browser")
     return options
 

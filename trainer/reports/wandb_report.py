@@ -1,4 +1,4 @@
-"""A study in W&B: a report with verdict, curves and table of arms, which needs an account; the verdict of a sweep."""
+"""A study in W&B: a saved view and a report, which need an account; the verdict of a sweep."""
 
 import contextlib
 import io
@@ -10,23 +10,22 @@ from trainer.errors import ConfigError, RunError
 from trainer.records.wandb_connection import default_entity, why_not_online
 from trainer.records.wandb_environment import client_environment
 from trainer.records.wandb_mirror import wandb_mirror
+from trainer.reports import wandb_panels
 from trainer.reports.content import Content, of_study
 from trainer.reports.page import rows, texts, titles
 from trainer.study.manifest import Manifest
 
-PANELS = ("validation_accuracy", "validation_loss", "train_accuracy", "train_loss", "lr")
 
+def publish(content: Content) -> dict[str, str]:
+    """Create a report and a saved view in the project of the study's runs and return their addresses by kind.
 
-def publish(content: Content) -> str:
-    """Create the report in the project of the study's runs and return its address.
-
-    Raises ConfigError if the package is missing, RunError without an API key or a server that accepts it.
+    Raises ConfigError if the package is missing, RunError without an API key or a server that accepts them.
     """
     settings = content.arms[0].runs[0].config["wandb"]
     if settings["mode"] == "disabled":
         raise ConfigError(f"--wandb: {content.folder} was run with wandb.mode=disabled, so W&B has none of its runs")
     try:
-        import wandb_workspaces.reports.v2.interface as wr
+        import wandb_workspaces.workspaces  # noqa: F401
     except ImportError:
         needed = "pip install 'ablation-trainer[report]'"
         raise ConfigError(f"--wandb: needs the package wandb-workspaces: {needed}") from None
@@ -34,40 +33,28 @@ def publish(content: Content) -> str:
         with client_environment(content.folder.resolve(), account=True):
             if reason := why_not_online():
                 raise RunError(f"--wandb: {reason}")
-            return _published(wr, content, settings)
+            return _published(content, settings)
     except ValueError as error:
         raise RunError(f"--wandb: {error}") from None
 
 
-def _published(wr: Any, content: Content, settings: dict[str, Any]) -> str:
-    """Create the report and return its address. Raises RunError if the server does not accept it."""
-    try:
-        # The report must lie where the runs lie: the entity of the configuration, or that of the API key.
-        entity = settings["entity"] or default_entity()
-        report = wr.Report(settings["project"], entity or "", content.title, " ".join(content.verdict[:1]))
-        report.blocks = _blocks(wr, content, entity or "", settings["project"])
-        with contextlib.redirect_stderr(io.StringIO()):  # the client prints the address, which the command prints, too
-            report.save()
-    except Exception as error:  # the client raises a dozen types
-        raise RunError(f"--wandb: W&B did not accept the report: {(str(error).splitlines() or [''])[0]}") from None
-    return str(report.url)
-
-
-def _blocks(wr: Any, content: Content, entity: str, project: str) -> list[Any]:
-    """Return the report's blocks; the runs are found by their group, the study's folder."""
-    runs = wr.Runset(entity, project, name=content.folder.name, filters=f"Group == '{content.folder.name}'")
-    panels = [wr.LinePlot(title=key.replace("_", " "), x="epoch", y=[key]) for key in PANELS]
-    # The table of arms is written in Markdown, which W&B renders.
-    table = [titles(content), ["---"] * len(titles(content)), *texts(rows(content))]
-    return [
-        wr.H2("Verdict"),
-        wr.UnorderedList(content.verdict),
-        *(wr.P(f"{line}.") for line in content.footnotes),
-        wr.H2("Learning curves"),
-        wr.PanelGrid(runsets=[runs], panels=panels),
-        wr.H2("Arms"),
-        wr.MarkdownBlock("\n".join(f"| {' | '.join(row)} |" for row in table)),
-    ]
+def _published(content: Content, settings: dict[str, Any]) -> dict[str, str]:
+    """Create report and view. Raises RunError if the server does not accept them."""
+    made = {"report": wandb_panels.report, "view": wandb_panels.view}
+    addresses = {}
+    for kind, make in made.items():
+        try:
+            # They must lie where the runs lie: the entity of the configuration, or that of the API key.
+            entity = settings["entity"] or default_entity()
+            group = settings.get("group") or content.folder.name
+            page = make(content, entity or "", settings["project"], group)
+            with contextlib.redirect_stderr(io.StringIO()):  # the client prints the address, as the command does
+                page.save()
+            addresses[kind] = str(page.url)
+        except Exception as error:  # the client raises a dozen types
+            reason = (str(error).splitlines() or [""])[0]
+            raise RunError(f"--wandb: W&B did not accept the {kind}: {reason}") from None
+    return addresses
 
 
 def log_verdict(folder: Path) -> None:
