@@ -15,8 +15,8 @@ from pathlib import Path
 from trainer.reports import page
 from trainer.reports.content import of_study
 from trainer.runtime.process import configure_process
+from trainer.storage.places import output_root
 from trainer.study import execute, launch, worker
-from trainer.study.folder import SWEEPS
 from trainer.study.plan import plan_from
 from trainer.training.trainer import ClassificationTrainer
 
@@ -68,7 +68,7 @@ def main() -> None:
         )
         execute.run_study(plan)
         started = time.perf_counter()
-        (study,) = SWEEPS.iterdir()
+        (study,) = (output_root() / "sweeps").iterdir()
         report = page.write(of_study(study))
         opened = f"report: {time.perf_counter() - started:.1f} s to write, {report.stat().st_size / 1e6:.1f} MB"
         os.chdir("/")

@@ -161,7 +161,6 @@ CONTRADICTIONS = {
     "dataset.fold=3 dataset.folds=3": "dataset.fold=3 needs dataset.folds=N with N above 3",
     "dataset.folds=5": "dataset.folds=5 needs dataset.fold=0 … 4: the part to validate on",
     "experiment=dropout": "experiment=dropout compares several runs: python -m trainer -m experiment=dropout",
-    "-m seed=0,1 output_dir=here": "output_dir=here: a study lies in outputs/sweeps; see sweep.name",
     "-m optimizer=sgd,adm": "optimizer=adm (command line): there is no such optimizer. Did you mean adam?"
     f" Accepted: {OPTIMIZERS}",
     "-m seed=0,1,2,3,4,5,-6": "seed=-6 (command line): must be a whole number of at least 0",

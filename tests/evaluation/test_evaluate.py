@@ -24,7 +24,7 @@ from trainer.data import sources
 from trainer.errors import ConfigError, RunError
 from trainer.evaluation import ledger, test_set
 from trainer.evaluation.inference import load_network
-from trainer.evaluation.ledger import LEDGER, Measurement, Network, append, read_ledger, readings
+from trainer.evaluation.ledger import Measurement, Network, append, own_ledger, read_ledger, readings
 from trainer.evaluation.test_set import mean_probabilities
 from trainer.runtime import files
 from trainer.stats.intervals import wilson
@@ -96,7 +96,7 @@ def test_a_run_and_a_study_open_no_file_of_the_test_set(in_empty_folder):
         file.write_bytes(b"not a picture")
     with pytest.raises(RunError, match=r"pictures/test/cat/0.png cannot be decoded"):
         evaluate.main(["run"])
-    assert not LEDGER.exists()
+    assert not own_ledger().exists()
 
 
 def test_no_code_leads_from_training_to_the_test_set():
@@ -166,7 +166,7 @@ def test_the_printed_numbers_are_those_of_the_network(capsys):
     line = next(line for line in printed.splitlines() if line.startswith("7 "))
     assert line.split()[1:] == [*(str(each) if each else "·" for each in row), f"{row[7] / sum(row):.2%}"]
     assert "\x1b" not in printed and max(map(len, printed.splitlines()[:-1])) <= 80
-    (reading,) = read_ledger(LEDGER)
+    (reading,) = read_ledger(own_ledger())
     assert (reading.accuracy, reading.images, reading.why) == (correct / 297, 297, "to see")
     assert (reading.networks[0].run, reading.networks[0].checkpoint) == ("outputs/run", snapshot.digest)
     assert reading.data == images.fingerprint and reading.digest in printed
@@ -203,7 +203,7 @@ def test_members_and_ensemble_stand_side_by_side(capsys):
         line = next(line for line in printed if line.startswith(f"{name} "))
         assert line.split()[1] == f"{accuracy:.2%}"
         assert line.split()[-1] == f"{calibration_error(table.numpy(), images.labels.numpy()):.2%}"
-    (reading,) = read_ledger(LEDGER)
+    (reading,) = read_ledger(own_ledger())
     assert reading.ensemble is not None and reading.ensemble["members"] == 3
     assert reading.accuracy == reading.ensemble["accuracy"] == accuracy
 
@@ -217,9 +217,10 @@ def test_a_second_reading_says_so_and_a_study_counts_its_readings(capsys):
     evaluate.main([str(first)])
     assert "this is reading" not in capsys.readouterr().err
     evaluate.main([str(second)])  # another run of the same study
-    accuracy = read_ledger(LEDGER)[0].accuracy
+    accuracy = read_ledger(own_ledger())[0].accuracy
     assert capsys.readouterr().err.startswith(
-        f"trainer: warning: this is reading 2 of the test set for study {study.name} (before: {accuracy:.2%} on 20"
+        f"trainer: warning: this is reading 2 of the test set for study lr_seed-{study.name[-8:]}"
+        f" (before: {accuracy:.2%} on 20"
     )
     assert [reading.number for reading in readings(study)] == [1, 2]
     lone = quick(*SHORT, "output_dir=lone").folder
@@ -232,7 +233,7 @@ def test_a_second_reading_says_so_and_a_study_counts_its_readings(capsys):
     assert len(readings(study)) == 2
     evaluate.main(["--ledger"])
     printed = capsys.readouterr().out
-    assert f"{study.name}: 2 readings of the test set\n4 readings, none was changed." in printed
+    assert f"lr_seed-{study.name[-8:]}: 2 readings of the test set\n4 readings, none was changed." in printed
     moved = study.rename(study.with_name("renamed"))
     manifest = json.loads((moved / "study.json").read_text())
     (moved / "study.json").write_text(json.dumps({**manifest, "name": "renamed"}))
@@ -245,15 +246,15 @@ def test_a_run_is_looked_up_in_the_outputs_it_lies_in(in_empty_folder, monkeypat
     (in_empty_folder / "elsewhere").mkdir()
     monkeypatch.chdir(in_empty_folder / "elsewhere")
     evaluate.main([str(run)])
-    assert len(read_ledger(in_empty_folder / LEDGER)) == 2 and not LEDGER.exists()
+    assert len(read_ledger(in_empty_folder / own_ledger())) == 2 and not own_ledger().exists()
 
 
 def written(count: int) -> list[str]:
     """A ledger of so many readings, as lines."""
     for number in range(count):
         networks = (Network(f"run{number}", "0" * 64, None, 0.5, 0.1),)
-        append(LEDGER, Measurement(networks, "data", 10, 0.5, None, None))
-    return LEDGER.read_text().splitlines()
+        append(own_ledger(), Measurement(networks, "data", 10, 0.5, None, None))
+    return own_ledger().read_text().splitlines()
 
 
 TAMPERED = {
@@ -274,15 +275,15 @@ TAMPERED = {
 def test_what_is_done_to_the_ledger_is_detected_and_named_by_line(how):
     change, line = TAMPERED[how]
     lines = change(written(4))
-    LEDGER.write_text("".join(f"{text}\n" for text in lines))
+    own_ledger().write_text("".join(f"{text}\n" for text in lines))
     with pytest.raises(RunError, match=rf"^outputs/test_readings.jsonl, line {line} .*The test set stays closed"):
-        read_ledger(LEDGER)
+        read_ledger(own_ledger())
 
 
 def test_with_a_broken_ledger_nothing_is_evaluated():
     run = quick(*SHORT, "output_dir=run").folder
     lines = written(2)
-    LEDGER.write_text(f"{lines[1]}\n")
+    own_ledger().write_text(f"{lines[1]}\n")
     with pytest.raises(RunError, match=r"test_readings.jsonl, line 1 .*The test set stays closed"):
         evaluate.main([str(run)])
 
@@ -290,9 +291,9 @@ def test_with_a_broken_ledger_nothing_is_evaluated():
 @pytest.mark.parametrize("content", [b"\xff\n", b" " * 20_000_001])
 def test_a_ledger_of_something_else_is_not_read_into_memory(content):
     written(1)
-    LEDGER.write_bytes(content)
+    own_ledger().write_bytes(content)
     with pytest.raises(RunError, match=r"test_readings.jsonl is not as it was written: it is not a text file of lines"):
-        read_ledger(LEDGER)
+        read_ledger(own_ledger())
 
 
 def test_the_ledger_is_whole_after_a_kill_between_its_two_files(monkeypatch):
@@ -307,30 +308,30 @@ def test_the_ledger_is_whole_after_a_kill_between_its_two_files(monkeypatch):
         patch.setattr(files, "write_text", killed)
         with pytest.raises(SystemError):
             written(1)
-    assert len(read_ledger(LEDGER)) == 1
+    assert len(read_ledger(own_ledger())) == 1
     lines = written(1)
-    head = LEDGER.with_suffix(".head").read_text()
+    head = own_ledger().with_suffix(".head").read_text()
     written(1)
-    LEDGER.with_suffix(".head").write_text(head)
-    assert [reading.number for reading in read_ledger(LEDGER)] == [1, 2, 3]
+    own_ledger().with_suffix(".head").write_text(head)
+    assert [reading.number for reading in read_ledger(own_ledger())] == [1, 2, 3]
     written(1)
-    assert len(read_ledger(LEDGER)) == 4 and LEDGER.read_text().splitlines()[:2] == lines
-    LEDGER.with_suffix(".head").unlink()
+    assert len(read_ledger(own_ledger())) == 4 and own_ledger().read_text().splitlines()[:2] == lines
+    own_ledger().with_suffix(".head").unlink()
     with pytest.raises(RunError, match=r"^outputs/test_readings.head is missing"):
-        read_ledger(LEDGER)
+        read_ledger(own_ledger())
 
 
 APPENDING = """
 import sys, time
 from pathlib import Path
 from trainer.storage import checkpoint  # what takes long is loaded before all begin
-from trainer.evaluation.ledger import LEDGER, Measurement, Network, append
+from trainer.evaluation.ledger import own_ledger, Measurement, Network, append
 Path(sys.argv[1]).touch()
 while not all(Path(name).exists() for name in "ab"):
     time.sleep(0.001)
 for number in range(10):
     networks = (Network(sys.argv[1], "0" * 64, None, 0.5, 0.1),)
-    append(LEDGER, Measurement(networks, "data", 10, 0.5, None, None))
+    append(own_ledger(), Measurement(networks, "data", 10, 0.5, None, None))
 """
 
 
@@ -340,7 +341,7 @@ def test_several_processes_append_at_once_and_none_is_lost(in_empty_folder):
         for name in "ab"
     ]
     assert [process.wait(60) for process in processes] == [0, 0]
-    known = read_ledger(LEDGER)
+    known = read_ledger(own_ledger())
     assert len(known) == 20 and sorted({each.networks[0].run for each in known}) == ["a", "b"]
 
 
@@ -368,9 +369,9 @@ def test_an_interrupt_does_not_part_the_line_in_the_ledger_from_its_result(capsy
 
     monkeypatch.setattr(test_set, "append", interrupted)
     assert main(["evaluate", str(run)]) == 130
-    (reading,) = read_ledger(LEDGER)
+    (reading,) = read_ledger(own_ledger())
     printed = capsys.readouterr().out
-    assert f"{reading.accuracy:.2%}" in printed and f"Reading 1 in {LEDGER}: {reading.digest}" in printed
+    assert f"{reading.accuracy:.2%}" in printed and f"Reading 1 in {own_ledger()}: {reading.digest}" in printed
 
 
 def test_a_result_that_is_lost_on_its_way_to_the_terminal_is_an_error(in_empty_folder):
@@ -380,7 +381,7 @@ def test_a_result_that_is_lost_on_its_way_to_the_terminal_is_an_error(in_empty_f
         "trainer: the result is reading 1 in outputs/test_readings.jsonl\n"
         "trainer: standard output could not be written: No space left on device\n"
     )
-    assert len(read_ledger(LEDGER)) == 1
+    assert len(read_ledger(own_ledger())) == 1
 
 
 def test_where_no_reading_can_be_entered_the_test_set_is_not_read(monkeypatch):
@@ -391,8 +392,8 @@ def test_where_no_reading_can_be_entered_the_test_set_is_not_read(monkeypatch):
         evaluate.main([str(run)])
     assert str(caught.value) == (
         "outputs/test_readings.jsonl cannot be written (outputs cannot be created: File exists), and no test set is"
-        " read without a line there. The ledger lies in outputs of the folder that holds the run, else of the current"
-        " folder: start the command where that can be written"
+        " read without a line there. The ledger lies in the folder of outputs that holds the run, else in that"
+        " of the current folder: start the command where that can be written"
     )
 
 
@@ -488,7 +489,7 @@ def test_a_hostile_or_damaged_checkpoint_is_one_line_and_runs_nothing(how, in_em
     with pytest.raises(RunError) as caught:
         evaluate.main(["run"])
     assert REFUSED[how] in str(caught.value) and "\n" not in str(caught.value)
-    assert not LEDGER.exists()
+    assert not own_ledger().exists()
 
 
 def test_class_names_of_a_stranger_cannot_command_the_terminal():
@@ -545,7 +546,7 @@ def test_exit_codes(in_empty_folder):
         2, "", "trainer: nowhere: there is no such run or checkpoint\n"
     )  # fmt: skip
     written(2)
-    LEDGER.write_text(LEDGER.read_text().replace("run0", "run9"))
+    own_ledger().write_text(own_ledger().read_text().replace("run0", "run9"))
     done = program("evaluate", "--ledger", cwd=in_empty_folder)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("trainer: outputs/test_readings.jsonl, line 1 is not as it was written")
@@ -558,4 +559,4 @@ def test_each_line_holds_the_hash_of_the_line_before():
     lines = written(3)
     before = ["0" * 64, *(hashlib.sha256(line.encode()).hexdigest() for line in lines[:2])]
     assert [json.loads(line)["before"] for line in lines] == before
-    assert ledger.read_ledger(LEDGER)[-1].digest == hashlib.sha256(lines[-1].encode()).hexdigest()
+    assert ledger.read_ledger(own_ledger())[-1].digest == hashlib.sha256(lines[-1].encode()).hexdigest()

@@ -21,7 +21,7 @@ from trainer.data.splits import split
 from trainer.errors import ConfigError, RunError
 from trainer.evaluation.card import interval
 from trainer.evaluation.inference import load_network
-from trainer.evaluation.ledger import LEDGER, read_ledger, readings
+from trainer.evaluation.ledger import own_ledger, read_ledger, readings
 from trainer.reports.content import of_run
 from trainer.stats.intervals import wilson
 from trainer.storage import checkpoint
@@ -47,7 +47,7 @@ def test_the_card_holds_the_winner_and_one_reading_for_all_seeds(capsys):
     best = re.search(r"Best: (\S+)\n  (.*)\n", capsys.readouterr().out)
     typed = [str(folder), "--seeds", "3", "--ensemble", "3", "--device", "cpu", "--why", "it's for the card"]
     assert finalize.main(typed) == 0
-    card, (reading,) = card_of(folder), read_ledger(LEDGER)
+    card, (reading,) = card_of(folder), read_ledger(own_ledger())
     assert (card["point"], card["command"], card["seeds"]) == ({"lr": "0.03"}, best[2], [0, 1, 2])
     assert best[1] == "lr=0.03" and shlex.split(card["finalize_command"]) == [
         "python",
@@ -127,16 +127,16 @@ def test_without_validation_every_image_is_trained_on_in_the_order_of_the_data()
 def test_a_second_finalize_reads_and_trains_nothing_and_more_seeds_are_another_reading(capsys):
     folder = study(*SHORT, "lr=0.03", "seed=0,1")
     finalize.main([str(folder), "--seeds", "2"])
-    before, card = LEDGER.read_text(), (folder / "card.md").read_text()
+    before, card = own_ledger().read_text(), (folder / "card.md").read_text()
     stamps = {path: path.stat().st_mtime_ns for path in folder.glob("final/*/last.safetensors")}
     for name in ("finalize.json", "card.md"):
         (folder / name).unlink()  # as after a kill between the ledger and the card
     finalize.main([str(folder), "--seeds", "2"])
-    assert (folder / "card.md").read_text() == card and LEDGER.read_text() == before
+    assert (folder / "card.md").read_text() == card and own_ledger().read_text() == before
     assert {path: path.stat().st_mtime_ns for path in folder.glob("final/*/last.safetensors")} == stamps
     assert "this is reading" not in capsys.readouterr().err
     finalize.main([str(folder), "--seeds", "3"])
-    assert f"this is reading 2 of the test set for study {folder.name}" in capsys.readouterr().err
+    assert f"this is reading 2 of the test set for study seed-{folder.name[-8:]}" in capsys.readouterr().err
     assert card_of(folder)["test_readings"] == 2 == len(readings(folder))
     assert "study: 2, **this is not the first: it may look better than it is**" in (folder / "card.md").read_text()
     assert len(stamps) == 2 and {path: path.stat().st_mtime_ns for path in stamps} == stamps
@@ -157,7 +157,7 @@ def test_a_killed_finalize_goes_on_where_it_was(monkeypatch, killed_at):
     monkeypatch.setattr(checkpoint, "save", killed)
     with pytest.raises(SystemError):
         finalize.main([str(folder), "--seeds", "2"])
-    assert not LEDGER.exists()
+    assert not own_ledger().exists()
     calls.clear()
     monkeypatch.setattr(checkpoint, "save", lambda path, state: (calls.append(path.parent.name[:6]), real(path, state)))
     finalize.main([str(folder), "--seeds", "2"])
@@ -167,7 +167,7 @@ def test_a_killed_finalize_goes_on_where_it_was(monkeypatch, killed_at):
     finalize.main([str(folder), "--seeds", "2"])
     for name, state in disturbed.items():
         assert same_state(checkpoint.load(folder / "final" / name / "last.safetensors"), state)
-    assert len(read_ledger(LEDGER)) == 1  # equal networks: known already
+    assert len(read_ledger(own_ledger())) == 1  # equal networks: known already
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, capsys):
@@ -247,7 +247,7 @@ def test_other_images_than_the_studys_are_refused(monkeypatch):
     monkeypatch.setattr("trainer.data.loader._last_loaded", {})
     with pytest.raises(RunError, match=r"^data_dir=.*: these are not the images that .* was run on$"):
         finalize.main([str(folder)])
-    assert not LEDGER.exists()
+    assert not own_ledger().exists()
 
 
 def test_a_broken_ledger_or_missing_test_images_are_told_before_any_training(in_empty_folder):
@@ -262,7 +262,7 @@ def test_a_broken_ledger_or_missing_test_images_are_told_before_any_training(in_
     shutil.copytree("pictures/train", "pictures/test")
     assert finalize.main([str(folder), "seeds=1"]) == 0
     trained = set(folder.glob("final/*/last.safetensors"))
-    LEDGER.write_text(LEDGER.read_text().replace('"images": 20', '"images": 21'))
+    own_ledger().write_text(own_ledger().read_text().replace('"images": 20', '"images": 21'))
     with pytest.raises(ConfigError) as caught:  # exit code 2
         finalize.main([str(folder), "seeds=2"])
     assert str(caught.value) == (

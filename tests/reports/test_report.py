@@ -218,7 +218,7 @@ def test_a_run_goes_on_by_the_command_that_is_accepted(tmp_path):
     command = "python -m trainer -m dataset=digits 'model.hidden=[8],[9]'"
     assert dict(of_study(study).facts)["Command"] == command
     for folder, again in (
-        (study / "mine", f"To continue: {command}"),
+        (study / "mine", f"To continue: python -m trainer study '{study}' continue"),
         (
             study / "final" / "seed-0",
             f"To continue it, with the options that it was begun with: python -m trainer finalize '{study}'",

@@ -13,7 +13,7 @@ import pytest
 from conftest import TINY, clean_environment, compose, metrics, program, quick
 
 from trainer.errors import ConfigError, RunError
-from trainer.evaluation.ledger import LEDGER, Measurement, Network, append, read_ledger
+from trainer.evaluation.ledger import Measurement, Network, append, own_ledger, read_ledger
 from trainer.run import train
 from trainer.runtime.lock import holder_here, is_held, locked
 
@@ -74,8 +74,8 @@ def test_a_file_system_without_locks_can_be_used(monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     assert quick(*TINY, "output_dir=run").epochs == 2
-    append(LEDGER, Measurement((Network("run", "0" * 64, None, 0.5, 0.1),), "data", 10, 0.5, None, None))
-    assert [reading.accuracy for reading in read_ledger(LEDGER)] == [0.5]
+    append(own_ledger(), Measurement((Network("run", "0" * 64, None, 0.5, 0.1),), "data", 10, 0.5, None, None))
+    assert [reading.accuracy for reading in read_ledger(own_ledger())] == [0.5]
 
 
 def test_a_killed_process_releases_its_lock(in_empty_folder):

@@ -86,7 +86,6 @@ MISFITS = {
         "checkpoint_minutes (command line): cannot have several values: it does not change the result of a run"
     ),
     "lr=0.1,0.2 seed=0,1 lr=0.3": "lr (command line): is given twice, lr=0.1,0.2 and lr=0.3. Give it once",
-    "lr=0.1,0.2 output_dir=x": "output_dir=x: a study lies in outputs/sweeps; see sweep.name",
     "lr=0.1,0.2 resume=x": "resume= continues a single run: leave -m out. A study is continued by its own command",
 }
 
@@ -195,11 +194,9 @@ def test_finished_runs_are_not_trained_again_unless_forced():
     assert study(*arguments)[1] == folder
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.safetensors")} == stamps
     _, other = study(*SHORT, "lr=0.2,0.3")  # another study that shares a run
-    assert len(list(other.glob("*/last.safetensors"))) == 1
+    assert sorted(path.stat().st_nlink for path in other.glob("*/last.safetensors")) == [1, 2]
     assert [row["state"] for row in table(other)] == ["finished", "finished"]
-    study(
-        *SHORT, "lr=0.2,0.3", "retrain=true"
-    )  # trains the shared run itself, and leaves the other study's where it is
+    study(*SHORT, "lr=0.2,0.3", "retrain=true")  # trains the shared run itself, and leaves the other study's as it is
     assert len([path for path in other.glob("*/last.safetensors") if path.parent.name.startswith("lr-")]) == 2
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/last.safetensors")} == stamps
     study(*arguments, "retrain=true")
@@ -223,11 +220,11 @@ def test_what_decides_a_result_decides_the_id(monkeypatch):
 def test_a_study_that_begins_anew_says_why(monkeypatch, capsys):
     _, first = study(*SHORT, "lr=0.1,0.2")
     assert "of the same command" not in capsys.readouterr().out
-    monkeypatch.setattr("trainer.study.execute.code_fingerprint", lambda: "edited")
+    monkeypatch.setattr("trainer.study.locate.code_fingerprint", lambda: "edited")
     _, second = study(*SHORT, "lr=0.1,0.2")
     assert second != first
     assert (
-        f"\nNote: {first} is of the same command, with other code, or other versions of torch, numpy, scikit-learn: its"
+        f"Note: {first} is of the same command, with other code, or other versions of torch, numpy, scikit-learn: its"
         " runs are trained anew here\n"
     ) in capsys.readouterr().out
     study(*SHORT, "lr=0.1,0.2")  # continues
@@ -448,7 +445,9 @@ def test_a_run_of_a_study_is_not_taken_out_of_its_hands(capsys):
 def test_another_studys_runs_may_be_damaged_or_gone():
     _, first = study(*SHORT, "lr=0.1,0.2", "sweep.name=first")
     _, second = study(*SHORT, "lr=0.2,0.3", "sweep.name=second")
-    assert len(list(second.glob("*/result.json"))) == 1  # the other one is taken from where it is
+    assert [entry.source for entry in Manifest.read(second).entries] == [
+        f"{first.name}/{next(first.glob('lr-0.2-*')).name}", None
+    ]  # fmt: skip
     for path in first.glob("*/result.json"):
         path.write_text("{")
     code, third = study(*SHORT, "lr=0.1,0.4", "sweep.name=third")
@@ -499,13 +498,12 @@ def test_a_study_that_cannot_be_written_says_where_it_would_lie_and_what_helps(i
     Path("outputs").write_text("a file")
     with pytest.raises(RunError) as caught:
         study(*SHORT, "seed=0,1")
-    assert str(caught.value).startswith("outputs/sweeps/seed-")
+    assert str(caught.value).startswith("outputs/sweeps/digits_seed_20")
     assert str(caught.value).endswith(
-        " cannot be created: File exists. A study lies in outputs of the folder in which it is started, and no"
-        " setting changes that: start it where that can be written, or make outputs a link to such a folder"
+        " cannot be created: File exists. Name another place: output_root=FOLDER, or output_dir=FOLDER for one study"
     )
     Path("outputs").unlink()
     Path("elsewhere").mkdir()
     Path("outputs").symlink_to("elsewhere")
     study(*SHORT, "seed=0,1")
-    assert len(list(Path("elsewhere/sweeps").glob("seed-*/study.json"))) == 1
+    assert len(list(Path("elsewhere/sweeps").glob("digits_seed_*/study.json"))) == 1

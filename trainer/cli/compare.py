@@ -5,13 +5,11 @@ from pathlib import Path
 
 from trainer.cli.common import Parser, not_empty
 from trainer.cli.report import open_page, show
-from trainer.records.layout import OUTPUTS
 from trainer.reports.comparison import compared
 from trainer.reports.page import render
 from trainer.runtime.console import say, show_columns
 from trainer.runtime.files import expanded, make_folder, write_text
-
-PAGE = OUTPUTS / "comparison.html"
+from trainer.storage.places import output_root
 
 DESCRIPTION = """\
 Put runs, arms of studies and whole studies side by side, wherever they were trained: the settings that differ, one
@@ -34,6 +32,7 @@ be compared."""
 def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("compare", DESCRIPTION, EPILOG)
+    page = output_root() / "comparison.html"
     options.add_argument("named", nargs="*", metavar="RUN|STUDY|STUDY:ARM", help="folders of runs and of studies")
     options.add_argument("--baseline", metavar="ARM", help="compare the others with this arm; default: the best one")
     options.add_argument(
@@ -43,7 +42,7 @@ def parser() -> Parser:
     )
     options.add_argument("--other-images", action="store_true", help="also if they were validated on other images")
     options.add_argument(
-        "--output", type=not_empty, default=str(PAGE), metavar="FILE", help=f"the page to write; default: {PAGE}"
+        "--output", type=not_empty, default=str(page), metavar="FILE", help=f"the page to write; default: {page}"
     )
     options.add_argument("--open", action="store_true", help="open the page in the browser")
     return options

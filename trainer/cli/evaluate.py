@@ -172,13 +172,13 @@ def _whose(networks: "Sequence[Network]") -> str:
 
 def show_ledger() -> int:
     """Print every reading in the ledger. Return 0. Raises RunError naming a line that was changed."""
-    from trainer.evaluation.ledger import LEDGER, read_ledger
+    from trainer.evaluation.ledger import own_ledger, read_ledger
     from trainer.runtime.console import say
     from trainer.runtime.text import counted
 
-    readings = read_ledger(LEDGER)
+    readings = read_ledger(ledger := own_ledger())
     if not readings:
-        say(f"The test set was never read: there is no {LEDGER}")
+        say(f"The test set was never read: there is no {ledger}")
         return 0
     table = new_table(
         ("", "right"), ("when (UTC)", "left"), ("accuracy", "right"), ("networks", "left"), ("why", "left")

@@ -133,9 +133,9 @@ def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str
     """Write the figure as a page that needs no network. Return its path."""
     from plotly.offline import get_plotlyjs
 
-    from trainer.records.layout import OUTPUTS
     from trainer.reports.page import asset, safe, template
     from trainer.runtime.files import make_folder, write_text
+    from trainer.storage.places import output_root
 
     numbers = {
         "rates": result.rates,
@@ -155,7 +155,9 @@ def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str
     )
     moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     path = (
-        OUTPUTS / "figures" / f"find_lr_{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}.html"
+        output_root(config.output_root)
+        / "figures"
+        / f"find_lr_{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}.html"
     )
     make_folder(path.parent)
     write_text(path, page)

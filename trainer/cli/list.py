@@ -11,13 +11,12 @@ from trainer.config.schema import GROUPS, techniques
 from trainer.config.settings import kinds_of, options_of, values_in
 from trainer.config.suggestions import no_such_option, root_keys, unknown
 from trainer.errors import ConfigError
-from trainer.records.layout import OUTPUTS
 from trainer.reports.content import Content, moment
 from trainer.reports.index import contents_below, newest_first
 from trainer.reports.listing import METRICS, Row, rows_of, sorted_by_value
 from trainer.runtime.console import duration, say, show_columns, warn
 from trainer.runtime.text import counted
-from trainer.storage.places import named_place
+from trainer.storage.places import named_place, output_root
 
 DAMAGES = 5  # what cannot be read, in sentences on the terminal, at most
 
@@ -52,7 +51,7 @@ def metric(text: str) -> str:
 def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("list", DESCRIPTION, EPILOG)
-    help_ = f"folder to look under; default: {OUTPUTS}. And settings to have"
+    help_ = f"folder to look under; default: {output_root()}. And settings to have"
     options.add_argument("words", nargs="*", metavar="ROOT|SETTING=VALUE", help=help_)
     options.add_argument("--sort", type=metric, metavar="METRIC", help="best first; default: the last begun first")
     options.add_argument("--limit", type=count, metavar="N", help="show the first N only")
@@ -67,14 +66,18 @@ def main(arguments: Sequence[str]) -> int:
     if len(roots) > 1:
         parser().error(f"one ROOT is expected, {len(roots)} are named: {', '.join(roots)}")
     settings = dict(map(setting, filters))
-    studies, runs, unreadable = contents_below(named_place(roots[0] if roots else str(OUTPUTS)))
+    studies, runs, unreadable = contents_below(named_place(roots[0] if roots else str(output_root())))
     shown = request.sort or "validation_accuracy"
     rows = rows_of(newest_first([*studies, *runs]), settings, shown)
     rows = sorted_by_value(rows, shown) if request.sort else rows
     if rows:
         _show(rows[: request.limit], shown)
     else:
-        say(f"No run and no study under {roots[0] if roots else OUTPUTS} has {' '.join(filters)}".removesuffix(" has "))
+        say(
+            f"No run and no study under {roots[0] if roots else output_root()} has {' '.join(filters)}".removesuffix(
+                " has "
+            )
+        )
     if request.limit and len(rows) > request.limit:
         say(f"{request.limit} of {len(rows)} are shown")
     for sentence in unreadable[:DAMAGES]:

@@ -30,8 +30,8 @@ examples:
   python -m trainer report outputs/RUN
   python -m trainer report outputs
 
-exit code 0: done; a file of one of several runs may be damaged, which is said. 1: the study or the single run is
-damaged, or the page cannot be written. 2: the command is wrong."""
+exit code 0: done; a file of one of several runs may be damaged, which is said. 1: runs of the study are missing, the
+study or the single run is damaged, or the page cannot be written. 2: the command is wrong."""
 
 DAMAGES = 5  # files that cannot be read and are named in the terminal, at most
 NAME = 24  # letters of an arm's name on one line; a longer name is folded, so that more columns fit
@@ -67,7 +67,7 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write and print the report. Return 0."""
+    """Write and print the report. Return 0, or 1 if runs of the study are missing."""
     request = parser().read(arguments)
     if request.folder is None:
         parser().error("FOLDER: is missing")
@@ -77,12 +77,14 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--wandb: {folder} is no study; a single run needs no report in W&B")
     if request.baseline and not study:
         raise ConfigError(f"--baseline={request.baseline}: {folder} is no study, it has no arms")
+    code = 0
     if study or run:
         content = of_study(folder, request.baseline) if study else of_run(folder)
         show(content)  # before the files: the verdict is printed even if the folder cannot be written
         markdown.write(content)
         path = page.write(content)
         _report_wandb(content, request.wandb)
+        code = 1 if content.missing else 0
     else:
         path, studies, runs, unreadable = index.write(folder)
         counts = ((studies, "study", "studies"), (runs, "single run", "single runs"))
@@ -94,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     say(f"Report: {path}", "bold")
     if request.open:
         open_page(path)
-    return 0
+    return code
 
 
 def open_page(path: Path) -> None:

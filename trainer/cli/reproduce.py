@@ -13,7 +13,7 @@ from trainer.records.layout import LAST
 from trainer.records.metrics import METRICS
 from trainer.runtime.files import make_folder
 from trainer.runtime.lock import locked
-from trainer.storage.places import named_folder, named_run
+from trainer.storage.places import named_folder, named_run, output_root
 from trainer.storage.untrusted import (
     read_json,
     refuse_earlier_version,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from trainer.config.run_config import RunConfig
 
-REPRODUCED = Path("outputs") / "reproduced"
 COMPARED = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 DESCRIPTION = """\
@@ -129,9 +128,9 @@ def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
 
 
 def _new_folder(name: str) -> Path:
-    make_folder(REPRODUCED)
+    place = make_folder(output_root() / "reproduced")
     for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
-        folder = REPRODUCED / f"{name}{suffix}"
+        folder = place / f"{name}{suffix}"
         try:
             folder.mkdir()  # fails if it exists, so that two commands at once never take the same folder
         except FileExistsError:

@@ -115,6 +115,8 @@ class RunConfig(BaseModel):
     checkpoint_minutes: Annotated[Positive | None, Tag.RESUMABLE, Tag.NO_EFFECT]
     on_nonfinite: Literal["stop", "skip", "halve_lr"]
     data_dir: Annotated[Text, Tag.RESUMABLE, Tag.NO_EFFECT, Tag.PLACE]
+    # Runs recorded before 0.4.0 do not have it.
+    output_root: Annotated[Text | None, Tag.RESUMABLE, Tag.NO_EFFECT, Tag.PLACE] = None
     output_dir: Annotated[Text | None, Tag.ONE_RUN, Tag.NO_EFFECT, Tag.PLACE]
     resume: Annotated[Text | None, Tag.ONE_RUN, Tag.NO_EFFECT, Tag.PLACE]
     wandb: Annotated[WandbConfig, Tag.RESUMABLE, Tag.NO_EFFECT]

@@ -16,13 +16,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from trainer.errors import RunError
-from trainer.records.layout import MANIFEST, OUTPUTS
+from trainer.records.layout import MANIFEST, SWEEPS
 from trainer.runtime.files import make_folder, open_regular
 from trainer.runtime.lock import acquire
 from trainer.runtime.text import counted
+from trainer.storage.places import output_root
 from trainer.storage.untrusted import parse_json_as, read_json, validate_file_name, whole_lines
 
-LEDGER = OUTPUTS / "test_readings.jsonl"
+LEDGER = "test_readings.jsonl"
 NOTHING = "0" * 64  # the hash of the previous line, in the first line
 
 
@@ -69,11 +70,24 @@ class Reading(Measurement):
         return any(network.study and _id(network.study) == _id(study) for network in self.networks)
 
 
+def own_ledger() -> Path:
+    """Return the ledger of the output root."""
+    return output_root() / LEDGER
+
+
 def ledger_of(run: Path) -> Path:
-    """Return the ledger in the `outputs` folder that contains this run or study; else that of the current folder."""
+    """Return the ledger of the output root that contains this run or study; else that of the current output root."""
     # A run of another project is entered in that project's ledger, whatever the current folder is.
-    above = [parent for parent in run.resolve().parents if parent.name == LEDGER.parent.name]
-    return above[0] / LEDGER.name if above and above[0] != LEDGER.parent.resolve() else LEDGER
+    root = output_root()
+    above = [parent for parent in run.resolve().parents if _is_root(parent, run.resolve())]
+    return above[0] / LEDGER if above and above[0] != root.resolve() else own_ledger()
+
+
+def _is_root(folder: Path, inside: Path) -> bool:
+    """Return whether a folder above a run is one of outputs: by its name, or as one of its studies lies in `sweeps`."""
+    below = inside.relative_to(folder).parts
+    studies = below[:1] == (SWEEPS,) and len(below) > 1 and (folder / SWEEPS / below[1] / MANIFEST).is_file()
+    return folder.name == "outputs" or folder == output_root().resolve() or studies
 
 
 def study_of(run: Path) -> str | None:
@@ -117,8 +131,8 @@ def refuse_unwritable(ledger: Path) -> None:
         reason = error.strerror or error if isinstance(error, OSError) else error
         raise RunError(
             f"{ledger} cannot be written ({reason}), and no test set is read without a line there. The ledger lies in"
-            f" {OUTPUTS} of the folder that holds the run, else of the current folder: start the command where that"
-            " can be written"
+            " the folder of outputs that holds the run, else in that of the current folder: start the command where"
+            " that can be written"
         ) from None
 
 

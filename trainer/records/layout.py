@@ -1,8 +1,6 @@
 """The names of the files and folders of runs and studies."""
 
-from pathlib import Path
-
-OUTPUTS = Path("outputs")
+SWEEPS = "sweeps"  # below the root: the folder of all studies
 
 LAST, BEST, DESCRIBED = "last.safetensors", "best.safetensors", "best.json"
 MANIFEST = "study.json"

@@ -17,7 +17,8 @@ BEAT_SECONDS = 2.0  # between the heartbeats of a worker
 SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat, after which a worker counts as dead
 DONE = ("finished", "pruned")
 STATES = ("queued", "running", *DONE, "failed", "interrupted")
-DAMAGED = "damaged"  # the state of a run whose record cannot be read; it stands in no file
+# States that stand in no file: the record cannot be read; the run had ended and its folder is gone.
+DAMAGED, MISSING = "damaged", "missing"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from trainer.data.identity import data_differences
 from trainer.errors import ConfigError, RunError
 from trainer.records.code import changed_files
 from trainer.records.environment import stamp
-from trainer.records.layout import JOB, LAST, OUTPUTS
+from trainer.records.layout import JOB, LAST
 from trainer.records.metrics import METRICS, count_of
 from trainer.runtime.console import warn
 from trainer.runtime.files import WRITING, expanded, make_folder, write_text
@@ -30,6 +30,7 @@ from trainer.runtime.text import counted
 from trainer.storage import checkpoint, untrusted
 from trainer.storage.checkpoint import DamagedError
 from trainer.storage.checkpoint_state import Last
+from trainer.storage.places import output_root
 from trainer.training.resume_check import checkpoint_errors, refuse_misfit
 from trainer.training.trainer import ClassificationTrainer
 
@@ -66,7 +67,8 @@ def planned_folder(config: RunConfig) -> Path:
                 f" on its own, resume a copy of the folder without {JOB}"
             )
         return Path(config.resume)
-    folder = expanded(config.output_dir) if config.output_dir else OUTPUTS
+    root = output_root(config.output_root)
+    folder = expanded(config.output_dir) if config.output_dir else root
     # The nearest folder that exists, in which the others will be created.
     parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     if not parent.is_dir() or not os.access(parent, os.W_OK):
@@ -78,7 +80,7 @@ def planned_folder(config: RunConfig) -> Path:
         _refuse_used(folder)
         return folder
     moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return OUTPUTS / f"{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}"
+    return root / f"{moment}_{config.dataset.name}_{config.model.name}_{config.optimizer.name}"
 
 
 def _refuse_used(folder: Path) -> None:

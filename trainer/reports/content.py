@@ -23,7 +23,7 @@ from trainer.storage.untrusted import parse_json_as, read_config
 from trainer.study.axes import REPLICATES
 from trainer.study.manifest import Entry, Manifest
 from trainer.study.rerun import continue_hint
-from trainer.study.results import StudyArm, missing_runs, results_of, verdict
+from trainer.study.results import StudyArm, reservations, results_of, verdict
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Content:
     damage: list[str] = field(default_factory=list)  # a sentence for each file of a run that cannot be read
     started: str = ""  # in UTC, ISO 8601; of a run its last start, "" where no file says it
     judged: Verdict | None = None  # of a study: the comparisons behind the sentences
+    missing: int = 0  # runs of a study whose folders are gone
 
     @property
     def share(self) -> bool:
@@ -95,8 +96,7 @@ class Content:
 def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> Content:
     """Return the content of a study's report; without `search` the importance of settings is left out.
 
-    Raises ConfigError if this is no study or has no arm `baseline`, RunError if its manifest is damaged; a run that is
-    damaged does not hide the others.
+    Raises ConfigError if this is no study or has no arm `baseline`, RunError if its manifest is damaged.
     """
     return of_manifest(Manifest.read(folder), baseline, search)
 
@@ -107,13 +107,11 @@ def of_manifest(
     """Return the content of a study's report. `runs`: those that have been read already, by their folder."""
     known = runs or {}
     results = results_of(study, lambda path: known[path].outcome if path in known else outcome_or_damage(path))
-    # Before the files of a thousand runs are read: a wrong baseline is reported at once.
     judged = verdict(results, baseline)
     arms = ranked((_read_arm(study, arm, known) for arm in results.arms), study.settings.sign)
-    # The test and the noise floor stand in small print below the sentences on arms.
     footnotes = [line for line in (judged.test, judged.floor) if line]
     damage = [line for arm in arms for run in arm.runs for line in run.damage]
-    sentences = [*judged.lines(), *missing_runs(results), *damage]
+    sentences = [*judged.lines(), *reservations(results), *damage]
     return Content(
         "study",
         _title(study),
@@ -131,6 +129,7 @@ def of_manifest(
         damage,
         study.started,
         judged,
+        results.missing,
     )
 
 
@@ -142,6 +141,9 @@ def _read_arm(study: Manifest, arm: StudyArm, known: Mapping[Path, Run]) -> ArmR
         else run_of(path, _replicate(entry), entry.config)
         for path, entry in places.items()
     ]
+    # The manifest tells a run that is missing from one that was never begun.
+    kept = {study.path(entry): study.told_outcome(entry) for entry in arm.entries if study.is_missing(entry)}
+    runs = [replace(run, outcome=kept.get(run.folder, run.outcome)) for run in runs]
     return ArmReport(arm.name, arm.values, tuple(runs))
 
 
@@ -245,7 +247,7 @@ def _facts(study: Manifest, arms: Sequence[ArmReport]) -> list[tuple[str, str]]:
         ("Data", f"{dataset}, {counted(images, 'validation image')}" if images else dataset),
         ("Started", moment(study.started)),
         ("Training", duration(sum(run.seconds for run in runs)) + " in all"),
-        ("Command", study.restart_command),
+        ("Command", study.own_command),
         *([("Stages", "; ".join(str(stage["text"]) for stage in study.stages))] if study.stages else []),
     ]
 

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
 
 from trainer.errors import printable
 
@@ -76,6 +77,13 @@ def undecoded(text: str) -> str | None:
 def counted(number: int, one: str, many: str = "") -> str:
     """Return the number with the noun in the singular or plural; `many`: where the plural has no plain s."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def slug(words: Iterable[str]) -> str:
+    """Return the words joined by underscores: letters, digits, dots, plus signs and dashes, at most 60 characters."""
+    plain_words = [re.sub(r"[^A-Za-z0-9.+]+", "-", word).strip("-.") for word in words]
+    # File systems allow 255 bytes in a name; what makes the name unique follows.
+    return "_".join(word for word in plain_words if word)[:60].strip("-_.")
 
 
 def complain(message: str) -> None:

@@ -1,6 +1,7 @@
 """The folder of a run or a study that a person names, and what is wrong with another path. Imports no torch."""
 
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,7 +10,12 @@ from trainer.runtime.files import expanded
 
 RUN, STUDY = "config.yaml", "study.json"  # the file by which each is recognized
 EMPTY = "the name of the folder is empty; the current folder is ."
-USUAL = Path("outputs")  # a name is looked for there as well, for a hint
+ROOT_VARIABLE = "TRAINER_OUTPUTS"
+
+
+def output_root(typed: str | None = None) -> Path:
+    """Return the folder of all runs and studies: the typed one, else that of TRAINER_OUTPUTS, else `outputs`."""
+    return expanded(typed or os.environ.get(ROOT_VARIABLE) or "outputs")
 
 
 def named_run(text: str, prefix: str = "") -> Path:
@@ -73,7 +79,7 @@ def absent(path: Path, what: str = "folder", prefix: str = "") -> str:
     """Return the reason why a path is no folder, with the nearest name that exists."""
     if path.exists():
         return "is a file, not a folder"
-    near = [found for found, sure in ((path.parent, RUN), (USUAL / path, "")) if (found / sure).exists()]
+    near = [found for found, sure in ((path.parent, RUN), (output_root() / path, "")) if (found / sure).exists()]
     if not near and path.parent.is_dir():
         names = [each.name for each in path.parent.iterdir() if each.is_dir()]
         near = [path.with_name(name) for name in difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)]

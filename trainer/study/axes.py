@@ -222,9 +222,8 @@ def command_at(arguments: Sequence[str], varied: Collection[str], texts: Mapping
     # A single run with `dataset.folds` needs a fold: a point without one is trained on the usual split.
     left_out = {*varied, *(["dataset.folds"] if "dataset.fold" in varied and "dataset.fold" not in texts else [])}
     kept = [text for text in arguments if override_key(text) not in left_out]
-    kept = [
-        text for text in kept if override_key(text).split(".")[0] not in ("sweep", "retrain", "hydra", "hydra/launcher")
-    ]
+    of_study = ("sweep", "retrain", "hydra", "hydra/launcher", "output_dir")
+    kept = [text for text in kept if override_key(text).split(".")[0] not in of_study]
     words = [
         word
         for key, text in texts.items()

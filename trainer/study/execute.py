@@ -1,29 +1,32 @@
 """The life of one study: fix the runs, train those that are not yet trained, report the results."""
 
 import math
+import shutil
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from trainer.errors import ConfigError, RunError, as_reported
-from trainer.records.layout import OUTPUTS
 from trainer.records.metrics import curve
 from trainer.records.outcome import DONE
-from trainer.runtime.console import say, waiting, warn
+from trainer.runtime.console import say, warn
 from trainer.runtime.files import WRITING, make_folder
 from trainer.runtime.lock import locked
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.storage.untrusted import refuse_links
-from trainer.study.axes import ARM, Axis, arm_of, corners, narrowed, plain_override, space_size
+from trainer.study.axes import ARM, Axis, arm_of, narrowed, space_size
 from trainer.study.fairness import examine
 from trainer.study.final_table import show_results
-from trainer.study.fingerprint import DataFingerprints, code_fingerprint, run_id
+from trainer.study.fingerprint import DataFingerprints
 from trainer.study.folder import Study
+from trainer.study.growth import added_values
 from trainer.study.launch import Launch
 from trainer.study.live_table import LiveTable
-from trainer.study.manifest import Entry
+from trainer.study.locate import first_runs, located
+from trainer.study.manifest import Change, Entry, Manifest
 from trainer.study.plan import Plan, PlannedRun, idle_search
 from trainer.study.results import StudyArm, arms_of
 from trainer.study.search import TriedPoint, ask
@@ -44,16 +47,9 @@ class StudyResult:
 def run_study(plan: Plan) -> StudyResult:
     """Run the study, or the rest of it. Raises ConfigError or RunError before anything is trained."""
     fingerprints = DataFingerprints()
-    # A search has no runs yet: its first corner stands for its settings and data.
-    first = plan.runs or plan.runs_at(next(corners(plan.axes)))
-    code = code_fingerprint()
-    with waiting("Reading the data"):
-        identities = [run_id(run.config, code, fingerprints.of(run.config)) for run in first]
-    if plan.runs:
-        plan = replace(plan, runs=_without_duplicates(plan.runs, identities))
-    study = Study(plan, code, fingerprints.known, list(dict.fromkeys(identities)))
+    plan, study = located(plan, fingerprints)
     _compare_fairly(plan)
-    _warn_of_idle_settings(plan, first)
+    _warn_of_idle_settings(plan, first_runs(plan))
     if plan.settings.dry_run:
         from trainer.study.dry_run import dry_run
 
@@ -62,7 +58,7 @@ def run_study(plan: Plan) -> StudyResult:
     with locked(_make(study.folder)):
         refuse_links(study.folder)  # in an untrusted folder a link could lead writes out of it
         for torn in study.folder.glob(f".*.{WRITING}"):  # left by a kill
-            torn.unlink(missing_ok=True)
+            shutil.rmtree(torn) if torn.is_dir() else torn.unlink(missing_ok=True)
         _begin(plan, study, fingerprints)
         # Counted before training, to report how many runs this call has trained.
         table, before = LiveTable(study, plan), _count_done(study)
@@ -74,6 +70,8 @@ def run_study(plan: Plan) -> StudyResult:
             same = "The same command without retrain=true" if plan.retrain else "The same command"
             say(f"Stopped: {table.ended} of {counted(table.total, 'run')} ended. {same} continues from here", "yellow")
             raise as_reported(error) from None
+        finally:
+            study.note_ended()
         exit_code = show_results(plan, study.folder, 0 if completed else table.total - table.ended)
         return StudyResult(exit_code, study.folder, _count_done(study) - before)
 
@@ -83,24 +81,7 @@ def _make(folder: Path) -> Path:
     try:
         return make_folder(folder)
     except RunError as error:
-        raise RunError(
-            f"{error}. A study lies in {OUTPUTS} of the folder in which it is started, and no setting changes that:"
-            f" start it where that can be written, or make {OUTPUTS} a link to such a folder"
-        ) from None
-
-
-def _without_duplicates(runs: Sequence[PlannedRun], identities: Sequence[str]) -> tuple[PlannedRun, ...]:
-    """Return the runs without duplicates, such as those of lr=0.001,1e-3, and warn once if there were any."""
-    unique: dict[str, PlannedRun] = {}
-    # Each run is paired with the first run of its identity, which is itself unless it is a duplicate.
-    pairs = [(unique.setdefault(name, run), run) for run, name in zip(runs, identities, strict=True)]
-    duplicates = [pair for pair in pairs if pair[0] is not pair[1]]
-    if duplicates:
-        first, second = (" ".join(map(plain_override, run.point.values())) for run in duplicates[0])
-        what = f"{first} is given twice" if first == second else f"{first} and {second} are the same run"
-        more = f" (one of {len(duplicates)} such pairs): each is" if len(duplicates) > 1 else ": it is"
-        warn(f"{what}{more} trained once")
-    return tuple(unique.values())
+        raise RunError(f"{error}. Name another place: output_root=FOLDER, or output_dir=FOLDER for one study") from None
 
 
 def _compare_fairly(plan: Plan) -> None:
@@ -129,8 +110,13 @@ def _warn_of_idle_settings(plan: Plan, runs: Sequence[PlannedRun]) -> None:
 def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     """Create the manifest, or add new runs to an existing one, and print the first line."""
     existed = study.open()
+    ended, known = _count_done(study), len(study.entries)
+    more = added_values(Manifest.read(study.folder), plan) if existed and plan.runs else ""
     for run in plan.runs:
         study.add(run, fingerprints.of(run.config))
+    if added := len(study.entries) - known if existed and plan.runs else 0:
+        moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        study.changes.append(Change(moment, f"added ({more})" if more else "added", added, ended))
     if plan.retrain:
         study.set_aside()
     study.save()
@@ -143,8 +129,6 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     times = f", each {repeats} times" if repeats > 1 and not plan.runs else ""
     before = f"; {done} are finished already" if done else ""
     say(f"{'Continuing' if existed else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
-    if not existed and (earlier := study.earlier()):
-        say(f"Note: {earlier[0]} is of the same command, with other {earlier[1]}: its runs are trained anew here")
 
 
 def _count_done(study: Study) -> int:

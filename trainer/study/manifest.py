@@ -1,7 +1,7 @@
 """The manifest of a study, as it lies in its folder, and the outcomes of its runs. Imports no torch."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,11 @@ from trainer.config.check import check_sweep
 from trainer.config.run_config import SweepConfig
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError
-from trainer.records.layout import MANIFEST
-from trainer.records.outcome import Outcome, read_outcome
+from trainer.records.layout import MANIFEST, SWEEPS
+from trainer.records.outcome import MISSING, Outcome, outcome_or_damage, read_outcome
+from trainer.runtime.files import realpath
+from trainer.runtime.text import counted
+from trainer.storage.places import output_root
 from trainer.storage.untrusted import (
     MAX_COUNT,
     parse_json_as,
@@ -24,11 +27,33 @@ from trainer.storage.untrusted import (
 from trainer.study.axes import ARM, override_key, point_label
 
 
+@dataclass(frozen=True)
+class Change:
+    """A change of a study after its first start, in words: "added seed=3,4". `runs`: the runs added or dropped.
+
+    `ended`: the runs whose results were known by then; a comparison that is changed in their light errs more often.
+    """
+
+    when: str
+    text: str
+    runs: int
+    ended: int
+
+    @property
+    def sentence(self) -> str:
+        """The change as the verdict tells it, "" if no result was known by then."""
+        if not self.ended:
+            return ""
+        were = counted(self.runs, "run was", "runs were")
+        return f"{were} {self.text} on {self.when[:10]}, when the results of {counted(self.ended, 'run')} were known"
+
+
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: entries are keys of sets and dictionaries
 class Entry:
-    """A run in the manifest. `folder` is relative to the study's folder and may lead into another study's.
+    """A run in the manifest. `folder` is relative to the study's folder; before 0.4.0 it may lead into another study's.
 
-    `point` is the run's place on the axes in plain words, `texts` the same as overrides.
+    `point` is the run's place on the axes in plain words, `texts` the same as overrides. `source`: the run of another
+    study that it was taken from, as STUDY/RUN. `result`: its outcome, kept here as well once it has ended.
     """
 
     id: str
@@ -39,6 +64,8 @@ class Entry:
     config: dict[str, Any] = field(repr=False)
     trial: int = 0
     stage: int = 1
+    source: str | None = None
+    result: Outcome | None = None
 
     @property
     def label(self) -> str:
@@ -63,6 +90,10 @@ class Manifest:
     stages: tuple[Mapping[str, Any], ...]
     entries: tuple[Entry, ...]
     points: int | None = None  # of a search, in its last stage; missing in records of earlier versions
+    id: str = ""
+    plans: tuple[str, ...] = ()  # the ids of its commands, the present one last; the first is that of the study
+    changes: tuple[Change, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)  # names of arms, where they were renamed
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -86,6 +117,10 @@ class Manifest:
                 tuple(_stages(tree["stages"])),
                 tuple(_entries(tree, folder)),
                 _points(tree.get("points")),
+                validate_plain(str(tree.get("id", ""))),
+                tuple(validate_texts(tree.get("plans", [tree.get("id", "")]))),
+                tuple(parse_json_as(Change, json.dumps(change)) for change in validate_plain(tree.get("changes", []))),
+                _texts_by_name(validate_plain(tree.get("labels", {})), "labels"),
             )
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
@@ -112,17 +147,40 @@ class Manifest:
         return _keys(self.replicates)
 
     @property
-    def restart_command(self) -> str:
-        """The command that continues the study: its own, without retrain, which would train all again."""
+    def own_command(self) -> str:
+        """The study's command, without retrain, which would train all again."""
         return command("-m", *(word for word in self.command if override_key(word) != "retrain"))
+
+    @property
+    def restart_command(self) -> str:
+        """The command that continues the study where it lies now: its own, unless it was moved."""
+        typed = dict(word.split("=", 1) for word in self.command if "=" in word)
+        sweeps = output_root(typed.get("output_root")) / SWEEPS
+        leads_here = realpath(self.folder) == realpath(Path(typed["output_dir"])) if "output_dir" in typed else None
+        if leads_here is None:
+            leads_here = realpath(self.folder.parent) == realpath(sweeps)
+        return self.own_command if leads_here else command("study", self.folder, "continue")
 
     def path(self, entry: Entry) -> Path:
         """Return the folder of a run."""
         return self.folder / entry.folder
 
-    def outcome(self, entry: Entry) -> Outcome:
-        """Return the state and figures of a run. Raises RunError if its folder is damaged."""
-        return read_outcome(self.path(entry))
+    def outcome(self, entry: Entry, read: Callable[[Path], Outcome] = read_outcome) -> Outcome:
+        """Return the state and figures of a run, those kept in the manifest if it is missing. Raises what `read` does.
+
+        `read` reads the outcome in a run's folder.
+        """
+        if self.is_missing(entry):
+            return entry.result or Outcome(MISSING)
+        return read(self.path(entry))
+
+    def told_outcome(self, entry: Entry) -> Outcome:
+        """Return the outcome of a run; one whose state is DAMAGED if its record cannot be read."""
+        return self.outcome(entry, outcome_or_damage)
+
+    def is_missing(self, entry: Entry) -> bool:
+        """Return whether the run had ended, or lay in another study, and its folder is gone."""
+        return (entry.result is not None or entry.folder.startswith("../")) and not self.path(entry).is_dir()
 
 
 def _keys(described: Iterable[str]) -> list[str]:
@@ -148,9 +206,9 @@ def _points(value: Any) -> int | None:
     return value
 
 
-def _texts_by_name(tree: Any) -> dict[str, str]:
+def _texts_by_name(tree: Any, what: str = "data") -> dict[str, str]:
     if not isinstance(tree, dict) or not all(isinstance(text, str) for text in tree.values()):
-        raise ValueError("data: must hold texts")
+        raise ValueError(f"{what}: must hold texts")
     return dict(tree)
 
 

@@ -44,6 +44,9 @@ class Plan:
     launcher: str
     epochs: int = 0
     runs: tuple[PlannedRun, ...] = ()
+    dataset: str = ""
+    output_root: str | None = None
+    output_dir: str | None = None
 
     @classmethod
     def of(cls, sweep: Sweep, arguments: tuple[str, ...]) -> "Plan":
@@ -55,20 +58,30 @@ class Plan:
         settings = check_sweep(first.sweep, first.overrides, first.files)
         if not isinstance(first.retrain, bool):
             raise ConfigError(f"retrain={first.retrain!r} (command line): must be true or false")
-        if first.tree.get("output_dir") is not None:
-            raise ConfigError(f"output_dir={first.tree['output_dir']}: a study lies in outputs/sweeps; see sweep.name")
         if first.tree.get("resume") is not None:
             raise ConfigError("resume= continues a single run: leave -m out. A study is continued by its own command")
         _refuse_unsearchable(settings, axes, replicates)
         launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         with _integer_hint(axes):
-            epochs = first.checked().epochs
+            checked = first.checked()
         if settings.concurrent != 1 and launcher != "basic":
             raise ConfigError(
                 f"sweep.concurrent={settings.concurrent} trains in one process, hydra/launcher={launcher} in several:"
                 " give one of them"
             )
-        plan = cls(arguments, sweep, settings, first.retrain, axes, replicates, launcher, epochs)
+        plan = cls(
+            arguments,
+            sweep,
+            settings,
+            first.retrain,
+            axes,
+            replicates,
+            launcher,
+            checked.epochs,
+            dataset=checked.dataset.name,
+            output_root=checked.output_root,
+            output_dir=checked.output_dir,
+        )
         if settings.method != "grid":
             # Settings accept intervals: if both ends are accepted, so is every value between them.
             with _integer_hint(axes):

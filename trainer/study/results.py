@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import ConfigError, RunError
-from trainer.records.outcome import DAMAGED, DONE, Outcome, outcome_or_damage
+from trainer.records.outcome import DAMAGED, DONE, MISSING, Outcome, outcome_or_damage
 from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.verdict import Design, Verdict, judge
 from trainer.study.axes import are_words, arm_name, arm_of, command_at
-from trainer.study.manifest import Entry, Manifest
+from trainer.study.manifest import Change, Entry, Manifest
 
 if TYPE_CHECKING:
     from trainer.study.folder import Study
@@ -51,10 +51,15 @@ class StudyArm(Arm):
 
 @dataclass(frozen=True)
 class StudyResults:
-    """The arms of a study's last stage, whose runs are equally long, and the design of their comparison."""
+    """The arms of a study's last stage, whose runs are equally long, and the design of their comparison.
+
+    `missing`: the number of runs whose folders are gone; `changes`: what became of the study after its first start.
+    """
 
     design: Design
     arms: tuple[StudyArm, ...]
+    missing: int = 0
+    changes: tuple[Change, ...] = ()
 
 
 def arms_of(
@@ -71,11 +76,11 @@ def arms_of(
     splits = [key for key in study.replicate_keys if key != "seed"]
     seeds = [key for key in study.replicate_keys if key == "seed"]
     groups: dict[Any, list[Entry]] = {}
-    for name, entry in zip(_arm_names(entries), entries, strict=True):
+    for name, entry in zip(_arm_names(entries, study.labels), entries, strict=True):
         groups.setdefault((entry.stage, entry.trial if by_trial else 0, name), []).append(entry)
     arms = []
     for (_, _, name), runs in groups.items():
-        outcomes = [outcome_of(study.path(entry)) for entry in runs]
+        outcomes = [study.outcome(entry, outcome_of) for entry in runs]
         values = {}
         for entry, outcome in zip(runs, outcomes, strict=True):
             value = outcome.value(study.settings.metric)
@@ -87,11 +92,15 @@ def arms_of(
     return arms
 
 
-def _arm_names(entries: Sequence[Entry]) -> list[str]:
-    """Return the arm's name of each run: "batch" if one setting is varied and its values are words, else "lr=0.1"."""
+def _arm_names(entries: Sequence[Entry], labels: Mapping[str, str]) -> list[str]:
+    """Return the arm's name of each run: "batch" if one setting is varied and its values are words, else "lr=0.1".
+
+    `labels`: other names for some of these.
+    """
     points = [arm_of(entry.point) for entry in entries]
     words = all(len(point) == 1 and are_words(point.values()) for point in points)
-    return [arm_name(point, words) for point in points]
+    names = [arm_name(point, words) for point in points]
+    return [labels.get(name, name) for name in names]
 
 
 def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_or_damage) -> StudyResults:
@@ -107,7 +116,8 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         split_ratio=_split_ratio(outcomes) if splits else 0.0,
         images=min((outcome.validation_images for outcome in outcomes if outcome.validation_images), default=0),
     )
-    return StudyResults(design, tuple(arms))
+    missing = sum(study.is_missing(entry) for arm in arms for entry in arm.entries)
+    return StudyResults(design, tuple(arms), missing, study.changes)
 
 
 def _split_ratio(outcomes: Sequence[Outcome]) -> float:
@@ -166,19 +176,33 @@ def _results_by_replicate(arm: StudyArm) -> tuple[Any, ...]:
     return tuple(sorted(runs))
 
 
+def reservations(results: StudyResults) -> list[str]:
+    """Return the sentences on what a reader of the verdict must know: changes in the light of results, missing runs."""
+    changes = [change.sentence for change in results.changes if change.sentence]
+    if changes:
+        changes.append("A comparison that is changed in the light of its results errs in more than 5 % of cases")
+    return [*changes, *missing_runs(results)]
+
+
 def missing_runs(results: StudyResults) -> list[str]:
     """Return a sentence for each kind of run without a value; failed runs make the mean of their arm look better."""
     sentences = []
+    if results.missing:
+        total = sum(len(arm.outcomes) for arm in results.arms)
+        kept = results.missing - sum(arm.states.get(MISSING, 0) for arm in results.arms)
+        known = "; where study.json holds their results, these are used" if kept else ""
+        sentences.append(f"{results.missing} of {counted(total, 'run')} are missing: their folders are gone{known}")
     for arm in results.arms:
         states = arm.states
         total, failed, pruned = len(arm.outcomes), states.get("failed", 0), states.get("pruned", 0)
-        damaged = states.get(DAMAGED, 0)
+        damaged, gone = states.get(DAMAGED, 0), states.get(MISSING, 0)
         mean_note = "; the mean covers only the runs that finished" if arm.values else ""
         kinds = {
             f"failed{mean_note}": failed,
             "were stopped by sweep.pruner and are not compared": pruned,
             f"cannot be read{mean_note}": damaged,
-            "have not finished": total - failed - pruned - damaged - states.get("finished", 0),
+            f"are missing{mean_note}": gone,
+            "have not finished": total - failed - pruned - damaged - gone - states.get("finished", 0),
         }
         runs = counted(total, "run")
         sentences += [f"{arm.name}: {count} of {runs} {what}" for what, count in kinds.items() if count]
@@ -241,6 +265,11 @@ def _refuse_unfinished(study: Manifest, arms: Sequence[StudyArm]) -> None:
     outcomes = [outcome for arm in arms for outcome in arm.outcomes]
     for damaged in (outcome for outcome in outcomes if outcome.state == DAMAGED):
         raise RunError(damaged.reason or DAMAGED)
+    if missing := sum(study.is_missing(entry) for entry in study.entries):
+        raise RunError(
+            f"{study.folder}: {missing} of {counted(len(outcomes), 'run')} are missing: their folders are gone."
+            f" To train them again: {study.restart_command}"
+        )
     waiting = sum(outcome.state not in (*DONE, "failed") for outcome in outcomes)
     settings = study.settings
     # Each stage of a search has half the points of the one before.

@@ -1,0 +1,74 @@
+"""The study that a command begins or continues, and its plan: that of the whole if the study has more values."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from trainer.config.run_config import RunConfig
+from trainer.errors import ConfigError, RunError
+from trainer.runtime.console import say, waiting, warn
+from trainer.study.axes import corners, plain_override
+from trainer.study.fingerprint import DataFingerprints, code_fingerprint, run_id
+from trainer.study.folder import Study, study_id
+from trainer.study.growth import united
+from trainer.study.home import earlier_studies, name_of, new_folder, with_plan
+from trainer.study.manifest import Manifest
+from trainer.study.plan import Plan, PlannedRun
+
+
+def located(plan: Plan, fingerprints: DataFingerprints) -> tuple[Plan, Study]:
+    """Return the study of a plan, and the plan: that of the whole study if the command continues one with more values.
+
+    Raises ConfigError if `output_dir` names a folder in which the study cannot lie, or as reading the data does.
+    """
+    code = code_fingerprint()
+
+    def identify(config: RunConfig) -> str:
+        return run_id(config, code, fingerprints.of(config))
+
+    with waiting("Reading the data"):
+        identities = [identify(run.config) for run in first_runs(plan)]
+    if plan.runs:
+        plan = replace(plan, runs=_without_duplicates(plan.runs, identities))
+    plan_id = study_id(plan, code, fingerprints.known, identities)
+    earlier = list(earlier_studies(plan))
+    known = with_plan(earlier, plan_id)
+    if known and known.plans[-1] == plan_id:
+        return plan, Study(plan, known.folder, code, fingerprints.known, plan_id)
+    # A study that has grown is continued by its former commands as well, and by others where it is named.
+    named = [each for each in earlier if plan.output_dir or plan.settings.name == each.name]
+    reasons = list[str]()
+    for each in [known] if known else named:
+        try:
+            whole, all_ids = united(plan, Manifest.read(each.folder), code, identify)
+        except (ConfigError, RunError) as error:
+            if plan.output_dir:
+                raise ConfigError(f"output_dir={plan.output_dir}: holds another study: {error}") from None
+            reasons.append(f"{each.folder} is another study of this name: {error}")
+            continue
+        whole_id = study_id(whole, code, fingerprints.known, all_ids)
+        return whole, Study(whole, each.folder, code, fingerprints.known, whole_id)
+    if reasons:
+        say(f"Note: {reasons[0]}. This one gets a folder of its own")
+    elif same := next((each for each in earlier if each.command == list(plan.arguments)), None):
+        other = same.differs_in(code, fingerprints.known)
+        say(f"Note: {same.folder} is of the same command, with other {other}: its runs are trained anew here")
+    return plan, Study(plan, new_folder(plan, name_of(plan), plan_id), code, fingerprints.known, plan_id)
+
+
+def first_runs(plan: Plan) -> Sequence[PlannedRun]:
+    """Return the runs of a grid; a search has none yet, and its first corner stands for its settings and data."""
+    return plan.runs or plan.runs_at(next(corners(plan.axes)))
+
+
+def _without_duplicates(runs: Sequence[PlannedRun], identities: Sequence[str]) -> tuple[PlannedRun, ...]:
+    """Return the runs without duplicates, such as those of lr=0.001,1e-3, and warn once if there were any."""
+    unique: dict[str, PlannedRun] = {}
+    # Each run is paired with the first run of its identity, which is itself unless it is a duplicate.
+    pairs = [(unique.setdefault(name, run), run) for run, name in zip(runs, identities, strict=True)]
+    duplicates = [pair for pair in pairs if pair[0] is not pair[1]]
+    if duplicates:
+        first, second = (" ".join(map(plain_override, run.point.values())) for run in duplicates[0])
+        what = f"{first} is given twice" if first == second else f"{first} and {second} are the same run"
+        more = f" (one of {len(duplicates)} such pairs): each is" if len(duplicates) > 1 else ": it is"
+        warn(f"{what}{more} trained once")
+    return tuple(unique.values())
