@@ -21,10 +21,11 @@ from trainer.errors import NonFiniteError, Preempted, RunError, as_reported, rea
 from trainer.records.code import code_hashes
 from trainer.records.display import EpochDisplay, announce, conclude, introduce, report_complete, warn_of_skipped
 from trainer.records.layout import BEST, DESCRIBED
-from trainer.records.outcome import DONE, read_outcome, write_result
+from trainer.records.outcome import DONE, outcome_or_damage, read_outcome, write_result
 from trainer.records.recorder import Recorder
 from trainer.records.run_folder import RunFolder, open_run_folder, planned_folder, restore, write_setting
 from trainer.records.samples import samples
+from trainer.records.train_eval import train_eval_accuracy
 from trainer.records.wandb_content import shown, told
 from trainer.records.wandb_mirror import WandbMirror, wandb_mirror
 from trainer.runtime.console import say, waiting, warn
@@ -62,6 +63,7 @@ class Result:
     best_validation_accuracy: float
     training_images: int
     validation_images: int
+    train_eval_accuracy: float | None = None  # see records/train_eval.py
     stopped: bool = False  # by `stop`, before its last epoch
     interrupt: KeyboardInterrupt | None = None  # arrived after the last step; the caller is to raise it
 
@@ -91,9 +93,7 @@ def train(
         trainer = build_trainer(config, training, validation, device, display.watch)
     with open_run_folder(trainer, planned, config, data.provenance, caller_holds_lock) as opened:
         if trainer.finished or trainer.epoch >= opened.last_epoch:
-            report_complete(trainer, opened)
-            write_result(opened.path, "finished", None if trainer.early_stopping.exhausted else EPOCH_LIMIT_REACHED)
-            return _result(trainer, opened.path)
+            return _complete(trainer, config, opened)
         run_id = write_setting(config, device, opened.path)
         recorder, started = Recorder(opened.path, config, training, data.provenance, trainer.epoch), time.perf_counter()
         introduce(config, trainer, opened)
@@ -127,12 +127,14 @@ def train(
                     raise interrupt.error()
             mirror.summarize(_best(trainer))
             recorder.close()
-            write_result(opened.path, "finished", EPOCH_LIMIT_REACHED if stop_after else None)
+            accuracy = train_eval_accuracy(trainer, opened.path, config.split_seed)
+            mirror.summarize({} if accuracy is None else {"train_eval_accuracy": accuracy})
+            write_result(opened.path, "finished", EPOCH_LIMIT_REACHED if stop_after else None, accuracy)
             _log_results(mirror, trainer, opened.path, config)
         if not caller_holds_lock:  # a study reports on its runs together
             print_summary(trainer, config, opened.path)
-        conclude(trainer, opened, time.perf_counter() - started)
-        return _result(trainer, opened.path, stopped, interrupt.error() if interrupt else None)
+        conclude(trainer, opened, time.perf_counter() - started, accuracy)
+        return _result(trainer, opened.path, accuracy, stopped, interrupt.error() if interrupt else None)
 
 
 @contextlib.contextmanager
@@ -211,8 +213,23 @@ def _log_results(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Pa
         mirror.log_code()
 
 
+def _complete(trainer: ClassificationTrainer, config: RunConfig, folder: RunFolder) -> Result:
+    """Record a run in which nothing is left to train, as after a kill at its end."""
+    report_complete(trainer, folder)
+    accuracy = outcome_or_damage(folder.path).train_eval_accuracy
+    if accuracy is None:  # the process was killed before, or was one of an earlier version
+        accuracy = train_eval_accuracy(trainer, folder.path, config.split_seed)
+    reason = None if trainer.early_stopping.exhausted else EPOCH_LIMIT_REACHED
+    write_result(folder.path, "finished", reason, accuracy)
+    return _result(trainer, folder.path, accuracy)
+
+
 def _result(
-    trainer: ClassificationTrainer, folder: Path, stopped: bool = False, interrupt: KeyboardInterrupt | None = None
+    trainer: ClassificationTrainer,
+    folder: Path,
+    accuracy: float | None,
+    stopped: bool = False,
+    interrupt: KeyboardInterrupt | None = None,
 ) -> Result:
     return Result(
         folder,
@@ -220,6 +237,7 @@ def _result(
         **_best(trainer),
         training_images=len(trainer.train.labels),
         validation_images=0 if trainer.validation is None else len(trainer.validation.labels),
+        train_eval_accuracy=accuracy,
         stopped=stopped,
         interrupt=interrupt,
     )

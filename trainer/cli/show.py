@@ -99,6 +99,9 @@ def _facts(content: Content, run: Run) -> Iterable[tuple[str, str]]:
         yield "Validation accuracy", content.format_value(run.outcome.validation_accuracy)
         if run.outcome.validation_loss is not None:
             yield "Validation loss", f"{run.outcome.validation_loss:.4f}"
+    if (accuracy := run.outcome.train_eval_accuracy) is not None:
+        gap = "" if run.outcome.gap is None else f", {100 * run.outcome.gap:+.2f} points from the validation accuracy"
+        yield "Training accuracy", f"{content.format_value(accuracy)} in evaluation mode{gap}"
     if run.best:
         yield "Parameters", str(run.best.parameters)
     yield from (row for row in content.environment if row[0] in ("Device", "Commit"))

@@ -138,7 +138,9 @@ def warn_of_skipped(report: EpochReport, steps: int) -> None:
         warn(f"{count} were skipped: loss or gradient not finite (on_nonfinite)")
 
 
-def conclude(trainer: ClassificationTrainer, folder: RunFolder, seconds: float) -> None:
+def conclude(
+    trainer: ClassificationTrainer, folder: RunFolder, seconds: float, train_eval_accuracy: float | None
+) -> None:
     """Print the closing table of a run that trained for `seconds`."""
     best = trainer.early_stopping
     if best.exhausted and trainer.epoch < trainer.epochs:
@@ -150,6 +152,8 @@ def conclude(trainer: ClassificationTrainer, folder: RunFolder, seconds: float) 
     ]
     hint = [("To train further", longer_command(trainer, folder))] if folder.can_resume else []
     results = [] if trainer.validation is None else validated
+    if train_eval_accuracy is not None:
+        results += [("Training accuracy", f"{train_eval_accuracy:.2%} in evaluation mode")]
     closing_table([*results, ("Time", duration(seconds)), ("Folder", str(folder.path)), *hint])
 
 

@@ -35,15 +35,23 @@ class Outcome:
     validation_accuracy: float | None = None
     training_images: int | None = None  # missing in records of earlier versions
     validation_images: int | None = None
+    train_eval_accuracy: float | None = None  # in evaluation mode, with the weights of the best epoch
 
     def __post_init__(self) -> None:
         """Raise ValueError for values of an untrusted file that would overflow in a sum."""
         counts = (self.epochs, self.starts, self.best_epoch, self.training_images, self.validation_images)
-        metrics = (self.validation_loss, self.validation_accuracy)
+        metrics = (self.validation_loss, self.validation_accuracy, self.train_eval_accuracy)
         if not all(count is None or 0 <= count < MAX_COUNT for count in counts) or not 0 <= self.seconds < math.inf:
             raise ValueError("a count is out of range")
         if any(value is not None and math.isfinite(value) and abs(value) > MAX_METRIC for value in metrics):
             raise ValueError("a metric is out of range")
+
+    @property
+    def gap(self) -> float | None:
+        """The training accuracy in evaluation mode minus the validation accuracy, both of the best epoch."""
+        if self.train_eval_accuracy is None or self.validation_accuracy is None:
+            return None
+        return self.train_eval_accuracy - self.validation_accuracy
 
     def value(self, metric: str) -> float | None:
         """Return a metric of the best epoch, None unless the run has finished."""
@@ -85,8 +93,9 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
     write_text(folder / RESULT, json.dumps(asdict(outcome), indent=2) + "\n")
 
 
-def write_result(folder: Path, state: str, reason: str | None = None) -> None:
+def write_result(folder: Path, state: str, reason: str | None = None, train_eval_accuracy: float | None = None) -> None:
     """Record whether a run finished, failed or was interrupted. For a study's run its worker calls `write_outcome`."""
+    measured = {} if train_eval_accuracy is None else {"train_eval_accuracy": train_eval_accuracy}
     if not (folder / JOB).is_file():
         with contextlib.suppress(RunError):  # a full disk has been reported already
-            write_text(folder / RESULT, json.dumps({"state": state, "reason": reason}) + "\n")
+            write_text(folder / RESULT, json.dumps({"state": state, "reason": reason, **measured}) + "\n")

@@ -6,10 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainer.records.layout import BEST
-from trainer.storage import checkpoint
-from trainer.storage.checkpoint_state import Best
-from trainer.training.copies import detached_copy
+from trainer.records.train_eval import best_network
 from trainer.training.trainer import ClassificationTrainer
 
 COUNT = 16  # images
@@ -33,11 +30,8 @@ class Sample:
 @torch.inference_mode()
 def samples(trainer: ClassificationTrainer, folder: Path, count: int = COUNT) -> list[Sample]:
     """Return predictions of the best checkpoint for images that are the same in all runs with the same split."""
-    if trainer.validation is None or trainer.early_stopping.best_epoch == 0:
+    if trainer.validation is None or (network := best_network(trainer, folder)) is None:
         return []
-    # A copy, because the trained network is of a later epoch and may still be used.
-    (network,) = detached_copy((trainer.evaluated,))
-    network.eval().load_state_dict(checkpoint.load_as(Best, folder / BEST).model)
     validation = trainer.validation.images
     positions = torch.arange(min(count, len(validation)), device=validation.labels.device)
     images, labels, classes = validation.at(positions), validation.labels[positions], validation.classes

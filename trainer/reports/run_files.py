@@ -134,6 +134,7 @@ def _lone_outcome(recorded: Outcome, rows: list[dict[str, Any]], limits: RunLimi
         validation_loss=at_best.get("validation_loss"),
         validation_accuracy=at_best.get("validation_accuracy"),
         validation_images=images or None,
+        train_eval_accuracy=recorded.train_eval_accuracy if state == "finished" else None,
     )
 
 

@@ -142,7 +142,7 @@ def runs_table(source: Exported) -> Table:
     """Return a row a run: its place, its settings that are varied, its length, its last and its best figures."""
     figures = [f"{which}_{name}" for which in ("best", "last") for name in MEASURED]
     length = ("state", "seconds", "epochs", "parameters", "best_epoch", "training_images", "validation_images")
-    return _table(source, (*length, *figures, "reason"), lambda run: [_figures(run)])
+    return _table(source, (*length, "train_eval_accuracy", "gap", *figures, "reason"), lambda run: [_figures(run)])
 
 
 def epochs_table(source: Exported) -> Table:
@@ -191,6 +191,8 @@ def _figures(run: Run) -> dict[str, Cell]:
         "best_epoch": best_epoch or None,
         "training_images": outcome.training_images,
         "validation_images": outcome.validation_images,
+        "train_eval_accuracy": outcome.train_eval_accuracy,
+        "gap": outcome.gap,
         **{f"best_{name}": best.get(name) for name in MEASURED},
         **{f"last_{name}": rows[-1][name] if rows else None for name in MEASURED},
         "reason": outcome.reason,

@@ -2,8 +2,9 @@
 
 import json
 import math
+import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from trainer.config.recorded import typed_settings
@@ -69,6 +70,8 @@ def _arm(arm: ArmReport, settings: Sequence[str]) -> dict[str, Any]:
         "values": dict(arm.values),
         "runs": len(arm.runs),
         "states": dict(Counter(run.outcome.state for run in arm.runs)),
+        "train_eval_accuracy": _mean(run.outcome.train_eval_accuracy for run in arm.runs),
+        "gap": _mean(run.outcome.gap for run in arm.runs),
         "best_epoch": arm.best_epoch,
         "seconds": arm.seconds,
         "parameters": arm.parameters,
@@ -104,6 +107,11 @@ def _missing(member: Member) -> dict[str, Any]:
         "state": outcome.state,
         "reason": outcome.reason,
     }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    numbers = [value for value in values if value is not None]
+    return statistics.mean(numbers) if numbers else None
 
 
 def _value(outcome: Outcome, metric: str) -> float | None:

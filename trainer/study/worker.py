@@ -129,6 +129,7 @@ def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt |
         validation_accuracy=result.best_validation_accuracy,
         training_images=result.training_images,
         validation_images=result.validation_images,
+        train_eval_accuracy=result.train_eval_accuracy,
     )
     return ended, result.interrupt
 
