@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, metrics, program, quick
+from conftest import TINY, compose, metrics, program, quick
 from fake_wandb_server import wandb_server
 from wandb_files import HOST, assert_no_place, offline_run
 
 from trainer.config.schema import PACKAGE
 from trainer.records.code import code_hashes
 from trainer.records.wandb_content import parameter_histograms
+from trainer.records.wandb_replay import mirror_records
 
 OFFLINE = "wandb.mode=offline"
 
@@ -173,6 +174,36 @@ def test_samples_confusion_checkpoint_and_code_are_in_the_offline_run_and_no_pla
     copies = {entry.path: Path(entry.local_path) for entry in code.manifest.contents}
     assert all(copy.read_bytes() == (PACKAGE / name).read_bytes() for name, copy in copies.items())
     assert_no_place(result.folder / "wandb", tmp_path)
+
+
+def test_a_finished_run_is_written_to_another_group_once(capsys, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: HOST)
+    result = quick(*TINY, "output_dir=run", "layer_stats_every=2")
+    ended = {"state": "finished", "best_epoch": result.best_epoch, "validation_accuracy": 0.5}
+    (result.folder / "result.json").write_text(json.dumps(ended))
+    typed = ["dataset=digits", *TINY, "wandb.group=g", "wandb.arm=a", "wandb.name=n", "wandb.tags=[t]"]
+    (off,) = compose([*typed, "wandb.mode=disabled"])
+    (config,) = compose([*typed, OFFLINE])
+    mirror_records([(result.folder, off)])
+    assert not (result.folder / "wandb").exists()
+    capsys.readouterr()
+    for _ in range(2):
+        mirror_records([(result.folder, config)])
+    assert capsys.readouterr() == ("Sending 1 reused run to W&B\n", "")
+    told, rows = offline_run(result.folder), metrics(result.folder)
+    assert (told.run.run_group, told.run.display_name, told.run.job_type) == ("g", "n", "train")
+    assert list(told.run.tags) == ["t", "digits", "mlp"]
+    assert (told.config["arm"], told.config["seed"], told.config["reused"]) == ("a", 0, True)
+    for key in ("epoch", "train_loss", "validation_accuracy", "lr"):
+        assert [row[key] for row in told.rows] == [row[key] for row in rows], key
+    assert told.rows[-1]["confusion"]["nrows"] == 100 and told.rows[-1]["layer_stats/linear layer 2 of 2/alike"] == 0
+    assert (told.summary["best_epoch"], told.summary["best_validation_accuracy"]) == (result.best_epoch, 0.5)
+    assert_no_place(result.folder / "wandb")
+    (result.folder / "metrics.jsonl").write_text("{}\n")
+    other = config.model_copy(update={"wandb": config.wandb.model_copy(update={"group": "h"})})
+    mirror_records([(result.folder, other)])
+    assert capsys.readouterr().err == "trainer: warning: W&B gets no record of run: run/metrics.jsonl is damaged\n"
+    assert len(list(result.folder.glob("wandb/offline-run-*"))) == 1
 
 
 def test_histograms_count_every_parameter_on_its_own_range():
