@@ -401,21 +401,23 @@ def test_the_manifest_says_everything_that_was_frozen():
     assert [run["folder"] for run in manifest["runs"]] == sorted(p.parent.name for p in folder.glob("*/result.json"))
 
 
-def test_a_study_is_a_group_in_wandb_and_a_run_is_named_by_what_varies():
+def test_a_study_is_a_group_in_wandb_with_all_its_arms_reused_runs_included(capsys):
     plain = [argument for argument in SHORT if argument != "wandb.mode=disabled"]
-    assert main(["-m", *plain, "lr=0.1,0.2", "wandb.tags=[mine]"]) == 0
+    assert main(["-m", *plain, "experiment=weight_decay", "weight_decay=0.001,0.002", "wandb.tags=[mine]"]) == 0
     (folder,) = Path("outputs/sweeps").iterdir()
     shown = [offline_run(path.parent) for path in sorted(folder.glob("*/wandb"))]
     runs, configs = [each.run for each in shown], [each.config for each in shown]
-    assert {(run.run_group, run.job_type, *run.tags) for run in runs} == {
-        (folder.name, "train", "mine", "digits", "mlp")
+    assert {(run.project, run.run_group, run.job_type, *run.tags) for run in runs} == {
+        ("weight_decay", folder.name, "train", "mine", "digits", "mlp")
     }
-    assert [run.display_name for run in runs] == ["lr=0.1 · seed 0", "lr=0.2 · seed 0"]
-    assert [[told[key] for key in ("arm", "seed", "lr")] for told in configs] == [
-        ["lr=0.1", 0, 0.1],
-        ["lr=0.2", 0, 0.2],
-    ]
-    assert {run.notes for run in runs} == {"Compared: lr=0.1,0.2."}
+    assert [run.display_name for run in runs] == ["weight_decay=0.001 · seed 0", "weight_decay=0.002 · seed 0"]
+    assert [(told["arm"], told["seed"], told["weight_decay"]) for told in configs] == [
+        ("weight_decay=0.001", 0, 0.001), ("weight_decay=0.002", 0, 0.002)
+    ]  # fmt: skip
+    assert {run.notes for run in runs} == {
+        "Six strengths of weight decay with Adam, as in the lecture. Expect the gap between training and validation to"
+        " close as λ grows, and underfitting at 0.02. Compared: weight_decay=0.001,0.002."
+    }
     assert_no_place(folder / "wandb")
     assert_no_place(min(folder.glob("*/wandb")))
     (verdict,) = folder.glob("wandb/offline-run-*")
@@ -423,7 +425,40 @@ def test_a_study_is_a_group_in_wandb_and_a_run_is_named_by_what_varies():
     assert (run.display_name, run.job_type, list(run.tags)) == ("verdict", "verdict", ["mine", "digits", "verdict"])
     assert "Single runs: nothing can be concluded; at least 3 seeds" in run.notes
     (arms,) = (verdict / "files" / "media" / "table").glob("arms_*.json")
-    assert sorted(row[0] for row in json.loads(arms.read_text())["data"]) == ["lr=0.1", "lr=0.2"]
+    assert sorted(row[0] for row in json.loads(arms.read_text())["data"]) == [
+        "weight_decay=0.001",
+        "weight_decay=0.002",
+    ]
+
+    def dropout(*more: str) -> list[tuple]:
+        assert main(["-m", *plain, "experiment=dropout", "wandb.project=p", *more]) == 0
+        place = Path("again") if more else max(Path("outputs/sweeps").glob("*dropout*"))
+        told = [offline_run(path.parent) for path in sorted(place.glob("**/wandb"))]
+        assert {(each.run.project, each.run.run_group) for each in told} == {("p", place.name)}
+        assert {each.run.run_id for each in told}.isdisjoint(run.run_id for run in runs)
+        return [
+            (
+                each.run.display_name,
+                each.run.job_type,
+                each.config.get("arm"),
+                each.config.get("reused"),
+                len(each.rows),
+            )
+            for each in told
+        ]
+
+    capsys.readouterr()
+    assert dropout() == [
+        ("dropout=0.0 · seed 0", "train", "dropout=0.0", True, 2),
+        ("dropout=0.5 · seed 0", "train", "dropout=0.5", None, 2),
+        ("verdict", "verdict", None, None, 1),
+    ]
+    assert "Sending 1 reused run to W&B\n" in capsys.readouterr().out
+    everything = dropout("output_dir=again")  # nothing is trained there
+    assert [row[3] for row in everything] == [True, True, None]
+    assert "Sending 2 reused runs to W&B\n" in capsys.readouterr().out
+    assert dropout("output_dir=again") == everything
+    assert "Sending" not in capsys.readouterr().out
 
 
 def test_what_is_typed_over_an_experiment_is_no_part_of_its_arms():

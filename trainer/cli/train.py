@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
             train(request)
             return 0
         result = run_study(plan)
-        if result.folder and result.trained:
+        # Also where every run was taken from other studies.
+        if result.folder and (result.trained or not (result.folder / "wandb").is_dir()):
             from trainer.reports.wandb_report import log_verdict
 
             log_verdict(result.folder)

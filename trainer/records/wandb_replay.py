@@ -23,6 +23,7 @@ SUMMARY = {
     "best_epoch": "best_epoch",
     "best_validation_loss": "validation_loss",
     "best_validation_accuracy": "validation_accuracy",
+    "train_eval_accuracy": "train_eval_accuracy",
 }
 
 

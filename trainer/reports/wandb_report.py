@@ -1,6 +1,7 @@
 """A study in W&B: a saved view and a report, which need an account; the verdict of a sweep."""
 
 import contextlib
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,21 @@ def _published(content: Content, settings: dict[str, Any]) -> dict[str, str]:
 
 def log_verdict(folder: Path) -> None:
     """Send the verdict of the study in `folder` to W&B: the notes of a run named "verdict", and the table of arms."""
-    study, content = Manifest.read(folder), of_study(folder, search=False)
+    study = Manifest.read(folder)
     settings = WandbConfig(**study.entries[0].config["wandb"])
-    notes = "\n".join([*content.verdict, *content.footnotes])
+    if settings.mode == "disabled":
+        return
+    content = of_study(folder, search=False)
     # A run of the same group, so that W&B shows the verdict beside the runs of the study.
     data = dict.fromkeys(str(entry.config["dataset"]["name"]) for entry in study.entries)
-    tags = tuple(dict.fromkeys((*settings.tags, *data, "verdict")))
-    named = {"name": "verdict", "arm": None, "notes": notes, "job_type": "verdict", "tags": tags}
-    noted = settings.model_copy(update=named)
-    with wandb_mirror(noted, {}, folder, folder.name.rpartition("-")[2]) as mirror:
+    named = {
+        "name": "verdict",
+        "arm": None,
+        "notes": "\n".join([*content.verdict, *content.footnotes]),
+        "job_type": "verdict",
+        "tags": tuple(dict.fromkeys((*settings.tags, *data, "verdict"))),
+    }
+    # The same id after the study has grown, or its folder has been renamed.
+    name = hashlib.sha256(f"verdict {settings.group or folder.name}".encode()).hexdigest()[:8]
+    with wandb_mirror(settings.model_copy(update=named), {}, folder, name) as mirror:
         mirror.tabulate("arms", titles(content), texts(rows(content)))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from trainer.config.check import check
 from trainer.errors import ConfigError, RunError, as_reported
 from trainer.records.metrics import curve
 from trainer.records.outcome import DONE
+from trainer.records.wandb_replay import mirror_records
 from trainer.runtime.console import say, warn
 from trainer.runtime.files import WRITING, make_folder
 from trainer.runtime.lock import locked
@@ -72,6 +74,7 @@ def run_study(plan: Plan) -> StudyResult:
             raise as_reported(error) from None
         finally:
             study.note_ended()
+        _send_reused(study)
         exit_code = show_results(plan, study.folder, 0 if completed else table.total - table.ended)
         return StudyResult(exit_code, study.folder, _count_done(study) - before)
 
@@ -129,6 +132,12 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     times = f", each {repeats} times" if repeats > 1 and not plan.runs else ""
     before = f"; {done} are finished already" if done else ""
     say(f"{'Continuing' if existed else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
+
+
+def _send_reused(study: Study) -> None:
+    """Write the W&B runs of the runs that were taken from other studies, so that the group holds all arms."""
+    reused = [entry for entry in study.entries if entry.source and entry.config["wandb"]["mode"] != "disabled"]
+    mirror_records([(study.path(entry), check(entry.config)) for entry in reused])
 
 
 def _count_done(study: Study) -> int:
