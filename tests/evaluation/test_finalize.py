@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from conftest import compose, interpret, metrics, program
 from PIL import Image
 from test_evaluate import TINY
@@ -58,6 +59,9 @@ def test_the_card_holds_the_winner_and_one_reading_for_all_seeds(capsys):
     ]
     images = sources.digits(Path(), "test", image_size=8)
     runs = sorted(path for path in (folder / "final").iterdir() if path.is_dir())
+    shown = [yaml.safe_load((run / "config.yaml").read_text())["wandb"] for run in runs]
+    assert [(each["name"], each["arm"]) for each in shown] == [(f"final · seed {seed}", "lr=0.03") for seed in range(3)]
+    assert {(each["job_type"], each["group"]) for each in shown} == {("final", folder.name)}
     with torch.inference_mode():
         tables = [load_network(run / "best.safetensors").network(images.pixels).double().softmax(1) for run in runs]
     accuracies = [float((table.argmax(1) == images.labels).double().mean()) for table in tables]
