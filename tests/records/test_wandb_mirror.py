@@ -219,6 +219,8 @@ def test_histograms_count_every_parameter_on_its_own_range():
     with torch.no_grad():
         network.weight[0, 1] = math.nan
     assert list(parameter_histograms(network)) == ["parameters/bias"]
+    network.weight = torch.nn.Parameter(torch.empty(0, 3))
+    assert list(parameter_histograms(network)) == ["parameters/bias"]
 
 
 def table_of(files: Path, name: str) -> dict:

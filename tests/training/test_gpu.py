@@ -20,8 +20,10 @@ from test_resume import timeless
 from test_run import same_state
 
 from trainer.errors import Preempted, RunError
+from trainer.records.wandb_content import parameter_histograms
 from trainer.run import train
 from trainer.training.build import build_trainer, pick_device
+from trainer.training.determinism import deterministic_mode
 from trainer.training.graphed_step import WARM_UP_STEPS
 
 pytestmark = pytest.mark.gpu
@@ -234,3 +236,14 @@ def test_a_run_of_the_size_of_mnist_has_the_learning_curve_of_a_cpu_within_the_n
     here, cpu, other_seed = curve(ON, 0), curve("cpu", 0), curve("cpu", 1)
     assert cpu[-1] < cpu[0] / 2
     assert (here - cpu).abs().max() <= max((other_seed - cpu).abs().max(), 0.01)
+
+
+def test_histograms_of_the_parameters_are_those_of_a_cpu_also_where_only_exact_operations_are_allowed():
+    network = built("model=lecture_cnn").model
+    with deterministic_mode(True):
+        there = parameter_histograms(network)
+    here = parameter_histograms(network.cpu())
+    assert there.keys() == here.keys()
+    for name in here:  # a value on an edge may be rounded to either side
+        pairs = zip(there[name].histogram, here[name].histogram, strict=True)
+        assert all(abs(one - other) <= 1 for one, other in pairs), name

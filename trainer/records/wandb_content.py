@@ -52,6 +52,8 @@ def parameter_histograms(network: "nn.Module") -> dict[str, Any]:
 
     ends, counts, names = [], [], []
     for name, parameter in network.named_parameters():
+        if not parameter.numel():
+            continue
         values = parameter.detach().flatten().float()
         low, high = values.aminmax()
         # Not torch.histc, which is not deterministic on a GPU.

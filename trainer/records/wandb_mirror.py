@@ -44,15 +44,13 @@ class WandbMirror:
 
     def __init__(self, run: Any) -> None:
         self.run = run
-        self.listening = run is not None
+        self.listening, self.histograms = run is not None, True
         self.folder = Path(run.dir).parent if self.listening else Path()
 
     def log(self, report: "EpochReport", network: "nn.Module | None" = None) -> None:
         """Send the results of an epoch, with histograms of the network's parameters if one is given."""
-        histograms = {}
-        if self.listening and network and not report.layer_stats:  # which have histograms of their own
-            with skip_on_oom():
-                histograms = parameter_histograms(network)
+        # Layer statistics have histograms of their own.
+        histograms = self._histograms(network) if network and not report.layer_stats else {}
         self.log_row(asdict(report), histograms)
 
     def log_row(self, row: Mapping[str, Any], more: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -128,6 +126,17 @@ class WandbMirror:
             tear_down()  # otherwise wandb tries again at exit and prints a traceback
         if self.listening:
             warn(f"W&B did not finish: {reason}. Upload the run later: {sync_command(self.folder)}")
+
+    def _histograms(self, network: "nn.Module") -> dict[str, Any]:
+        """Return the histograms; none, with a warning, from the first error on, such as that of an operation."""
+        if self.listening and self.histograms:
+            try:
+                with skip_on_oom():
+                    return parameter_histograms(network)
+            except Exception as error:
+                self.histograms = False
+                warn(f"W&B gets no histograms of this run: {first_line(error)}")
+        return {}
 
     def _send(self, send: Callable[[Any], None]) -> None:
         """Call `send(run)`, for at most SEND_SECONDS: a table waits for the server, for hours if it is down."""
