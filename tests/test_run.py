@@ -120,7 +120,8 @@ def test_resume_changes_only_what_it_may(capsys):
         compose(["resume=run", "lr=0.1"])
     assert str(caught.value) == (
         "lr: a resumed run keeps its settings. Accepted with resume=: epochs, device,"
-        " cuda_graph, layer_stats_every, early_stop_patience, checkpoint_minutes, data_dir, wandb"
+        " cuda_graph, layer_stats_every, early_stop_patience, checkpoint_minutes, data_dir, output_root,"
+        " tensorboard, wandb"
     )
     (run,) = compose(["resume=run", "epochs=3", "wandb.name=again"])
     assert (run.optimizer.name, run.epochs, run.wandb.name, run.wandb.mode) == ("sgd", 3, "again", "disabled")

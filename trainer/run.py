@@ -25,6 +25,7 @@ from trainer.records.outcome import DONE, outcome_or_damage, read_outcome, write
 from trainer.records.recorder import Recorder
 from trainer.records.run_folder import RunFolder, open_run_folder, planned_folder, restore, write_setting
 from trainer.records.samples import samples
+from trainer.records.tensorboard import event_file
 from trainer.records.train_eval import train_eval_accuracy
 from trainer.records.wandb_content import shown, told
 from trainer.records.wandb_mirror import WandbMirror, wandb_mirror
@@ -103,6 +104,7 @@ def train(
         with (
             report_failure(trainer, config, data, opened),
             wandb_mirror(shown(config), told(config), opened.path, run_id) as mirror,
+            event_file(config.tensorboard, opened.path, trainer.epoch) as events,
             display,
             defer_signals() as interrupt,
             recorder.retried(),
@@ -120,6 +122,7 @@ def train(
                     display.line(report)
                     warn_of_skipped(report, len(trainer.train))
                     mirror.log(report, trainer.model if config.wandb.histograms else None)
+                    events.log(report, trainer.model)
                     stopped = bool(stop and stop(report.epoch))
                     if stopped or report.epoch == opened.last_epoch:
                         break
@@ -127,8 +130,7 @@ def train(
                     raise interrupt.error()
             mirror.summarize(_best(trainer))
             recorder.close()
-            accuracy = train_eval_accuracy(trainer, opened.path, config.split_seed)
-            mirror.summarize({} if accuracy is None else {"train_eval_accuracy": accuracy})
+            accuracy = _measured(mirror, trainer, config, opened.path)
             write_result(opened.path, "finished", EPOCH_LIMIT_REACHED if stop_after else None, accuracy)
             _log_results(mirror, trainer, opened.path, config)
         if not caller_holds_lock:  # a study reports on its runs together
@@ -211,6 +213,13 @@ def _log_results(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Pa
         mirror.log_artifact(folder / BEST)
     if config.wandb.log_code:
         mirror.log_code()
+
+
+def _measured(mirror: WandbMirror, trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> float | None:
+    """Return `train_eval_accuracy`, which W&B gets as well."""
+    accuracy = train_eval_accuracy(trainer, folder, config.split_seed)
+    mirror.summarize({} if accuracy is None else {"train_eval_accuracy": accuracy})
+    return accuracy
 
 
 def _complete(trainer: ClassificationTrainer, config: RunConfig, folder: RunFolder) -> Result:

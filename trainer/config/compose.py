@@ -28,6 +28,7 @@ from trainer.config.run_config import RunConfig, Tag, tagged
 from trainer.config.schema import CONF, own_folder
 from trainer.config.shell import command
 from trainer.errors import ConfigError
+from trainer.runtime.extras import require
 from trainer.runtime.text import complain
 from trainer.storage.places import EMPTY
 
@@ -62,6 +63,8 @@ class Job:
                 "dataset.validation_size=0 leaves no images to validate on. To train the winner of a study on all"
                 " images: python -m trainer finalize STUDY"
             )
+        if run.tensorboard:
+            require("tensorboard=true", "tensorboard", "tensorboard")
         return run
 
 

@@ -119,6 +119,7 @@ class RunConfig(BaseModel):
     output_root: Annotated[Text | None, Tag.RESUMABLE, Tag.NO_EFFECT, Tag.PLACE] = None
     output_dir: Annotated[Text | None, Tag.ONE_RUN, Tag.NO_EFFECT, Tag.PLACE]
     resume: Annotated[Text | None, Tag.ONE_RUN, Tag.NO_EFFECT, Tag.PLACE]
+    tensorboard: Annotated[Switch, Tag.RESUMABLE, Tag.NO_EFFECT] = False  # runs before 0.4.0 do not have it
     wandb: Annotated[WandbConfig, Tag.RESUMABLE, Tag.NO_EFFECT]
 
     @property

@@ -13,7 +13,6 @@ X = "epoch"  # the axis that every metric is drawn over
 # The extreme of a metric that W&B keeps in its summary, beside the last value.
 EXTREMES = {"train_loss": "min", "validation_loss": "min", "train_accuracy": "max", "validation_accuracy": "max"}
 NO_CHARTS = ("improved", "skipped_steps")  # the first follows from the losses; the terminal warns of the second
-BINS = 30  # of a histogram
 MAX_TAG = 64  # letters
 
 
@@ -45,30 +44,16 @@ def epoch_values(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parameter_histograms(network: "nn.Module") -> dict[str, Any]:
-    """Return a histogram of each parameter, counted on its device; none of one with a value that is not finite."""
+    """Return a histogram of each parameter; none of one with a value that is not finite."""
     import numpy as np
-    import torch
     import wandb
 
-    ends, counts, names = [], [], []
-    for name, parameter in network.named_parameters():
-        if not parameter.numel():
-            continue
-        values = parameter.detach().flatten().float()
-        low, high = values.aminmax()
-        # Not torch.histc, which is not deterministic on a GPU.
-        places = ((values - low) * (BINS / (high - low).clamp(min=1e-30))).nan_to_num().int().clamp_(0, BINS - 1)
-        ends.append(torch.stack((low, high)))
-        counts.append(torch.bincount(places, minlength=BINS))
-        names.append(name)
-    if not names:
-        return {}
-    edges = [np.linspace(low, high, BINS + 1) for low, high in torch.stack(ends).tolist()]  # one wait for the device
-    numbers = torch.stack(counts).tolist()
+    from trainer.records.histograms import parameter_counts
+
+    counted = parameter_counts(network)
     return {
-        f"parameters/{name}": wandb.Histogram(np_histogram=(number, edge))
-        for name, number, edge in zip(names, numbers, edges, strict=True)
-        if np.isfinite(edge).all()
+        f"parameters/{name}": wandb.Histogram(np_histogram=(np.array(each.counts), np.array(each.edges)))
+        for name, each in counted.items()
     }
 
 
