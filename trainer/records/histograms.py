@@ -25,7 +25,7 @@ class Counts:
 
 @torch.no_grad()
 def parameter_counts(network: nn.Module) -> dict[str, Counts]:
-    """Return the histogram of each parameter by its name, without those that are empty or hold a value that is not finite."""
+    """Return the histogram of each parameter by its name, but for those that are empty or not finite in a value."""
     ends, counts, names = [], [], []
     for name, parameter in network.named_parameters():
         if not parameter.numel():
