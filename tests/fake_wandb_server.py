@@ -100,10 +100,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 64  # the client uploads many files at once; refused, it waits two seconds
+
+
 @contextmanager
 def wandb_server(fault=None):
     """(address, server): `runs` holds what each run, by its id, has sent; `artifacts` names; `views` reports."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), Handler) as server:
         server.fault, server.requests, server.died, server.over = fault, 0, None, threading.Event()
         server.runs, server.artifacts, server.views = {}, [], []
         server.handle_error = lambda *_: None  # the client, which was killed or gave up, has hung up

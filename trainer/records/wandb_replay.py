@@ -30,21 +30,29 @@ SUMMARY = {
 def mirror_records(runs: Iterable[tuple[Path, RunConfig]]) -> None:
     """Write the W&B runs of finished runs that have none in their group, each a folder with its settings in the study.
 
-    After the first error, which is a warning, the rest is left out.
+    After the first error, which is a warning, the rest is left out. If the server cannot be reached, which is a warning
+    as well, the rest is recorded offline.
     """
     missing = [(folder, config) for folder, config in runs if _is_missing(folder, config)]
     if missing:
         say(f"Sending {counted(len(missing), 'reused run')} to W&B")
-    all(mirror_record(folder, config) for folder, config in missing)
+    online = True
+    for folder, config in missing:
+        if not online:
+            config = config.model_copy(update={"wandb": config.wandb.model_copy(update={"mode": "offline"})})
+        mode = mirror_record(folder, config)
+        if mode is None:
+            break
+        online = mode == config.wandb.mode == "online"
 
 
-def mirror_record(folder: Path, config: RunConfig) -> bool:
-    """Write the W&B run of one finished run, without training; return False, with a warning, if that fails.
+def mirror_record(folder: Path, config: RunConfig) -> str | None:
+    """Write the W&B run of one finished run, without training; return the mode it was recorded in.
 
-    Nothing is done if there is one already or under `wandb.mode=disabled`.
+    Nothing is done if there is one already or under `wandb.mode=disabled`. An error is a warning, and None is returned.
     """
     if not _is_missing(folder, config):
-        return True
+        return config.wandb.mode
     try:
         read_metrics(folder)  # raises for a damaged file before anything is sent
         outcome, name = read_outcome(folder), _id(folder, config)
@@ -52,12 +60,13 @@ def mirror_record(folder: Path, config: RunConfig) -> bool:
             shutil.rmtree(torn)
         with wandb_mirror(shown(config), told(config) | {"reused": True}, folder, name) as mirror:
             _send(mirror, folder, config, outcome)
-        if mirror.listening:
-            write_text(folder / "wandb" / SENT.format(name), "")
-        return mirror.listening
+        if not mirror.listening:
+            return None
+        write_text(folder / "wandb" / SENT.format(name), "")
+        return "offline" if mirror.folder.name.startswith("offline-run-") else "online"
     except (RunError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         warn(f"W&B gets no record of {folder}: {reason_of(error)}")
-        return False
+        return None
 
 
 def _send(mirror: WandbMirror, folder: Path, config: RunConfig, outcome: Outcome) -> None:
