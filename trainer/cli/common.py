@@ -110,6 +110,15 @@ def _missing(error: ModuleNotFoundError) -> str:
     return f"{sys.executable} has no module {name} ({place}). Try: {advice}"
 
 
+def confirmed(question: str, yes: bool) -> bool:
+    """Return whether the person at the terminal says yes, or `yes`. Raises ConfigError where nobody can be asked."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{question} Nobody can be asked here: add --yes")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
 def count(text: str) -> int:
     """Parse a whole number of at least 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:

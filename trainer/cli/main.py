@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "compare any runs, arms and studies: settings, table, verdict, learning curves",
     "report": "write the report of a study or a run: the comparison, figures, tables",
     "export": "write results for other programs: CSV, Parquet, JSON, LaTeX, figures as SVG and PDF",
+    "study": "show a study, continue it anywhere, add or drop values and runs, rename it",
     "finalize": "train the best configuration of a study on all images and score it on the test set once",
     "evaluate": "score runs on the test set, and record in a ledger that it was read",
     "predict": "classify image files, or export the network",

@@ -1,11 +1,15 @@
 """`python -m trainer SETTING …`: train one run or, with `-m`, a study."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trainer.runtime.process import gc_paused
 from trainer.runtime.signals import WARNINGS, defer_signals
 from trainer.runtime.stdio import stdout_exit_code
+
+if TYPE_CHECKING:
+    from trainer.study.plan import Plan
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -22,7 +26,6 @@ def main(arguments: Sequence[str]) -> int:
         return stdout_exit_code()
     # Imported late: a mistake is reported without the seconds that torch takes to load.
     from trainer.config.compose import Multirun, interpret
-    from trainer.config.run_config import RunConfig
     from trainer.errors import ConfigError, RunError
 
     request = interpret(arguments)
@@ -31,13 +34,23 @@ def main(arguments: Sequence[str]) -> int:
     if isinstance(request, Multirun):
         from trainer.study.plan import plan_of
 
-        plan = plan_of(request)  # without torch: all runs of a study are checked before the wait for it
-    train, run_study, fail = _load()
+        return conduct(plan_of(request))  # without torch: all runs of a study are checked before the wait for it
+    train, _, fail = _load()
     try:
-        if isinstance(request, RunConfig):
-            train(request)
-            return 0
-        result = run_study(plan)
+        train(request)
+        return 0
+    except (RunError, ConfigError, OSError) as error:
+        fail(error)
+        return 2 if isinstance(error, ConfigError) else 1
+
+
+def conduct(plan: "Plan", home: Path | None = None) -> int:
+    """Run a study, or the rest of it, and send its verdict to W&B; return the exit code. `home`: where it lies."""
+    from trainer.errors import ConfigError, RunError
+
+    _, run_study, fail = _load()
+    try:
+        result = run_study(plan, home)
         # Also where every run was taken from other studies.
         if result.folder and (result.trained or not (result.folder / "wandb").is_dir()):
             from trainer.reports.wandb_report import log_verdict

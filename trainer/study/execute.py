@@ -46,10 +46,13 @@ class StudyResult:
     trained: int = 0
 
 
-def run_study(plan: Plan) -> StudyResult:
-    """Run the study, or the rest of it. Raises ConfigError or RunError before anything is trained."""
+def run_study(plan: Plan, home: Path | None = None) -> StudyResult:
+    """Run the study, or the rest of it. Raises ConfigError or RunError before anything is trained.
+
+    `home`: the folder of the study that is to be continued, wherever it lies.
+    """
     fingerprints = DataFingerprints()
-    plan, study = located(plan, fingerprints)
+    plan, study = located(plan, fingerprints, home)
     _compare_fairly(plan)
     _warn_of_idle_settings(plan, first_runs(plan))
     if plan.settings.dry_run:

@@ -21,7 +21,7 @@ from trainer.study.axes import Axis, Border, Point, on_border, point_label
 from trainer.study.live_table import METRIC_FORMATS
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
-from trainer.study.results import StudyArm, arms_of, results_of, verdict
+from trainer.study.results import StudyArm, arms_of, results_of, told_changes, verdict
 
 MAX_VALUES = 12  # of an arm in the table
 MAX_COMPARISONS = 5  # the nearest to the best arm
@@ -65,9 +65,10 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
 
 def _show_verdict(study: Manifest) -> None:
     """Print the verdict; of many comparisons those nearest to the best arm."""
-    judged = verdict(results_of(study))
+    results = results_of(study)
+    judged = verdict(results)
     lines = replace(judged, comparisons=judged.comparisons[:MAX_COMPARISONS]).lines()
-    say("\n" + "\n".join(lines))
+    say("\n" + "\n".join([*lines, *told_changes(results)]))
     if len(judged.comparisons) > MAX_COMPARISONS:
         say(f"{counted(len(judged.comparisons) - MAX_COMPARISONS, 'more comparison')}: see the report, below")
 

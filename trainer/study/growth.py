@@ -56,7 +56,7 @@ def with_values(arguments: Iterable[str], values: Values) -> list[str]:
 def values_of(study: Manifest) -> dict[str, list[str]]:
     """Return the values of each axis that the study's runs have, in order."""
     keys = dict.fromkeys(key for entry in study.entries for key in entry.texts)
-    return {key: _unique(_value(key, entry.texts[key]) for entry in study.entries) for key in keys}
+    return {key: unique(_value(key, entry.texts[key]) for entry in study.entries) for key in keys}
 
 
 def added_values(study: Manifest, plan: Plan) -> str:
@@ -64,9 +64,9 @@ def added_values(study: Manifest, plan: Plan) -> str:
     old, new = values_of(study), [plain(run.point) for run in plan.runs]
     texts = []
     for key in dict.fromkeys(key for point in new for key in point):
-        more = [each for each in _unique(point[key] for point in new) if each not in old.get(key, [])]
+        more = [each for each in unique(point[key] for point in new) if each not in old.get(key, [])]
         if key not in old:  # the value that the study's runs had all along is no new one
-            more = [each for each in more if each not in _fixed(key, [entry.config for entry in study.entries])]
+            more = [each for each in more if each not in fixed_values(key, [entry.config for entry in study.entries])]
         if more:
             texts.append(" | ".join(more) if key == ARM else f"{key}={','.join(more)}")
     return " ".join(texts)
@@ -79,12 +79,12 @@ def _united_values(plan: Plan, study: Manifest) -> dict[str, list[str]]:
     values = {}
     for key in dict.fromkeys([*old, *(axis.key for axis in plan.sweep.axes)]):
         typed = [_value(key, text) for axis in plan.sweep.axes if axis.key == key for text in axis.texts]
-        before = old.get(key) or _fixed(key, [entry.config for entry in study.entries])
-        values[key] = _unique([*before, *(typed or _fixed(key, configs))])
+        before = old.get(key) or fixed_values(key, [entry.config for entry in study.entries])
+        values[key] = unique([*before, *(typed or fixed_values(key, configs))])
     return values
 
 
-def _fixed(key: str, configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def fixed_values(key: str, configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the values that a setting has in these runs. Raises ConfigError for an axis of several settings."""
     settings = [typed_settings(config) for config in configs]
     if key == ARM or any(key not in each for each in settings):
@@ -110,7 +110,7 @@ def _value(key: str, text: str) -> str:
     return plain_override(text) if key == ARM else plain_override(text).partition("=")[2]
 
 
-def _unique(values: Iterable[str]) -> list[str]:
+def unique(values: Iterable[str]) -> list[str]:
     """Return the values in order, each once; 0.001 and 1e-3 are one."""
     return list({canonical(f"={value}"): value for value in reversed(list(values))}.values())[::-1]
 

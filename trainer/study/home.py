@@ -67,9 +67,10 @@ def new_folder(plan: Plan, name: str, study_id: str) -> Path:
     return sweeps_of(plan) / f"{'_'.join(words)}-{study_id}"
 
 
-def earlier_studies(plan: Plan) -> Iterator[Earlier]:
-    """Yield the studies that the command may continue, the newest first: in `output_dir`, else below the root."""
-    places = [expanded(plan.output_dir)] if plan.output_dir else sorted(sweeps_of(plan).glob("*/"))
+def earlier_studies(plan: Plan, home: Path | None = None) -> Iterator[Earlier]:
+    """Yield the studies that the command may continue, newest first: in `home`, `output_dir`, else below the root."""
+    named = home or (expanded(plan.output_dir) if plan.output_dir else None)
+    places = [named] if named else sorted(sweeps_of(plan).glob("*/"))
     found = []
     for folder in places:
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # a damaged one is no match

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from trainer.config.run_config import RunConfig
 from trainer.errors import ConfigError, RunError
@@ -15,10 +16,11 @@ from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan, PlannedRun
 
 
-def located(plan: Plan, fingerprints: DataFingerprints) -> tuple[Plan, Study]:
+def located(plan: Plan, fingerprints: DataFingerprints, home: Path | None = None) -> tuple[Plan, Study]:
     """Return the study of a plan, and the plan: that of the whole study if the command continues one with more values.
 
-    Raises ConfigError if `output_dir` names a folder in which the study cannot lie, or as reading the data does.
+    `home`: the folder of the study that is to be continued. Raises ConfigError if the study cannot lie there, or in the
+    folder of `output_dir`, or as reading the data does.
     """
     code = code_fingerprint()
 
@@ -30,17 +32,19 @@ def located(plan: Plan, fingerprints: DataFingerprints) -> tuple[Plan, Study]:
     if plan.runs:
         plan = replace(plan, runs=_without_duplicates(plan.runs, identities))
     plan_id = study_id(plan, code, fingerprints.known, identities)
-    earlier = list(earlier_studies(plan))
+    earlier = list(earlier_studies(plan, home))
     known = with_plan(earlier, plan_id)
     if known and known.plans[-1] == plan_id:
         return plan, Study(plan, known.folder, code, fingerprints.known, plan_id)
     # A study that has grown is continued by its former commands as well, and by others where it is named.
-    named = [each for each in earlier if plan.output_dir or plan.settings.name == each.name]
+    named = [each for each in earlier if home or plan.output_dir or plan.settings.name == each.name]
     reasons = list[str]()
     for each in [known] if known else named:
         try:
             whole, all_ids = united(plan, Manifest.read(each.folder), code, identify)
         except (ConfigError, RunError) as error:
+            if home:
+                raise ConfigError(f"{home} cannot be continued: {error}") from None
             if plan.output_dir:
                 raise ConfigError(f"output_dir={plan.output_dir}: holds another study: {error}") from None
             reasons.append(f"{each.folder} is another study of this name: {error}")

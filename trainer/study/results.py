@@ -178,10 +178,15 @@ def _results_by_replicate(arm: StudyArm) -> tuple[Any, ...]:
 
 def reservations(results: StudyResults) -> list[str]:
     """Return the sentences on what a reader of the verdict must know: changes in the light of results, missing runs."""
+    return [*told_changes(results), *missing_runs(results)]
+
+
+def told_changes(results: StudyResults) -> list[str]:
+    """Return a sentence for each change of the study that was made when results were known, and what follows."""
     changes = [change.sentence for change in results.changes if change.sentence]
     if changes:
         changes.append("A comparison that is changed in the light of its results errs in more than 5 % of cases")
-    return [*changes, *missing_runs(results)]
+    return changes
 
 
 def missing_runs(results: StudyResults) -> list[str]:
@@ -191,7 +196,8 @@ def missing_runs(results: StudyResults) -> list[str]:
         total = sum(len(arm.outcomes) for arm in results.arms)
         kept = results.missing - sum(arm.states.get(MISSING, 0) for arm in results.arms)
         known = "; where study.json holds their results, these are used" if kept else ""
-        sentences.append(f"{results.missing} of {counted(total, 'run')} are missing: their folders are gone{known}")
+        are = "is missing: its folder is gone" if results.missing == 1 else "are missing: their folders are gone"
+        sentences.append(f"{results.missing} of {counted(total, 'run')} {are}{known}")
     for arm in results.arms:
         states = arm.states
         total, failed, pruned = len(arm.outcomes), states.get("failed", 0), states.get("pruned", 0)

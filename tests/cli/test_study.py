@@ -1,0 +1,122 @@
+"""`trainer study`: shown, continued and grown wherever it lies; runs dropped, names changed; every mistake one line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import interpret
+
+from trainer.cli import study as command
+from trainer.errors import ConfigError
+from trainer.reports.content import of_study
+from trainer.study.execute import run_study
+from trainer.study.manifest import Manifest
+
+TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
+SHORT = (*TINY, "epochs=1")
+
+
+def begun(*arguments: str) -> Path:
+    folder = run_study(interpret(["-m", *SHORT, *arguments])).folder
+    assert folder
+    return folder
+
+
+def arms(folder: Path) -> dict[str, int]:
+    return {arm.name: len(arm.values) for arm in of_study(folder).arms}
+
+
+def starts(folder: Path) -> set[int]:
+    return {json.loads(path.read_text())["starts"] for path in folder.glob("*/result.json")}
+
+
+def test_a_study_grows_where_it_lies_and_loses_what_is_dropped(tmp_path, capsys):
+    folder = begun("optimizer=sgd,adam")
+    assert command.main([str(folder), "add", "seed=1,2"]) == 0
+    assert "[3/6]" in capsys.readouterr().out and arms(folder) == {"sgd": 3, "adam": 3}
+    moved = folder.rename(tmp_path / "moved")
+    assert command.main([str(moved), "add", "optimizer=rmsprop"]) == 0
+    assert arms(moved) == {"sgd": 3, "adam": 3, "rmsprop": 3} and starts(moved) == {1}
+    assert not Path("outputs/sweeps").exists() or list(Path("outputs/sweeps").iterdir()) == []
+    with pytest.raises(ConfigError, match=r"^Take 3 runs out of \S+moved\? .* Nobody can be asked here: add --yes$"):
+        command.main([str(moved), "drop", "optimizer=sgd"])
+    assert len(arms(moved)) == 3
+    assert command.main([str(moved), "drop", "optimizer=sgd", "--yes"]) == 0
+    assert arms(moved) == {"adam": 3, "rmsprop": 3}
+    assert len(list(moved.glob("dropped_*_optimizer-sgd*/best.safetensors"))) == 3
+    verdict = "\n".join(of_study(moved).verdict)
+    assert "3 runs were dropped (optimizer=sgd) on 20" in verdict and "results of 9 runs were known" in verdict
+    assert "errs in more than 5 % of cases" in verdict
+    capsys.readouterr()
+    # What is left goes on: a run whose folder is gone, and nothing of what was dropped.
+    shutil.rmtree(next(moved.glob("optimizer-adam_seed-1-*")))
+    assert command.main([str(moved)]) == 1
+    assert "1 of 6 runs is missing: its folder is gone" in capsys.readouterr().out
+    assert command.main([str(moved), "continue"]) == 0
+    told = capsys.readouterr().out
+    assert "6 runs; 5 are finished already" in told and "3 runs were dropped" in told
+    assert command.main([str(moved)]) == 0 and arms(moved) == {"adam": 3, "rmsprop": 3}
+
+
+def test_a_study_and_its_arms_get_other_names(capsys):
+    folder = begun("optimizer=sgd,adam")
+    assert command.main([str(folder), "rename", "adam", "Adam of 2014"]) == 0
+    assert command.main([str(folder), "rename", "first-try"]) == 0
+    study_id = folder.name[-8:]
+    renamed = Path("outputs/sweeps") / f"first-try-{study_id}"
+    assert f"Study: {renamed}\nTo continue it: python -m trainer -m " in capsys.readouterr().out
+    assert not folder.exists() and set(arms(renamed)) == {"sgd", "Adam of 2014"}
+    assert command.main([str(renamed), "rename", "Adam of 2014", "Adam"]) == 0
+    # The command that is told continues it, and more values keep the names.
+    assert begun("optimizer=sgd,adam,adamw", "sweep.name=first-try") == renamed
+    assert set(arms(renamed)) == {"sgd", "Adam", "adamw"} and Manifest.read(renamed).id == study_id
+
+
+def test_an_experiment_with_arms_takes_one_more(tmp_path):
+    own = tmp_path / "own" / "experiment"
+    own.mkdir(parents=True)
+    (own / "two.yaml").write_text(
+        "# @package _global_\n# Two.\nsweep:\n  arms: ['optimizer=sgd lr=0.1', 'optimizer=adam lr=0.001']\n"
+    )
+    folder = begun("--config-dir", str(tmp_path / "own"), "experiment=two")
+    assert command.main([str(folder), "add", "optimizer=rmsprop", "lr=0.01"]) == 0
+    assert command.main([str(folder), "add", "seed=1"]) == 0
+    assert arms(folder) == dict.fromkeys(
+        ["optimizer=sgd lr=0.1", "optimizer=adam lr=0.001", "optimizer=rmsprop lr=0.01"], 2
+    )
+    assert command.main([str(folder), "drop", "optimizer=sgd lr=0.1", "--yes"]) == 0
+    assert set(arms(folder)) == {"optimizer=adam lr=0.001", "optimizer=rmsprop lr=0.01"}
+    assert command.main([str(folder), "continue"]) == 0 and starts(folder) == {1}
+
+
+MISTAKES = {
+    "": "STUDY: is missing. See python -m trainer study --help",
+    "nowhere": "nowhere: there is no such folder",
+    "STUDY grow": "grow: is no change of a study. Accepted: continue, add, drop, rename."
+    " See python -m trainer study --help",
+    "STUDY add": "add: names nothing, such as add seed=3. See python -m trainer study --help",
+    "STUDY continue seed=2": "continue seed=2: takes nothing more. To train further values: add seed=2."
+    " See python -m trainer study --help",
+    "STUDY add dropout=0.5": "add dropout=0.5: dropout is no axis of the study. It compares lr=0.1,0.2",
+    "STUDY add lr": "add lr: must be SETTING=VALUE, such as seed=3,4",
+    "STUDY add lr=0.1": "add lr: the study has 0.1 already",
+    "STUDY add lr=1e-1": "add lr: the study has 1e-1 already",
+    "STUDY add lr=-1": "lr=-1 (command line): must be a number above 0",
+    "STUDY add lr=interval(0.1,1)": "add lr=interval(0.1,1): must list values, such as lr=1,2",
+    "STUDY drop lr=0.3 --yes": "drop lr=0.3: the study has no such runs. Did you mean lr=0.1? Accepted: lr=0.1; lr=0.2",
+    "STUDY rename": "rename: takes NAME, or ARM and NAME. See python -m trainer study --help",
+    "STUDY rename a/b": "rename a/b: must be of letters, digits, dots, plus signs and dashes",
+    "STUDY rename lr=0.3 x": "rename lr=0.3: the study has no such arm. Accepted: lr=0.1, lr=0.2",
+    "STUDY rename lr=0.1 lr=0.2": "rename lr=0.1 lr=0.2: must be a name that no arm has",
+}
+
+
+def test_mistakes_are_one_line_and_change_nothing(capsys):
+    folder = begun("lr=0.1,0.2")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for typed, line in MISTAKES.items():
+        with pytest.raises(ConfigError) as caught:
+            command.main([str(folder) if word == "STUDY" else word for word in typed.split()])
+        assert str(caught.value) == line
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -1,0 +1,171 @@
+"""Changes to a study on disk: its command with more values, runs that are dropped, other names."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from trainer.config.arguments import as_forced_override
+from trainer.config.settings import comparable
+from trainer.errors import ConfigError, RunError
+from trainer.records.layout import SWEEPS
+from trainer.records.outcome import DONE
+from trainer.runtime.lock import locked
+from trainer.runtime.text import slug
+from trainer.storage.places import output_root
+from trainer.storage.untrusted import refuse_links
+from trainer.study.axes import ARM, REPLICATES, canonical, override_key
+from trainer.study.folder import Study, rename_aside, study_id
+from trainer.study.growth import fixed_values, unique, values_of, with_values
+from trainer.study.manifest import Change, Entry, Manifest
+from trainer.study.plan import Plan, plan_from
+from trainer.study.results import arms_of
+
+
+def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
+    """Return the study's command with further values of its axes, as in `seed=3,4`. Raises ConfigError.
+
+    In a study whose arms change several settings at once, settings other than seed and folds make one more arm.
+    """
+    compared = [text.partition("=")[0] for text in study.axes]
+    values = values_of(study)
+    new: dict[str, list[str]] = {}
+    for word in words:
+        key = override_key(word)
+        if "=" not in word or not key:
+            raise ConfigError(f"add {word}: must be SETTING=VALUE, such as seed=3,4")
+        if ARM in compared and key not in REPLICATES:
+            continue
+        if key not in (*compared, *REPLICATES) and compared:
+            raise ConfigError(f"add {word}: {key} is no axis of the study. It compares {'; '.join(study.axes)}")
+        if not comparable(key):
+            raise ConfigError(f"add {word}: {key} cannot have several values")
+        new[key] = _values(word)
+    arm = [word for word in words if override_key(word) not in new]
+    if arm:
+        new[ARM] = [" ".join(arm)]
+    if study.settings.method != "grid":
+        raise ConfigError(
+            f"{study.folder}: sweep.method={study.settings.method} chooses its points itself. To try more of them:"
+            f" {study.own_command} sweep.trials=N"
+        )
+    # A setting that no axis varied has one value so far, that of the runs.
+    configs = [entry.config for entry in study.entries]
+    before = {key: values.get(key) or fixed_values(key, configs) for key in new}
+    if known := [key for key in new if len(unique([*before[key], *new[key]])) == len(before[key])]:
+        raise ConfigError(f"add {known[0]}: the study has {', '.join(new[known[0]])} already")
+    return with_values(study.command, {**values, **{key: unique([*before[key], *new[key]]) for key in new}})
+
+
+def chosen(study: Manifest, word: str) -> list[Entry]:
+    """Return the runs with a value of an axis, as `seed=3` or `optimizer=adam`, or of an arm by its name.
+
+    Raises ConfigError if there are none, or if they are all.
+    """
+    key, _, value = word.partition("=")
+    found = [entry for entry in study.entries if key in entry.point and _same(entry.point[key], value)]
+    arms = {arm.name: list(arm.entries) for arm in arms_of(study, study.entries)}
+    found = found or arms.get(word, [])
+    if not found:
+        axes = [f"{key}={value}" for key, values in values_of(study).items() for value in values if key != ARM]
+        accepted = list(dict.fromkeys([*axes, *arms]))
+        near = difflib.get_close_matches(word, accepted, n=1, cutoff=0.6)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"drop {word}: the study has no such runs.{hint} Accepted: {'; '.join(accepted)}")
+    if len(found) == len(study.entries):
+        raise ConfigError(f"drop {word}: these are all runs of the study")
+    return found
+
+
+def drop(study: Manifest, entries: Sequence[Entry], word: str) -> list[Path]:
+    """Take runs out of a study; return their folders, which are kept in it under other names. Raises RunError."""
+    kept = [entry for entry in study.entries if entry not in entries]
+    ended = sum(study.told_outcome(entry).state in DONE for entry in study.entries)
+    change = Change(_now(), f"dropped ({word})", len(entries), ended)
+    left = replace(study, entries=tuple(kept))
+    plan = plan_from(["-m", *with_values(study.command, values_of(left))])
+    with _changed(study, plan, kept) as changed:
+        changed.changes.append(change)
+        changed.save()  # before the folders: a kill between the two leaves folders that no manifest names
+        folders = [study.path(entry) for entry in entries]
+        return [rename_aside(folder, "dropped") for folder in folders if folder.is_dir()]
+
+
+def rename(study: Manifest, name: str) -> Path:
+    """Give a study another name; return its folder, whose name is changed as well if it is the one that it was given.
+
+    Raises ConfigError for a name that is no name of a folder, RunError if it is taken.
+    """
+    if slug([name]) != name:
+        raise ConfigError(f"rename {name}: must be of letters, digits, dots, plus signs and dashes")
+    words = [word for word in study.command if override_key(word) != "sweep.name"]
+    plan = plan_from(["-m", *words, f"sweep.name={name}"])
+    folder = study.folder
+    with _changed(study, plan, study.entries) as changed:
+        changed.name = name
+        changed.save()
+    if folder.resolve().parent == (output_root() / SWEEPS).resolve():
+        target = folder.with_name(f"{name}-{study.id}")
+        if target.exists():
+            raise RunError(f"{target} exists already: the folder keeps its name, {folder}")
+        return folder.rename(target)
+    return folder
+
+
+def label(study: Manifest, arm: str, name: str) -> None:
+    """Give an arm another name in tables and reports. Raises ConfigError without such an arm, or for a used name."""
+    arms = [each.name for each in arms_of(study, study.entries)]
+    if arm not in arms:
+        raise ConfigError(f"rename {arm}: the study has no such arm. Accepted: {', '.join(arms)}")
+    if not name.strip() or name in arms:
+        raise ConfigError(f"rename {arm} {name}: must be a name that no arm has")
+    original = {new: old for old, new in study.labels.items()}.get(arm, arm)
+    plan = plan_from(["-m", *study.command])
+    with _changed(study, plan, study.entries) as changed:
+        changed.labels[original] = name
+        changed.save()
+
+
+class _changed:
+    """The study of a manifest under its lock, with another plan and these runs. Raises RunError if it is in use."""
+
+    def __init__(self, study: Manifest, plan: Plan, entries: Sequence[Entry]) -> None:
+        plan_id = study_id(plan, study.code, study.data, [entry.id for entry in entries])
+        self.study, self.entries = Study(plan, study.folder, study.code, study.data, plan_id), entries
+        self.lock = locked(study.folder)
+
+    def __enter__(self) -> Study:
+        self.lock.__enter__()
+        refuse_links(self.study.folder)
+        self.study.open()
+        ids = {(entry.id, entry.trial, entry.stage) for entry in self.entries}
+        self.study.entries = [e for e in self.study.entries if (e.id, e.trial, e.stage) in ids]
+        return self.study
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.__exit__(*error)  # type: ignore[arg-type]
+
+
+def _values(word: str) -> list[str]:
+    """Return the values in an override, as `seed=3,4` or `seed=range(3,5)`. Raises ConfigError."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(as_forced_override(word, many=True))
+    except HydraException as error:
+        raise ConfigError(f"add {word}: {str(error).splitlines()[0]}") from None
+    if not override.is_sweep_override():
+        return [str(override.input_line).partition("=")[2]]
+    if override.is_interval_sweep():
+        raise ConfigError(f"add {word}: must list values, such as {override_key(word)}=1,2")
+    return list(override.sweep_string_iterator())
+
+
+def _same(value: str, other: str) -> bool:
+    return canonical(f"={value}") == canonical(f"={other}")
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
