@@ -14,7 +14,10 @@ from trainer.cli.main import COMMANDS, main
 from trainer.config.aliases import ALIASES
 from trainer.config.suggestions import root_keys
 
-LISTED = "train, find-lr, doctor, show, list, compare, report, export, finalize, evaluate, predict, reproduce, help"
+LISTED = (
+    "train, find-lr, doctor, show, list, compare, report, export, study, clean, finalize, evaluate, predict, reproduce"
+)
+LISTED += ", help"
 
 
 def one_line(arguments, capsys):
@@ -159,6 +162,8 @@ def test_every_command_runs_on_what_a_person_has_trained(in_empty_folder, capfd)
         "compare": ["STUDY"],
         "report": ["outputs"],
         "export": ["STUDY", "--csv", "-", "--epochs", "epochs.csv", "--json", "v.json", "--latex", "t.tex"],
+        "study": ["STUDY"],
+        "clean": ["outputs", "previous", "--yes"],
         "doctor": ["RUN"],
         "evaluate": ["RUN"],
         "predict": ["RUN", "white.png"],

@@ -104,7 +104,7 @@ MISTAKES = {
     "STUDY add lr=1e-1": "add lr: the study has 1e-1 already",
     "STUDY add lr=-1": "lr=-1 (command line): must be a number above 0",
     "STUDY add lr=interval(0.1,1)": "add lr=interval(0.1,1): must list values, such as lr=1,2",
-    "STUDY drop lr=0.3 --yes": "drop lr=0.3: the study has no such runs. Did you mean lr=0.1? Accepted: lr=0.1; lr=0.2",
+    "STUDY drop lr=0.3 --yes": "drop lr=0.3: the study has no such runs. Did you mean lr=0.2? Accepted: lr=0.1; lr=0.2",
     "STUDY rename": "rename: takes NAME, or ARM and NAME. See python -m trainer study --help",
     "STUDY rename a/b": "rename a/b: must be of letters, digits, dots, plus signs and dashes",
     "STUDY rename lr=0.3 x": "rename lr=0.3: the study has no such arm. Accepted: lr=0.1, lr=0.2",

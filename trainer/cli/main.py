@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "write the report of a study or a run: the comparison, figures, tables",
     "export": "write results for other programs: CSV, Parquet, JSON, LaTeX, figures as SVG and PDF",
     "study": "show a study, continue it anywhere, add or drop values and runs, rename it",
+    "clean": "show how much room runs and studies take, and delete what can be spared",
     "finalize": "train the best configuration of a study on all images and score it on the test set once",
     "evaluate": "score runs on the test set, and record in a ledger that it was read",
     "predict": "classify image files, or export the network",
@@ -30,6 +31,7 @@ COMMANDS = {
 }
 
 PRINTING = (
+    "clean",
     "find-lr",
     "doctor",
     "show",

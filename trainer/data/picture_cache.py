@@ -24,8 +24,9 @@ import torch
 from trainer.data.images import Images, Shape
 from trainer.errors import ConfigError
 from trainer.runtime.console import warn
-from trainer.runtime.files import WRITING, expanded, sha256_of
+from trainer.runtime.files import WRITING, sha256_of
 from trainer.runtime.memory import gigabytes, physical_memory
+from trainer.storage.places import picture_place
 from trainer.storage.untrusted import read_json, refuse_pipe
 
 FORMAT = "5"  # to be raised with every change of the files
@@ -39,7 +40,7 @@ def cache_folder() -> Path:
     Raises ConfigError if that is impossible, or if other users can write there: their files would be trained on.
     """
     try:
-        cache = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ablation-trainer" / "images"
+        cache = picture_place()
     except ConfigError as error:
         raise ConfigError(f"decoded pictures are kept in the home folder, and {error}: {ELSEWHERE}") from None
     with cache_errors(cache):

@@ -79,6 +79,16 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
+def file_size(count: int) -> str:
+    """Return a number of bytes as a person reads it: "1.2 GB"."""
+    size, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 999.5 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 99.5 else f"{size:.2g} {unit}"
+
+
 def slug(words: Iterable[str]) -> str:
     """Return the words joined by underscores: letters, digits, dots, plus signs and dashes, at most 60 characters."""
     plain_words = [re.sub(r"[^A-Za-z0-9.+]+", "-", word).strip("-.") for word in words]

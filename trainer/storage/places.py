@@ -18,6 +18,11 @@ def output_root(typed: str | None = None) -> Path:
     return expanded(typed or os.environ.get(ROOT_VARIABLE) or "outputs")
 
 
+def picture_place() -> Path:
+    """Return the folder of decoded pictures. Raises ConfigError if the home folder is unknown."""
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ablation-trainer" / "images"
+
+
 def named_run(text: str, prefix: str = "") -> Path:
     """Return the folder of the run that is named. Raises ConfigError that says what the path is, and what was meant.
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from trainer.errors import ConfigError, RunError
+from trainer.records.disk_usage import SET_ASIDE
 from trainer.records.layout import BEST, DESCRIBED, JOB, LAST, MANIFEST, RESULT
 from trainer.records.metrics import METRICS
 from trainer.records.outcome import read_outcome
@@ -20,7 +21,6 @@ from trainer.study.fingerprint import significant
 WEIGHTS = (LAST, BEST)
 # W&B's files stay where they are: the run is sent anew, into the group of the study that it now belongs to.
 RECORDS = (METRICS, RESULT, DESCRIBED, "environment.json", "log.txt", JOB)
-SET_ASIDE = ("before_", "dropped_")  # first part of the name of a folder whose run is no part of its study any more
 
 
 def is_finished(folder: Path) -> bool:
