@@ -133,7 +133,7 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
         what += f", all that there are (sweep.trials={plan.settings.trials})"
     repeats = math.prod(len(axis.texts) for axis in plan.replicates)
     times = f", each {repeats} times" if repeats > 1 and not plan.runs else ""
-    before = f"; {done} are finished already" if done else ""
+    before = f"; {counted(done, 'is', 'are')} finished already" if done else ""
     say(f"{'Continuing' if existed else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
 
 
