@@ -23,7 +23,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.evaluation.card import interval
 from trainer.evaluation.inference import load_network
 from trainer.evaluation.ledger import own_ledger, read_ledger, readings
-from trainer.reports.content import of_run
+from trainer.reports.run_content import of_run
 from trainer.stats.intervals import wilson
 from trainer.storage import checkpoint
 from trainer.study.execute import run_study

@@ -21,7 +21,8 @@ from trainer.cli.report import main
 from trainer.errors import ConfigError, RunError
 from trainer.reports import index, markdown, page
 from trainer.reports.charts import curves, figures
-from trainer.reports.content import of_run, of_study
+from trainer.reports.content import of_study
+from trainer.reports.run_content import of_run
 from trainer.runtime.lock import locked
 from trainer.study.results import winner_of
 

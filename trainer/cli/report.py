@@ -8,7 +8,8 @@ from trainer.config.shell import sync_command
 from trainer.errors import ConfigError
 from trainer.records.layout import MANIFEST
 from trainer.reports import index, markdown, page
-from trainer.reports.content import Content, of_run, of_study
+from trainer.reports.content import Content, of_study
+from trainer.reports.run_content import of_run
 from trainer.runtime.console import say, show_columns, warn
 from trainer.runtime.text import counted
 from trainer.storage.places import named_place

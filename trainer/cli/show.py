@@ -8,7 +8,8 @@ from trainer.config.recorded import default_settings, shown_value, typed_setting
 from trainer.config.run_config import Tag, tagged
 from trainer.config.schema import GROUPS
 from trainer.records.layout import BEST, MANIFEST
-from trainer.reports.content import Content, moment, of_run
+from trainer.reports.content import Content, moment
+from trainer.reports.run_content import of_run
 from trainer.reports.run_files import Run
 from trainer.runtime.console import closing_table, say, show_columns
 from trainer.runtime.text import counted

@@ -15,7 +15,8 @@ from trainer.config.schema import GROUPS
 from trainer.config.shell import command
 from trainer.errors import ConfigError
 from trainer.records.layout import MANIFEST
-from trainer.reports.content import Content, of_manifest, of_run
+from trainer.reports.content import Content, of_manifest
+from trainer.reports.run_content import of_run
 from trainer.reports.run_files import Run, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.files import expanded

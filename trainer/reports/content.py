@@ -1,6 +1,5 @@
 """The content of a report, read from the folder of a study or of one run, as plain values. Imports no torch."""
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,19 +9,14 @@ from typing import Any
 
 from trainer.config.recorded import shown_value, typed_settings
 from trainer.config.run_config import Tag, tagged
-from trainer.config.shell import command
-from trainer.errors import ConfigError, RunError, printable
-from trainer.records.metrics import METRICS
 from trainer.records.outcome import DONE, outcome_or_damage
-from trainer.reports.run_files import Run, RunLimits, run_of
+from trainer.reports.run_files import Run, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.verdict import Verdict
-from trainer.storage.untrusted import parse_json_as, read_config
 from trainer.study.axes import REPLICATES
 from trainer.study.manifest import Entry, Manifest
-from trainer.study.rerun import continue_hint
 from trainer.study.results import StudyArm, reservations, results_of, verdict
 
 
@@ -125,7 +119,7 @@ def of_manifest(
         arms,
         _differences(arms),
         _search(study, ranked(results.arms, study.settings.sign)) if search else None,
-        _environment(arms, study),
+        environment_rows(arms, study),
         damage,
         study.started,
         judged,
@@ -147,58 +141,6 @@ def _read_arm(study: Manifest, arm: StudyArm, known: Mapping[Path, Run]) -> ArmR
     return ArmReport(arm.name, arm.values, tuple(runs))
 
 
-def of_run(folder: Path) -> Content:
-    """Return the content of a run's report. Raises ConfigError if this is no run, RunError if it is damaged."""
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(f"{folder}: is not the folder of a run, {path} does not exist")
-    config = read_config(path)
-    try:
-        title = f"{config['model']['name']} on {config['dataset']['name']} with {config['optimizer']['name']}"
-        limits = parse_json_as(RunLimits, json.dumps(config))
-    except (TypeError, LookupError):
-        raise RunError(f"{path} is damaged, or of another version") from None
-    except ValueError as error:
-        raise RunError(f"{path} is damaged, or of another version: {error}") from None
-    run = run_of(folder, "", config, limits)
-    # A loss that was not finite is null in the file, so this is the epoch that the run itself kept as its best.
-    validated = [row for row in run.epochs if row["validation_loss"] is not None]
-    best = min(validated, key=lambda row: row["validation_loss"], default=None)
-    if best and best["validation_accuracy"] is None:
-        raise RunError(f"{folder / METRICS} is damaged: epoch {best['epoch']} has no validation_accuracy")
-    arm = ArmReport(folder.name, {"": best["validation_accuracy"]} if best else {}, (run,))
-    sentences = ["No validation of this run has come to a finite loss."]
-    if config["dataset"].get("validation_size") == 0 and not config["dataset"].get("folds"):
-        sentences = ["It was trained on all images: none is left to validate on."]
-    if best:
-        accuracy, epoch = best["validation_accuracy"], best["epoch"]
-        sentences = [
-            f"The lowest validation loss, {best['validation_loss']:.4f}, was in epoch {epoch} of {len(run.epochs)}:"
-            f" {accuracy:.2%} of the validation images were right.",
-            "One run does not show what another seed would give: repeat it with -m seed=0,1,2.",
-        ]
-    ended = _ended(run, limits.epochs)
-    sentences = [*ended, *sentences] if run.outcome.state == "failed" else [*sentences, *ended]
-    sentences.append(f"What may be wrong with it: {command('doctor', folder)}")
-    facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {limits.epochs}")]
-    facts.append(("Trained for", duration(run.seconds)))
-    return Content(
-        kind="run",
-        title=title,
-        folder=folder,
-        facts=facts,
-        verdict=sentences,
-        footnotes=[],
-        metric="validation_accuracy",
-        sign=1,
-        unit="run",
-        arms=[arm],
-        differences={},
-        environment=_environment([arm]),
-        started=run.environment.started if run.environment else "",
-    )
-
-
 def moment(started: str) -> str:
     """Return a recorded time as a person reads it: "2026-11-21 08:00 UTC"; "—" for none."""
     return f"{started.replace('T', ' ')[:16]} UTC" if started else "—"
@@ -207,22 +149,6 @@ def moment(started: str) -> str:
 def _replicate(entry: Entry) -> str:
     """Return the name of a run within its arm: "seed=0"."""
     return " ".join(f"{key}={value}" for key, value in entry.point.items() if key in REPLICATES)
-
-
-def _ended(run: Run, planned: int) -> list[str]:
-    """Return why a run has not come to its last epoch; [] if it has."""
-    state, epochs = run.outcome.state, f"{len(run.epochs)} of {counted(planned, 'epoch')}"
-    # printable: the text is untrusted and may hold control characters. Without the advice, which `doctor` gives.
-    reason = printable(run.outcome.reason or "no reason was recorded").partition(". ")[0]
-    ended = f"It ended after {epochs}: {reason}." if run.outcome.reason else f"It stopped early, after {epochs}."
-    reasons = {
-        "failed": f"It failed after {epochs}: {reason}.",
-        "interrupted": f"It was interrupted after {epochs}: {reason}. {continue_hint(run.folder)}",
-        "running": f"It is still running: {epochs} so far.",
-        # A run that finished below its epochs was ended by early stopping, or recorded another reason.
-        "finished": "" if len(run.epochs) >= planned else ended,
-    }
-    return [line for line in [reasons.get(state, "")] if line]
 
 
 def _title(study: Manifest) -> str:
@@ -276,7 +202,7 @@ def _search(study: Manifest, arms: Sequence[StudyArm]) -> dict[str, Any] | None:
     return described(tried, [text.partition("=")[0] for text in study.axes])
 
 
-def _environment(arms: Sequence[ArmReport], study: Manifest | None = None) -> list[tuple[str, str]]:
+def environment_rows(arms: Sequence[ArmReport], study: Manifest | None = None) -> list[tuple[str, str]]:
     """Return the software and devices of the runs; where versions differ between runs, all of them."""
     starts = [run.environment for arm in arms for run in arm.runs if run.environment]
     if not starts:

@@ -9,8 +9,9 @@ from typing import Any
 
 from trainer.errors import ConfigError, RunError, reason_of
 from trainer.records.layout import MANIFEST
-from trainer.reports.content import Content, of_run, of_study
+from trainer.reports.content import Content, of_study
 from trainer.reports.page import asset, template
+from trainer.reports.run_content import of_run
 from trainer.runtime.files import write_text
 
 STUDIES = ("study", "started", "runs", "best arm", "value", "verdict")

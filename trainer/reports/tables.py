@@ -13,7 +13,8 @@ from trainer.errors import ConfigError, RunError, printable
 from trainer.records.layout import MANIFEST
 from trainer.records.metrics import FIGURES
 from trainer.reports.comparison import compared
-from trainer.reports.content import Content, of_run, of_study
+from trainer.reports.content import Content, of_study
+from trainer.reports.run_content import of_run
 from trainer.reports.run_files import Run, run_of
 from trainer.storage.places import named_place, named_run
 from trainer.study.axes import ARM, REPLICATES
