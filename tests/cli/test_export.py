@@ -71,6 +71,17 @@ def test_a_row_a_run_and_a_row_an_epoch(study, capsys):
         assert (row["setting.lr"], row["improved"], row["skipped_steps"]) == ("0.01", "True", "0")
 
 
+def test_a_run_without_its_metrics_keeps_what_its_result_says(study, capsys):
+    result = {**json.loads(Path("made/run-0/result.json").read_text()), "train_eval_accuracy": 0.5}
+    Path("made/run-0/result.json").write_text(json.dumps(result))
+    Path("made/run-0/metrics.jsonl").unlink()
+    export.main([study, "--csv", "-"])
+    row = next(row for row in rows(capsys.readouterr().out) if row["folder"] == "run-0")
+    assert (row["epochs"], row["best_epoch"], row["seconds"], row["last_train_loss"]) == ("10", "10", "", "")
+    assert float(row["best_validation_accuracy"]) == result["validation_accuracy"]
+    assert float(row["gap"]) == pytest.approx(0.5 - result["validation_accuracy"])
+
+
 def test_parquet_holds_the_same_with_types(study):
     parquet = pytest.importorskip("pyarrow.parquet")
     export.main([study, "--csv", "runs.csv", "--parquet", "runs.parquet", "--epochs", "epochs.parquet"])

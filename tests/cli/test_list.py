@@ -100,6 +100,11 @@ def test_sorted_by_any_metric_the_best_comes_first(capsys, root):
         first = names(capsys, root, "dataset.image_size=16", "--sort", metric)[0][0]
         assert lone[first][metric] == best(row[metric] for row in lone.values())
     assert names(capsys, root, "--sort", "seconds")[0] == ["new", "old", "dateless", "made"]
+    for name, accuracy in (("old", 0.7), ("dateless", 0.9)):
+        result = json.loads((root / name / "result.json").read_text())
+        (root / name / "result.json").write_text(json.dumps({**result, "train_eval_accuracy": accuracy}))
+    assert names(capsys, root, "--sort", "train_eval_accuracy")[0][:2] == ["dateless", "old"]
+    assert names(capsys, root, "--sort", "gap", "--limit", "2")[0] == ["old", "dateless"]
     (root / "new" / "metrics.jsonl").write_text("")
     assert names(capsys, root, "--sort", "seconds")[0] == ["old", "dateless", "made", "new"]
     assert names(capsys, root, "sort=seconds", "limit=2") == (["old", "dateless"], ["2 of 4 are shown"])
@@ -125,7 +130,8 @@ def test_a_damaged_run_hides_no_other_one(capsys, root):
         "lr=interval(0,1)": "lr=interval(0,1) (command line): must be one value or several, as in lr=0.1,0.01",
         "--sort=validation_acuracy": "argument --sort: validation_acuracy: there is no such metric."
         " Did you mean validation_accuracy? Accepted: train_loss, train_accuracy, validation_loss,"
-        " validation_accuracy, lr, epoch_seconds, images_per_second, seconds, epochs, best_epoch, parameters."
+        " validation_accuracy, lr, epoch_seconds, images_per_second, seconds, epochs, best_epoch, parameters,"
+        " train_eval_accuracy, gap."
         " See python -m trainer list --help",
         "--limit=0": "argument --limit: 0: must be a whole number of at least 1. See python -m trainer list --help",
     }.items(),

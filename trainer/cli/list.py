@@ -134,6 +134,8 @@ def _value(row: Row, shown: str) -> str:
     text = f"{row.value:.4g}"
     if shown.endswith("accuracy"):
         text = f"{100 * row.value:.2f} %"
+    elif shown == "gap":
+        text = f"{100 * row.value:+.2f} points"
     elif shown.endswith("seconds"):
         text = duration(row.value)
     elif shown in ("epochs", "best_epoch", "parameters"):

@@ -11,7 +11,8 @@ from trainer.records.metrics import FIGURES
 from trainer.reports.content import ArmReport, Content
 from trainer.reports.run_files import Run
 
-WHOLE = ("seconds", "epochs", "best_epoch", "parameters")  # of a run as a whole; the others are of its best epoch
+# Of a run as a whole; the others are of its best epoch.
+WHOLE = ("seconds", "epochs", "best_epoch", "parameters", "train_eval_accuracy", "gap")
 METRICS = (*FIGURES, *WHOLE)
 
 
@@ -87,6 +88,9 @@ def value_of(run: Run, metric: str) -> float | None:
         return value
     if metric == "parameters":
         return run.best.parameters if run.best else None
+    if metric in ("train_eval_accuracy", "gap"):
+        measured: float | None = getattr(run.outcome, metric)
+        return measured
     if not run.epochs:
         return None
     return {"seconds": run.seconds, "epochs": len(run.epochs), "best_epoch": run.outcome.best_epoch}[metric]

@@ -187,7 +187,7 @@ def _figures(run: Run) -> dict[str, Cell]:
     return {
         "state": outcome.state,
         "seconds": run.seconds if rows else None,
-        "epochs": len(rows),
+        "epochs": len(rows) or outcome.epochs,  # its folder may be gone, while the study keeps its result
         "parameters": run.best.parameters if run.best else None,
         "best_epoch": best_epoch or None,
         "training_images": outcome.training_images,
