@@ -45,7 +45,7 @@ class WandbConfig(BaseModel):
     tags: tuple[Text, ...]
     notes: Text | None
     log_model: Switch
-    # Runs recorded before 0.5.0 do not have these.
+    # Runs recorded before 0.4.0 do not have these.
     job_type: Text = "train"
     arm: Text | None = None
     histograms: Switch = True
