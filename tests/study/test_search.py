@@ -135,6 +135,7 @@ def test_a_range_narrows_around_the_best_and_never_widens():
         (Axis("lr", texts=("++lr=0.001", "++lr=0.01", "++lr=0.1")), "++lr=0.1", "lr=tag(log,interval(0.01,1))"),
         (Axis("lr", texts=("++lr=0.001", "++lr=0.01", "++lr=0.1")), "++lr=0.01", None),
         (Axis("lr", texts=("++lr=0.001", "++lr=0.1")), "++lr=0.1", None),  # two values are no range
+        (Axis("lr", texts=("++lr=0.1", "++lr=0.2", "++lr=0.3")), "++lr=0.1", "lr=interval(0,0.2)"),  # not from 1.4e-17
         (Axis("decay", texts=("++decay=0.0", "++decay=1", "++decay=2")), "++decay=0.0", None),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ Show what a study has come to, wherever its folder lies; or continue it, let it 
   STUDY                        its command, runs, table and verdict
   STUDY continue               train what is left, also of a study that was moved or whose runs are missing
   STUDY add SETTING=VALUES     train further values of an axis: seed=3,4 or optimizer=adamw. Nothing is trained twice
+                               of a search: add sweep.trials=N
   STUDY drop SETTING=VALUE     take runs out of the comparison, or an arm by its name; their folders are kept
   STUDY rename NAME            give the study another name
   STUDY rename ARM NAME        give an arm another name in tables and reports

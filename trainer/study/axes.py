@@ -186,7 +186,7 @@ def on_border(axis: Axis, best: Point) -> Border | None:
     ends = (low + half, high + half) if place > 0.5 else (low - half, high - half)
     start, end = map(interval.unscaled, ends)
     if interval.low >= 0 and not interval.log:
-        start = max(start, 0.0)
+        start = start if start > 1e-9 * half else 0.0  # 0.1 - (0.3 - 0.1) / 2 is 1.4e-17
     start, end = (round(start), round(end)) if interval.integer else (float(f"{start:.2g}"), float(f"{end:.2g}"))
     searched = replace(interval, texts=())
     return Border(value, place > 0.5, searched, replace(searched, low=start, high=end))

@@ -29,6 +29,13 @@ def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
     In a study whose arms change several settings at once, settings other than seed and folds make one more arm.
     """
     compared = [text.partition("=")[0] for text in study.axes]
+    if study.settings.method != "grid":
+        if [override_key(word) for word in words] != ["sweep.trials"]:
+            raise ConfigError(
+                f"add {' '.join(words)}: sweep.method={study.settings.method} chooses its points itself. More of them:"
+                " add sweep.trials=N"
+            )
+        return [*(word for word in study.command if override_key(word) not in ("sweep.trials", "retrain")), *words]
     values = values_of(study)
     new: dict[str, list[str]] = {}
     for word in words:
@@ -45,11 +52,6 @@ def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
     arm = [word for word in words if override_key(word) not in new]
     if arm:
         new[ARM] = [" ".join(arm)]
-    if study.settings.method != "grid":
-        raise ConfigError(
-            f"{study.folder}: sweep.method={study.settings.method} chooses its points itself. To try more of them:"
-            f" {study.own_command} sweep.trials=N"
-        )
     # A setting that no axis varied has one value so far, that of the runs.
     configs = [entry.config for entry in study.entries]
     before = {key: values.get(key) or fixed_values(key, configs) for key in new}

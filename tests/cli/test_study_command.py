@@ -90,6 +90,20 @@ def test_an_experiment_with_arms_takes_one_more(tmp_path):
     assert command.main([str(folder), "continue"]) == 0 and starts(folder) == {1}
 
 
+def test_a_search_takes_more_trials_wherever_it_lies(tmp_path):
+    search = ("sweep.method=random", "lr=tag(log,interval(1e-3,1e-1))")
+    moved = begun(*search, "sweep.trials=2").rename(tmp_path / "moved")
+    with pytest.raises(ConfigError) as caught:
+        command.main([str(moved), "add", "seed=1"])
+    assert str(caught.value) == (
+        "add seed=1: sweep.method=random chooses its points itself. More of them: add sweep.trials=N"
+    )
+    first = [entry.point for entry in Manifest.read(moved).entries]
+    assert command.main([str(moved), "add", "sweep.trials=3"]) == 0
+    points = [entry.point for entry in Manifest.read(moved).entries]
+    assert len(points) == 3 and points[:2] == first and starts(moved) == {1}
+
+
 MISTAKES = {
     "": "STUDY: is missing. See python -m trainer study --help",
     "nowhere": "nowhere: there is no such folder",
