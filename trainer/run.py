@@ -95,7 +95,7 @@ def train(
     with open_run_folder(trainer, planned, config, data.provenance, caller_holds_lock) as opened:
         if trainer.finished or trainer.epoch >= opened.last_epoch:
             return _complete(trainer, config, opened)
-        run_id = write_setting(config, device, opened.path)
+        run_id = write_setting(config, device, opened.path, images.fingerprint)
         recorder, started = Recorder(opened.path, config, training, data.provenance, trainer.epoch), time.perf_counter()
         introduce(config, trainer, opened)
         # The order matters: the contexts end from the last to the first. First the recorder retries failed saves, while

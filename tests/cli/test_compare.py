@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,21 @@ def test_a_study_an_arm_of_it_and_a_run_are_compared(in_empty_folder, capsys):
     assert compare.main([study, study, "low", "--baseline", "lr=0.001", "--metric", "validation_loss"]) == 0
     text = capsys.readouterr().out
     assert "lr=0.1 against lr=0.001: no conclusion, lr=0.001 has 1 finished run; at least 3 are needed" in text
+    # A run whose folder is gone counts by what study.json holds; other code is told, other data are refused.
+    shutil.rmtree(next(Path(study).glob("lr-0.1_seed-1-*")))
+    path = Path("low/environment.json")
+    stamps = json.loads(path.read_text())
+    stamps[-1]["code"]["training/trainer.py"] = "another"
+    path.write_text(json.dumps(stamps))
+    assert compare.main([study, "low"]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "1 of 7 runs is missing: its folder is gone; where study.json holds" in told and "queued" not in told
+    assert "low was trained with other code than " in told
+    assert " (training/trainer.py): the code may be a cause, too" in told
+    stamps[-1]["data"] = "another"
+    path.write_text(json.dumps(stamps))
+    with pytest.raises(ConfigError, match=r"was not validated on the images of .*: the fingerprint of the data is "):
+        compared([f"{study}:lr=0.01", "low"], None, None, False)
     with pytest.raises(
         ConfigError, match=rf"^{study}:lr=0.2: the study has no such arm. .* Accepted: lr=0.1, lr=0.01$"
     ):

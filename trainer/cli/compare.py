@@ -25,8 +25,8 @@ examples:
   python -m trainer compare outputs/sweeps/STUDY:adam outputs/sweeps/STUDY/RUN
   python -m trainer compare outputs/sweeps/STUDY outputs/RUN --baseline adam --output both.html --open
 
-exit code 0: done. 1: a run is damaged, or the page cannot be written. 2: the command is wrong, or what is named cannot
-be compared."""
+exit code 0: done. 1: a run is damaged or missing, or the page is not written. 2: the command is wrong, or what is named
+cannot be compared."""
 
 
 def parser() -> Parser:
@@ -49,7 +49,7 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the comparison and write its page. Return 0."""
+    """Print the comparison and write its page. Return 0, or 1 if a run is missing."""
     request = parser().read(arguments)
     if not request.named:
         parser().error("RUN: is missing")
@@ -66,4 +66,4 @@ def main(arguments: Sequence[str]) -> int:
     say(f"Comparison: {path}", "bold")
     if request.open:
         open_page(path)
-    return 0
+    return 1 if content.missing else 0

@@ -20,8 +20,8 @@ from trainer.records.code import code_hashes
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "numpy", "scikit-learn", "wandb")
 
 
-def stamp(config: RunConfig, device: torch.device, run_id: str) -> dict[str, Any]:
-    """Return the values for `environment.json`, one entry each time a run is started."""
+def stamp(config: RunConfig, device: torch.device, run_id: str, data: str) -> dict[str, Any]:
+    """Return the values for `environment.json`, one entry each time a run is started. `data`: their fingerprint."""
     return {
         "run_id": run_id,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -32,6 +32,7 @@ def stamp(config: RunConfig, device: torch.device, run_id: str) -> dict[str, Any
         "packages": _versions(),
         "git": git_state(),
         "code": dict(code_hashes()),
+        "data": data,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "threads": torch.get_num_threads(),

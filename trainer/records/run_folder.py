@@ -194,8 +194,11 @@ def _changed(saved: RunConfig, config: RunConfig) -> list[str]:
     return [key for key, value in config.tree().items() if key not in free and former[key] != value]
 
 
-def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
-    """Write `config.yaml` and `environment.json`; return the run's id, which a resumed run keeps."""
+def write_setting(config: RunConfig, device: torch.device, folder: Path, data: str) -> str:
+    """Write `config.yaml` and `environment.json`; return the run's id, which a resumed run keeps.
+
+    `data`: the fingerprint of all images.
+    """
     path = folder / "environment.json"
     try:
         stamps = untrusted.read_json(path) if path.is_file() else []
@@ -207,7 +210,7 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path) -> str:
     tree = config.tree() | {"resume": None}
     # The first file: with it the run can be resumed after a kill at any later moment.
     write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
-    now = stamp(config, device, run_id)
+    now = stamp(config, device, run_id, data)
     if stamps and _platform(stamps[-1]) != _platform(now):
         warn(
             f"the run continues with torch {torch.__version__} on {now['device']} (threads: {now['threads']}), unlike"

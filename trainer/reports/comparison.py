@@ -14,6 +14,7 @@ from trainer.config.run_config import SweepConfig, Tag, tagged
 from trainer.config.schema import GROUPS
 from trainer.config.shell import command
 from trainer.errors import ConfigError
+from trainer.records.code import changed_files
 from trainer.records.layout import MANIFEST
 from trainer.reports.content import Content, of_manifest
 from trainer.reports.run_content import of_run
@@ -29,7 +30,7 @@ from trainer.study.results import arm_named, results_of
 NAMED = 4  # settings that name an arm; where more differ, its label is shorter
 # The settings that decide which images a run is validated on. Another size of the same images is none of them.
 SPLIT = ("dataset", "dataset.validation", "dataset.on_corrupt_image", "dataset.validation_size", "dataset.folds")
-COUNT = "the number of validation images"
+COUNT, DATA = "the number of validation images", "the fingerprint of the data"
 ON_DISK = "image_folder"  # the data set whose images are those of `data_dir`
 
 # Those of a study that a verdict does not ask for.
@@ -67,6 +68,7 @@ def compared(words: Sequence[str], baseline: str | None, metric: str | None, oth
     facts["Training"] = f"{duration(sum(run.seconds for run in every))} in all"
     facts["Command"] = command("compare", *words)
     notes = [f"{caution}. The differences are not those of the settings alone"] if caution else []
+    notes += _other_code(every)
     return replace(content, facts=list(facts.items()), verdict=[*notes, *content.verdict])
 
 
@@ -89,7 +91,9 @@ def _named(word: str, metrics: list[str]) -> Iterator[tuple[str, Run]]:
     metrics.append(study.settings.metric)
     for each in [arm_named(results, arm, word)] if arm else results.arms:
         for entry in each.entries:
-            yield f"{path}:{each.name}", run_of(study.path(entry), "", entry.config)
+            run = run_of(study.path(entry), "", entry.config)
+            missing = study.is_missing(entry)
+            yield f"{path}:{each.name}", replace(run, outcome=study.told_outcome(entry)) if missing else run
 
 
 def _arms(labelled: Sequence[tuple[str, Run]], repeats: Sequence[str]) -> dict[str, list[Run]]:
@@ -150,15 +154,20 @@ def _images(run: Run) -> dict[str, Any]:
     typed = typed_settings(run.config)
     place = str(expanded(str(typed.get("data_dir"))).resolve()) if typed.get("dataset") == ON_DISK else None
     split = {key: typed.get(key) for key in (*SPLIT, "dataset.fold", "split_seed")}
-    return {**split, "data_dir": place, COUNT: run.outcome.validation_images}
+    data = run.environment.data if run.environment else None
+    return {**split, "data_dir": place, COUNT: run.outcome.validation_images, DATA: data}
 
 
 def _other_images(arms: Mapping[str, Sequence[Run]]) -> str:
     """Return which run was validated on images that another arm was not, and what differs; "" if there is none."""
     images = {name: [(run, _images(run)) for run in runs] for name, runs in arms.items()}
-    if not all(each[COUNT] for members in images.values() for _, each in members):
-        for _, each in itertools.chain(*images.values()):
-            del each[COUNT]  # not recorded of each run, as of one that has just begun
+    every = list(itertools.chain(*images.values()))
+    options = {json.dumps(run.config.get("dataset"), sort_keys=True, default=str) for run, _ in every}
+    for key in (COUNT, DATA):
+        # Not recorded of each run, as of one that has just begun; and another size of the same images is other data.
+        if not all(each[key] for _, each in every) or (key == DATA and len(options) > 1):
+            for _, each in every:
+                del each[key]
     for (_, members), (other, those) in itertools.permutations(images.items(), 2):
         for run, mine in members:
             near = min(those, key=lambda each: sum(mine[key] != each[1][key] for key in mine))[1]
@@ -166,6 +175,19 @@ def _other_images(arms: Mapping[str, Sequence[Run]]) -> str:
                 values = f"{shown_value(key, mine[key])}, not {shown_value(key, near[key])}"
                 return f"{run.folder} was not validated on the images of {other}: {key} is {values}"
     return ""
+
+
+def _other_code(runs: Sequence[Run]) -> list[str]:
+    """Return a sentence on the first run whose code differs from that of the first run; none if all are equal."""
+    recorded = [
+        (run.folder, {"code": run.environment.code}) for run in runs if run.environment and run.environment.code
+    ]
+    for folder, code in recorded[1:]:
+        if files := changed_files(recorded[0][1], code):
+            return [
+                f"{folder} was trained with other code than {recorded[0][0]} ({files}): the code may be a cause, too"
+            ]
+    return []
 
 
 def _manifest(arms: Mapping[str, Sequence[Run]], words: Sequence[str], metric: str) -> Manifest:
@@ -181,6 +203,7 @@ def _manifest(arms: Mapping[str, Sequence[Run]], words: Sequence[str], metric: s
             point={ARM: name, **{key: str(typed[run.folder].get(key)) for key in replicates}},
             texts={},
             config=dict(run.config),
+            result=None if run.folder.is_dir() else run.outcome,
         )
         for name, runs in arms.items()
         for run in runs

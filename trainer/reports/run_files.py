@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,6 +48,8 @@ class Environment:
     device: str
     threads: int
     started: str = ""
+    code: dict[str, str] = field(default_factory=dict)  # the hash of each file that decides a result
+    data: str | None = None  # the fingerprint of all images; missing in records before 0.4.0
 
 
 @dataclass(frozen=True)
