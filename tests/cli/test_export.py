@@ -16,7 +16,7 @@ from conftest import ROOT
 from fake_studies import fake_run, fake_study
 
 from trainer.cli import export
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, RunError
 
 AXES = {"lr": ["0.1", "0.01"], "optimizer": ["sgd", "adam"]}
 
@@ -213,6 +213,49 @@ def test_a_text_that_a_spreadsheet_would_compute_is_harmless(study, capsys):
     assert next(row for row in table if row["folder"] == "run-0")["reason"] == '\'=HYPERLINK("x")'
 
 
+def configure(folder, number, **settings):
+    """Change the recorded settings of a run in both places that hold them."""
+    manifest = json.loads(Path(folder, "study.json").read_text())
+    entry = manifest["runs"][number]
+    entry["config"] |= settings
+    Path(folder, "study.json").write_text(json.dumps(manifest))
+    Path(folder, entry["folder"], "config.yaml").write_text(yaml.safe_dump(entry["config"]))
+
+
+def test_arms_of_several_settings_have_a_column_for_each(in_empty_folder, capsys):
+    pytest.importorskip("pyarrow")
+    fake_study(Path("made"), {"arm": ["optimizer=sgd augmentation=none lr=0.1", "optimizer=adam augmentation=flip"]})
+    configure("made", 0, optimizer={"name": "sgd"}, augmentation={}, lr=0.1, seed=10**20)
+    configure("made", 1, optimizer={"name": "adam"}, augmentation={"flip": {}}, lr=0.001)
+    export.main(["made", "--csv", "-", "--parquet", "runs.parquet"])
+    adam, sgd = rows(capsys.readouterr().out)
+    assert list(sgd)[:6] == ["study", "arm", "optimizer", "augmentation", "lr", "seed"]
+    assert list(sgd.values())[2:6] == ["sgd", "none", "0.1", str(10**20)]
+    assert list(adam.values())[2:6] == ["adam", "flip", "0.001", "0"]
+
+
+def test_a_study_that_has_not_begun_has_tables_and_nothing_to_draw(study, capsys):
+    pytest.importorskip("matplotlib")
+    for path in [*Path("made").glob("run-*/metrics.jsonl"), *Path("made").glob("run-*/result.json")]:
+        path.unlink()
+    export.main([study, "--csv", "runs.csv", "--epochs", "epochs.csv", "--json", "-", "--latex", "table.tex"])
+    tree = json.loads(capsys.readouterr().out)
+    assert (tree["best"], tree["winner"], tree["complete"], len(tree["missing"])) == (None, None, False, 12)
+    assert {row["state"] for row in rows(Path("runs.csv").read_text())} == {"queued"}
+    assert rows(Path("epochs.csv").read_text()) == [] and "---" in Path("table.tex").read_text()
+    with pytest.raises(RunError) as caught:
+        export.main([study, "--figures", "figures"])
+    assert str(caught.value) == "--figures: made has no epoch yet, so there is nothing to draw"
+    assert not Path("figures").exists()
+
+
+def test_a_link_stays_and_its_file_is_replaced(study):
+    Path("real.csv").write_text("old")
+    Path("link.csv").symlink_to("real.csv")
+    export.main([study, "--csv", "link.csv"])
+    assert Path("link.csv").is_symlink() and len(rows(Path("real.csv").read_text())) == 12
+
+
 MISTAKES = {
     "": "STUDY: is missing. See",
     "made": "say what to write: --csv FILE, --parquet FILE, --epochs FILE, --json FILE, --latex FILE, --figures DIR.",
@@ -221,6 +264,7 @@ MISTAKES = {
     "made --epochs epochs.txt": "--epochs epochs.txt: must end in .csv or .parquet",
     "made --parquet -": "--parquet -: is no text to print; name a file",
     "made --csv - --json -": "--csv and --json: only one of them can be printed",
+    "made --csv /dev/null": "--csv /dev/null: is not a regular file; name one, or - to print",
     "made --figures nowhere/figures": "--figures nowhere/figures: there is no folder nowhere",
     "made --figures made/study.json": "--figures made/study.json: is a file; name a folder",
     "made --csv a.csv --epochs a.csv": "a.csv: is named for two of the files",

@@ -12,7 +12,7 @@ from trainer.reports.tables import Exported, Table, epochs_table, exported, runs
 from trainer.reports.verdict_file import verdict_json
 from trainer.runtime.console import say
 from trainer.runtime.extras import require
-from trainer.runtime.files import expanded, replacing
+from trainer.runtime.files import expanded, realpath, replacing
 from trainer.runtime.text import counted, undecoded
 
 FILES = ("csv", "parquet", "epochs", "json", "latex")  # options that name a file each
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
         expanded(request.figures).mkdir(exist_ok=True)
     for path, content, what in made:
         if str(path) != STDOUT:
-            with replacing(path) as file:
+            with replacing(realpath(path)) as file:  # a link of the user stays
                 file.write(content)
             if not printed:
                 say(f"Written: {path} ({what})")
@@ -85,23 +85,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _check(paths: dict[str, str], figures: str | None) -> None:
     """Raise ConfigError for a file that cannot be written, before a study is read, or for a missing library."""
-    printed = [f"--{option}" for option, path in paths.items() if path == STDOUT]
+    printed = [f"--{option}" for option, text in paths.items() if text == STDOUT]
     if len(printed) > 1:
         raise ConfigError(f"{' and '.join(printed)}: only one of them can be printed")
     for option, text in paths.items():
-        path, typed = expanded(text), f"--{option} {text}"
-        if text == STDOUT:
-            if option not in TEXT:
-                raise ConfigError(f"{typed}: is no text to print; name a file")
-            continue
-        if not path.absolute().parent.is_dir():
-            raise ConfigError(f"{typed}: there is no folder {path.parent}")
-        if path.is_dir():
-            raise ConfigError(f"{typed}: is a folder; name a file")
-        if option == "epochs" and path.suffix not in (".csv", ".parquet"):
-            raise ConfigError(f"{typed}: must end in .csv or .parquet")
-        if path.suffix == ".parquet" or option == "parquet":
-            require(typed, "parquet", "pyarrow")
+        if text != STDOUT:
+            _check_file(option, text)
+        elif option not in TEXT:
+            raise ConfigError(f"--{option} {text}: is no text to print; name a file")
     files = [expanded(text).absolute() for text in paths.values() if text != STDOUT]
     if twice := next((path for path in files if files.count(path) > 1), None):
         raise ConfigError(f"{twice}: is named for two of the files")
@@ -114,13 +105,27 @@ def _check(paths: dict[str, str], figures: str | None) -> None:
         require(f"--figures {figures}", "figures", "matplotlib")
 
 
+def _check_file(option: str, text: str) -> None:
+    path, typed = expanded(text), f"--{option} {text}"
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{typed}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise ConfigError(f"{typed}: is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{typed}: is not a regular file; name one{', or - to print' if option in TEXT else ''}")
+    if option == "epochs" and path.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"{typed}: must end in .csv or .parquet")
+    if option == "parquet" or (option == "epochs" and path.suffix == ".parquet"):
+        require(typed, "parquet", "pyarrow")
+
+
 def _made(source: Exported, paths: dict[str, str], request: argparse.Namespace) -> Iterator[tuple[Path, bytes, str]]:
     """Yield (path, content, what it holds) of each file that is asked for."""
     for option, text in paths.items():
         path = expanded(text)
         if option in ("csv", "parquet", "epochs"):
             table: Table = (epochs_table if option == "epochs" else runs_table)(source)
-            as_parquet = option == "parquet" or path.suffix == ".parquet"
+            as_parquet = option == "parquet" or (option == "epochs" and path.suffix == ".parquet")
             content = table.parquet() if as_parquet else _encoded(path, table.csv())
             yield path, content, counted(len(table), "row")
         elif option == "json":
@@ -128,7 +133,10 @@ def _made(source: Exported, paths: dict[str, str], request: argparse.Namespace) 
         else:
             yield path, _encoded(path, latex.table(source)), counted(len(source.content.arms), "arm")
     if request.figures:
-        for name, content in figure_files.drawn(source.content).items():
+        drawn = figure_files.drawn(source.content)
+        if not drawn:
+            raise RunError(f"--figures: {source.name} has no epoch yet, so there is nothing to draw")
+        for name, content in drawn.items():
             yield expanded(request.figures) / name, content, "figure"
 
 

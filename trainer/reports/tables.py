@@ -3,12 +3,14 @@
 import csv
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainer.config.recorded import shown_value, typed_settings
+from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError, RunError, printable
 from trainer.records.layout import MANIFEST
 from trainer.records.metrics import FIGURES
@@ -86,8 +88,11 @@ def _of_study(folder: Path, baseline: str | None) -> Exported:
             members[entry.stage, entry.folder] = Member(
                 study.name, arm.name, os.path.relpath(path, folder), run, entry.point, entry.stage
             )
-    keys = [text.partition("=")[0] for text in study.axes]
-    settings = [each for key in keys for each in (content.differences if key == ARM else [key])]
+    varied = {text.partition("=")[0]: [text.partition("=")[0]] for text in study.axes}
+    if ARM in varied:  # the settings that its arms name
+        named = [re.findall(r"(?:^| )([\w.]+)=", entry.point.get(ARM, "")) for entry in study.entries]
+        varied[ARM] = [key for keys in named for key in keys]
+    settings = [key for keys in varied.values() for key in keys]
     replicates = dict.fromkeys(("seed", *study.replicate_keys))
     ranked = sorted(members.values(), key=lambda each: (-each.stage, order[each.arm] if each.stage == last else 0))
     return Exported(study.name, content, ranked, tuple(dict.fromkeys(settings)), tuple(replicates))
@@ -201,7 +206,9 @@ def _figures(run: Run) -> dict[str, Cell]:
 
 
 def _cell(key: str, value: Any) -> Cell:
-    """Return a setting as a table holds it: a list or a group as a text."""
+    """Return a setting as a table holds it: a list as a text, one technique of several as its name."""
+    if key in GROUPS and isinstance(value, list) and len(value) == 1:
+        value = value[0]
     return value if value is None or isinstance(value, str | int | float) else shown_value(key, value)
 
 
@@ -221,7 +228,10 @@ def _type(name: str, values: Sequence[Cell]) -> type:
     types = {type(value) for value in values if value is not None}
     if not types:
         return str if name in TEXTS else int if name in COUNTS else float
-    return float if types == {int, float} else types.pop() if len(types) == 1 else str
+    if len(types) > 1:
+        return float if types == {int, float} else str
+    # A whole number that 64 bits do not hold, as a seed may be one, is a text.
+    return str if types == {int} and any(abs(int(value or 0)) >= 2**63 for value in values) else types.pop()
 
 
 def _harmless(value: Cell) -> Cell:

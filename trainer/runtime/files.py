@@ -32,8 +32,10 @@ def replacing(path: Path, before: Callable[[Path], None] = lambda temporary: Non
     """Yield a temporary file, which replaces `path` when the block succeeds and is removed when it fails.
 
     `before` is called with the complete temporary file just before it replaces `path`. Raises RunError if the file
-    cannot be written.
+    cannot be written, or is a device or a pipe, which a file must not replace.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise RunError(f"{path} could not be written: it is not a regular file")
     temporary = temporary_path(path)
     try:
         # May be left by a killed process that had the same number, or be a link, which "xb" refuses to follow.
