@@ -6,6 +6,7 @@ import io
 import json
 import random
 import re
+import shutil
 import statistics
 from pathlib import Path
 from xml.etree import ElementTree
@@ -211,6 +212,24 @@ def test_a_text_that_a_spreadsheet_would_compute_is_harmless(study, capsys):
     export.main([study, "--csv", "-"])
     table = rows(capsys.readouterr().out)
     assert next(row for row in table if row["folder"] == "run-0")["reason"] == '\'=HYPERLINK("x")'
+
+
+def test_a_run_whose_folder_is_gone_keeps_the_result_that_the_study_holds(study, capsys):
+    export.main([study, "--json", "whole.json"])
+    manifest = json.loads(Path("made/study.json").read_text())
+    for entry in manifest["runs"]:
+        entry["result"] = json.loads(Path("made", entry["folder"], "result.json").read_text())
+    Path("made/study.json").write_text(json.dumps(manifest))
+    shutil.rmtree("made/run-0")
+    capsys.readouterr()
+    assert export.main([study, "--csv", "-", "--json", "now.json"]) == 1
+    told = capsys.readouterr()
+    assert told.err == "trainer: warning: 1 run is missing: its folder is gone\n"
+    row = next(row for row in rows(told.out) if row["folder"] == "run-0")
+    assert (row["state"], row["epochs"]) == ("finished", "10")
+    assert float(row["best_validation_accuracy"]) == manifest["runs"][0]["result"]["validation_accuracy"]
+    whole, now = (json.loads(Path(f"{name}.json").read_text()) for name in ("whole", "now"))
+    assert now["comparisons"] == whole["comparisons"] and now["states"] == whole["states"]
 
 
 def configure(folder, number, **settings):

@@ -55,6 +55,7 @@ def test_the_offline_run_holds_names_config_and_metrics():
     for key in ("lr", "epoch"):
         assert seen["summary"][key] == pytest.approx(rows[-1][key]), key
     assert seen["summary"]["best_epoch"] == result.best_epoch
+    assert seen["summary"]["train_eval_accuracy"] == result.train_eval_accuracy
     assert [row["epoch"] for row in told.rows] == [1, 2]
     assert not {"improved", "skipped_steps"} & {key for row in told.rows for key in row}
     assert told.run.job_type == "train"

@@ -114,7 +114,7 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
     option = f"--{asked.removeprefix('--')}" if equals else asked
     if option in options and options[option].nargs != 0:
         start = f"{name}=" if equals else ""
-        folders = _folders(value) if equals and option in ("--config-dir", "--data-dir") else []
+        folders = _folders(value) if equals and option in ("--config-dir", "--data-dir", "--figures") else []
         named = {"--device": [*DEVICES], "--sort": [*METRICS]}.get(option) or list(options[option].choices or ())
         values = named or folders
         return [start + choice for choice in values]

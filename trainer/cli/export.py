@@ -10,7 +10,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.reports import figure_files, latex
 from trainer.reports.tables import Exported, Table, epochs_table, exported, runs_table
 from trainer.reports.verdict_file import verdict_json
-from trainer.runtime.console import say
+from trainer.runtime.console import say, warn
 from trainer.runtime.extras import require
 from trainer.runtime.files import expanded, realpath, replacing
 from trainer.runtime.text import counted, undecoded
@@ -32,7 +32,8 @@ examples:
   python -m trainer export outputs/sweeps/STUDY --latex table.tex --figures figures --baseline none
   python -m trainer export outputs/RUN --epochs epochs.parquet
 
-exit code 0: done. 1: a file of the study is damaged, or one cannot be written. 2: the command is wrong."""
+exit code 0: done. 1: runs of the study are missing, the study is damaged, or a file cannot be written. 2: the command
+is wrong."""
 
 
 def parser() -> Parser:
@@ -57,7 +58,7 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write what is asked for. Return 0."""
+    """Write what is asked for. Return 0, or 1 if runs of the study are missing."""
     request = parser().read(arguments)
     if not request.named:
         parser().error("STUDY: is missing")
@@ -80,6 +81,10 @@ def main(arguments: Sequence[str]) -> int:
                 say(f"Written: {path} ({what})")
     for content in printed:
         sys.stdout.write(content.decode())
+    if source.content.missing:
+        folders = "their folders are gone" if source.content.missing > 1 else "its folder is gone"
+        warn(f"{counted(source.content.missing, 'run is', 'runs are')} missing: {folders}")
+        return 1
     return 0
 
 

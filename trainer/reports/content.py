@@ -102,7 +102,7 @@ def of_manifest(
     known = runs or {}
     results = results_of(study, lambda path: known[path].outcome if path in known else outcome_or_damage(path))
     judged = verdict(results, baseline)
-    arms = ranked((_read_arm(study, arm, known) for arm in results.arms), study.settings.sign)
+    arms = ranked((read_arm(study, arm, known) for arm in results.arms), study.settings.sign)
     footnotes = [line for line in (judged.test, judged.floor) if line]
     damage = [line for arm in arms for run in arm.runs for line in run.damage]
     sentences = [*judged.lines(), *reservations(results), *damage]
@@ -127,7 +127,8 @@ def of_manifest(
     )
 
 
-def _read_arm(study: Manifest, arm: StudyArm, known: Mapping[Path, Run]) -> ArmReport:
+def read_arm(study: Manifest, arm: StudyArm, known: Mapping[Path, Run]) -> ArmReport:
+    """Return an arm with the files of its runs; those in `known`, by their folder, are not read again."""
     places = {study.path(entry): entry for entry in arm.entries}
     runs = [
         replace(known[path], replicate=_replicate(entry))

@@ -15,9 +15,9 @@ from trainer.errors import ConfigError, RunError, printable
 from trainer.records.layout import MANIFEST
 from trainer.records.metrics import FIGURES
 from trainer.reports.comparison import compared
-from trainer.reports.content import Content, of_study
+from trainer.reports.content import Content, of_study, read_arm
 from trainer.reports.run_content import of_run
-from trainer.reports.run_files import Run, run_of
+from trainer.reports.run_files import Run
 from trainer.storage.places import named_place, named_run
 from trainer.study.axes import ARM, REPLICATES
 from trainer.study.manifest import Manifest
@@ -82,11 +82,12 @@ def _of_study(folder: Path, baseline: str | None) -> Exported:
     order = {arm.name: place for place, arm in enumerate(content.arms)}
     members = dict[tuple[int, str], Member]()  # a point that a search tried twice is one run
     for arm in arms_of(study, study.entries):
+        runs = {run.folder: run for run in read_arm(study, arm, read).runs}
         for entry in arm.entries:
             path = study.path(entry)
-            run = read.get(path) or run_of(path, "", entry.config)
+            place = os.path.relpath(path, folder)
             members[entry.stage, entry.folder] = Member(
-                study.name, arm.name, os.path.relpath(path, folder), run, entry.point, entry.stage
+                study.name, arm.name, place, runs[path], entry.point, entry.stage
             )
     varied = {text.partition("=")[0]: [text.partition("=")[0]] for text in study.axes}
     if ARM in varied:  # the settings that its arms name

@@ -13,6 +13,7 @@ from trainer.reports.content import ArmReport
 from trainer.reports.tables import Exported, Member
 from trainer.stats.corrections import LEVEL
 from trainer.stats.verdict import Comparison, Verdict
+from trainer.study.rerun import command_of
 
 SCHEMA_VERSION = 1  # grows when a key is removed or changes its meaning; keys may be added
 
@@ -29,7 +30,7 @@ def verdict_json(source: Exported) -> str:
         "kind": "run" if content.kind == "run" else "study",
         "name": source.name,
         "started": content.started,
-        "command": dict(content.facts).get("Command"),
+        "command": dict(content.facts).get("Command") or command_of(content.folder),
         "metric": content.metric,
         "higher_is_better": content.sign > 0,
         "unit": judged.design.unit if judged else "seed",
