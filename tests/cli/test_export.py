@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import statistics
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -163,6 +164,17 @@ def test_latex_is_escaped_and_ruled(study, capsys):
     body = [line for line in text[rules[1] : rules[2]].splitlines() if line.endswith(r" \\")]
     assert len(body) == 4 and {line.count(" & ") for line in body} == {6} and r"$\mathbf{" in body[0]
     assert "Each network has 55\\,490 parameters." in text
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="LaTeX is not installed")
+def test_latex_sets_the_table_within_the_width_of_a_page(in_empty_folder):
+    fake_study(Path("made"), {"optimizer": ["s_g&d{$%#~^<é", "adam"]}, seeds=(0, 1, 2))
+    export.main(["made", "--latex", "table.tex"])
+    frame = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table.tex}\end{document}"
+    Path("paper.tex").write_text(frame)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout
 
 
 def test_figures_are_drawn_and_the_same_again(study):

@@ -87,7 +87,7 @@ def _columns(content: Content) -> list[tuple[str, Callable[[ArmReport], str]]]:
 
     columns: list[tuple[str, Callable[[ArmReport], str]]] = [
         ("Arm" if content.kind == "study" else "Run", lambda arm: escaped(arm.name)),
-        (f"{escaped(content.metric.replace('_', ' ').capitalize())}{percent}", value),
+        (f"{escaped(content.metric.split('_')[-1].capitalize())}{percent}", value),
         (f"{escaped(content.unit.capitalize())}s", lambda arm: str(len(arm.values))),
     ]
     pairs = _pairs(content)
