@@ -62,7 +62,7 @@ def table(source: Exported) -> str:
         r"  \centering\small\setlength{\tabcolsep}{4pt}",
         rf"  \caption{{{_caption(content)}}}",
         rf"  \label{{tab:{re.sub(r'[^A-Za-z0-9-]+', '-', source.name).strip('-') or 'arms'}}}",
-        rf"  \begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        rf"  \begin{{tabular}}{{@{{}}l{'r' * (len(columns) - 1)}@{{}}}}",
         r"    \toprule",
         f"    {' & '.join(title for title, _ in columns)} \\\\",
         r"    \midrule",
@@ -99,7 +99,6 @@ def _columns(content: Content) -> list[tuple[str, Callable[[ArmReport], str]]]:
     return [
         *columns,
         ("Best epoch", lambda arm: "---" if arm.best_epoch is None else f"{arm.best_epoch:g}"),
-        ("Seconds", lambda arm: "---" if arm.seconds is None else f"{arm.seconds:.1f}"),
         *([("Parameters", lambda arm: _grouped(arm.parameters))] if len(_sizes(content)) > 1 else []),
     ]
 
