@@ -13,7 +13,7 @@ place=${PLACE:-$(mktemp -d)}
 [ -x "$place/bin/python" ] || uv venv -q --python "${PYTHON:-3.10}" "$place"
 # Of what is declared here the lowest, of what that needs in turn the newest: so it is installed by someone who pins us.
 uv pip install -q --python "$place/bin/python" --resolution lowest-direct -e '.[dev]'
-uv pip list --python "$place/bin/python" | grep -iE '^(torch|torchvision|hydra-core|omegaconf|pydantic|wandb|rich|optuna|scikit-learn|scipy|pillow|tqdm|numpy|pyyaml|annotated-types|markupsafe|onnx|onnxscript|onnxruntime|safetensors|hypothesis) '
+uv pip list --python "$place/bin/python" | grep -iE '^(torch|torchvision|hydra-core|omegaconf|pydantic|wandb|rich|optuna|scikit-learn|scipy|pillow|tqdm|numpy|pyyaml|annotated-types|markupsafe|matplotlib|onnx|onnxscript|onnxruntime|pyarrow|tensorboard|safetensors|hypothesis) '
 tests=("$@")
 [ ${#tests[@]} -gt 0 ] || tests=(tests --ignore=tests/test_package.py)
 OMP_NUM_THREADS=1 "$place/bin/python" -m pytest -q -W default "${tests[@]}"
