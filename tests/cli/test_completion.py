@@ -59,7 +59,7 @@ OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
         "trainer hydra.": ["hydra.launcher."],
         "trainer optimizer=adm l": [],
         "trainer report ": [],
-        "trainer report --": ["--baseline", "--help", "--open", "--wandb"],
+        "trainer report --": ["--baseline", "--help", "--open", "--wandb", "--watch"],
         "trainer show ": [],
         "trainer show RUN --": ["--all", "--help"],
         "trainer compare --": ["--baseline", "--help", "--metric", "--open", "--other-images", "--output"],

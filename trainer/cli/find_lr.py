@@ -133,7 +133,7 @@ def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str
     """Write the figure as a page that needs no network. Return its path."""
     from plotly.offline import get_plotlyjs
 
-    from trainer.reports.page import asset, safe, template
+    from trainer.reports.page import safe, styles, template
     from trainer.runtime.files import make_folder, write_text
     from trainer.storage.places import output_root
 
@@ -151,7 +151,7 @@ def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str
         facts=[("Batch size", str(config.batch_size)), *facts],
         data=safe(json.dumps(numbers, allow_nan=False)),
         plotly=safe(get_plotlyjs()),
-        style=asset("page.css"),
+        style=styles(),
     )
     moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     path = (

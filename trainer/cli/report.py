@@ -5,10 +5,11 @@ from pathlib import Path
 
 from trainer.cli.common import Parser
 from trainer.config.shell import sync_command
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, as_reported
 from trainer.records.layout import MANIFEST
 from trainer.reports import index, markdown, page
 from trainer.reports.content import Content, of_study
+from trainer.reports.progress import Progress
 from trainer.reports.run_content import of_run
 from trainer.runtime.console import say, show_columns, warn
 from trainer.runtime.text import counted
@@ -19,7 +20,8 @@ Write the report of a study: which arm is better, by how much, and whether the r
 
 report.html in the study's folder is one file that needs no network: the verdict, learning curves, a sortable table, the
 axes of the search and the settings that differ. report.md holds the same without the curves. A single run has a report
-as well; a folder of many studies and runs, such as outputs, gets an index page.
+as well; a folder of many studies and runs, such as outputs, gets an index page, and each of them the report that it
+lacks. --watch follows a study that another process trains: the page loads itself again until the study has ended.
 
 An arm is named as in the table: by the value that is varied (none, batch), or in full ('optimizer=adam lr=0.01').
 A verdict needs at least three runs per arm (seed=0,1,2); the report says how many more would be enough."""
@@ -28,6 +30,7 @@ EPILOG = """\
 examples:
   python -m trainer report outputs/sweeps/STUDY --open
   python -m trainer report outputs/sweeps/STUDY --baseline none
+  python -m trainer report outputs/sweeps/STUDY --watch --open
   python -m trainer report outputs/RUN
   python -m trainer report outputs
 
@@ -63,6 +66,9 @@ def parser() -> Parser:
     options.add_argument("folder", nargs="?", metavar="FOLDER", help="folder of a study or a run, or of many")
     options.add_argument("--baseline", metavar="ARM", help="compare the others with this arm; default: the best one")
     options.add_argument("--wandb", action="store_true", help="create a report and a saved view in W&B, too")
+    options.add_argument(
+        "--watch", action="store_true", help="of a study that is running: write the page anew as its runs end"
+    )
     options.add_argument("--open", action="store_true", help="open the page in the browser")
     return options
 
@@ -78,16 +84,20 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--wandb: {folder} is no study; a single run needs no report in W&B")
     if request.baseline and not study:
         raise ConfigError(f"--baseline={request.baseline}: {folder} is no study, it has no arms")
+    if request.watch and not study:
+        raise ConfigError(f"--watch: {folder} is no study; a run is watched on its own terminal")
     code = 0
+    if request.watch:
+        _watch(folder, request.baseline, request.open)
     if study or run:
-        content = of_study(folder, request.baseline) if study else of_run(folder)
+        content = of_study(folder, request.baseline) if study else of_run(folder, full=True)
         show(content)  # before the files: the verdict is printed even if the folder cannot be written
         markdown.write(content)
         path = page.write(content)
         _report_wandb(content, request.wandb)
         code = 1 if content.missing else 0
     else:
-        path, studies, runs, unreadable = index.write(folder)
+        path, studies, runs, unreadable = index.write(folder, reports=True)
         counts = ((studies, "study", "studies"), (runs, "single run", "single runs"))
         say(", ".join(counted(*each) for each in counts if each[0]) or "No study and no run can be read")
         for sentence in unreadable[:DAMAGES]:
@@ -95,9 +105,35 @@ def main(arguments: Sequence[str]) -> int:
         if len(unreadable) > DAMAGES:
             warn(f"{counted(len(unreadable) - DAMAGES, 'more file')} cannot be read: {path} lists all")
     say(f"Report: {path}", "bold")
-    if request.open:
+    if request.open and not request.watch:
         open_page(path)
     return code
+
+
+def _watch(folder: Path, baseline: str | None, opens: bool) -> None:
+    """Write the page of a running study until it ends, and print its progress."""
+    from trainer.reports.watch import IDLE_SECONDS, watch
+
+    path = folder / page.PAGE
+    counts = list[tuple[int, int]]()  # of runs that have ended, and of all: a line for each change
+
+    def tell(progress: Progress) -> None:
+        if not counts:
+            say(f"Watching: {path} (Ctrl-C ends it; the study goes on)", "bold")
+            if opens:
+                open_page(path)
+        count = (progress.ended, progress.total)
+        if count not in counts:
+            say(progress.sentence)
+        counts.append(count)
+
+    try:
+        ended = watch(folder, baseline, tell)
+    except KeyboardInterrupt as interrupt:
+        say(f"Report: {path}, as of now. The study was not touched", "bold")
+        raise as_reported(interrupt) from None
+    if not ended:
+        warn(f"{folder} has not ended, and for {IDLE_SECONDS:.0f} s no process has trained it")
 
 
 def open_page(path: Path) -> None:

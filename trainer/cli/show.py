@@ -1,18 +1,14 @@
 """`python -m trainer show RUN`: what a run is, the settings that it does not leave as they are, and its result."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from trainer.cli.common import Parser
-from trainer.config.recorded import default_settings, shown_value, typed_settings
-from trainer.config.run_config import Tag, tagged
-from trainer.config.schema import GROUPS
+from trainer.config.recorded import with_defaults
 from trainer.records.layout import BEST, MANIFEST
-from trainer.reports.content import Content, moment
+from trainer.reports.content import Content, data_text, moment
 from trainer.reports.run_content import of_run
 from trainer.reports.run_files import Run
 from trainer.runtime.console import closing_table, say, show_columns
-from trainer.runtime.text import counted
 from trainer.storage.places import named_run
 from trainer.study.rerun import command_of
 
@@ -44,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     request = parser().read(arguments)
     content = of_run(named_run(request.run))
     (run,) = content.arms[0].runs
-    rows = list(settings_rows(run, request.all))
+    rows = [(each.key, each.value, each.default) for each in with_defaults(run.config) if request.all or each.differs]
     say(content.title, "bold")
     say("")
     if rows:
@@ -59,38 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def settings_rows(run: Run, every: bool = False) -> Iterable[tuple[str, str, str]]:
-    """Yield (setting, value, default) for the settings that differ, or for every one; the default only if it differs.
-
-    A default that this version does not have is told as such.
-    """
-    settings = typed_settings(run.config)
-    defaults = default_settings(settings)
-    # Techniques first, and last what changes no result, such as the folder of the data.
-    without_effect = tagged(Tag.NO_EFFECT)
-    rank = [(key.split(".")[0] in without_effect, key.split(".")[0] not in GROUPS) for key in settings]
-    for _, (key, value) in sorted(zip(rank, settings.items(), strict=True), key=lambda each: each[0]):
-        differs = key not in defaults or not _same(value, defaults[key])
-        if differs or every:
-            default = shown_value(key, defaults[key]) if key in defaults else "this version has no such setting"
-            yield key, shown_value(key, value), default if differs else ""
-
-
-def _same(value: Any, default: Any) -> bool:
-    """Return whether two values are equal; a switch is no number."""
-    return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
-
-
 def _facts(content: Content, run: Run) -> Iterable[tuple[str, str]]:
     """Yield what the folder says besides the settings, by name."""
-    settings = typed_settings(run.config)
-    images = run.outcome.validation_images
-    counts = [
-        counted(count, f"{part} image")
-        for part, count in (("training", run.outcome.training_images), ("validation", images))
-        if count
-    ]
-    yield "Data", ", ".join([str(settings.get("dataset")), *counts])
+    yield "Data", data_text(run.config, run.outcome)
     yield "Command", command_of(run.folder) or "none is recorded that trains it alone"
     if content.started:
         yield "Started", moment(content.started)

@@ -1,9 +1,11 @@
 """The settings of a recorded run by the names that a person types, and their defaults. Imports no torch."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from trainer.config.help import option_files
+from trainer.config.run_config import Tag, tagged
 from trainer.config.schema import GROUPS
 from trainer.config.shell import setting
 
@@ -61,6 +63,37 @@ def _techniques(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, [name for name in names if isinstance(name, str) and name in known] or "none"
         elif isinstance(names, str) and names in known:
             yield key, names
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A setting of a run as a person types it; `default` is "" unless the value differs from it."""
+
+    key: str
+    value: str
+    default: str
+    differs: bool
+
+
+def with_defaults(tree: Mapping[str, Any]) -> list[Recorded]:
+    """Return every setting of a recorded run: techniques first, last what changes no result, such as folders.
+
+    A setting that this version does not have differs, and is told as such.
+    """
+    settings = typed_settings(tree)
+    defaults = default_settings(settings)
+    without_effect = tagged(Tag.NO_EFFECT)
+    found = []
+    for key in sorted(settings, key=lambda key: (key.split(".")[0] in without_effect, key.split(".")[0] not in GROUPS)):
+        differs = key not in defaults or not _same(settings[key], defaults[key])
+        default = shown_value(key, defaults[key]) if key in defaults else "this version has no such setting"
+        found.append(Recorded(key, shown_value(key, settings[key]), default if differs else "", differs))
+    return found
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Return whether two values are equal; a switch is no number."""
+    return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
 
 
 def shown_value(key: str, value: Any) -> str:

@@ -1,18 +1,22 @@
 """The numbers of a page's figures: curves with mean and deviation, values by arm, classes. Imports no torch."""
 
 import itertools
+import json
 import math
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainer.errors import RunError
+from trainer.records.outcome import DONE
 from trainer.reports.content import ArmReport, Content
 from trainer.reports.layer_charts import layer_figures
 from trainer.reports.run_files import Run
 
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "seconds")
 MAX_NUMBERS = 600_000  # in the curves of single runs, about 4 MB of a page: beyond, epochs are left out evenly
+COMPARED = CURVES[:4]  # the quantities in which curves are drawn
+MAX_RATES = 8  # that are listed in words
 DIGITS = 5  # significant digits: more than a figure shows
 
 
@@ -61,8 +65,46 @@ def _curves_of(arm: ArmReport, every: int) -> dict[str, Any]:
         "epochs": columns[0]["epoch"][:shared] if columns else [],
         "mean": mean,
         "deviation": deviation,
-        "runs": [{"name": run.replicate or run.folder.name, **rows} for run, rows in runs],
+        "best": arm.best_epoch,
+        "runs": [{"name": run.replicate or run.folder.name, **_marks(run), **rows} for run, rows in runs],
     }
+
+
+def _marks(run: Run) -> dict[str, int | None]:
+    """Return the epoch of the best network, and the last one if early stopping ended the run."""
+    done = run.outcome.state in DONE
+    planned = run.config.get("epochs")
+    early = run.outcome.state == "finished" and not run.outcome.reason
+    stopped = run.epochs[-1]["epoch"] if early and isinstance(planned, int) and len(run.epochs) < planned else None
+    return {"best": run.outcome.best_epoch or None if done else None, "stopped": stopped}
+
+
+def coincident(arms: Sequence[ArmReport]) -> list[list[str]]:
+    """Return the names of arms whose curves are equal, so that one covers the others, in groups."""
+    groups: dict[str, list[str]] = {}
+    for arm in arms:
+        rows = [[[row[key] for key in ("epoch", *COMPARED)] for row in run.epochs] for run in arm.runs]
+        if any(rows):
+            groups.setdefault(json.dumps(rows), []).append(arm.name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def constant_rate(arms: Sequence[ArmReport]) -> str:
+    """Return the learning rate in words if that of every run is constant, else ""."""
+    rates: dict[float, list[str]] = {}
+    for arm in arms:
+        found = {row["lr"] for run in arm.runs for row in run.epochs} - {None}
+        each_constant = all(len({row["lr"] for row in run.epochs}) == 1 for run in arm.runs if run.epochs)
+        if not each_constant or len(found) > 1:
+            return ""
+        for rate in found:
+            rates.setdefault(rate, []).append(arm.name)
+    if len(rates) == 1:
+        return f"The learning rate is {next(iter(rates)):g} in every epoch."
+    if not rates or len(rates) > MAX_RATES or sum(map(len, rates.values())) > MAX_RATES:
+        return "The learning rate of each arm is constant." if rates else ""
+    listed = "; ".join(f"{rate:g} ({', '.join(names)})" for rate, names in rates.items())
+    return f"The learning rate is constant: {listed}."
 
 
 def _columns(run: Run, every: int) -> dict[str, list[Any]]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trainer.config.recorded import shown_value, typed_settings
+from trainer.config.recorded import Recorded, shown_value, typed_settings
 from trainer.config.run_config import Tag, tagged
-from trainer.records.outcome import DONE, outcome_or_damage
+from trainer.records.outcome import DONE, Outcome, outcome_or_damage
+from trainer.reports.question import question_of
 from trainer.reports.run_files import Run, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
@@ -17,7 +18,7 @@ from trainer.stats.arms import Arm, ranked
 from trainer.stats.verdict import Verdict
 from trainer.study.axes import REPLICATES
 from trainer.study.manifest import Entry, Manifest
-from trainer.study.results import StudyArm, reservations, results_of, verdict
+from trainer.study.results import StudyArm, arm_named, reservations, results_of, verdict
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class ArmReport(Arm):
     def epochs_to_near_best(self) -> float | None:
         """The epoch that first reached 95 % of the best validation accuracy."""
         return _median(run.epochs_to_near_best for run in self.runs if run.outcome.state in DONE)
+
+    @property
+    def gap(self) -> float | None:
+        """The mean of the training accuracy in evaluation mode minus the validation accuracy."""
+        gaps = [run.outcome.gap for run in self.runs if run.outcome.state == "finished" and run.outcome.gap is not None]
+        return statistics.mean(gaps) if gaps else None
 
     @property
     def seconds(self) -> float | None:
@@ -73,6 +80,9 @@ class Content:
     started: str = ""  # in UTC, ISO 8601; of a run its last start, "" where no file says it
     judged: Verdict | None = None  # of a study: the comparisons behind the sentences
     missing: int = 0  # runs of a study whose folders are gone
+    baseline: str = ""  # the arm that the others are compared with, "" for the best one
+    question: str = ""  # of the experiment that the study is
+    settings: list[Recorded] = field(default_factory=list)  # of a run
 
     @property
     def share(self) -> bool:
@@ -124,6 +134,8 @@ def of_manifest(
         study.started,
         judged,
         results.missing,
+        arm_named(results, baseline, "").name if baseline else "",
+        question_of(study.command),
     )
 
 
@@ -147,6 +159,15 @@ def moment(started: str) -> str:
     return f"{started.replace('T', ' ')[:16]} UTC" if started else "—"
 
 
+def data_text(config: Mapping[str, Any], outcome: Outcome, fingerprints: Iterable[str] = ()) -> str:
+    """Return "digits, 1200 training images, 300 validation images, fingerprint 0cb2c094", with what is recorded."""
+    counts = {"training": outcome.training_images, "validation": outcome.validation_images}
+    images = [counted(count, f"{part} image") for part, count in counts.items() if count]
+    marks = [text[:8] for text in dict.fromkeys(fingerprints)]
+    several = f"{'fingerprints' if len(marks) > 1 else 'fingerprint'} {', '.join(marks)}"
+    return ", ".join([str(typed_settings(config).get("dataset", "?")), *images, *([several] if marks else [])])
+
+
 def _replicate(entry: Entry) -> str:
     """Return the name of a run within its arm: "seed=0"."""
     return " ".join(f"{key}={value}" for key, value in entry.point.items() if key in REPLICATES)
@@ -164,14 +185,13 @@ def _facts(study: Manifest, arms: Sequence[ArmReport]) -> list[tuple[str, str]]:
     runs = [run for arm in arms for run in arm.runs]
     states = [run.outcome.state for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
-    images = next((run.outcome.validation_images for run in runs if run.outcome.validation_images), 0)
+    outcome = next((run.outcome for run in runs if run.outcome.validation_images), Outcome())
     first = runs[0].config if runs else {}
-    dataset = str(typed_settings(first).get("dataset", "?"))
     varied = "; ".join((*study.compared, *study.replicates)) or "nothing"
     return [
         ("Compared", varied),
         ("Runs", counts),
-        ("Data", f"{dataset}, {counted(images, 'validation image')}" if images else dataset),
+        ("Data", data_text(first, outcome, study.data.values())),
         ("Started", moment(study.started)),
         ("Training", duration(sum(run.seconds for run in runs)) + " in all"),
         ("Command", study.own_command),
@@ -200,7 +220,7 @@ def _search(study: Manifest, arms: Sequence[StudyArm]) -> dict[str, Any] | None:
     if study.settings.method == "grid" and len(study.axes) < 2:
         return None
     tried = [(arm.point, arm.mean) for arm in arms if arm.values]
-    return described(tried, [text.partition("=")[0] for text in study.axes])
+    return described(tried, study.axes)
 
 
 def environment_rows(arms: Sequence[ArmReport], study: Manifest | None = None) -> list[tuple[str, str]]:

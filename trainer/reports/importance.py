@@ -8,20 +8,31 @@ from trainer.study.axes import Axis
 from trainer.study.search import importance
 
 MIN_POINTS = 8  # with fewer an importance is noise
-LOG_RATIO = 100  # numbers that span this factor are shown on a logarithmic scale
+LOG_RATIO = 100  # listed numbers that span this factor are shown on a logarithmic scale
 
 
-def described(tried: Sequence[tuple[Mapping[str, str], float]], keys: Sequence[str]) -> dict[str, Any]:
+def described(tried: Sequence[tuple[Mapping[str, str], float]], texts: Sequence[str]) -> dict[str, Any]:
     """Return `axes`, `values` and `importance` of points with their values, as plain values.
+
+    `texts`: the axes as they would be typed, such as "lr=tag(log,interval(1e-05,0.1))".
 
     Each axis has its key, the values of the points, whether it is logarithmic, and the labels of categories.
     """
-    axes = [_axis(key, [point.get(key, "—") for point, _ in tried]) for key in keys]
+    keys = [text.partition("=")[0] for text in texts]
+    axes = [
+        _axis(key, [point.get(key, "—") for point, _ in tried], _scale(text))
+        for key, text in zip(keys, texts, strict=True)
+    ]
     values = [value for _, value in tried]
     return {"axes": axes, "values": values, "importance": _importance(axes, values)}
 
 
-def _axis(key: str, texts: Sequence[str]) -> dict[str, Any]:
+def _scale(text: str) -> bool | None:
+    """Return whether an interval is logarithmic; None for listed values, whose ratio decides."""
+    return text.partition("=")[2].startswith("tag(log") if "interval(" in text else None
+
+
+def _axis(key: str, texts: Sequence[str], is_log: bool | None) -> dict[str, Any]:
     """Return numbers as they are, categories as 0, 1, 2 in the order of their first appearance."""
     try:
         numbers = [float(text) for text in texts]
@@ -30,7 +41,8 @@ def _axis(key: str, texts: Sequence[str]) -> dict[str, Any]:
     except ValueError:
         labels = list(dict.fromkeys(texts))  # a value that is no finite number makes categories of all
         return {"key": key, "values": [labels.index(text) for text in texts], "log": False, "labels": labels}
-    log = min(numbers, default=0) > 0 and max(numbers) / min(numbers) >= LOG_RATIO
+    positive = min(numbers, default=0) > 0
+    log = positive and (max(numbers) / min(numbers) >= LOG_RATIO if is_log is None else is_log)
     return {"key": key, "values": numbers, "log": log, "labels": None}
 
 

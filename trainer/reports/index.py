@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import ConfigError, RunError, reason_of
-from trainer.records.layout import MANIFEST
+from trainer.records.layout import MANIFEST, RESULT
+from trainer.records.metrics import METRICS
+from trainer.reports import markdown, page
 from trainer.reports.content import Content, of_study
-from trainer.reports.page import asset, template
+from trainer.reports.page import PAGE, asset, styles, template
 from trainer.reports.run_content import of_run
 from trainer.runtime.files import write_text
 
@@ -18,13 +20,18 @@ STUDIES = ("study", "started", "runs", "best arm", "value", "verdict")
 RUNS = ("run", "state", "settings", "epochs", "best validation accuracy", "seconds")
 
 
-def write(folder: Path) -> tuple[Path, int, int, list[str]]:
+def write(folder: Path, reports: bool = False) -> tuple[Path, int, int, list[str]]:
     """Write `index.html` into the folder; return its path, the numbers of studies and of runs, and what is damaged.
 
-    Raises ConfigError if there are none.
+    `reports`: write the report of each that has none, or one that is older than its runs. Raises ConfigError if there
+    is nothing to list.
     """
     studies, runs, unreadable = contents_below(folder)
-    page = template("index.html.jinja").render(
+    if reports:
+        unreadable += [
+            line for content in (*studies, *runs) if _is_outdated(content) for line in _write_report(content)
+        ]
+    text = template("index.html.jinja").render(
         folder=str(folder),
         tables=[
             ("Studies", STUDIES, [_study(content, folder) for content in studies]),
@@ -33,10 +40,32 @@ def write(folder: Path) -> tuple[Path, int, int, list[str]]:
         unreadable=unreadable,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         script=asset("table.js"),
-        style=asset("page.css"),
+        style=styles(),
     )
-    write_text(folder / "index.html", page)
+    write_text(folder / "index.html", text)
     return folder / "index.html", len(studies), len(runs), unreadable
+
+
+def _is_outdated(content: Content) -> bool:
+    """Return whether a study or a run that has ended has no report, or an older one than its files."""
+    every = [run for arm in content.arms for run in arm.runs]
+    if any(run.outcome.state == "running" for run in every):
+        return False  # its report would be outdated at once; `--watch` writes it
+    report = content.folder / PAGE
+    files = [content.folder / MANIFEST, *(run.folder / name for run in every for name in (METRICS, RESULT))]
+    times = [file.stat().st_mtime for file in files if file.is_file()]
+    return not report.is_file() or report.stat().st_mtime < max(times, default=0.0)
+
+
+def _write_report(content: Content) -> list[str]:
+    """Write the report of a study or a run; return why it cannot be written, in a sentence."""
+    try:
+        whole = of_study(content.folder) if content.kind == "study" else of_run(content.folder, full=True)
+        markdown.write(whole)
+        page.write(whole)
+    except (RunError, ConfigError, OSError) as error:  # the others are written nevertheless
+        return [reason_of(error)]
+    return []
 
 
 def contents_below(folder: Path) -> tuple[list[Content], list[Content], list[str]]:
@@ -115,9 +144,9 @@ def _run(content: Content, folder: Path) -> list[dict[str, Any]]:
 
 
 def _name(content: Content, folder: Path) -> dict[str, Any]:
-    report = content.folder / "report.html"  # a link only where the page has been written
+    report = content.folder / PAGE  # a link only where the page has been written
     where = content.folder.relative_to(folder).as_posix()
-    return _cell(content.folder.name, link=f"{where}/report.html" if report.is_file() else "", wide=True)
+    return _cell(content.folder.name, link=f"{where}/{PAGE}" if report.is_file() else "", wide=True)
 
 
 def _cell(text: str, value: Any = None, link: str = "", wide: bool = False) -> dict[str, Any]:

@@ -19,6 +19,7 @@ def render(content: Content) -> str:
     """Return the Markdown text."""
     parts = [
         f"# {_plain(content.title)}",
+        *([_plain(content.question)] if content.question else []),
         _list(f"{name}: {f'`{value}`' if name == 'Command' else _plain(value)}" for name, value in content.facts),
         "## Verdict" if content.kind == "study" else "## Result",
         _list(_plain(line) for line in content.verdict),
@@ -34,6 +35,8 @@ def render(content: Content) -> str:
         columns = zip(*content.differences.values(), strict=True)
         cells = [[arm.name, *values] for arm, values in zip(content.arms, columns, strict=True)]
         parts += ["## Differences between the arms", _table(("arm", *content.differences), cells)]
+    if changed := [(each.key, each.value, each.default) for each in content.settings if each.differs]:
+        parts += ["## Settings that differ from the default", _table(("setting", "value", "default"), changed)]
     if content.environment:
         parts += ["## Environment", _list(f"{name}: {_plain(value)}" for name, value in content.environment)]
     return "\n\n".join(parts) + "\n"

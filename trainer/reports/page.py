@@ -7,25 +7,33 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from trainer.reports.charts import figures
+from trainer.reports.charts import coincident, constant_rate, figures
 from trainer.reports.content import ArmReport, Content
+from trainer.reports.differences import differences, forest
+from trainer.reports.progress import Progress
 from trainer.runtime.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
+PAGE = "report.html"
+SCRIPTS = ("common.js", "curves.js", "study.js", "classes.js", "layers.js", "page.js")  # in the order of their use
+REFRESH_SECONDS = 5  # after which the page of a running study loads itself again
 MAX_COMPARISONS = 6  # shown; the others are collapsed
 MAX_ARMS = 20  # in the figures that have a row for each
-TITLES = ("{metric} ± sd", "{unit}s", "best epoch", "epochs to 95 % of own best", "seconds", "parameters")
+TITLES = ("{unit}s", "best epoch", "epochs to 95 % of own best", "seconds", "parameters")
 
 
-def write(content: Content) -> Path:
+def write(content: Content, progress: Progress | None = None) -> Path:
     """Write `report.html` into the folder and return its path. Raises RunError if it cannot be written."""
-    path = content.folder / "report.html"
-    write_text(path, render(content))
+    path = content.folder / PAGE
+    write_text(path, render(content, progress))
     return path
 
 
-def render(content: Content) -> str:
-    """Return the page. Every text of the study is escaped: names of classes and arms are untrusted."""
+def render(content: Content, progress: Progress | None = None) -> str:
+    """Return the page. Every text of the study is escaped: names of classes and arms are untrusted.
+
+    `progress`: of a study that is running, whose page loads itself again.
+    """
     from plotly.offline import get_plotlyjs  # only where a page is written
 
     # Plain values go into the page as JSON, which the script reads; no text of a study becomes code.
@@ -35,7 +43,15 @@ def render(content: Content) -> str:
         metric=content.metric.replace("_", " "),
         table={"titles": titles(content), "rows": rows(content)},
         has_curves=any(run.epochs for arm in content.arms for run in arm.runs),
+        has_values=any(arm.values for arm in content.arms),
         several=any(len(arm.runs) > 1 for arm in content.arms),
+        progress=progress,
+        refresh_seconds=REFRESH_SECONDS,
+        forest=forest(content, MAX_ARMS),
+        coincident=coincident(content.arms),
+        constant_rate=constant_rate(content.arms),
+        has_gap=_has_gap(content),
+        stopped_early=any(run["stopped"] for arm in numbers["curves"] for run in arm["runs"]),
         layers=numbers["layers"],
         has_classes=numbers["classes"] is not None,
         best=content.arms[0].name if content.arms else "",
@@ -45,8 +61,8 @@ def render(content: Content) -> str:
         data=safe(json.dumps(numbers, allow_nan=False, separators=(",", ":"), ensure_ascii=False)),
         plotly=safe(get_plotlyjs()),
         sorting=asset("table.js"),
-        script=asset("page.js"),
-        style=asset("page.css"),
+        script=safe("\n".join(asset(name) for name in SCRIPTS)),
+        style=styles(),
     )
 
 
@@ -63,6 +79,11 @@ def asset(name: str) -> Any:
     return safe((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
+def styles() -> Any:
+    """Return the style sheets of a page, on the screen and on paper."""
+    return safe("\n".join(asset(name) for name in ("page.css", "print.css")))
+
+
 def safe(text: str) -> Any:
     """Return the text for the inside of <script> or <style>, which nothing in it may close."""
     from markupsafe import Markup
@@ -74,24 +95,42 @@ def safe(text: str) -> Any:
 def titles(content: Content) -> list[str]:
     """Return the column titles of the table of arms."""
     metric = content.metric.replace("_", " ")
-    first = "arm" if content.kind == "study" else "run"
-    return [first, *(title.format(metric=metric, unit=content.unit) for title in TITLES)]
+    first = ["arm" if content.kind == "study" else "run", f"{metric} ± sd"]
+    if content.baseline:
+        first.append(f"Δ to {content.baseline}")
+    if _has_gap(content):
+        first.append("training − validation")
+    return [*first, *(title.format(unit=content.unit) for title in TITLES)]
+
+
+def _has_gap(content: Content) -> bool:
+    return any(arm.gap is not None for arm in content.arms)
 
 
 def rows(content: Content) -> list[list[dict[str, Any]]]:
     """Return the cells of each arm in the order of `titles`: the text, and the value to sort by ("" for none)."""
-    return [
-        [
+    changes = {each.name: each for each in differences(content)} if content.baseline else {}
+    has_gap = _has_gap(content)
+    table = []
+    for arm in content.arms:
+        cells = [
             _cell(arm.name, arm.name),
             _cell(content.format_value(arm.mean, arm.deviation), arm.mean if arm.values else None),
+        ]
+        if content.baseline:
+            change = changes.get(arm.name)
+            cells.append(_cell(change.text if change else "—", change.value if change else None))
+        if has_gap:
+            cells.append(_cell("—" if arm.gap is None else f"{100 * arm.gap:+.2f}".replace("-", "−"), arm.gap))
+        cells += [
             _cell(_counts(arm), len(arm.values)),
             _cell(_plain(arm.best_epoch), arm.best_epoch),
             _cell(_plain(arm.epochs_to_near_best), arm.epochs_to_near_best),
             _cell("—" if arm.seconds is None else f"{arm.seconds:.1f}", arm.seconds),
             _cell(_grouped(arm.parameters), arm.parameters),
         ]
-        for arm in content.arms
-    ]
+        table.append(cells)
+    return table
 
 
 def _counts(arm: ArmReport) -> str:

@@ -1,21 +1,28 @@
 """The content of the report of one run, read from its folder. Imports no torch."""
 
+import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from trainer.config.recorded import with_defaults
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError, printable
 from trainer.records.metrics import METRICS
-from trainer.reports.content import ArmReport, Content, environment_rows
+from trainer.reports.content import ArmReport, Content, data_text, environment_rows, moment
 from trainer.reports.run_files import Run, RunLimits, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
 from trainer.storage.untrusted import parse_json_as, read_config
-from trainer.study.rerun import continue_hint
+from trainer.study.manifest import Manifest
+from trainer.study.rerun import command_of, continue_hint
 
 
-def of_run(folder: Path) -> Content:
-    """Return the content of a run's report. Raises ConfigError if this is no run, RunError if it is damaged."""
+def of_run(folder: Path, full: bool = False) -> Content:
+    """Return the content of a run's report; `full`: also its data, command and settings, which takes half a second.
+
+    Raises ConfigError if this is no run, RunError if it is damaged.
+    """
     path = folder / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"{folder}: is not the folder of a run, {path} does not exist")
@@ -49,6 +56,8 @@ def of_run(folder: Path) -> Content:
     sentences.append(f"What may be wrong with it: {command('doctor', folder)}")
     facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {limits.epochs}")]
     facts.append(("Trained for", duration(run.seconds)))
+    if full:
+        facts += _origin(run)
     return Content(
         kind="run",
         title=title,
@@ -63,7 +72,20 @@ def of_run(folder: Path) -> Content:
         differences={},
         environment=environment_rows([arm]),
         started=run.environment.started if run.environment else "",
+        settings=with_defaults(config) if full else [],
     )
+
+
+def _origin(run: Run) -> list[tuple[str, str]]:
+    """Return what a run was made of, and when: the fingerprint of its data is that in the record of its study."""
+    data: Mapping[str, str] = {}
+    with contextlib.suppress(ConfigError, RunError):  # of no study, or of a damaged one
+        data = Manifest.read(run.folder.resolve().parent).data
+    rows = [("Data", data_text(run.config, run.outcome, data.values()))]
+    if run.environment:
+        rows.append(("Started", moment(run.environment.started)))
+    line = command_of(run.folder)
+    return [*rows, ("Command", line)] if line else rows
 
 
 def _ended(run: Run, planned: int) -> list[str]:
