@@ -129,7 +129,8 @@ def _arms(content: Content) -> Any:
         )
     _rows(axis, [arm.name for arm in arms])
     several = any(arm.deviation is not None for arm in arms)
-    axis.set_xlabel(_quantity(content) + (", each run; mean ± standard deviation" if several else ""))
+    marks = ", each run; mean ± standard deviation" if several else ""
+    axis.set_xlabel(_quantity(content) + marks + _shown(arms, [arm for arm in content.arms if arm.values]))
     return figure
 
 
@@ -138,7 +139,8 @@ def _differences(content: Content) -> Any:
     judged = content.judged
     assert judged
     factor = 100 if content.share else 1
-    names, rows = [], [each for each in judged.comparisons if each.half_width is not None][:MAX_ROWS]
+    tested = [each for each in judged.comparisons if each.half_width is not None]
+    names, rows = [], tested[:MAX_ROWS]
     figure, axes = _figure(WIDTH, 1.1 + ROW * len(rows))
     axis = axes[0, 0]
     for row, each in enumerate(rows):
@@ -154,7 +156,7 @@ def _differences(content: Content) -> Any:
     better = "right" if content.sign > 0 else "left"
     axis.set_xlabel(
         f"difference from {_label(judged.reference)} in {content.metric.replace('_', ' ')}{unit}\n"
-        f"95 % interval; further {better}: better; filled: concluded"
+        f"95 % interval; further {better}: better; filled: concluded{_shown(rows, tested)}"
     )
     return figure
 
@@ -163,6 +165,10 @@ def _rows(axis: Any, names: Sequence[str]) -> None:
     axis.set_yticks(range(len(names)), [_label(name) for name in names])
     axis.set_ylim(len(names) - 0.5, -0.5)  # the first on top
     axis.grid(visible=False, axis="y")
+
+
+def _shown(some: Sequence[Any], every: Sequence[Any]) -> str:
+    return f"; the first {len(some)} of {len(every)}" if len(some) < len(every) else ""
 
 
 def _quantity(content: Content) -> str:
