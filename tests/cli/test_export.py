@@ -169,11 +169,14 @@ def test_latex_is_escaped_and_ruled(study, capsys):
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="LaTeX is not installed")
 def test_latex_sets_the_table_within_the_width_of_a_page(in_empty_folder):
     fake_study(Path("made"), {"optimizer": ["s_g&{$%#~^<é", "adam"]}, seeds=(0, 1, 2))
+    for path in Path("made").glob("run-*/result.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "train_eval_accuracy": 1.0}))
     export.main(["made", "--latex", "table.tex"])
     frame = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table.tex}\end{document}"
     Path("paper.tex").write_text(frame)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+    assert " & Gap & " in Path("table.tex").read_text()
     assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout
 
 

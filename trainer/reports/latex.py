@@ -96,9 +96,11 @@ def _columns(content: Content) -> list[tuple[str, Callable[[ArmReport], str]]]:
             (r"$\Delta$ (points)" if content.share else r"$\Delta$", lambda arm: _difference(arm, pairs, content)),
             ("$p$", lambda arm: _p(pairs.get(arm.name))),
         ]
+    if any(arm.gap is not None for arm in content.arms):
+        columns.append(("Gap", lambda arm: "---" if arm.gap is None else f"${100 * arm.gap:+.2f}$"))
     return [
         *columns,
-        ("Best epoch", lambda arm: "---" if arm.best_epoch is None else f"{arm.best_epoch:g}"),
+        ("Epoch", lambda arm: "---" if arm.best_epoch is None else f"{arm.best_epoch:g}"),
         *([("Parameters", lambda arm: _grouped(arm.parameters))] if len(_sizes(content)) > 1 else []),
     ]
 
@@ -153,4 +155,7 @@ def _caption(content: Content) -> str:
     corrected = " Intervals and $p$ are corrected for all comparisons." if tested and len(comparisons) > 1 else ""
     sizes = _sizes(content)
     size = f" Each network has {_grouped(*sizes)} parameters." if len(sizes) == 1 else ""
-    return f"{escaped(content.title)}: {metric}{spread}.{against}{corrected}{size}"
+    epoch = " Epoch: the one with the lowest validation loss, median over runs."
+    has_gap = any(arm.gap is not None for arm in content.arms)
+    gap = " Gap: training accuracy in evaluation mode minus validation accuracy, in points." if has_gap else ""
+    return f"{escaped(content.title)}: {metric}{spread}.{against}{corrected}{gap}{epoch}{size}"
