@@ -18,26 +18,34 @@ def beside_the_scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
 
 
-def test_every_part_runs_on_a_cpu_and_the_page_has_their_results(in_empty_folder):
-    command = [sys.executable, SCRIPTS / "gpu_check.py", "--device", "cpu", "--small", "--out", "found"]
+def test_parts_run_on_a_cpu_and_the_page_has_their_results(in_empty_folder):
+    """Four of six; all of them, in a minute: python scripts/gpu_check.py --device cpu --small --out FOLDER."""
+    parts = ("tests", "steps", "studies", "recipe")
+    command = [
+        sys.executable,
+        SCRIPTS / "gpu_check.py",
+        "--device",
+        "cpu",
+        "--small",
+        "--out",
+        "found",
+        "--only",
+        *parts,
+    ]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=clean_environment(), timeout=280)
     assert done.returncode == 0, done.stderr
     found = json.loads(Path("found/gpu_check.json").read_text())
-    assert {name: part["state"] for name, part in found["parts"].items()} == dict.fromkeys(
-        ("tests", "steps", "studies", "contenders", "recipe", "recipe on the test set"), "done"
-    )
+    assert {name: part["state"] for name, part in found["parts"].items()} == dict.fromkeys(parts, "done")
     parts = {name: part["result"] for name, part in found["parts"].items()}
     assert parts["tests"]["tests"] > parts["tests"]["skipped"] and parts["tests"]["failed"] == []
     assert [row["way"] for row in parts["steps"]] == ["floor", "trainer"] * 2
     assert all(row["images a second"] > 0 for row in parts["steps"])
     one_by_one, at_once = parts["studies"]
     assert one_by_one["accuracies"] == at_once["accuracies"]
-    assert {"floor", "trainer"} == parts["contenders"][0]["rounds"][0].keys() and len(parts["recipe"]) == 1
-    final = parts["recipe on the test set"]
-    assert len(final["runs"]) == len(final["accuracies"]) == 2 and min(final["accuracies"]) > 0.3
+    assert len(parts["recipe"]) == 1 and parts["recipe"][0]["validation"] > 0.3
     page = Path("found/gpu_check.md").read_text()
     assert page == done.stdout[:-1] and "| sweep.concurrent=2 |" in page
-    assert "Not measured." not in page
+    assert page.count("Not measured.") == 2
 
 
 def test_a_part_that_fails_hangs_or_has_no_time_ends_no_other_and_keeps_what_it_wrote(tmp_path, monkeypatch):
