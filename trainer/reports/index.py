@@ -63,9 +63,15 @@ def _write_report(content: Content) -> list[str]:
         whole = of_study(content.folder) if content.kind == "study" else of_run(content.folder, full=True)
         markdown.write(whole)
         page.write(whole)
-    except (RunError, ConfigError, OSError) as error:  # the others are written nevertheless
-        return [reason_of(error)]
+    except Exception as error:  # the others are written nevertheless
+        return [_fault(content.folder, error)]
     return []
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """Return what is wrong with a folder in one line."""
+    expected = isinstance(error, RunError | ConfigError | OSError)
+    return reason_of(error if expected else RunError(f"{path}: {type(error).__name__}: {error}"))
 
 
 def contents_below(folder: Path) -> tuple[list[Content], list[Content], list[str]]:
@@ -81,8 +87,7 @@ def contents_below(folder: Path) -> tuple[list[Content], list[Content], list[str
             found[content.kind].append(content)
             unreadable += content.damage
         except Exception as error:  # whatever is wrong with one of them, the others are listed
-            expected = isinstance(error, RunError | ConfigError | OSError)
-            unreadable.append(reason_of(error if expected else RunError(f"{path}: {type(error).__name__}: {error}")))
+            unreadable.append(_fault(path, error))
     if not any(found.values()) and not unreadable:
         raise ConfigError(f"{folder}: holds neither a study nor a run")
     return newest_first(found["study"]), newest_first(found["run"]), unreadable
