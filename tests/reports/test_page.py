@@ -162,27 +162,28 @@ def contrast(first, second):
 
 
 def test_numbers_are_readable_on_every_shade_and_print_is_light_and_fits_the_paper(study):
-    for scheme in ("light", "dark"):
-        with opened(page.write(of_study(study)), scheme=scheme) as view:
+    path = page.write(of_study(study))
+    for scheme, ground in (("light", "#ffffff"), ("dark", "#14171b")):
+        with opened(path, scheme=scheme) as view:
             shown(view, "classes", CONFUSION)
             shades = view.evaluate("Array.from({length: 101}, (_, at) => [shade(at / 100), readable(shade(at / 100))])")
-            assert len({tuple(ground) for ground, _ in shades}) > 50
-            for ground, ink in shades:
-                assert contrast(ground, [0, 0, 0] if ink == "#000000" else [255, 255, 255]) >= 4.5
+            assert len({tuple(shade) for shade, _ in shades}) > 50
+            for shade, ink in shades:
+                assert contrast(shade, [0, 0, 0] if ink == "#000000" else [255, 255, 255]) >= 4.5
             titles = [view.text_content(f"#confusion .g-{axis}title") for axis in "xy"]
             assert titles == ["predicted class", "true class"]
             assert view.evaluate("document.querySelectorAll('#confusion .gridlayer path').length") == 0
-    with opened(page.write(of_study(study)), scheme="dark") as view:
-        view.evaluate("dispatchEvent(new Event('beforeprint'))")
-        assert view.evaluate("style('--ground')") == "#ffffff"
-        assert view.evaluate("[...drawn]") == ["runs", "curves", "classes"]
-        assert max(right - left for left, _, right, _ in boxes(view, ".figure .main-svg")) <= 680
-        pairs = list(itertools.permutations(boxes(view, ".figure"), 2))
-        assert len(pairs) == 20
-        assert all(
-            one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1] for one, other in pairs
-        )
-        view.evaluate("dispatchEvent(new Event('afterprint'))")
-        assert view.evaluate("style('--ground')") == "#14171b"
-        assert view.evaluate("document.querySelector('#accuracy .main-svg').getBoundingClientRect().width") > 400
-        assert view.pdf().startswith(b"%PDF")
+            view.evaluate("dispatchEvent(new Event('beforeprint'))")
+            assert view.evaluate("style('--ground')") == "#ffffff"
+            assert view.evaluate("[...drawn]") == ["runs", "curves", "classes"]
+            assert max(right - left for left, _, right, _ in boxes(view, ".figure .main-svg")) <= 680
+            pairs = list(itertools.permutations(boxes(view, ".figure"), 2))
+            assert len(pairs) == 20
+            assert all(
+                one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+                for one, other in pairs
+            )
+            view.evaluate("dispatchEvent(new Event('afterprint'))")
+            assert view.evaluate("style('--ground')") == ground
+            assert view.evaluate("document.querySelector('#accuracy .main-svg').getBoundingClientRect().width") > 400
+            assert view.pdf().startswith(b"%PDF")

@@ -1,6 +1,5 @@
 """`report --watch`: the page of a study that another process trains."""
 
-import contextlib
 import json
 import shutil
 import threading
@@ -83,7 +82,8 @@ def test_it_ends_by_ctrl_c_or_when_nobody_trains_and_changes_nothing_of_the_stud
     assert watch(begun, None, seen.append) is False and len(seen) == 1
     (begun / "report.html").unlink()
     assert files == {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()}
-    with contextlib.suppress(FileNotFoundError):
-        (begun / "study.json").unlink()
+    with pytest.raises(ConfigError, match=r"^--baseline=lr=5: the study has no such arm"):
+        main([str(begun), "--watch", "--baseline", "lr=5"])
+    (begun / "study.json").unlink()
     with pytest.raises(ConfigError, match=r"^--watch: .* is no study; a run is watched on its own terminal$"):
         main([str(begun), "--watch"])

@@ -13,6 +13,7 @@ from trainer.reports import page
 from trainer.reports.content import Content, of_study
 from trainer.reports.progress import Progress, progress_of
 from trainer.study.manifest import Manifest
+from trainer.study.results import arm_named, results_of
 
 POLL_SECONDS = 1.0
 IDLE_SECONDS = 60.0  # without a process that trains, after which nobody is expected to continue: launchers take a while
@@ -22,8 +23,12 @@ REST = 4  # times as long as a page took, until the next one: a study of a thous
 def watch(folder: Path, baseline: str | None, told: Callable[[Progress], None]) -> bool:
     """Write the page of a study until it ends, and call `told` with each progress. Return whether it came to its end.
 
-    The study is only read. After a KeyboardInterrupt, which is raised, the page no longer loads itself again.
+    The study is only read. Raises ConfigError for a baseline that a grid does not have. After a KeyboardInterrupt,
+    which is raised, the page no longer loads itself again.
     """
+    study = Manifest.read(folder)
+    if baseline and study.settings.method == "grid":  # the arms of a search are not known yet
+        arm_named(results_of(study), baseline, f"--baseline={baseline}")
     before, last_alive = None, time.monotonic()
     content = _content(folder, baseline)
     try:

@@ -15,13 +15,13 @@ function heat(id, columns, rows, z, texts, { hover, height, ends, titles }) {
   const small = columns.length > most;
   const [low, high] = ends;
   const place = (value) => (high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 1);
-  const every = Math.ceil(columns.length / (narrow.matches ? 14 : 40));
+  const every = Math.ceil(columns.length / (narrow.matches ? 14 : printing() ? 24 : 40));
   const axis = (names, title) => {
     const shown = names.map((_, at) => at).filter((at) => at % every === 0);
     return { ...rowAxis(names), tickvals: shown, ticktext: shown.map((at) => plain(names[at])), showline: false, ticks: "",
       title: title ? { text: title, standoff: 8 } : undefined };
   };
-  const traces = [{ type: "heatmap", z, colorscale: [[0, `rgb(${shade(0)})`], [1, `rgb(${shade(1)})`]], zmin: low, zmax: high > low ? high : low + 1,
+  const traces = [{ type: "heatmap", z, colorscale: [[0, `rgb(${shade(0)})`], [1, `rgb(${shade(1)})`]], zmin: high > low ? low : high - 1, zmax: high,
     xgap: small ? 0 : 1, ygap: small ? 0 : 1, showscale: small, colorbar: { tickformat: ".0%", thickness: 12, outlinewidth: 0 },
     customdata: z.map((row, at) => row.map((_, column) => [plain(rows[at]), plain(columns[column]), texts[at][column] || 0])),
     hovertemplate: `${hover}<extra></extra>` }];
