@@ -170,6 +170,10 @@ def test_numbers_are_readable_on_every_shade_and_print_is_light_and_fits_the_pap
             assert len({tuple(shade) for shade, _ in shades}) > 50
             for shade, ink in shades:
                 assert contrast(shade, [0, 0, 0] if ink == "#000000" else [255, 255, 255]) >= 4.5
+            # Every class of every arm was recognized alike, 80 %: the shade is the one that the number is chosen for.
+            numbers = view.evaluate("byclass.data[1].textfont.color"), view.evaluate("readable(shade(0.8))")
+            assert set(numbers[0]) == {numbers[1]}
+            assert view.evaluate("[byclass.data[0].zmin, byclass.data[0].zmax]") == [0, 1]
             titles = [view.text_content(f"#confusion .g-{axis}title") for axis in "xy"]
             assert titles == ["predicted class", "true class"]
             assert view.evaluate("document.querySelectorAll('#confusion .gridlayer path').length") == 0

@@ -14,14 +14,14 @@ function heat(id, columns, rows, z, texts, { hover, height, ends, titles }) {
   const most = narrow.matches || printing() ? 12 : 20;
   const small = columns.length > most;
   const [low, high] = ends;
-  const place = (value) => (high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 1);
-  const every = Math.ceil(columns.length / (narrow.matches ? 14 : printing() ? 24 : 40));
+  const place = (value) => (value - low) / (high - low);
   const axis = (names, title) => {
+    const every = Math.ceil(names.length / (narrow.matches ? 14 : printing() ? 24 : 40));
     const shown = names.map((_, at) => at).filter((at) => at % every === 0);
     return { ...rowAxis(names), tickvals: shown, ticktext: shown.map((at) => plain(names[at])), showline: false, ticks: "",
       title: title ? { text: title, standoff: 8 } : undefined };
   };
-  const traces = [{ type: "heatmap", z, colorscale: [[0, `rgb(${shade(0)})`], [1, `rgb(${shade(1)})`]], zmin: high > low ? low : high - 1, zmax: high,
+  const traces = [{ type: "heatmap", z, colorscale: [[0, `rgb(${shade(0)})`], [1, `rgb(${shade(1)})`]], zmin: low, zmax: high,
     xgap: small ? 0 : 1, ygap: small ? 0 : 1, showscale: small, colorbar: { tickformat: ".0%", thickness: 12, outlinewidth: 0 },
     customdata: z.map((row, at) => row.map((_, column) => [plain(rows[at]), plain(columns[column]), texts[at][column] || 0])),
     hovertemplate: `${hover}<extra></extra>` }];
@@ -43,9 +43,10 @@ function drawClasses() {
   const shown = classes.arms.slice(0, data.max_arms).map((name) => cut(name, narrow.matches ? 16 : 34));
   const accuracy = classes.accuracy.slice(0, data.max_arms);
   const known = accuracy.flat().filter((share) => share !== null);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
   heat("byclass", names, shown, accuracy, accuracy.map((row) => row.map((share) => (share === null ? "" : (100 * share).toFixed(0)))),
     { hover: "%{customdata[0]}, class %{customdata[1]}: %{z:.1%}", height: 110 + (printing() ? 22 : 30) * Math.max(2, shown.length),
-      ends: [Math.min(...known), Math.max(...known)], titles: ["class", ""] });
+      ends: low < high ? [low, high] : [0, 1], titles: ["class", ""] });
   const totals = classes.confusion.map((row) => row.reduce((sum, count) => sum + count, 0));
   const shares = classes.confusion.map((row, at) => row.map((count) => (totals[at] ? count / totals[at] : null)));
   heat("confusion", names, names, shares, classes.confusion.map((row) => row.map((count) => count || "")),
