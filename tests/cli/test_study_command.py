@@ -1,5 +1,6 @@
 """`trainer study`: shown, continued and grown wherever it lies; runs dropped, names changed; every mistake one line."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from conftest import interpret
 
 from trainer.cli import study as command
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, RunError
 from trainer.reports.content import of_study
 from trainer.study.execute import run_study
 from trainer.study.manifest import Manifest
@@ -134,3 +135,32 @@ def test_mistakes_are_one_line_and_change_nothing(capsys):
             command.main([str(folder) if word == "STUDY" else word for word in typed.split()])
         assert str(caught.value) == line
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_study_that_was_sent_runs_no_program_and_no_other_settings(tmp_path):
+    folder = begun("lr=0.1,0.2")
+    path, tree = folder / "study.json", json.loads((folder / "study.json").read_text())
+    for word in (
+        "hydra.launcher.submitit_folder=/tmp",
+        "+hydra.launcher.initializer={_target_:a.b}",
+        "~hydra.launcher",
+    ):
+        path.write_text(json.dumps({**tree, "command": [*tree["command"], "hydra/launcher=joblib", word]}))
+        for typed in (["continue"], ["add", "seed=1"]):
+            with pytest.raises(ConfigError) as caught:
+                command.main([str(folder), *typed])
+            assert str(caught.value) == (
+                f"{path}: {word.partition('=')[0]} is not taken from a file, which could be sent by anyone. Type the"
+                f" study's command with output_dir={folder}"
+            )
+    first, second = tree["runs"]
+    for texts in ({}, {"hydra.launcher.backend": "++hydra.launcher.backend=x"}, {"wandb.mode": "++wandb.mode=online"}):
+        path.write_text(json.dumps({**tree, "runs": [{**first, "texts": texts, "point": texts}, second]}))
+        with contextlib.suppress(RunError):
+            assert command.main([str(folder), "continue"]) == 0 and texts == {}
+    # What a run is trained with comes from the command, of which the id of the run is a hash.
+    changed = {**first, "result": None, "config": {"wandb": 5, "output_dir": str(tmp_path / "elsewhere")}}
+    path.write_text(json.dumps({**tree, "runs": [changed, second]}))
+    shutil.rmtree(folder / first["folder"])
+    assert command.main([str(folder), "continue"]) == 0 and arms(folder) == {"lr=0.1": 1, "lr=0.2": 1}
+    assert not (tmp_path / "elsewhere").exists()

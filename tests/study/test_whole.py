@@ -122,6 +122,7 @@ def test_a_named_study_grows_by_the_same_command_with_more_values(capsys):
     # Its former command, and that of the whole, lead to it again; it has the same id for the ledger of the test set.
     again = stamps(folder)
     assert study("optimizer=sgd,adam", "sweep.name=mine") == folder
+    assert Manifest.read(folder).axes == manifest.axes  # in the same order
     assert study("optimizer=sgd,adam,rmsprop", "seed=0,1,2", "sweep.name=mine") == folder
     assert stamps(folder) == again and Manifest.read(folder).id == manifest.plans[0] == folder.name[-8:]
     assert Manifest.read(folder).changes == manifest.changes
@@ -157,4 +158,10 @@ def test_outputs_lie_where_they_are_asked_for(monkeypatch, tmp_path):
     with pytest.raises(ConfigError) as caught:
         study("lr=0.1,0.2", f"output_dir={tmp_path}/full")
     assert str(caught.value) == f"output_dir={tmp_path}/full: is not empty, and holds no study. Name another folder"
-    assert not Path("outputs").exists()
+    for inside in (place := tmp_path / "two") / "new", next(place.glob("lr-0.1-*")) / "new":
+        with pytest.raises(ConfigError, match=r"lies in \S+, a study or run. Name another folder$"):
+            study("lr=0.1,0.2", f"output_dir={inside}")
+    with pytest.raises(ConfigError) as caught:
+        study("lr=0.1,0.2", "output_dir=results", "output_root=results")
+    assert str(caught.value) == "output_dir=results: is the folder of all studies, or above it. Name another folder"
+    assert not Path("outputs").exists() and not Path("results").exists()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.cli.common import Parser, confirmed, count
+from trainer.config.shell import command
 from trainer.records.disk_usage import KINDS, Spare, Usage, delete, freed_by, usage_of
 from trainer.runtime.console import say, show_columns, waiting
 from trainer.runtime.text import counted, file_size
@@ -91,7 +92,7 @@ def _show(root: Path, usage: Usage, limit: int) -> None:
         return
     say("")
     show_columns(("kind", "frees", "what", "lost if deleted"), rows, {1})
-    say(f"To delete some of it: python -m trainer clean {root} {rows[0][0]}; --dry-run lists the files")
+    say(f"To delete some of it: {command('clean', root, rows[0][0])}; --dry-run lists the files")
 
 
 def _things(spares: Sequence[Spare]) -> str:

@@ -81,10 +81,10 @@ def _show(study: Manifest) -> int:
 
 
 def _train(study: Manifest, added: Sequence[str]) -> int:
-    from trainer.study.edit import with_added
+    from trainer.study.edit import recorded_command, with_added
     from trainer.study.plan import plan_from
 
-    command = with_added(study, added) if added else [word for word in study.command if word != "retrain=true"]
+    command = with_added(study, added) if added else recorded_command(study)
     plan = plan_from(["-m", *command])
     from trainer.cli.train import conduct  # imports torch: a mistake above is reported at once
 

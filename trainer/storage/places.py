@@ -15,7 +15,8 @@ ROOT_VARIABLE = "TRAINER_OUTPUTS"
 
 def output_root(typed: str | None = None) -> Path:
     """Return the folder of all runs and studies: the typed one, else that of TRAINER_OUTPUTS, else `outputs`."""
-    return expanded(typed or os.environ.get(ROOT_VARIABLE) or "outputs")
+    told = os.environ.get(ROOT_VARIABLE, "")
+    return expanded(typed or (told if told.strip() else "outputs"))
 
 
 def picture_place() -> Path:

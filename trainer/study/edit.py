@@ -1,6 +1,7 @@
 """Changes to a study on disk: its command with more values, runs that are dropped, other names."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -9,7 +10,7 @@ from pathlib import Path
 from trainer.config.arguments import as_forced_override
 from trainer.config.settings import comparable
 from trainer.errors import ConfigError, RunError
-from trainer.records.layout import SWEEPS
+from trainer.records.layout import MANIFEST, SWEEPS
 from trainer.records.outcome import DONE
 from trainer.runtime.lock import locked
 from trainer.runtime.text import slug
@@ -21,6 +22,23 @@ from trainer.study.growth import fixed_values, unique, values_of, with_values
 from trainer.study.manifest import Change, Entry, Manifest
 from trainer.study.plan import Plan, plan_from
 from trainer.study.results import arms_of
+
+# Hydra's settings that are taken from a file: other ones name programs, functions and folders.
+LAUNCHING = re.compile(
+    r"hydra/launcher=\w+|hydra\.launcher\.(n_jobs|array_parallelism|timeout_min|partition|qos|account|nodes|mem_gb|"
+    r"gpus_per_node|cpus_per_task|tasks_per_node)=[\w.-]+"
+)
+
+
+def recorded_command(study: Manifest) -> list[str]:
+    """Return the study's command without retrain, to be started. Raises ConfigError if it could run a program."""
+    for word in study.command:
+        if word.lstrip("+~").startswith("hydra") and not LAUNCHING.fullmatch(word):
+            raise ConfigError(
+                f"{study.folder / MANIFEST}: {word.partition('=')[0]} is not taken from a file, which could be sent by"
+                f" anyone. Type the study's command with output_dir={study.folder}"
+            )
+    return [word for word in study.command if override_key(word) != "retrain"]
 
 
 def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
@@ -35,7 +53,7 @@ def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
                 f"add {' '.join(words)}: sweep.method={study.settings.method} chooses its points itself. More of them:"
                 " add sweep.trials=N"
             )
-        return [*(word for word in study.command if override_key(word) not in ("sweep.trials", "retrain")), *words]
+        return [*(word for word in recorded_command(study) if override_key(word) != "sweep.trials"), *words]
     values = values_of(study)
     new: dict[str, list[str]] = {}
     for word in words:
@@ -54,10 +72,12 @@ def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
         new[ARM] = [" ".join(arm)]
     # A setting that no axis varied has one value so far, that of the runs.
     configs = [entry.config for entry in study.entries]
-    before = {key: values.get(key) or fixed_values(key, configs) for key in new}
-    if known := [key for key in new if len(unique([*before[key], *new[key]])) == len(before[key])]:
+    before = {key: values.get(key) or unique(fixed_values(key, configs)) for key in new}
+    known = [key for key in new if len(unique([*before[key], *new[key]])) == len(before[key])]
+    # The same words again, after a start that was stopped, train what is left.
+    if known and all(study.told_outcome(entry).state in DONE for entry in study.entries):
         raise ConfigError(f"add {known[0]}: the study has {', '.join(new[known[0]])} already")
-    return with_values(study.command, {**values, **{key: unique([*before[key], *new[key]]) for key in new}})
+    return with_values(recorded_command(study), {**values, **{key: unique([*before[key], *new[key]]) for key in new}})
 
 
 def chosen(study: Manifest, word: str) -> list[Entry]:
@@ -109,7 +129,7 @@ def rename(study: Manifest, name: str) -> Path:
         changed.save()
     if folder.resolve().parent == (output_root() / SWEEPS).resolve():
         target = folder.with_name(f"{name}-{study.id}")
-        if target.exists():
+        if target.exists() and target.resolve() != folder.resolve():
             raise RunError(f"{target} exists already: the folder keeps its name, {folder}")
         return folder.rename(target)
     return folder

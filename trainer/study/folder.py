@@ -61,7 +61,8 @@ class Study:
         self.labels = dict(earlier.labels)
         self.entries = [self._in_own_folder(entry) for entry in earlier.entries]
         self.ended = {entry.folder: entry.result for entry in self.entries if entry.result}
-        groups = [entry.config.get("wandb", {}).get("group") for entry in earlier.entries]
+        shown = [entry.config.get("wandb") for entry in earlier.entries]
+        groups = [wandb.get("group") for wandb in shown if isinstance(wandb, dict)]
         self.group = next((group for group in groups if isinstance(group, str)), self.group)
         return True
 
@@ -108,13 +109,13 @@ class Study:
         place = plain(planned.point), dict(planned.point)
         for number, entry in enumerate(self.entries):
             if (entry.id, entry.trial, entry.stage) == (identity, trial, stage):
-                if (entry.point, entry.texts) != place:  # a study that has grown by an axis, such as seed
-                    entry = self.entries[number] = replace(entry, point=place[0], texts=place[1])
-                return entry
+                # The study may have grown by an axis, such as seed, lie on another machine, or be changed by hand.
+                same = replace(entry, point=place[0], texts=place[1], config=self._config(planned))
+                self.entries[number] = entry if vars(same) == vars(entry) else same
+                return self.entries[number]
         name = slug(text for key, value in place[0].items() for text in _words(key, value)) or "run"
         folder = f"{name}-{identity}"
-        config = {**significant(planned.config.tree()), **self._where(planned)}
-        source = None
+        config, source = self._config(planned), None
         if not self.plan.retrain and not (self.folder / folder).exists():
             found = finished_elsewhere(sweeps_of(self.plan), self.folder, identity, config)
             if found and adopt(found, self.folder / folder, config):
@@ -123,12 +124,13 @@ class Study:
         self.entries.append(entry)
         return entry
 
-    def _where(self, planned: PlannedRun) -> dict[str, Any]:
-        """Return the settings that do not decide the result: where the run is saved, and how it is shown in W&B."""
+    def _config(self, planned: PlannedRun) -> dict[str, Any]:
+        """Return the configuration of a run with where it is saved and how it is shown in W&B."""
         data_dir = str(expanded(planned.config.data_dir).absolute())  # a worker may have another working folder
         shown = in_wandb(self.plan, planned, self.group).model_dump(mode="json")
-        saves = {"checkpoint_minutes": planned.config.checkpoint_minutes}
-        return {**saves, "data_dir": data_dir, "output_root": None, "output_dir": None, "resume": None, "wandb": shown}
+        saves = {name: getattr(planned.config, name) for name in ("checkpoint_minutes", "tensorboard")}
+        place = {"data_dir": data_dir, "output_root": None, "output_dir": None, "resume": None}
+        return {**significant(planned.config.tree()), **saves, **place, "wandb": shown}
 
     def path(self, entry: Entry) -> Path:
         """Return the folder of the run."""

@@ -56,7 +56,8 @@ def with_values(arguments: Iterable[str], values: Values) -> list[str]:
 def values_of(study: Manifest) -> dict[str, list[str]]:
     """Return the values of each axis that the study's runs have, in order."""
     keys = dict.fromkeys(key for entry in study.entries for key in entry.texts)
-    return {key: unique(_value(key, entry.texts[key]) for entry in study.entries) for key in keys}
+    texts = {key: [entry.texts[key] for entry in study.entries if key in entry.texts] for key in keys}
+    return {key: unique(_value(key, text) for text in texts[key]) for key in keys}
 
 
 def added_values(study: Manifest, plan: Plan) -> str:
@@ -112,7 +113,10 @@ def _value(key: str, text: str) -> str:
 
 def unique(values: Iterable[str]) -> list[str]:
     """Return the values in order, each once; 0.001 and 1e-3 are one."""
-    return list({canonical(f"={value}"): value for value in reversed(list(values))}.values())[::-1]
+    found = dict[Any, str]()
+    for value in values:
+        found.setdefault(canonical(f"={value}"), value)
+    return list(found.values())
 
 
 def _typed(key: str, values: Sequence[str]) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 from trainer.errors import ConfigError
 from trainer.records.layout import MANIFEST, SWEEPS
-from trainer.runtime.files import WRITING, expanded
+from trainer.runtime.files import WRITING, expanded, realpath
 from trainer.runtime.lock import LOCK
 from trainer.runtime.text import slug
-from trainer.storage.places import output_root
+from trainer.storage.places import RUN, STUDY, output_root
 from trainer.storage.untrusted import read_json
 from trainer.study.fingerprint import LIBRARIES
 from trainer.study.plan import Plan
@@ -59,6 +59,11 @@ def new_folder(plan: Plan, name: str, study_id: str) -> Path:
         # Torn files and the lock are left by a process that was killed before it wrote anything else.
         if folder.is_dir() and any(each.name != LOCK and each.suffix != f".{WRITING}" for each in folder.iterdir()):
             raise ConfigError(f"output_dir={plan.output_dir}: is not empty, and holds no study. Name another folder")
+        # A study inside another one would be found by no command, and one around others hide them.
+        inside = [above for above in realpath(folder).parents for file in (STUDY, RUN) if (above / file).is_file()]
+        if inside or realpath(sweeps_of(plan)).is_relative_to(realpath(folder)):
+            where = f"lies in {inside[0]}, a study or run" if inside else "is the folder of all studies, or above it"
+            raise ConfigError(f"output_dir={plan.output_dir}: {where}. Name another folder")
         return folder
     words = [name]
     if not plan.settings.name:

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainer.config.check import check_sweep
 from trainer.config.run_config import SweepConfig
+from trainer.config.settings import comparable
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError
 from trainer.records.layout import MANIFEST, SWEEPS
@@ -195,6 +196,9 @@ def _entries(tree: Any, folder: Path) -> Iterator[Entry]:
         entry = parse_json_as(Entry, json.dumps(run))
         if not set(replicates) <= entry.point.keys():
             raise ValueError(f"a run does not say its {', '.join(replicates)}")
+        # A command is made of them when the study grows.
+        if not entry.texts.keys() <= entry.point.keys() or not all(key == ARM or comparable(key) for key in entry.texts):
+            raise ValueError("a run lies on no axis of a study")
         run_folder(folder, entry.folder)  # raises for a path that leads elsewhere: the manifest may be untrusted
         validate_plain([entry.point, entry.texts, entry.config])
         yield entry
