@@ -69,6 +69,11 @@ def test_a_study_and_its_arms_get_other_names(capsys):
     assert f"Study: {renamed}\nTo continue it: python -m trainer -m " in capsys.readouterr().out
     assert not folder.exists() and set(arms(renamed)) == {"sgd", "Adam of 2014"}
     assert command.main([str(renamed), "rename", "Adam of 2014", "Adam"]) == 0
+    assert command.main([str(renamed), "rename", "first-try"]) == 0  # as after a start that was killed
+    other = begun("lr=0.1,0.2", "sweep.name=other")
+    with pytest.raises(ConfigError) as caught:
+        command.main([str(renamed), "rename", "other"])
+    assert str(caught.value) == f"rename other: is the name of {other}"
     # The command that is told continues it, and more values keep the names.
     assert begun("optimizer=sgd,adam,adamw", "sweep.name=first-try") == renamed
     assert set(arms(renamed)) == {"sgd", "Adam", "adamw"} and Manifest.read(renamed).id == study_id
@@ -89,6 +94,24 @@ def test_an_experiment_with_arms_takes_one_more(tmp_path):
     assert command.main([str(folder), "drop", "optimizer=sgd lr=0.1", "--yes"]) == 0
     assert set(arms(folder)) == {"optimizer=adam lr=0.001", "optimizer=rmsprop lr=0.01"}
     assert command.main([str(folder), "continue"]) == 0 and starts(folder) == {1}
+
+
+def test_what_was_dropped_from_a_grid_of_two_axes_does_not_come_back():
+    folder = begun("lr=0.1,0.2", "dropout=0,0.5")
+    assert command.main([str(folder), "drop", "lr=0.2 dropout=0.5", "--yes"]) == 0
+    # The command of the grid would train it again.
+    assert Manifest.read(folder).restart_command == f"python -m trainer study {folder} continue"
+    assert command.main([str(folder), "continue"]) == 0
+    assert command.main([str(folder), "add", "seed=1"]) == 0
+    assert arms(folder) == {"lr=0.1 dropout=0": 2, "lr=0.1 dropout=0.5": 2, "lr=0.2 dropout=0": 2}
+    # An `add` that was stopped is finished by the same words.
+    tree = json.loads((folder / "study.json").read_text())
+    tree["runs"][-1]["result"] = None
+    (folder / "study.json").write_text(json.dumps(tree))
+    shutil.rmtree(folder / tree["runs"][-1]["folder"])
+    assert command.main([str(folder), "add", "seed=1"]) == 0 and starts(folder) == {1}
+    with pytest.raises(ConfigError, match=r"^add seed: the study has 1 already$"):
+        command.main([str(folder), "add", "seed=1"])
 
 
 def test_a_search_takes_more_trials_wherever_it_lies(tmp_path):

@@ -19,6 +19,7 @@ from trainer.storage.untrusted import refuse_links
 from trainer.study.axes import ARM, REPLICATES, canonical, override_key
 from trainer.study.folder import Study, rename_aside, study_id
 from trainer.study.growth import fixed_values, unique, values_of, with_values
+from trainer.study.home import earlier_studies
 from trainer.study.manifest import Change, Entry, Manifest
 from trainer.study.plan import Plan, plan_from
 from trainer.study.results import arms_of
@@ -124,6 +125,9 @@ def rename(study: Manifest, name: str) -> Path:
     words = [word for word in study.command if override_key(word) != "sweep.name"]
     plan = plan_from(["-m", *words, f"sweep.name={name}"])
     folder = study.folder
+    for other in earlier_studies(plan):
+        if other.name == name and other.folder.resolve() != folder.resolve():
+            raise ConfigError(f"rename {name}: is the name of {other.folder}")
     with _changed(study, plan, study.entries) as changed:
         changed.name = name
         changed.save()

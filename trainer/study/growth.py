@@ -8,20 +8,21 @@ from typing import Any
 from trainer.config.recorded import shown_value, typed_settings
 from trainer.config.run_config import RunConfig, SweepConfig, Tag, tagged
 from trainer.errors import ConfigError
-from trainer.study.axes import ARM, canonical, override_key, plain_override
+from trainer.study.axes import ARM, arm_of, canonical, override_key, plain_override
 from trainer.study.fingerprint import significant
 from trainer.study.manifest import Manifest
-from trainer.study.plan import Plan, plain, plan_from
+from trainer.study.plan import Plan, PlannedRun, plain, plan_from
 
 Identify = Callable[[RunConfig], str]
 Values = Mapping[str, Sequence[str]]  # of each axis, as typed: {"seed": ["0", "1"]}
 
 
-def united(plan: Plan, study: Manifest, code: str, identify: Identify) -> tuple[Plan, list[str]]:
+def united(plan: Plan, study: Manifest, code: str, identify: Identify, typed: bool) -> tuple[Plan, list[str]]:
     """Return the plan of the study and of the command together, and the ids of all runs of the whole grid.
 
-    Its runs are those of both; the whole grid may have more. Raises ConfigError with the reason if the command is one
-    of another study, as its runs at the study's points are not the study's runs.
+    Its runs are those of both; the whole grid may have more. A command that is not `typed`, but made of the study's
+    own, asks for further values only, and not for points that were dropped. Raises ConfigError with the reason if the
+    command is one of another study, as its runs at the study's points are not the study's runs.
     """
     if study.code != code:
         raise ConfigError("it was trained with other code, or other versions of the libraries")
@@ -41,7 +42,8 @@ def united(plan: Plan, study: Manifest, code: str, identify: Identify) -> tuple[
     for entry in study.entries:
         if entry.id not in by_id:
             raise ConfigError(_difference(whole, entry.point, entry.config))
-    wanted = {identify(run.config) for run in plan.runs} | {entry.id for entry in study.entries}
+    asked = plan.runs if typed else [run for run in plan.runs if _has_new_value(run, study)]
+    wanted = {identify(run.config) for run in asked} | {entry.id for entry in study.entries}
     kept = tuple(run for identity, run in by_id.items() if identity in wanted)
     return replace(whole, runs=kept), list(by_id)
 
@@ -83,6 +85,17 @@ def _united_values(plan: Plan, study: Manifest) -> dict[str, list[str]]:
         before = old.get(key) or fixed_values(key, [entry.config for entry in study.entries])
         values[key] = unique([*before, *(typed or fixed_values(key, configs))])
     return values
+
+
+def _has_new_value(run: PlannedRun, study: Manifest) -> bool:
+    """Return whether a run has a value that the study has not: of what is compared, or as one more run of an arm."""
+    point, old, configs = plain(run.point), values_of(study), [entry.config for entry in study.entries]
+    known = {key: old.get(key) or unique(fixed_values(key, configs)) for key in point}
+    new = {key for key in point if len(unique([*known[key], point[key]])) > len(known[key])}
+    arms = [arm_of(entry.point) for entry in study.entries]
+    here = arm_of(point)
+    same = any(all(here.get(key) == value for key, value in arm.items()) for arm in arms)
+    return bool(new & here.keys() or (new and same))
 
 
 def fixed_values(key: str, configs: Sequence[Mapping[str, Any]]) -> list[str]:

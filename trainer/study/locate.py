@@ -34,14 +34,15 @@ def located(plan: Plan, fingerprints: DataFingerprints, home: Path | None = None
     plan_id = study_id(plan, code, fingerprints.known, identities)
     earlier = list(earlier_studies(plan, home))
     known = with_plan(earlier, plan_id)
-    if known and known.plans[-1] == plan_id:
+    # The study's own command may have points that were dropped since.
+    if known and known.plans[-1] == plan_id and not (home and plan.runs):
         return plan, Study(plan, known.folder, code, fingerprints.known, plan_id)
     # A study that has grown is continued by its former commands as well, and by others where it is named.
     named = [each for each in earlier if home or plan.output_dir or plan.settings.name == each.name]
     reasons = list[str]()
     for each in [known] if known else named:
         try:
-            whole, all_ids = united(plan, Manifest.read(each.folder), code, identify)
+            whole, all_ids = united(plan, Manifest.read(each.folder), code, identify, typed=not home)
         except (ConfigError, RunError) as error:
             if home:
                 raise ConfigError(f"{home} cannot be continued: {error}") from None

@@ -1,6 +1,7 @@
 """The manifest of a study, as it lies in its folder, and the outcomes of its runs. Imports no torch."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,7 +161,10 @@ class Manifest:
         leads_here = realpath(self.folder) == realpath(Path(typed["output_dir"])) if "output_dir" in typed else None
         if leads_here is None:
             leads_here = realpath(self.folder.parent) == realpath(sweeps)
-        return self.own_command if leads_here else command("study", self.folder, "continue")
+        # The command of a grid has points that were dropped, too.
+        values = {key: {entry.point.get(key) for entry in self.entries} for key in self.varied}
+        whole = self.settings.method != "grid" or len(self.entries) >= math.prod(map(len, values.values()))
+        return self.own_command if leads_here and whole else command("study", self.folder, "continue")
 
     def path(self, entry: Entry) -> Path:
         """Return the folder of a run."""
@@ -197,7 +201,8 @@ def _entries(tree: Any, folder: Path) -> Iterator[Entry]:
         if not set(replicates) <= entry.point.keys():
             raise ValueError(f"a run does not say its {', '.join(replicates)}")
         # A command is made of them when the study grows.
-        if not entry.texts.keys() <= entry.point.keys() or not all(key == ARM or comparable(key) for key in entry.texts):
+        on_axes = all(key == ARM or comparable(key) for key in entry.texts)
+        if not (on_axes and entry.texts.keys() <= entry.point.keys()):
             raise ValueError("a run lies on no axis of a study")
         run_folder(folder, entry.folder)  # raises for a path that leads elsewhere: the manifest may be untrusted
         validate_plain([entry.point, entry.texts, entry.config])
