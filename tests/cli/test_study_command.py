@@ -122,6 +122,14 @@ def test_a_search_takes_more_trials_wherever_it_lies(tmp_path):
     assert str(caught.value) == (
         "add seed=1: sweep.method=random chooses its points itself. More of them: add sweep.trials=N"
     )
+    for typed, line in {
+        "add sweep.trials=2": "add sweep.trials=2: the study has 2 already",
+        "drop lr=0.1": "drop lr=0.1: sweep.method=random chose its points by all that were tried",
+    }.items():
+        with pytest.raises(ConfigError) as caught:
+            command.main([str(moved), *typed.split(), "--yes"])
+        assert str(caught.value) == line
+    assert command.main([str(moved), "rename", "other"]) == 0  # it is the same search under another name
     first = [entry.point for entry in Manifest.read(moved).entries]
     assert command.main([str(moved), "add", "sweep.trials=3"]) == 0
     points = [entry.point for entry in Manifest.read(moved).entries]
@@ -146,6 +154,8 @@ MISTAKES = {
     "STUDY rename": "rename: takes NAME, or ARM and NAME. See python -m trainer study --help",
     "STUDY rename a/b": "rename a/b: must be of letters, digits, dots, plus signs and dashes",
     "STUDY rename lr=0.3 x": "rename lr=0.3: the study has no such arm. Accepted: lr=0.1, lr=0.2",
+    "STUDY rename lr=0.1 a\x1bb": "rename lr=0.1 a?b: must have no control characters and no ${…}",
+    "STUDY rename lr=0.1 ${a}": "rename lr=0.1 ${a}: must have no control characters and no ${…}",
     "STUDY rename lr=0.1 lr=0.2": "rename lr=0.1 lr=0.2: must be a name that no arm has",
 }
 

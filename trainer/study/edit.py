@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer.config.arguments import as_forced_override
 from trainer.config.settings import comparable
-from trainer.errors import ConfigError, RunError
+from trainer.errors import ConfigError, RunError, printable
 from trainer.records.layout import MANIFEST, SWEEPS
 from trainer.records.outcome import DONE
 from trainer.runtime.lock import locked
@@ -54,6 +54,9 @@ def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
                 f"add {' '.join(words)}: sweep.method={study.settings.method} chooses its points itself. More of them:"
                 " add sweep.trials=N"
             )
+        trials = words[0].partition("=")[2]
+        if trials.isdecimal() and int(trials) <= study.settings.trials:
+            raise ConfigError(f"add {words[0]}: the study has {study.settings.trials} already")
         return [*(word for word in recorded_command(study) if override_key(word) != "sweep.trials"), *words]
     values = values_of(study)
     new: dict[str, list[str]] = {}
@@ -86,6 +89,8 @@ def chosen(study: Manifest, word: str) -> list[Entry]:
 
     Raises ConfigError if there are none, or if they are all.
     """
+    if study.settings.method != "grid":
+        raise ConfigError(f"drop {word}: sweep.method={study.settings.method} chose its points by all that were tried")
     key, _, value = word.partition("=")
     found = [entry for entry in study.entries if key in entry.point and _same(entry.point[key], value)]
     arms = {arm.name: list(arm.entries) for arm in arms_of(study, study.entries)}
@@ -144,6 +149,8 @@ def label(study: Manifest, arm: str, name: str) -> None:
     arms = [each.name for each in arms_of(study, study.entries)]
     if arm not in arms:
         raise ConfigError(f"rename {arm}: the study has no such arm. Accepted: {', '.join(arms)}")
+    if printable(name) != name or "${" in name:  # which no file may hold
+        raise ConfigError(f"rename {arm} {printable(name)}: must have no control characters and no ${{…}}")
     if not name.strip() or name in arms:
         raise ConfigError(f"rename {arm} {name}: must be a name that no arm has")
     original = {new: old for old, new in study.labels.items()}.get(arm, arm)
@@ -157,7 +164,9 @@ class _changed:
     """The study of a manifest under its lock, with another plan and these runs. Raises RunError if it is in use."""
 
     def __init__(self, study: Manifest, plan: Plan, entries: Sequence[Entry]) -> None:
-        plan_id = study_id(plan, study.code, study.data, [entry.id for entry in entries])
+        plan_id = study.plans[-1] if study.plans else study.id
+        if len(entries) < len(study.entries):  # with its names alone it stays the plan that it was
+            plan_id = study_id(plan, study.code, study.data, [entry.id for entry in entries])
         self.study, self.entries = Study(plan, study.folder, study.code, study.data, plan_id), entries
         self.lock = locked(study.folder)
 
