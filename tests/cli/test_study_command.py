@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -112,6 +113,29 @@ def test_what_was_dropped_from_a_grid_of_two_axes_does_not_come_back():
     assert command.main([str(folder), "add", "seed=1"]) == 0 and starts(folder) == {1}
     with pytest.raises(ConfigError, match=r"^add seed: the study has 1 already$"):
         command.main([str(folder), "add", "seed=1"])
+
+
+def test_arms_with_names_keep_them(tmp_path, capsys):
+    own = tmp_path / "own" / "experiment"
+    own.mkdir(parents=True)
+    (own / "two.yaml").write_text(
+        "# @package _global_\n# Two.\nsweep:\n  arms:\n    tuned: optimizer=sgd lr=0.1\n    usual: optimizer=adam\n"
+    )
+    folder = begun("--config-dir", str(tmp_path / "own"), "experiment=two")
+    assert re.search("^tuned .*\nusual |^usual .*\ntuned ", capsys.readouterr().out, re.MULTILINE)
+    assert command.main([str(folder), "add", "seed=1"]) == 0
+    assert command.main([str(folder), "rename", "usual", "Adam"]) == 0
+    assert command.main([str(folder), "add", "optimizer=rmsprop"]) == 0
+    assert arms(folder) == {"tuned": 2, "Adam": 2, "optimizer=rmsprop": 2}
+    assert command.main([str(folder), "drop", "tuned", "--yes"]) == 0
+    with pytest.raises(ConfigError) as caught:
+        command.main([str(folder), "drop", "Adam", "--yes"])
+    assert str(caught.value) == "drop Adam: leaves one arm, which has nothing to be compared with"
+    # The same on the command line, beside another axis; a list takes the place of an experiment's group.
+    typed = begun("sweep.arms.a=optimizer=sgd lr=0.1", "sweep.arms.b=optimizer=adam", "dropout=0.0,0.5")
+    assert arms(typed).keys() == {"a dropout=0.0", "a dropout=0.5", "b dropout=0.0", "b dropout=0.5"}
+    other = begun("--config-dir", str(tmp_path / "own"), "experiment=two", 'sweep.arms=["lr=0.5","lr=0.3"]')
+    assert arms(other).keys() == {"lr=0.5", "lr=0.3"}
 
 
 def test_a_search_takes_more_trials_wherever_it_lies(tmp_path):

@@ -68,6 +68,15 @@ class Job:
         return run
 
 
+def replacing_arms(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides such that typed arms replace those of an experiment.
+
+    Hydra would merge two groups of arms, and refuses a list in the place of a group.
+    """
+    typed = any(text.startswith("++sweep.arms=") for text in overrides)
+    return [*(["++sweep.arms=null"] if typed else []), *overrides]
+
+
 class Composer:
     """The composition of `conf/` and of the folder of `--config-dir`, whose files come second.
 
@@ -87,7 +96,7 @@ class Composer:
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the composed tree with Hydra's own part, and make that part the one that `${hydra:…}` reads."""
-        tree = self.loader.load_configuration("config", list(overrides), RunMode.RUN)
+        tree = self.loader.load_configuration("config", replacing_arms(overrides), RunMode.RUN)
         HydraConfig.instance().set_config(tree)
         return tree
 
@@ -185,13 +194,13 @@ def _refuse_study(job: Job, arguments: Sequence[str], shown: bool) -> None:
     if study:
         raise ConfigError(f"{study[0]} (command line): belongs to a study of several runs: add -m")
     sweep = check_sweep(job.sweep, job.overrides, job.files)
-    arms = [{word.partition("=")[0] for word in arm.split()} for arm in sweep.arms or ("",)]
+    arms = [{word.partition("=")[0] for word in arm.split()} for arm in sweep.arm_texts or ("",)]
     if not (sweep.params.keys() <= keys and any(arm <= keys for arm in arms)):
         name = HydraConfig.get().runtime.choices.get("experiment")
         several = f"experiment={name} compares several runs"
         if shown:
             missing = [f"{key}=VALUE" for key in sweep.params if key not in keys]
-            missing += [word for word in " ".join(sweep.arms[:1]).split() if word.partition("=")[0] not in keys]
+            missing += [word for word in " ".join(sweep.arm_texts[:1]).split() if word.partition("=")[0] not in keys]
             raise ConfigError(f"{several}, --cfg shows one: give it {' '.join(missing)}")
         raise ConfigError(f"{several}: {command('-m', *arguments)}")
 

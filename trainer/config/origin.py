@@ -200,6 +200,7 @@ def _swept(tree: Any, key: str) -> list[Any]:
     """Return the nodes of `sweep.params` and `sweep.arms` that give values to a setting."""
     arms = _below(tree, ("sweep", "arms"))
     items = arms.value if isinstance(arms, yaml.SequenceNode) else []
+    items = [text for _, text in arms.value] if isinstance(arms, yaml.MappingNode) else items
     axis = _below(tree, ("sweep", "params", key))
     return [item for item in items if f" {key}=" in f" {item.value}"] + ([axis] if axis is not None else [])
 

@@ -71,7 +71,17 @@ class SweepConfig(BaseModel):
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
     # Excluded from the manifest of a study, which lists the axes that are made of these.
     params: dict[str, Text] = Field({}, exclude=True)
-    arms: tuple[Text, ...] = Field((), exclude=True)
+    arms: tuple[Text, ...] | dict[str, Text] | None = Field(None, exclude=True)
+
+    @property
+    def arm_texts(self) -> tuple[str, ...]:
+        """The settings of each arm, as a text."""
+        return tuple(self.arms.values() if isinstance(self.arms, dict) else self.arms or ())
+
+    @property
+    def arm_names(self) -> dict[str, str]:
+        """The names of arms that have one, by the text of their settings."""
+        return {text: name for name, text in self.arms.items()} if isinstance(self.arms, dict) else {}
 
     @property
     def sign(self) -> int:

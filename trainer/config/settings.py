@@ -27,7 +27,7 @@ def kinds_of(key: str, technique: str = "") -> tuple[Any, ...]:
     There are several where techniques of a group have an option of the same name, unless the `technique` is named.
     """
     root, _, option = key.partition(".")
-    if key.startswith("sweep.params."):
+    if key.startswith(("sweep.params.", "sweep.arms.")):
         return (Text,)
     if root in SECTIONS:
         return (field_kind(SECTIONS[root], option),) if option in SECTIONS[root].model_fields else ()
@@ -48,7 +48,8 @@ def options_of(group: str) -> list[str]:
 
 def takes_list(key: str, technique: str = "") -> bool:
     """Return whether a list is a value of the setting."""
-    return any(get_origin(kind) is tuple for kind in kinds_of(key, technique)) or (key in GROUPS and GROUPS[key].listed)
+    kinds = [part for kind in kinds_of(key, technique) for part in (kind, *get_args(kind))]
+    return any(get_origin(kind) is tuple for kind in kinds) or (key in GROUPS and GROUPS[key].listed)
 
 
 def named_values(key: str, technique: str = "") -> list[str]:

@@ -105,9 +105,14 @@ def are_words(values: Iterable[str]) -> bool:
     return all(re.match(r"(?!(true|false|null)$)[a-z]", value) for value in values)
 
 
-def arm_name(point: Mapping[str, str], words: bool) -> str:
-    """Return the name of an arm, given its point in plain words: "adam" if they are `words`, else "lr=0.1"."""
-    return " ".join(point.values()) if words else point_label(point) or ONLY_ARM
+def arm_name(point: Mapping[str, str], words: bool, labels: Mapping[str, str]) -> str:
+    """Return the name of an arm, given its point in plain words: "adam" if they are `words`, else "lr=0.1".
+
+    `labels`: other names, for the settings of an arm that changes several, or for a whole name.
+    """
+    named = {key: labels.get(value, value) if key == ARM else value for key, value in point.items()}
+    name = " ".join(named.values()) if words else point_label(named) or ONLY_ARM
+    return labels.get(name, name)
 
 
 def grid(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:

@@ -103,6 +103,8 @@ def chosen(study: Manifest, word: str) -> list[Entry]:
         raise ConfigError(f"drop {word}: the study has no such runs.{hint} Accepted: {'; '.join(accepted)}")
     if len(found) == len(study.entries):
         raise ConfigError(f"drop {word}: these are all runs of the study")
+    if len({entry.texts[ARM] for entry in study.entries if ARM in entry.texts and entry not in found}) == 1:
+        raise ConfigError(f"drop {word}: leaves one arm, which has nothing to be compared with")
     return found
 
 
@@ -153,6 +155,7 @@ def label(study: Manifest, arm: str, name: str) -> None:
         raise ConfigError(f"rename {arm} {printable(name)}: must have no control characters and no ${{…}}")
     if not name.strip() or name in arms:
         raise ConfigError(f"rename {arm} {name}: must be a name that no arm has")
+    # A name may have been given to the settings of an arm, or to a whole name: the last one is replaced.
     original = {new: old for old, new in study.labels.items()}.get(arm, arm)
     plan = plan_from(["-m", *study.command])
     with _changed(study, plan, study.entries) as changed:

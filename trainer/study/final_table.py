@@ -3,7 +3,7 @@
 import csv
 import io
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from trainer.runtime.console import duration, say, show_table, warn
 from trainer.runtime.files import write_text
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
-from trainer.study.axes import Axis, Border, Point, on_border, point_label
+from trainer.study.axes import ARM, Axis, Border, Point, on_border, point_label
 from trainer.study.live_table import METRIC_FORMATS
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
@@ -37,7 +37,7 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
     # Best first, and the last stage before the others: its runs are the longest. The sort is stable.
     arms = sorted(ranked(arms, plan.settings.sign), key=lambda arm: -arm.stage)
     _write_csv(study)
-    show_table(_table(plan, arms))
+    show_table(_table(plan, arms, study.labels))
     best = next((arm for arm in arms if arm.values and arm.stage == plan.settings.stages), None)
     if best:
         _warn_of_borders(plan, best.texts)
@@ -73,7 +73,7 @@ def _show_verdict(study: Manifest) -> None:
         say(f"{counted(len(judged.comparisons) - MAX_COMPARISONS, 'more comparison')}: see the report, below")
 
 
-def _table(plan: Plan, arms: Sequence[StudyArm]) -> Table:
+def _table(plan: Plan, arms: Sequence[StudyArm], labels: Mapping[str, str]) -> Table:
     """Return the table: a column for each axis, then the metric's mean and deviation, and the value of each run."""
     keys = [axis.key for axis in plan.axes]
     stages = ["stage"] if plan.settings.stages > 1 else []
@@ -88,7 +88,9 @@ def _table(plan: Plan, arms: Sequence[StudyArm]) -> Table:
         table.add_column(title, justify="right", overflow="fold")
     for arm in arms:
         stage = [str(arm.stage)] if stages else []
-        cells = [*stage, *(arm.point.get(key, "") for key in keys), *_figures(arm, metric)]
+        values = [arm.point.get(key, "") for key in keys]
+        values = [labels.get(value, value) if key == ARM else value for key, value in zip(keys, values, strict=True)]
+        cells = [*stage, *values, *_figures(arm, metric)]
         table.add_row(*map(Text, cells))
     return table
 

@@ -42,7 +42,7 @@ class Study:
         self.name, self.id, self.plans = name_of(plan), plan_id, [plan_id]
         self.entries: list[Entry] = []
         self.changes: list[Change] = []
-        self.labels: dict[str, str] = {}
+        self.labels = dict(plan.sweep.labels)  # names of arms
         self.stages: list[dict[str, Any]] = []
         self.points = plan.stage(plan.settings.stages)[0]  # of a search, in its last stage
         self.settings, self.replicate_keys = plan.settings, [axis.key for axis in plan.replicates]
@@ -58,7 +58,7 @@ class Study:
         self.name, self.id, self.started = earlier.name, earlier.id, earlier.started
         self.plans = list(dict.fromkeys([*(plan for plan in earlier.plans if plan != self.plans[0]), *self.plans]))
         self.stages, self.changes = [dict(stage) for stage in earlier.stages], list(earlier.changes)
-        self.labels = dict(earlier.labels)
+        self.labels |= earlier.labels
         self.entries = [self._in_own_folder(entry) for entry in earlier.entries]
         self.ended = {entry.folder: entry.result for entry in self.entries if entry.result}
         shown = [entry.config.get("wandb") for entry in earlier.entries]

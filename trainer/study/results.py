@@ -99,8 +99,7 @@ def _arm_names(entries: Sequence[Entry], labels: Mapping[str, str]) -> list[str]
     """
     points = [arm_of(entry.point) for entry in entries]
     words = all(len(point) == 1 and are_words(point.values()) for point in points)
-    names = [arm_name(point, words) for point in points]
-    return [labels.get(name, name) for name in names]
+    return [arm_name(point, words, labels) for point in points]
 
 
 def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_or_damage) -> StudyResults:

@@ -17,11 +17,11 @@ from omegaconf import DictConfig
 
 from trainer.config.arguments import as_forced_override
 from trainer.config.check import check_sweep
-from trainer.config.compose import Composer, Job, job_of, own_part
+from trainer.config.compose import Composer, Job, job_of, own_part, replacing_arms
 from trainer.config.run_config import SweepConfig
 from trainer.config.settings import APART, comparable
 from trainer.errors import ConfigError
-from trainer.study.axes import ARM, Axis, override_key
+from trainer.study.axes import ARM, Axis, override_key, plain_override
 
 MAX_VALUES = 10_000  # of one setting; each of them is composed and checked before the first run
 
@@ -35,6 +35,7 @@ class Sweep:
     compose: Callable[[Sequence[str]], Job] = field(repr=False)
     loader: ConfigLoader = field(repr=False)
     config: DictConfig = field(repr=False)  # with Hydra's own part, which holds the launcher
+    labels: dict[str, str] = field(default_factory=dict)  # the names of arms that have one, by their settings
 
 
 def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
@@ -57,8 +58,11 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     ]
     overrides = [*parser.parse_overrides(own), *parsed]
     axes = [_axis(override) for override in overrides if override.is_sweep_override()]
+    labels = {}
     if settings.arms:
-        axes.insert(0, Axis(ARM, texts=_without(settings.arms, typed)))
+        axes.insert(0, Axis(ARM, texts=_without(settings.arm_texts, typed)))
+        named = [(_left(arm, typed), name) for arm, name in settings.arm_names.items()]
+        labels = {plain_override(text): name for text, name in reversed(named)}  # of equal ones the first
     for axis in axes:  # the experiment's axes, too
         _refuse_uncompared(axis.key)
     # Hydra's own settings, such as the launcher, stay in `common`, from which each point takes them.
@@ -67,10 +71,10 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     # What the axes of a file set was not typed, and its file is named in an error.
     if any(key.startswith("sweep.params") for key in typed):
         typed |= settings.params.keys()
-    if "sweep.arms" in typed:
-        typed |= {override_key(word) for arm in settings.arms for word in arm.split()}
+    if any(key.startswith("sweep.arms") for key in typed):
+        typed |= {override_key(word) for arm in settings.arm_texts for word in arm.split()}
     points = _Points(composer.loader, common, settings, typed)
-    return Sweep(tuple(axes), fixed, points.compose, composer.loader, common)
+    return Sweep(tuple(axes), fixed, points.compose, composer.loader, common, labels)
 
 
 class _Points:
@@ -94,7 +98,7 @@ class _Points:
         # `job_of` reads the chosen files from Hydra's global state, so it must fit this point.
         own, state.cfg = self.composed[choices]
         tree = copy.deepcopy(own)  # the settings are written into it
-        settings = self.parser.parse_overrides([text for text in overrides if text.startswith("++")])
+        settings = self.parser.parse_overrides(replacing_arms([text for text in overrides if text.startswith("++")]))
         ConfigLoaderImpl._apply_overrides_to_config(settings, tree)
         job = job_of(tree, overrides)
         sweep = check_sweep(job.sweep, job.overrides, job.files)
@@ -125,12 +129,16 @@ def _refuse_uncompared(key: str) -> None:
 
 def _without(arms: Sequence[str], typed: set[str]) -> tuple[str, ...]:
     """Return the arms without the settings of the command line. Raises ConfigError if only one arm is left."""
-    left = [[word for word in arm.split() if word.lstrip("+").partition("=")[0] not in typed] for arm in arms]
-    texts = tuple(dict.fromkeys(" ".join(map(as_forced_override, words)) for words in left))
+    texts = tuple(dict.fromkeys(_left(arm, typed) for arm in arms))
     if len(texts) == 1:
         keys = ", ".join(sorted(typed & {word.partition("=")[0] for arm in arms for word in arm.split()}))
         raise ConfigError(f"{keys} (command line): makes the arms of the experiment equal: there is nothing to compare")
     return texts
+
+
+def _left(arm: str, typed: set[str]) -> str:
+    """Return the overrides of an arm without the settings of the command line."""
+    return " ".join(as_forced_override(word) for word in arm.split() if override_key(word) not in typed)
 
 
 def _count(spanned: RangeSweep) -> float:

@@ -15,7 +15,7 @@ def in_wandb(plan: Plan, planned: PlannedRun, group: str) -> WandbConfig:
     """Return the settings of a planned run in W&B, in which the study is the group; typed ones stay."""
     wandb, point = planned.config.wandb, plain(planned.point)
     texts = [plain_override(text).partition("=")[2] for axis in plan.axes for text in axis.texts]
-    arm = arm_name(arm_of(point), words=len(plan.axes) == 1 and are_words(texts))
+    arm = arm_name(arm_of(point), len(plan.axes) == 1 and are_words(texts), plan.sweep.labels)
     repeats = {"seed": planned.config.seed, **point}
     words = [f"{word} {repeats[key]}" for key, word in REPLICATE_WORDS.items() if key in repeats]
     named = {
