@@ -129,8 +129,8 @@ CONTRADICTIONS = {
     "--cfg job --package nope": "--cfg job --package nope (command line): package 'nope' not found in config",
     "--config-dir nowhere": "--config-dir nowhere (command line): there is no such folder",
     "-m hydra/launcher=basic,joblib": "hydra/launcher (command line): is not a setting to compare",
-    "-m sweep.arms=lr=0.1": "sweep.arms=lr=0.1 (command line): cannot be read; sweep.arms must be a list, each a text or a group of"
-    " options, each a text or null."
+    "-m sweep.arms=lr=0.1": "sweep.arms=lr=0.1 (command line): cannot be read; sweep.arms must be a list, each a text"
+    " or a group of options, each a text or null."
     """ Did you mean 'sweep.arms=["lr=0.1"]'?""",
     "-m sweep.arms=3": "sweep.arms=3 (command line): must be a list, each a text or a group of options, each a"
     " text or null. Did you mean 'sweep.arms=[\"3\"]'?",
