@@ -8,6 +8,7 @@ import pytest
 from conftest import interpret
 
 from trainer.cli import report
+from trainer.cli import study as command
 from trainer.errors import ConfigError
 from trainer.reports import page
 from trainer.reports.content import of_study
@@ -74,7 +75,7 @@ def test_a_run_that_is_missing_is_never_one_that_waits(capsys):
     assert study("optimizer=sgd,adam", "seed=0,1,2") == folder and report.main([str(folder)]) == 0
 
 
-def test_a_run_of_another_study_is_taken_whole_or_not_at_all(monkeypatch):
+def test_a_run_of_another_study_is_taken_whole_or_not_at_all(monkeypatch, tmp_path):
     first = study("lr=0.1,0.2")
 
     def full(source, target, link):
@@ -95,7 +96,11 @@ def test_a_run_of_another_study_is_taken_whole_or_not_at_all(monkeypatch):
     # A folder with the name of a run that holds another one is not believed.
     original.rename(first / "kept")
     shutil.copytree(next(first.glob("lr-0.1-*")), original)
+    # Nor is a link followed, which is no reason not to train the run.
+    (best := next(first.glob("lr-0.1-*")) / "best.safetensors").unlink()
+    best.symlink_to(tmp_path / "other")
     shutil.rmtree(second)
+    assert [entry.source for entry in Manifest.read(study("lr=0.1,0.5", "sweep.name=fourth")).entries] == [None, None]
     third = study("lr=0.2,0.4", "sweep.name=third")
     assert [entry.source for entry in Manifest.read(third).entries] == [None, None]
 
@@ -165,3 +170,23 @@ def test_outputs_lie_where_they_are_asked_for(monkeypatch, tmp_path):
         study("lr=0.1,0.2", "output_dir=results", "output_root=results")
     assert str(caught.value) == "output_dir=results: is the folder of all studies, or above it. Name another folder"
     assert not Path("outputs").exists() and not Path("results").exists()
+
+
+def test_a_study_of_an_earlier_version_takes_its_runs_and_leaves_the_others(tmp_path):
+    first = study("lr=0.1,0.2", "sweep.name=first")
+    second = study("lr=0.2,0.3", "sweep.name=second")
+    path, tree = second / "study.json", json.loads((second / "study.json").read_text())
+    taken = tree["runs"][0]
+    shutil.rmtree(second / taken["folder"])
+    # Its name is not believed: it could lead anywhere.
+    taken.update(folder=f"../{taken['source']}", source=None, result=None, slug="../../elsewhere")
+    for absent in ("plans", "changes", "labels"):
+        del tree[absent]
+    path.write_text(json.dumps(tree))
+    files = sorted(first.rglob("*"))
+    for verb in (["continue"], ["continue"], ["drop", "lr=0.2", "--yes"]):  # the second as if the first was killed
+        path.write_text(json.dumps(tree))
+        assert command.main([str(second), *verb]) == 0
+    assert sorted(first.rglob("*")) == files and not list(tmp_path.rglob("elsewhere*"))
+    assert [entry.point["lr"] for entry in Manifest.read(second).entries] == ["0.3"]
+    assert len(list(second.glob("dropped_*_lr-0.2-*"))) == 1

@@ -46,7 +46,7 @@ def adopt(source: Path, target: Path, config: Mapping[str, Any]) -> bool:
     """Take a finished run into the folder `target` with `config`, its configuration there.
 
     Weights are hard links, which take no room; copies where the file system has no links. Return False if the run
-    vanished meanwhile. Raises RunError if `target` cannot be written; it is then not there at all.
+    vanished meanwhile or cannot be read. Raises RunError if `target` cannot be written; it is then not there at all.
     """
     made = target.with_name(f".{target.name}.{os.getpid()}.{WRITING}")
     try:
@@ -77,13 +77,17 @@ def _has_config(folder: Path, config: Mapping[str, Any]) -> bool:
 
 
 def _present(source: Path) -> Iterator[str]:
-    yield from (name for name in (*RECORDS, *WEIGHTS) if (source / name).exists())
+    yield from (name for name in (*RECORDS, *WEIGHTS) if os.path.lexists(source / name))
 
 
 def _take(source: Path, target: Path, link: bool) -> None:
-    """Link or copy a regular file. Raises OSError, also for a link or a pipe."""
+    """Link or copy a regular file. Raises FileNotFoundError if the source is none or cannot be read, else OSError."""
+    try:
+        descriptor = open_regular(source, os.O_RDONLY)
+    except OSError as error:
+        raise FileNotFoundError(error.errno, error.strerror) from None
     # Files of a run are replaced as a whole and never changed in place, so that both studies keep theirs.
-    with os.fdopen(open_regular(source, os.O_RDONLY), "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         if link:
             with contextlib.suppress(OSError):  # another file system, or one without hard links
                 os.link(source, target, follow_symlinks=False)

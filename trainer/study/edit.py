@@ -118,7 +118,7 @@ def drop(study: Manifest, entries: Sequence[Entry], word: str) -> list[Path]:
     with _changed(study, plan, kept) as changed:
         changed.changes.append(change)
         changed.save()  # before the folders: a kill between the two leaves folders that no manifest names
-        folders = [study.path(entry) for entry in entries]
+        folders = [study.folder / entry.own_folder for entry in entries]  # a run of another study stays as it is
         return [rename_aside(folder, "dropped") for folder in folders if folder.is_dir()]
 
 

@@ -70,10 +70,11 @@ class Study:
         """Return the entry; one whose run lies in another study, as before 0.4.0, gets a folder here."""
         if not entry.folder.startswith("../"):
             return entry
-        source, own = self.path(entry), replace(entry, folder=f"{entry.slug}-{entry.id}")
-        if is_finished(source) and adopt(source, self.path(own), own.config):
-            return replace(own, source=entry.folder.removeprefix("../"))
-        return own
+        source, own = self.path(entry), replace(entry, folder=entry.own_folder)
+        # There already if a start was killed before it wrote the manifest.
+        if not self.path(own).exists() and is_finished(source):
+            adopt(source, self.path(own), own.config)
+        return replace(own, source=entry.folder.removeprefix("../")) if is_finished(self.path(own)) else own
 
     def save(self) -> None:
         """Write the manifest. Raises RunError if that fails."""

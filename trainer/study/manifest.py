@@ -70,6 +70,11 @@ class Entry:
     result: Outcome | None = None
 
     @property
+    def own_folder(self) -> str:
+        """The name of its folder in the study itself, also where the run lies in another one."""
+        return self.folder.rpartition("/")[2]
+
+    @property
     def label(self) -> str:
         """The run in words, by what it varies."""
         return point_label(self.point) or self.slug
