@@ -35,7 +35,7 @@ def starts(folder: Path) -> set[int]:
 
 def test_a_study_grows_where_it_lies_and_loses_what_is_dropped(tmp_path, capsys):
     folder = begun("optimizer=sgd,adam")
-    assert command.main([str(folder), "add", "seed=1,2"]) == 0
+    assert command.main([str(folder), "add", "seed=1", "seed=2"]) == 0
     assert "[3/6]" in capsys.readouterr().out and arms(folder) == {"sgd": 3, "adam": 3}
     moved = folder.rename(tmp_path / "moved")
     assert command.main([str(moved), "add", "optimizer=rmsprop"]) == 0

@@ -70,7 +70,7 @@ def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
             raise ConfigError(f"add {word}: {key} is no axis of the study. It compares {'; '.join(study.axes)}")
         if not comparable(key):
             raise ConfigError(f"add {word}: {key} cannot have several values")
-        new[key] = _values(word)
+        new[key] = [*new.get(key, []), *_values(word)]
     arm = [word for word in words if override_key(word) not in new]
     if arm:
         new[ARM] = [" ".join(arm)]
