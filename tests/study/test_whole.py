@@ -38,8 +38,8 @@ def stamps(folder: Path) -> dict[Path, int]:
 
 
 def test_a_study_is_the_same_after_another_one_is_gone_and_it_was_moved(tmp_path, capsys):
-    first = study("optimizer=sgd,adam", "seed=0,1,2")
-    second = study("optimizer=sgd,adam,rmsprop", "seed=0,1,2")
+    first = study("lr=0.1,0.2", "seed=0,1,2")
+    second = study("lr=0.1,0.2,0.3", "seed=0,1,2")
     assert [bool(entry.source) for entry in Manifest.read(second).entries] == [True] * 6 + [False] * 3
     assert "9 runs; 6 are finished already" in capsys.readouterr().out
     before, rows = page_of(second), (second / "table.csv").read_text()
@@ -54,9 +54,9 @@ def test_a_study_is_the_same_after_another_one_is_gone_and_it_was_moved(tmp_path
 
 
 def test_a_run_that_is_missing_is_never_one_that_waits(capsys):
-    folder = study("optimizer=sgd,adam", "seed=0,1,2")
+    folder = study("lr=0.1,0.2", "seed=0,1,2")
     verdict = of_study(folder).verdict
-    for gone in folder.glob("optimizer-adam_*"):
+    for gone in folder.glob("lr-0.2_*"):
         shutil.rmtree(gone)
     assert report.main([str(folder)]) == 1
     told = " ".join(capsys.readouterr().out.split())
@@ -66,13 +66,13 @@ def test_a_run_that_is_missing_is_never_one_that_waits(capsys):
     # As before 0.4.0: the runs lie in another study, whose folder is gone.
     tree = json.loads((folder / "study.json").read_text())
     for run in tree["runs"]:
-        run.update(result=None, folder=run["folder"].replace("optimizer-adam", "../gone/optimizer-adam"))
+        run.update(result=None, folder=run["folder"].replace("lr-0.2", "../gone/lr-0.2"))
     (folder / "study.json").write_text(json.dumps(tree))
     assert report.main([str(folder)]) == 1
     told = " ".join(capsys.readouterr().out.split())
-    assert "3 of 6 runs are missing: their folders are gone adam: 3 of 3 runs are missing" in told
+    assert "3 of 6 runs are missing: their folders are gone lr=0.2: 3 of 3 runs are missing" in told
     assert "queued" not in told
-    assert study("optimizer=sgd,adam", "seed=0,1,2") == folder and report.main([str(folder)]) == 0
+    assert study("lr=0.1,0.2", "seed=0,1,2") == folder and report.main([str(folder)]) == 0
 
 
 def test_a_run_of_another_study_is_taken_whole_or_not_at_all(monkeypatch, tmp_path):
@@ -106,19 +106,19 @@ def test_a_run_of_another_study_is_taken_whole_or_not_at_all(monkeypatch, tmp_pa
 
 
 def test_a_named_study_grows_by_the_same_command_with_more_values(capsys):
-    folder = study("optimizer=sgd,adam", "sweep.name=mine")
+    folder = study("lr=0.1,0.2", "sweep.name=mine")
     first = stamps(folder)
-    assert study("optimizer=sgd,adam", "seed=0,1,2", "sweep.name=mine") == folder  # seed 0 was no axis before
-    assert study("optimizer=rmsprop", "seed=0,1,2", "sweep.name=mine") == folder
+    assert study("lr=0.1,0.2", "seed=0,1,2", "sweep.name=mine") == folder  # seed 0 was no axis before
+    assert study("lr=0.3", "seed=0,1,2", "sweep.name=mine") == folder
     manifest = Manifest.read(folder)
     assert [(change.text, change.runs, change.ended) for change in manifest.changes] == [
         ("added (seed=1,2)", 4, 2),
-        ("added (optimizer=rmsprop)", 3, 6),
+        ("added (lr=0.3)", 3, 6),
     ]
-    points = {(entry.point["optimizer"], entry.point["seed"]) for entry in manifest.entries}
-    assert points == {(name, seed) for name in ("sgd", "adam", "rmsprop") for seed in "012"}
+    points = {(entry.point["lr"], entry.point["seed"]) for entry in manifest.entries}
+    assert points == {(name, seed) for name in ("0.1", "0.2", "0.3") for seed in "012"}
     assert stamps(folder).items() >= first.items() and len(stamps(folder)) == 9
-    assert (manifest.axes, manifest.replicates) == (("optimizer=sgd,adam,rmsprop",), ("seed=0,1,2",))
+    assert (manifest.axes, manifest.replicates) == (("lr=0.1,0.2,0.3",), ("seed=0,1,2",))
     sentence, _, warning = of_study(folder).verdict[-3:]
     assert sentence.startswith("4 runs were added (seed=1,2) on 20")
     assert sentence.endswith(", when the results of 2 runs were known")
@@ -126,12 +126,15 @@ def test_a_named_study_grows_by_the_same_command_with_more_values(capsys):
     capsys.readouterr()
     # Its former command, and that of the whole, lead to it again; it has the same id for the ledger of the test set.
     again = stamps(folder)
-    assert study("optimizer=sgd,adam", "sweep.name=mine") == folder
+    assert study("lr=0.1,0.2", "sweep.name=mine") == folder
     assert Manifest.read(folder).axes == manifest.axes  # in the same order
-    assert study("optimizer=sgd,adam,rmsprop", "seed=0,1,2", "sweep.name=mine") == folder
+    assert study("lr=0.1,0.2,0.3", "seed=0,1,2", "sweep.name=mine") == folder
     assert stamps(folder) == again and Manifest.read(folder).id == manifest.plans[0] == folder.name[-8:]
     assert Manifest.read(folder).changes == manifest.changes
     assert "9 runs; 9 are finished already" in capsys.readouterr().out
+    # Another name asks for another study of the same runs, which are not trained again.
+    other = study("lr=0.1,0.2", "sweep.name=yours")
+    assert other.name == f"yours-{manifest.id}" and all(entry.source for entry in Manifest.read(other).entries)
 
 
 def test_a_command_with_other_settings_is_another_study_of_that_name(capsys):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from trainer.cli.common import Parser, confirmed
+from trainer.config.shell import command as shell_command
 from trainer.errors import ConfigError
 from trainer.runtime.console import closing_table, say
 from trainer.runtime.text import counted
@@ -88,6 +89,7 @@ def _train(study: Manifest, added: Sequence[str]) -> int:
     plan = plan_from(["-m", *command])
     from trainer.cli.train import conduct  # imports torch: a mistake above is reported at once
 
+    say(f"Command: {shell_command('-m', *command)}")  # of a study that was sent a person may want to read it
     return conduct(replace(plan, output_dir=None), home=study.folder)
 
 

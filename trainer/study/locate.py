@@ -33,7 +33,9 @@ def located(plan: Plan, fingerprints: DataFingerprints, home: Path | None = None
         plan = replace(plan, runs=_without_duplicates(plan.runs, identities))
     plan_id = study_id(plan, code, fingerprints.known, identities)
     earlier = list(earlier_studies(plan, home))
-    known = with_plan(earlier, plan_id)
+    # A typed name asks for the study of that name, though another one has the same runs.
+    name = None if home or plan.output_dir else plan.settings.name
+    known = with_plan([each for each in earlier if name in (None, each.name)], plan_id)
     # The study's own command may have points that were dropped since.
     if known and known.plans[-1] == plan_id and not (home and plan.runs):
         return plan, Study(plan, known.folder, code, fingerprints.known, plan_id)
