@@ -86,15 +86,26 @@ def test_an_experiment_with_arms_takes_one_more(tmp_path):
     (own / "two.yaml").write_text(
         "# @package _global_\n# Two.\nsweep:\n  arms: ['optimizer=sgd lr=0.1', 'optimizer=adam lr=0.001']\n"
     )
-    folder = begun("--config-dir", str(tmp_path / "own"), "experiment=two")
-    assert command.main([str(folder), "add", "optimizer=rmsprop", "lr=0.01"]) == 0
-    assert command.main([str(folder), "add", "seed=1"]) == 0
+    yaml = ("--config-dir", str(tmp_path / "own"))
+    folder = begun(*yaml, "experiment=two")
+    # Files are taken from the command line alone: those of a study that was sent could start a program.
+    with pytest.raises(ConfigError) as caught:
+        command.main([str(folder), "continue"])
+    assert str(caught.value) == (
+        f"{folder} was begun with YAML files of {yaml[1]}, which are taken from the command line alone: add"
+        f" --config-dir {yaml[1]}"
+    )
+    moved = folder.rename(tmp_path / "moved")
+    assert Manifest.read(moved).restart_command == f"python -m trainer study {moved} continue --config-dir={yaml[1]}"
+    folder = moved
+    assert command.main([*yaml, str(folder), "add", "optimizer=rmsprop", "lr=0.01"]) == 0
+    assert command.main([*yaml, str(folder), "add", "seed=1"]) == 0
     assert arms(folder) == dict.fromkeys(
         ["optimizer=sgd lr=0.1", "optimizer=adam lr=0.001", "optimizer=rmsprop lr=0.01"], 2
     )
-    assert command.main([str(folder), "drop", "optimizer=sgd lr=0.1", "--yes"]) == 0
+    assert command.main([*yaml, str(folder), "drop", "optimizer=sgd lr=0.1", "--yes"]) == 0
     assert set(arms(folder)) == {"optimizer=adam lr=0.001", "optimizer=rmsprop lr=0.01"}
-    assert command.main([str(folder), "continue"]) == 0 and starts(folder) == {1}
+    assert command.main([*yaml, str(folder), "continue"]) == 0 and starts(folder) == {1}
 
 
 def test_what_was_dropped_from_a_grid_of_two_axes_does_not_come_back():
@@ -121,20 +132,21 @@ def test_arms_with_names_keep_them(tmp_path, capsys):
     (own / "two.yaml").write_text(
         "# @package _global_\n# Two.\nsweep:\n  arms:\n    tuned: optimizer=sgd lr=0.1\n    usual: optimizer=adam\n"
     )
-    folder = begun("--config-dir", str(tmp_path / "own"), "experiment=two")
+    yaml = ("--config-dir", str(tmp_path / "own"))
+    folder = begun(*yaml, "experiment=two")
     assert re.search("^tuned .*\nusual |^usual .*\ntuned ", capsys.readouterr().out, re.MULTILINE)
-    assert command.main([str(folder), "add", "seed=1"]) == 0
-    assert command.main([str(folder), "rename", "usual", "Adam"]) == 0
-    assert command.main([str(folder), "add", "optimizer=rmsprop"]) == 0
+    assert command.main([*yaml, str(folder), "add", "seed=1"]) == 0
+    assert command.main([*yaml, str(folder), "rename", "usual", "Adam"]) == 0
+    assert command.main([*yaml, str(folder), "add", "optimizer=rmsprop"]) == 0
     assert arms(folder) == {"tuned": 2, "Adam": 2, "optimizer=rmsprop": 2}
-    assert command.main([str(folder), "drop", "tuned", "--yes"]) == 0
+    assert command.main([*yaml, str(folder), "drop", "tuned", "--yes"]) == 0
     with pytest.raises(ConfigError) as caught:
-        command.main([str(folder), "drop", "Adam", "--yes"])
+        command.main([*yaml, str(folder), "drop", "Adam", "--yes"])
     assert str(caught.value) == "drop Adam: leaves one arm, which has nothing to be compared with"
     # The same on the command line, beside another axis; a list takes the place of an experiment's group.
     typed = begun("sweep.arms.a=optimizer=sgd lr=0.1", "sweep.arms.b=optimizer=adam", "dropout=0.0,0.5")
     assert arms(typed).keys() == {"a dropout=0.0", "a dropout=0.5", "b dropout=0.0", "b dropout=0.5"}
-    other = begun("--config-dir", str(tmp_path / "own"), "experiment=two", 'sweep.arms=["lr=0.5","lr=0.3"]')
+    other = begun(*yaml, "experiment=two", 'sweep.arms=["lr=0.5","lr=0.3"]')
     assert arms(other).keys() == {"lr=0.5", "lr=0.3"}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from trainer.cli.common import Parser, confirmed
+from trainer.cli.common import Parser, confirmed, not_empty
 from trainer.config.shell import command as shell_command
 from trainer.errors import ConfigError
 from trainer.runtime.console import closing_table, say
@@ -41,6 +41,8 @@ def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("study", DESCRIPTION, EPILOG)
     options.add_argument("words", nargs="*", metavar="STUDY|CHANGE", help=f"folder of a study; {', '.join(VERBS)}")
+    help_ = "folder of the study's own YAML files, as it was begun with"
+    options.add_argument("--config-dir", metavar="DIR", type=not_empty, help=help_)
     options.add_argument("--yes", action="store_true", help="drop without asking")
     return options
 
@@ -61,13 +63,16 @@ def main(arguments: Sequence[str]) -> int:
         parser().error("rename: takes NAME, or ARM and NAME")
     if verb == "continue" and rest:
         parser().error(f"continue {rest[0]}: takes nothing more. To train further values: add {rest[0]}")
+    if not verb:
+        return _show(study)
+    from trainer.study.edit import with_config_dir
+
+    study = with_config_dir(study, request.config_dir)
     if verb in ("continue", "add"):
         return _train(study, rest)
     if verb == "drop":
         return _drop(study, rest, request.yes)
-    if verb == "rename":
-        return _rename(study, rest)
-    return _show(study)
+    return _rename(study, rest)
 
 
 def _show(study: Manifest) -> int:

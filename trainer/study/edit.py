@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -29,6 +30,21 @@ LAUNCHING = re.compile(
     r"hydra/launcher=\w+|hydra\.launcher\.(n_jobs|array_parallelism|timeout_min|partition|qos|account|nodes|mem_gb|"
     r"gpus_per_node|cpus_per_task|tasks_per_node)=[\w.-]+"
 )
+
+
+def with_config_dir(study: Manifest, typed: str | None) -> Manifest:
+    """Return the study with the typed folder of YAML files in its command. Raises ConfigError if it needs one.
+
+    The recorded one is not taken: a study that was sent could name files that start a program.
+    """
+    recorded = [word.partition("=")[2] for word in study.command if word.startswith("--config-dir")]
+    if recorded and not typed:
+        raise ConfigError(
+            f"{study.folder} was begun with YAML files of {recorded[0]}, which are taken from the command line alone:"
+            f" add --config-dir {shlex.quote(recorded[0])}"
+        )
+    words = [word for word in study.command if not word.startswith("--config-dir")]
+    return replace(study, command=(*([f"--config-dir={typed}"] if typed else []), *words))
 
 
 def recorded_command(study: Manifest) -> list[str]:

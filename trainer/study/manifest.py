@@ -161,6 +161,7 @@ class Manifest:
     @property
     def restart_command(self) -> str:
         """The command that continues the study where it lies now: its own, unless it was moved."""
+        files = [word for word in self.command if word.startswith("--config-dir")]
         typed = dict(word.split("=", 1) for word in self.command if "=" in word)
         sweeps = output_root(typed.get("output_root")) / SWEEPS
         leads_here = realpath(self.folder) == realpath(Path(typed["output_dir"])) if "output_dir" in typed else None
@@ -169,7 +170,7 @@ class Manifest:
         # The command of a grid has points that were dropped, too.
         values = {key: {entry.point.get(key) for entry in self.entries} for key in self.varied}
         whole = self.settings.method != "grid" or len(self.entries) >= math.prod(map(len, values.values()))
-        return self.own_command if leads_here and whole else command("study", self.folder, "continue")
+        return self.own_command if leads_here and whole else command("study", self.folder, "continue", *files)
 
     def path(self, entry: Entry) -> Path:
         """Return the folder of a run."""
