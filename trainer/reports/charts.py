@@ -16,7 +16,7 @@ from trainer.reports.run_files import Run
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "seconds")
 MAX_NUMBERS = 600_000  # in the curves of single runs, about 4 MB of a page: beyond, epochs are left out evenly
 COMPARED = CURVES[:4]  # the quantities in which curves are drawn
-MAX_RATES = 8  # that are listed in words
+MAX_RATES = 3  # that are listed in words
 DIGITS = 5  # significant digits: more than a figure shows
 
 
