@@ -14,7 +14,7 @@ from trainer.cli.report import main
 from trainer.reports import index, markdown, page
 from trainer.reports.charts import coincident, constant_rate, curves
 from trainer.reports.content import of_study
-from trainer.reports.differences import differences, forest
+from trainer.reports.differences import differences, forest, ticks
 from trainer.reports.run_content import of_run
 
 LRS = {"lr": ["0.001", "0.01", "0.1"]}
@@ -47,6 +47,13 @@ def test_the_differences_are_those_of_the_verdict(study):
     assert differences(against)[0].text.startswith("+") and "± sd" in page.titles(against)[1]
     assert page.titles(against)[2] == "Δ to lr=0.001" and page.rows(against)[2][2]["text"] == "—"
     assert page.rows(against)[0][2]["text"] == differences(against)[0].text
+
+
+def test_labels_of_differences_are_fewer_in_a_narrow_figure():
+    assert [label for _, label, _ in ticks(-80, 10)] == ["−80", "−60", "−40", "−20", "0"]
+    assert [label for _, label, fits in ticks(-80, 10) if fits] == ["−80", "−40", "0"]
+    assert [label for _, label, fits in ticks(-0.014, 0.015) if fits] == ["0.000", "+0.015"]
+    assert all(fits for _, _, fits in ticks(0, 100))
 
 
 def test_a_difference_of_single_runs_has_no_interval_and_says_so(tmp_path):
@@ -174,6 +181,9 @@ def test_numbers_are_readable_on_every_shade_and_print_is_light_and_fits_the_pap
             numbers = view.evaluate("byclass.data[1].textfont.color"), view.evaluate("readable(shade(0.8))")
             assert set(numbers[0]) == {numbers[1]}
             assert view.evaluate("[byclass.data[0].zmin, byclass.data[0].zmax]") == [0, 1]
+            first = view.evaluate("[channels(colour(0)), channels(style('--ground'))]")
+            assert contrast(*first) >= 4.5
+            assert view.evaluate("accuracy.data.map(({line}) => line?.color)").count(view.evaluate("colour(0)")) == 2
             titles = [view.text_content(f"#confusion .g-{axis}title") for axis in "xy"]
             assert titles == ["predicted class", "true class"]
             assert view.evaluate("document.querySelectorAll('#confusion .gridlayer path').length") == 0

@@ -10,6 +10,8 @@ from trainer.stats.arms import Arm
 from trainer.stats.verdict import Comparison
 
 MARGIN = 4.0  # percent of the figure's width, left free at both ends
+NARROW = 120  # pixels: the width of the figure on the smallest phones
+LETTER = 8  # pixels: the width of a letter below its axis
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def differences(content: Content) -> list[Difference]:
 def forest(content: Content, most: int) -> dict[str, Any] | None:
     """Return places in percent of the width for the differences of the first `most` arms; None without any.
 
-    `rows`: (difference, place, low, high); `ticks`: (place, label); `zero`: the place of no difference.
+    `rows`: (difference, place, low, high); `ticks`: (place, label, whether the label also
+    fits into a narrow figure); `zero`: the place of no difference.
     """
     every = differences(content)
     reference = reference_of(content)
@@ -98,7 +101,7 @@ def forest(content: Content, most: int) -> dict[str, Any] | None:
         "left_out": len(every) - len(shown),
         "untested": [each.name for each in shown if each.half is None],
         "zero": place(0.0),
-        "ticks": [(place(value), label) for value, label in _ticks(low, high)],
+        "ticks": [(place(value), label, fits) for value, label, fits in ticks(low, high)],
         "rows": [
             (each, place(each.value), place(each.value - (each.half or 0.0)), place(each.value + (each.half or 0.0)))
             for each in shown
@@ -106,16 +109,19 @@ def forest(content: Content, most: int) -> dict[str, Any] | None:
     }
 
 
-def _ticks(low: float, high: float) -> Sequence[tuple[float, str]]:
-    """Return three to six round values between the ends, with their labels."""
+def ticks(low: float, high: float) -> Sequence[tuple[float, str, bool]]:
+    """Return three to six round values between the ends, their labels, and which of these fit into a narrow figure."""
     width = high - low
     if not 0 < width < math.inf:
-        return [(0.0, "0")]
+        return [(0.0, "0", True)]
     power = 10.0 ** math.floor(math.log10(width / 3))
     step = next(power * factor for factor in (5, 2, 1) if width / (power * factor) >= 2)
     decimals = max(0, -math.floor(math.log10(step)))
     numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
-    return [(number * step, _signed(number * step, decimals)) for number in numbers]
+    labels = [_signed(number * step, decimals) for number in numbers]
+    free = (1 - 2 * MARGIN / 100) * NARROW * step / width  # pixels from one value to the next
+    every = math.ceil(LETTER * (max(map(len, labels)) + 0.5) / free)
+    return [(number * step, label, number % every == 0) for number, label in zip(numbers, labels, strict=True)]
 
 
 def _signed(value: float, decimals: int) -> str:

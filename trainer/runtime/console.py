@@ -139,7 +139,7 @@ def show_columns(
     `numbers`: the columns whose cells stand on the right. `first`: letters of the first column on one line, 0 for all;
     a longer name is folded, so that more columns fit.
     """
-    titles = [headings[0], *("\n".join(textwrap.wrap(title, 14)) for title in headings[1:])]
+    titles = [headings[0], *("\n".join(textwrap.wrap(title, _heading_width(title))) for title in headings[1:])]
     # Two blanks separate the columns.
     widths = [max(map(len, (*title.split("\n"), *cells))) + 2 for title, *cells in zip(titles, *rows, strict=True)]
     widths[0] = min(widths[0], first + 2) if first else widths[0]
@@ -150,6 +150,10 @@ def show_columns(
     for row in rows:
         table.add_row(*(Text(printable(row[number])) for number in fitting))
     show_table(table)
+
+
+def _heading_width(title: str) -> int:
+    return max(14, min(30, max(map(len, title.split()), default=0)))  # the name of a setting is not divided
 
 
 def table_width() -> int:

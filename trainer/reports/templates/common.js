@@ -1,15 +1,15 @@
 "use strict";
 // Draws the figures from the numbers in #data. Everything else on the page is there without it.
 const data = JSON.parse(document.getElementById("data").textContent);
-// Okabe and Ito's colours, which people with colour blindness can distinguish.
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7a68a6"];
+// The colours of the arms, by their names in page.css.
+const COLOURS = Array.from({ length: 8 }, (_, arm) => `--arm-${arm}`);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 48rem)");
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 // plotly reads markup in texts: names from outside are shown as they are.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
 const short = (text, most) => plain(text.length > most ? text.slice(0, most - 1) + "…" : text);
-const colour = (arm) => (arm < COLOURS.length ? COLOURS[arm] : style("--soft"));
+const colour = (arm) => style(COLOURS[arm] || "--soft");
 const channels = (hex) => hex.match(/[0-9a-f]{2}/gi).map((pair) => parseInt(pair, 16));
 const faint = (hex, share) => (hex.startsWith("#") ? `rgba(${channels(hex).join(",")},${share})` : hex);
 const metric = data.metric.replace("_", " ");

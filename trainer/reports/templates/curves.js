@@ -78,7 +78,7 @@ function drawLegend() {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = name;
-    button.style.setProperty("--colour", numbers[0] < COLOURS.length ? COLOURS[numbers[0]] : "var(--soft)");
+    button.style.setProperty("--colour", `var(${COLOURS[numbers[0]] || "--soft"})`);
     button.setAttribute("aria-pressed", "true");
     button.addEventListener("click", () => {
       const shown = button.getAttribute("aria-pressed") === "true";

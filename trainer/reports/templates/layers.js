@@ -13,9 +13,9 @@ function drawRidges(id, title, layers) {
   const traces = named.flatMap(([name, { low, high, counts }], number) => {
     const width = (high - low) / counts.length, most = Math.max(...counts, 1);
     const x = counts.map((_, bin) => low + (bin + 0.5) * width);
-    const base = { type: "scatter", mode: "lines", x, hoverinfo: "skip", line: { color: COLOURS[0], width: 1.5 } };
+    const base = { type: "scatter", mode: "lines", x, hoverinfo: "skip", line: { color: colour(0), width: 1.5 } };
     return [{ ...base, y: counts.map(() => number), line: { width: 0 } },
-      { ...base, y: counts.map((count) => number + 0.85 * count / most), fill: "tonexty", fillcolor: faint(COLOURS[0], 0.25) }];
+      { ...base, y: counts.map((count) => number + 0.85 * count / most), fill: "tonexty", fillcolor: faint(colour(0), 0.25) }];
   });
   draw(id, traces, { title: { text: title, font: { size: 14 } }, xaxis: { tickformat: "~g" }, yaxis: { showgrid: false, zeroline: false,
     tickvals: named.map((_, number) => number), ticktext: named.map(([name]) => plain(data.layers.titles[name])) } });

@@ -7,7 +7,7 @@ function drawDots() {
   const shown = data.arms.map((_, number) => number).filter((number) => data.values[number].length).slice(0, data.max_arms);
   const traces = shown.flatMap((number, row) => [
     { type: "scatter", mode: "markers", x: data.values[number].map(([, value]) => value), y: data.values[number].map(() => row),
-      text: data.values[number].map(([key]) => `${data.unit} ${plain(key)}`), marker: { color: faint(COLOURS[number] || "#808890", 0.55), size: 9 },
+      text: data.values[number].map(([key]) => `${data.unit} ${plain(key)}`), marker: { color: faint(colour(number), 0.55), size: 9 },
       hovertemplate: `%{x:${form}}<extra>%{text}</extra>` },
     { type: "scatter", mode: "markers", x: [data.means[number]], y: [row],
       marker: { symbol: "line-ns", size: 20, line: { width: 3, color: colour(number) } }, hovertemplate: `mean %{x:${form}}<extra></extra>` },
@@ -42,6 +42,6 @@ function drawSearch() {
     { margin: { l: 60, r: 60, t: 50, b: 25 } });
   const shares = Object.entries(search.importance).reverse();
   draw("importance", [{ type: "bar", orientation: "h", y: shares.map(([key]) => plain(key)), x: shares.map(([, share]) => share),
-    marker: { color: COLOURS[0] }, text: shares.map(([, share]) => `${(100 * share).toFixed(0)} %`), textposition: "auto", hoverinfo: "skip" }],
+    marker: { color: colour(0) }, text: shares.map(([, share]) => `${(100 * share).toFixed(0)} %`), textposition: "auto", hoverinfo: "skip" }],
     { xaxis: { tickformat: ".0%", range: [0, 1] }, yaxis: { type: "category" }, title: { text: "importance", font: { size: 14 } } }, 100 + 32 * shares.length);
 }
