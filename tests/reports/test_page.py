@@ -181,6 +181,7 @@ def test_numbers_are_readable_on_every_shade_and_print_is_light_and_fits_the_pap
             numbers = view.evaluate("byclass.data[1].textfont.color"), view.evaluate("readable(shade(0.8))")
             assert set(numbers[0]) == {numbers[1]}
             assert view.evaluate("[byclass.data[0].zmin, byclass.data[0].zmax]") == [0, 1]
+            assert view.evaluate("folded('optimizer=adam lr=<1>', 16)") == "optimizer=adam<br>lr=&lt;1>"
             first = view.evaluate("[channels(colour(0)), channels(style('--ground'))]")
             assert contrast(*first) >= 4.5
             assert view.evaluate("accuracy.data.map(({line}) => line?.color)").count(view.evaluate("colour(0)")) == 2

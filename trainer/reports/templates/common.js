@@ -9,6 +9,11 @@ const style = (name) => getComputedStyle(document.documentElement).getPropertyVa
 // plotly reads markup in texts: names from outside are shown as they are.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
 const short = (text, most) => plain(text.length > most ? text.slice(0, most - 1) + "…" : text);
+// On two lines at most: names that begin alike must not look alike.
+function folded(text, most) {
+  const end = text.lastIndexOf(" ", most);
+  return text.length <= most || end < 0 ? short(text, most) : `${plain(text.slice(0, end))}<br>${short(text.slice(end + 1), most)}`;
+}
 const colour = (arm) => style(COLOURS[arm] || "--soft");
 const channels = (hex) => hex.match(/[0-9a-f]{2}/gi).map((pair) => parseInt(pair, 16));
 const faint = (hex, share) => (hex.startsWith("#") ? `rgba(${channels(hex).join(",")},${share})` : hex);

@@ -12,7 +12,7 @@ function drawDots() {
     { type: "scatter", mode: "markers", x: [data.means[number]], y: [row],
       marker: { symbol: "line-ns", size: 20, line: { width: 3, color: colour(number) } }, hovertemplate: `mean %{x:${form}}<extra></extra>` },
   ]);
-  const names = shown.map((number) => short(data.arms[number], narrow.matches ? 22 : 48));
+  const names = shown.map((number) => narrow.matches ? folded(data.arms[number], 22) : short(data.arms[number], 48));
   draw("dots", traces, { xaxis: { title: { text: metric }, tickformat: data.share ? ".1~%" : "~g", zeroline: false },
     yaxis: { ...rowAxis(names), showgrid: true }, margin: { l: 55, r: 15, t: 10, b: 45 } }, 80 + (printing() ? 22 : 30) * Math.max(2, shown.length));
 }
