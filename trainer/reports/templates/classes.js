@@ -10,15 +10,15 @@ const shade = (share) => {
   return low.map((part, at) => Math.round(part + share * (high[at] - part)));
 };
 
-function heat(id, columns, rows, z, texts, { hover, height, ends, titles }) {
+function heat(id, columns, rows, z, texts, { hover, height, ends, titles, label = plain }) {
   const most = narrow.matches || printing() ? 12 : 20;
   const small = columns.length > most;
   const [low, high] = ends;
   const place = (value) => (value - low) / (high - low);
-  const axis = (names, title) => {
+  const axis = (names, title, label) => {
     const every = Math.ceil(names.length / (narrow.matches ? 14 : printing() ? 24 : 40));
     const shown = names.map((_, at) => at).filter((at) => at % every === 0);
-    return { ...rowAxis(names), tickvals: shown, ticktext: shown.map((at) => plain(names[at])), showline: false, ticks: "",
+    return { ...rowAxis(names), tickvals: shown, ticktext: shown.map((at) => label(names[at])), showline: false, ticks: "",
       title: title ? { text: title, standoff: 8 } : undefined };
   };
   const traces = [{ type: "heatmap", z, colorscale: [[0, `rgb(${shade(0)})`], [1, `rgb(${shade(1)})`]], zmin: low, zmax: high,
@@ -31,8 +31,8 @@ function heat(id, columns, rows, z, texts, { hover, height, ends, titles }) {
       text: cells.map(([column, at]) => String(texts[at][column])),
       textfont: { size: narrow.matches || printing() ? 10 : 13, color: cells.map(([, , value]) => readable(shade(place(value)))) } });
   }
-  draw(id, traces, { xaxis: { ...axis(columns, titles[0]), range: [-0.5, columns.length - 0.5], side: "bottom" },
-    yaxis: axis(rows, titles[1]), margin: { l: 55, r: 15, t: 8, b: 45 } }, height);
+  draw(id, traces, { xaxis: { ...axis(columns, titles[0], plain), range: [-0.5, columns.length - 0.5], side: "bottom" },
+    yaxis: axis(rows, titles[1], label), margin: { l: 55, r: 15, t: 8, b: 45 } }, height);
 }
 
 function drawClasses() {
@@ -40,13 +40,14 @@ function drawClasses() {
   if (!classes) return;
   const cut = (text, most) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
   const names = classes.names.map((name) => cut(name, 14));
-  const shown = classes.arms.slice(0, data.max_arms).map((name) => cut(name, narrow.matches ? 16 : 34));
+  const shown = classes.arms.slice(0, data.max_arms);
+  const label = (name) => (narrow.matches ? folded(name, 16) : short(name, 34));
   const accuracy = classes.accuracy.slice(0, data.max_arms);
   const known = accuracy.flat().filter((share) => share !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];
   heat("byclass", names, shown, accuracy, accuracy.map((row) => row.map((share) => (share === null ? "" : (100 * share).toFixed(0)))),
     { hover: "%{customdata[0]}, class %{customdata[1]}: %{z:.1%}", height: 110 + (printing() ? 22 : 30) * Math.max(2, shown.length),
-      ends: low < high ? [low, high] : [0, 1], titles: ["class", ""] });
+      ends: low < high ? [low, high] : [0, 1], titles: ["class", ""], label });
   const totals = classes.confusion.map((row) => row.reduce((sum, count) => sum + count, 0));
   const shares = classes.confusion.map((row, at) => row.map((count) => (totals[at] ? count / totals[at] : null)));
   heat("confusion", names, names, shares, classes.confusion.map((row) => row.map((count) => count || "")),
