@@ -141,5 +141,6 @@ def test_a_study_records_shows_and_exports_it(in_empty_folder, capsys):
     assert show.main([str(run)]) == 0
     told = capsys.readouterr().out
     assert f"{outcome.train_eval_accuracy:.2%}".replace("%", " %") + " in evaluation mode" in told
-    assert f"{100 * outcome.gap:+.2f} points from the validation accuracy" in told
+    side = "below" if outcome.gap < 0 else "above"
+    assert f"{100 * abs(outcome.gap):.2f} points {side} the validation accuracy" in told
     assert f"{outcome.train_eval_accuracy:.2%} in evaluation mode" in (run / "log.txt").read_text()

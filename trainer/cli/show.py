@@ -68,7 +68,10 @@ def _facts(content: Content, run: Run) -> Iterable[tuple[str, str]]:
         if run.outcome.validation_loss is not None:
             yield "Validation loss", f"{run.outcome.validation_loss:.4f}"
     if (accuracy := run.outcome.train_eval_accuracy) is not None:
-        gap = "" if run.outcome.gap is None else f", {100 * run.outcome.gap:+.2f} points from the validation accuracy"
+        gap = ""
+        if run.outcome.gap is not None:
+            side = "below" if run.outcome.gap < 0 else "above"
+            gap = f", {100 * abs(run.outcome.gap):.2f} points {side} the validation accuracy"
         yield "Training accuracy", f"{content.format_value(accuracy)} in evaluation mode{gap}"
     if run.best:
         yield "Parameters", str(run.best.parameters)
