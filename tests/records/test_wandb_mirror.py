@@ -190,7 +190,7 @@ def test_a_finished_run_is_written_to_another_group_once(capsys, monkeypatch):
     capsys.readouterr()
     for _ in range(2):
         mirror_records([(result.folder, config)])
-    assert capsys.readouterr() == ("Sending 1 reused run to W&B\n", "")
+    assert capsys.readouterr() == ("Recording 1 reused run for W&B\n", "")
     told, rows = offline_run(result.folder), metrics(result.folder)
     assert (told.run.run_group, told.run.display_name, told.run.job_type) == ("g", "n", "train")
     assert list(told.run.tags) == ["t", "digits", "mlp"]

@@ -453,12 +453,12 @@ def test_a_study_is_a_group_in_wandb_with_all_its_arms_reused_runs_included(caps
         ("dropout=0.5 · seed 0", "train", "dropout=0.5", None, 2),
         ("verdict", "verdict", None, None, 1),
     ]
-    assert "Sending 1 reused run to W&B\n" in capsys.readouterr().out
+    assert "Recording 1 reused run for W&B\n" in capsys.readouterr().out
     everything = dropout("output_dir=again")  # nothing is trained there
     assert [row[3] for row in everything] == [True, True, None]
-    assert "Sending 2 reused runs to W&B\n" in capsys.readouterr().out
+    assert "Recording 2 reused runs for W&B\n" in capsys.readouterr().out
     assert dropout("output_dir=again") == everything
-    assert "Sending" not in capsys.readouterr().out
+    assert "Recording" not in capsys.readouterr().out
 
 
 def test_what_is_typed_over_an_experiment_is_no_part_of_its_arms():

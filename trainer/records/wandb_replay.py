@@ -35,7 +35,7 @@ def mirror_records(runs: Iterable[tuple[Path, RunConfig]]) -> None:
     """
     missing = [(folder, config) for folder, config in runs if _is_missing(folder, config)]
     if missing:
-        say(f"Sending {counted(len(missing), 'reused run')} to W&B")
+        say(f"Recording {counted(len(missing), 'reused run')} for W&B")
     online = True
     for folder, config in missing:
         if not online:
