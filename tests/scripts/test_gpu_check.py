@@ -19,8 +19,8 @@ def beside_the_scripts(monkeypatch):
 
 
 def test_parts_run_on_a_cpu_and_the_page_has_their_results(in_empty_folder):
-    """Four of six; all of them, in a minute: python scripts/gpu_check.py --device cpu --small --out FOLDER."""
-    parts = ("tests", "steps", "studies", "recipe")
+    """Two of six; all of them, in a minute: python scripts/gpu_check.py --device cpu --small --out FOLDER."""
+    parts = ("tests", "steps")
     command = [
         sys.executable,
         SCRIPTS / "gpu_check.py",
@@ -40,12 +40,9 @@ def test_parts_run_on_a_cpu_and_the_page_has_their_results(in_empty_folder):
     assert parts["tests"]["tests"] > parts["tests"]["skipped"] and parts["tests"]["failed"] == []
     assert [row["way"] for row in parts["steps"]] == ["floor", "trainer"] * 2
     assert all(row["images a second"] > 0 for row in parts["steps"])
-    one_by_one, at_once = parts["studies"]
-    assert one_by_one["accuracies"] == at_once["accuracies"]
-    assert len(parts["recipe"]) == 1 and parts["recipe"][0]["validation"] > 0.3
     page = Path("found/gpu_check.md").read_text()
-    assert page == done.stdout[:-1] and "| sweep.concurrent=2 |" in page
-    assert page.count("Not measured.") == 2
+    assert page == done.stdout[:-1]
+    assert page.count("Not measured.") == 4
 
 
 def test_a_part_that_fails_hangs_or_has_no_time_ends_no_other_and_keeps_what_it_wrote(tmp_path, monkeypatch):
