@@ -42,6 +42,7 @@ def places(in_empty_folder):
         "dataset=digits output_dir=": f"output_dir=: {EMPTY}",
         "doctor r/last": "r/last: is no folder. Name that of the run: r",
         "doctor outputs": "outputs: holds several runs. Name one of them, such as outputs/mine",
+        "show s/one": "s/one: is a study, which is shown by python -m trainer study s/one",
         "doctor s/one": "s/one: is a study. Name one of its runs, such as s/one/run-0",
         "doctor s": "s: is not the folder of a run, s/config.yaml does not exist",
         "doctor r s": "one RUN is expected, 2 are named: r, s. See python -m trainer doctor --help",

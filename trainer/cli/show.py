@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 
 from trainer.cli.common import Parser
 from trainer.config.recorded import with_defaults
+from trainer.config.shell import command
+from trainer.errors import ConfigError
 from trainer.records.layout import BEST, MANIFEST
 from trainer.reports.content import Content, data_text, moment
 from trainer.reports.run_content import of_run
 from trainer.reports.run_files import Run
 from trainer.runtime.console import closing_table, say, show_columns
-from trainer.storage.places import named_run
+from trainer.storage.places import named_folder, named_run
 from trainer.study.rerun import command_of
 
 DESCRIPTION = """\
@@ -38,6 +40,9 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> int:
     """Print the run. Return 0."""
     request = parser().read(arguments)
+    path = named_folder(request.run)
+    if (path / MANIFEST).is_file():
+        raise ConfigError(f"{request.run}: is a study, which is shown by {command('study', path)}")
     content = of_run(named_run(request.run))
     (run,) = content.arms[0].runs
     rows = [(each.key, each.value, each.default) for each in with_defaults(run.config) if request.all or each.differs]
