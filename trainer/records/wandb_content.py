@@ -1,4 +1,4 @@
-"""What W&B is told of a run: its settings, its tags, the row of an epoch. Imports torch and wandb only where needed."""
+"""The content that W&B gets of a run: settings, tags, the row of an epoch. Imports torch and wandb only where needed."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -16,7 +16,7 @@ ENDED = (*DONE, "failed", DAMAGED, MISSING)
 
 @dataclass(frozen=True)
 class Progress:
-    """What is left of a study. `running`: (run, epochs trained, epochs planned, seconds left) of what is trained now.
+    """The rest of a study. `running`: (run, epochs trained, epochs planned, seconds left) of what is trained now.
 
     `seconds`: an upper bound of the time that is left, None before the first epoch has ended.
     """

@@ -46,7 +46,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Exported:
-    """What is exported: the content of a report, its runs, best arm first, and the settings that are varied.
+    """The material of an export: the content of a report, its runs, best arm first, and the settings that are varied.
 
     The content is of the last stage of a study, the runs are of all of them.
     """
