@@ -1,4 +1,4 @@
-"""The content that W&B gets of a run: settings, tags, the row of an epoch. Imports torch and wandb only where needed."""
+"""The content that W&B gets of a run: settings, tags, the row of an epoch. Imports torch and wandb late."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
