@@ -222,6 +222,12 @@ def test_a_study_that_was_sent_runs_no_program_and_no_other_settings(tmp_path):
                 f"{path}: {word.partition('=')[0]} is not taken from a file, which could be sent by anyone. Type the"
                 f" study's command with output_dir={folder}"
             )
+    for words in (["-cd", "evil"], ["-cd=evil"], ["--config-dir", "evil"], ["--info=all"]):
+        path.write_text(json.dumps({**tree, "command": [*words, *tree["command"], "hydra/launcher=evil"]}))
+        for typed in (["continue"], ["add", "seed=1"], ["drop", "lr=0.1", "--yes"], ["rename", "other"]):
+            with pytest.raises(ConfigError) as caught:
+                command.main([str(folder), *typed])
+            assert str(caught.value) == f"{path}: {words[0]} is not taken from a file, which could be sent by anyone"
     first, second = tree["runs"]
     for texts in ({}, {"hydra.launcher.backend": "++hydra.launcher.backend=x"}, {"wandb.mode": "++wandb.mode=online"}):
         path.write_text(json.dumps({**tree, "runs": [{**first, "texts": texts, "point": texts}, second]}))

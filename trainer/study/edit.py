@@ -37,14 +37,20 @@ def with_config_dir(study: Manifest, typed: str | None) -> Manifest:
 
     The recorded one is not taken: a study that was sent could name files that start a program.
     """
-    recorded = [word.partition("=")[2] for word in study.command if word.startswith("--config-dir")]
+    own = "--config-dir="
+    # Any other flag, such as the short form of this one, stands in no command that was recorded here.
+    if flags := [word for word in study.command if word.startswith("-") and not word.startswith(own)]:
+        raise ConfigError(
+            f"{study.folder / MANIFEST}: {flags[0]} is not taken from a file, which could be sent by anyone"
+        )
+    recorded = [word.removeprefix(own) for word in study.command if word.startswith(own)]
     if recorded and not typed:
         raise ConfigError(
             f"{study.folder} was begun with YAML files of {recorded[0]}, which are taken from the command line alone:"
             f" add --config-dir {shlex.quote(recorded[0])}"
         )
-    words = [word for word in study.command if not word.startswith("--config-dir")]
-    return replace(study, command=(*([f"--config-dir={typed}"] if typed else []), *words))
+    words = [word for word in study.command if not word.startswith(own)]
+    return replace(study, command=(*([f"{own}{typed}"] if typed else []), *words))
 
 
 def recorded_command(study: Manifest) -> list[str]:
