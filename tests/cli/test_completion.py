@@ -57,7 +57,7 @@ OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
         "trainer resume=own/": ["resume=own/optimizer/"],
         "trainer resume=nowhere/x": [],
         "trainer hydra.": ["hydra.launcher."],
-        "trainer optimizer=adm l": [],
+        "trainer optimizer=adm lr": [],
         "trainer report ": [],
         "trainer report --": ["--baseline", "--help", "--open", "--wandb", "--watch"],
         "trainer show ": [],

@@ -92,8 +92,7 @@ MISTAKES = {
     " Did you mean weight_decay=VALUE, without blanks?",  # an experiment is called so too
     "grad-clip=1": "grad-clip (command line): there is no such key."
     f" Did you mean regularization=gradient_clipping? Accepted: {REST}",
-    "foo/bar=1": "foo/bar (command line): there is no such group. Accepted: activation, augmentation, dataset,"
-    " experiment, init, model, normalization, optimizer, regularization, scheduler",
+    "foo/bar=1": f"foo/bar (command line): there is no such group. Accepted: {REST}",
     "optimizer.name=[a,b]": f"optimizer=['a', 'b'] (command line): there is no such optimizer. Accepted: {OPTIMIZERS}",
     "hydra.run.dir=here": "hydra.run.dir (command line): of Hydra's own settings only hydra/launcher, hydra.launcher"
     " are accepted; a run's folder is output_dir=FOLDER, a study is asked for by -m",
@@ -257,12 +256,12 @@ YAML_MISTAKES = {
         "config.yaml",
         "\nlr: 0.001",
         "\nlr: ???",
-    ): "lr: no value is given (conf/config.yaml, line 19); it must be a number above 0",
+    ): "lr: no value is given (conf/config.yaml, line 21); it must be a number above 0",
     (
         "config.yaml",
         "\nlr: 0.001",
         "\nlrr: 0.001",
-    ): f"lrr (conf/config.yaml, line 19): there is no such key. Did you mean lr? Accepted: {REST}",
+    ): f"lrr (conf/config.yaml, line 21): there is no such key. Did you mean lr? Accepted: {REST}",
     (
         "config.yaml",
         "optimizer: adam",

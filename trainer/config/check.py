@@ -35,7 +35,10 @@ def check(tree: Mapping[str, Any], typed: Mapping[str, str] = NOTHING_TYPED, fil
     # Placeholders for the groups: their own errors, which are worded differently, come after those of the scalars.
     stand_ins = {name: () if group.listed else Choice(name, "") for name, group in GROUPS.items()}
     config = _validate(RunConfig, {**scalars, **stand_ins}, (), "", origin)
-    config = config.model_copy(update={name: _choose(name, tree.get(name), origin) for name in GROUPS})
+    # A record may be older than a group that has a default.
+    chosen = [name for name in GROUPS if name in tree or RunConfig.model_fields[name].is_required()]
+    missing = {name: RunConfig.model_fields[name].default for name in GROUPS if name not in chosen}
+    config = config.model_copy(update={name: _choose(name, tree.get(name), origin) for name in chosen} | missing)
     _refuse_contradictions(config)
     return config
 

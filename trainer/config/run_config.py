@@ -104,6 +104,9 @@ class RunConfig(BaseModel):
     scheduler: Choice
     regularization: tuple[Choice, ...]
     augmentation: tuple[Choice, ...]
+    # Runs recorded before 0.4.0 do not have these.
+    loss: Choice = Choice("loss", "cross_entropy")
+    metric: tuple[Choice, ...] = ()
 
     epochs: Annotated[Epochs, Tag.RESUMABLE]
     batch_size: Count

@@ -45,6 +45,8 @@ GROUPS = {
     "scheduler": Group("trainer.techniques.scheduler", shared="trainer.training.lr_schedule.warm_up"),
     "regularization": Group("trainer.techniques.regularization", listed=True),
     "augmentation": Group("trainer.techniques.augmentation", listed=True),
+    "loss": Group("trainer.techniques.loss"),
+    "metric": Group("trainer.techniques.metric", listed=True),
 }
 
 
