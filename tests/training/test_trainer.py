@@ -266,3 +266,35 @@ def test_a_copy_of_an_optimizer_that_can_be_captured_does_not_make_torch_warn_ei
     _, twin = detached_copy((network, optimizer))
     # What torch's Optimizer looks at before it warns, on a GPU only.
     assert twin._warned_capturable_if_run_uncaptured and twin.param_groups[0]["capturable"]
+
+
+def test_an_optimizer_gets_the_parameters_with_their_names_in_the_networks_state():
+    (run,) = compose(["weight_decay=0.3", "normalization=batch"])
+    trainer = build_trainer(run, tiny_images(), tiny_images(), CPU)
+    groups = trainer.optimizer.param_groups
+    named = {}
+    for group in groups:
+        named |= zip(group["param_names"], group["params"], strict=True)
+    assert all(named[name] is parameter for name, parameter in trainer.model.named_parameters())
+    assert named.keys() <= trainer.model.state_dict().keys() and len(named) == sum(len(g["params"]) for g in groups)
+    state = trainer.state_dict()["optimizer"]
+    assert all("param_names" not in group for group in state["param_groups"])
+    trainer.load_state_dict(trainer.state_dict())
+    assert [group["param_names"] for group in trainer.optimizer.param_groups] == [g["param_names"] for g in groups]
+
+
+def test_a_groups_own_scale_multiplies_the_rate_also_where_that_lies_on_the_device():
+    """Two groups of scale 1 share one tensor, which the schedule writes."""
+    weights = [nn.Parameter(torch.zeros(1)) for _ in range(4)]
+    scales = [{}, {"lr_scale": 0.5}, {"lr_scale": 1.0}, {"lr_scale": 3}]
+    for on_device in (False, True):
+        groups = [{"params": [weight], **scale} for weight, scale in zip(weights, scales, strict=True)]
+        optimizer = torch.optim.Adam(groups, 99.0)
+        if on_device:
+            make_capturable(optimizer, CPU)
+        schedule = Schedule(optimizer, lambda epoch: 0.1 + epoch, 4)
+        for expected in (0.1, 0.35):
+            rates = [group["lr"] for group in optimizer.param_groups]
+            assert [float(rate) for rate in rates] == pytest.approx([expected, expected / 2, expected, 3 * expected])
+            assert len(set(map(id, filter(torch.is_tensor, rates)))) == (3 if on_device else 0)
+            schedule.step()

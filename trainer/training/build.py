@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,12 +93,16 @@ def build_network(
     return nn.Sequential(InputScaling(mean, std, *shape[1:]), config.model.function()(shape, classes, slots))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, scope: str) -> list[dict[str, object]]:
-    """Return groups of decayed and undecayed parameters: biases and normalization only decay if the scope is "all"."""
-    decayed = list(model.parameters()) if scope == "all" else weights(model)
-    decayed_ids = set(map(id, decayed))  # `==` and `in` compare the values of tensors
-    undecayed = [parameter for parameter in model.parameters() if id(parameter) not in decayed_ids]
-    groups: list[dict[str, object]] = [{"params": decayed, "weight_decay": weight_decay}]
+def parameter_groups(model: nn.Module, weight_decay: float, scope: str) -> list[dict[str, Any]]:
+    """Return groups of decayed and undecayed parameters, as pairs of the name in the network's state and the parameter.
+
+    Biases and normalization only decay if the scope is "all".
+    """
+    named = list(model.named_parameters())
+    decayed_ids = set(map(id, model.parameters() if scope == "all" else weights(model)))  # `in` compares the values
+    decayed = [(name, parameter) for name, parameter in named if id(parameter) in decayed_ids]
+    undecayed = [(name, parameter) for name, parameter in named if id(parameter) not in decayed_ids]
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": weight_decay}]
     return [*groups, {"params": undecayed, "weight_decay": 0.0}] if undecayed else groups
 
 

@@ -10,10 +10,11 @@ from trainer.config.types import CountOrZero, NonNegative
 from trainer.errors import ConfigError
 from trainer.runtime.text import counted
 from trainer.techniques.scheduler import LRFunction, StatefulLR
+from trainer.training.optimizer_state import lr_scale
 
 
 class Schedule:
-    """The optimizer's learning rate by step.
+    """The optimizer's learning rate by step; a parameter group has it times its `lr_scale`.
 
     In step t (from 0) of W warm-up steps it is (t + 1)/W of the rule's first rate; afterwards it is the rule's rate,
     whose time, in epochs, starts at 0 after the warm-up.
@@ -54,10 +55,10 @@ class Schedule:
         if lr == self.applied:  # on a GPU each assignment is a kernel
             return
         for group in self.optimizer.param_groups:  # decayed and undecayed parameters
-            if isinstance(group["lr"], Tensor):  # see `adapt_to_device`; all groups share it
-                group["lr"].fill_(lr)
+            if isinstance(group["lr"], Tensor):  # see `adapt_to_device`
+                group["lr"].fill_(lr * lr_scale(group))
             else:
-                group["lr"] = lr
+                group["lr"] = lr * lr_scale(group)
         self.applied = lr
 
     def state_dict(self) -> dict[str, Any]:

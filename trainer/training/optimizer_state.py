@@ -1,7 +1,6 @@
 """The state of an optimizer in a checkpoint, and the options that depend on the device instead of the run."""
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ def adapt_to_device(optimizer: Optimizer, device: torch.device) -> None:
 
 def make_capturable(optimizer: Optimizer, device: torch.device) -> None:
     """Let the optimizer's step read nothing from the device, if torch has such a form of it; its rate lies there."""
-    rate = torch.zeros((), device=device)  # one for all groups: a schedule writes it once
+    rates: dict[float, Tensor] = {}  # one for all groups of the same `lr_scale`: a schedule writes it once
     for group in optimizer.param_groups:
         if "capturable" in group:
             group["capturable"] = True
@@ -34,13 +33,18 @@ def make_capturable(optimizer: Optimizer, device: torch.device) -> None:
             # with a momentum buffer that was never set.
             group["fused"] = True
         if can_capture(group):
-            group["lr"] = rate
+            group["lr"] = rates.setdefault(lr_scale(group), torch.zeros((), device=device))
     no_capturable_warning(optimizer)
 
 
 def no_capturable_warning(optimizer: Optimizer) -> None:
     """Keep torch from warning of capturable=True in eager steps, because some optimizers are a little slower so."""
     optimizer._warned_capturable_if_run_uncaptured = True
+
+
+def lr_scale(group: Mapping[str, Any]) -> float:
+    """Return the factor on the schedule's rate that an optimizer has set for a parameter group."""
+    return float(group.get("lr_scale", 1.0))
 
 
 def can_capture(group: Mapping[str, Any]) -> bool:
@@ -54,25 +58,95 @@ def scales_gradients(optimizer: Optimizer) -> bool:
 
 
 def portable_state(optimizer: Optimizer) -> dict[str, Any]:
-    """Return the optimizer's state, in which the learning rate is a plain number."""
-    state = optimizer.state_dict()
-    for group in state["param_groups"]:
-        group["lr"] = float(group["lr"])
-    return state
+    """Return the optimizer's state, in which a learning rate is a plain number and parameters have no names.
+
+    Their names are those of the network, which a checkpoint holds as well.
+    """
+    return dict(_portable(optimizer.state_dict()))
+
+
+def _portable(tree: Any) -> Any:
+    """Return a state, or a part of it, with portable parameter groups; an optimizer within has groups of its own."""
+    if isinstance(tree, list | tuple):
+        return type(tree)(_portable(item) for item in tree) if _holds_groups(tree) else tree
+    if not isinstance(tree, Mapping):
+        return tree
+    if not is_optimizer_state(tree):
+        return {key: _portable(value) for key, value in tree.items()}
+    groups = [{**group, "lr": float(group["lr"])} for group in tree["param_groups"]]
+    for group in groups:
+        group.pop("param_names", None)
+    others = {key: _portable(value) for key, value in tree.items() if key not in ("state", "param_groups")}
+    return {"state": tree["state"], "param_groups": groups, **others}
+
+
+def is_optimizer_state(tree: Any) -> bool:
+    """Return whether a tree is the state of an optimizer, by the form that torch gives it."""
+    return isinstance(tree, Mapping) and isinstance(tree.get("param_groups"), list) and "state" in tree
+
+
+def _holds_groups(items: Sequence[Any]) -> bool:
+    return any(map(is_optimizer_state, items))
 
 
 def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Restore a state from `portable_state`, also of another device."""
-    groups = copy.copy(state["param_groups"])
-    for number, current in enumerate(optimizer.param_groups):
-        # torch would replace all options by those of the file. Three kinds keep their current value: those of the
-        # device, a rate on the device, and options that are off: some versions of torch store them as None, others as
-        # False, and a fused step fails with the wrong one.
-        kept = [key for key, value in current.items() if key in DEVICE_OPTIONS or value is None or value is False]
-        kept += ["lr"] if isinstance(current["lr"], Tensor) else []
-        groups[number] = {**groups[number], **{key: current[key] for key in kept}}
-    optimizer.load_state_dict({**state, "param_groups": groups})
+    optimizer.load_state_dict(_adapted(state, optimizer.state_dict()))
+    _restore_types(optimizer, state["state"])
     _order_axes(optimizer)
+
+
+def _adapted(saved: Any, current: Any) -> Any:
+    """Return a saved state, or a part of it, whose parameter groups suit this device and version of torch."""
+    if isinstance(saved, list | tuple) and isinstance(current, list | tuple) and _holds_groups(saved):
+        return type(saved)(_adapted(*pair) for pair in zip(saved, current, strict=True))
+    if not isinstance(saved, Mapping) or not isinstance(current, Mapping):
+        return saved
+    adapted = {key: value if key == "state" else _adapted(value, current.get(key)) for key, value in saved.items()}
+    if is_optimizer_state(saved):
+        pairs = zip(saved["param_groups"], current["param_groups"], strict=True)
+        adapted["param_groups"] = [_adapted_group(*pair) for pair in pairs]
+    return adapted
+
+
+def _adapted_group(saved: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
+    # torch would replace all options by those of the file. Four kinds keep their current value: those of the device, a
+    # rate on the device, the names of parameters, and options that are off: some versions of torch store them as None,
+    # others as False, and a fused step fails with the wrong one.
+    kept = [
+        key
+        for key, value in current.items()
+        if key in (*DEVICE_OPTIONS, "param_names")
+        or (key == "lr" and isinstance(value, Tensor))
+        or (is_off(value) and is_off(saved.get(key)))
+    ]
+    return {**saved, **{key: current[key] for key in kept}}
+
+
+def is_off(value: Any) -> bool:
+    """Return whether the value of an option says that it is off, in the words of any version of torch."""
+    return value is None or value is False
+
+
+def _restore_types(optimizer: Optimizer, saved: Mapping[Any, Any]) -> None:
+    """Give the optimizer's state the types of the saved one, all of which torch turns into that of the parameter."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for key, value in saved.items():
+        owner = parameters[key] if type(key) is int and key < len(parameters) else key
+        if owner in optimizer.state:
+            # A state that belongs to no parameter is left on the CPU by torch.
+            device = None if isinstance(owner, Tensor) else parameters[0].device
+            optimizer.state[owner] = _typed(optimizer.state[owner], value, device)
+
+
+def _typed(loaded: Any, saved: Any, device: torch.device | None) -> Any:
+    if isinstance(loaded, Mapping) and isinstance(saved, Mapping):
+        return {key: _typed(value, saved.get(key), device) for key, value in loaded.items()}
+    if isinstance(loaded, list | tuple) and isinstance(saved, list | tuple):
+        return type(saved)(_typed(*pair, device) for pair in zip(loaded, saved, strict=True))
+    if isinstance(loaded, Tensor) and isinstance(saved, Tensor):
+        return (loaded if loaded.dtype == saved.dtype else saved).to(device or loaded.device)
+    return saved if isinstance(saved, str) else loaded  # torch takes a text apart as if it were a list
 
 
 def _order_axes(optimizer: Optimizer) -> None:
@@ -81,6 +155,6 @@ def _order_axes(optimizer: Optimizer) -> None:
     A checkpoint stores tensors contiguously, and a fused step reads parameter and state in memory order.
     """
     for parameter, state in optimizer.state.items():
-        for name, value in state.items():
+        for name, value in state.items() if isinstance(parameter, Tensor) and isinstance(state, dict) else ():
             if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
                 state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
