@@ -1,15 +1,21 @@
-"""`Images`: pixels, labels and classes of a data set or of a part of it."""
+"""`Images`: pixels, labels and classes of a data set or of a part of it.
+
+A data set of one's own is a function `(data_dir: Path, part: Part, *, …) -> Images`, which ends in `Images.of(…)`.
+"""
 
 import contextlib
 import hashlib
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from trainer.data.values import labels_of, pixels_of
+from trainer.errors import ConfigError
 
 Part = Literal["train", "test"]
 Shape = tuple[int, int, int]  # (C, H, W)
@@ -19,7 +25,8 @@ Shape = tuple[int, int, int]  # (C, H, W)
 class Images:
     """N images out of the M of a data set, whose pixels are in memory once for all parts made of it.
 
-    `storage`: uint8 [M, C, H, W], all pixels of the data set. `indices`: int64 [N], the rows of `storage`; None: all.
+    `storage`: [M, C, H, W], all pixels of the data set, uint8 or float32 of any range. `indices`: int64 [N], the rows
+    of `storage`; None: all.
     `labels`: int64 [N], indices into `classes`. `mapping`: the memory-mapped file behind `storage`, if there is one.
     `own_validation`: the number of images at the end that the data set itself keeps for validation.
     """
@@ -30,6 +37,22 @@ class Images:
     indices: Tensor | None = None
     mapping: mmap.mmap | None = None
     own_validation: int = 0
+
+    @staticmethod
+    def of(pixels: Any, labels: Any, classes: Sequence[str], own_validation: int = 0) -> "Images":
+        """Return images of NumPy arrays or tensors, whose values are kept as they are.
+
+        `pixels`: [N, C, H, W], or [N, H, W] for grey images. uint8 stays bytes, 0 black and 255 white; floats and
+        other whole numbers become float32 and are scaled by the mean and deviation of the training images.
+        `labels`: whole numbers [N] or [N, 1], indices into `classes`. `own_validation`: how many images at the end are
+        to be validated on, instead of a split. Raises ConfigError for what is neither.
+        """
+        tensor = pixels_of(pixels)
+        if tensor.ndim == 3:
+            tensor = tensor[:, None]
+        if tensor.ndim != 4:
+            raise ConfigError(f"pixels: an array {list(tensor.shape)}, where [N, C, H, W] or [N, H, W] is expected")
+        return Images(tensor, labels_of(labels), tuple(classes), own_validation=own_validation)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,12 +65,32 @@ class Images:
 
     @property
     def pixels(self) -> Tensor:
-        """The pixels of the N images, uint8 [N, C, H, W]: a copy unless they are the whole data set."""
+        """The pixels of the N images, [N, C, H, W]: a copy unless they are the whole data set."""
         return self.storage if self.indices is None else self.storage[self.indices]
 
     def at(self, positions: Tensor) -> Tensor:
-        """Return a copy of the pixels of B images, uint8 [B, C, H, W], given by their positions [B] among the N."""
+        """Return a copy of the pixels of B images, [B, C, H, W], given by their positions [B] among the N."""
         return self.storage[positions if self.indices is None else self.indices[positions]]
+
+    @property
+    def are_bytes(self) -> bool:
+        """Whether the pixels are uint8, 0 black and 255 white, and not floats of a range of their own."""
+        return self.storage.dtype == torch.uint8
+
+    @cached_property
+    def value_range(self) -> tuple[float, float]:
+        """The values of black and white: 0 and 255 of bytes, the lowest and the highest of floats; NaN if one is NaN.
+
+        Of the training images it is the range that augmentation and pictures of these images map to 0 … 1.
+        """
+        if self.are_bytes:
+            return 0.0, 255.0
+        if self.indices is None:
+            bounds = torch.stack(self.storage.aminmax())[:, None]
+        else:  # in parts: the selected images would take as much memory again
+            parts = self.indices.split(1024)
+            bounds = torch.stack([torch.stack(self.storage[part].aminmax()) for part in parts], 1)
+        return float(bounds[0].amin()), float(bounds[1].amax())
 
     def spread(self, count: int) -> Tensor:
         """Return the positions of `count` images, or of all, at even distances: an image folder is sorted by class."""

@@ -1,13 +1,15 @@
-"""The whole data set as uint8 on the device, where a batch is one gather: no worker processes and no decoding."""
+"""The whole data set on the device, where a batch is one gather: no worker processes and no decoding."""
 
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.config.schema import Choice
+from trainer.data.contract import refuse_malformed
 from trainer.data.images import Images, Part
 from trainer.errors import ConfigError
 from trainer.runtime.memory import gigabytes, release
@@ -34,15 +36,18 @@ def load(dataset: Choice, data_dir: Path, device: torch.device) -> Images:
 
 
 def read_part(dataset: Choice, data_dir: Path, part: Part) -> Images:
-    """Return one part of a data set, read anew. Raises ConfigError where the system refuses to read or to write."""
+    """Return one part of a data set, read anew and checked.
+
+    Raises ConfigError where the system refuses to read or to write, and if the data are no images.
+    """
     try:
-        images: Images = dataset.function()(data_dir, part)
+        images = dataset.function()(data_dir, part)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise ConfigError(
             f"data_dir={data_dir} cannot be used ({where}{error.strerror or error}): name another"
         ) from None
-    return images
+    return refuse_malformed(images, dataset.name, part)
 
 
 def _refuse_too_large(images: Images, device: torch.device) -> None:
@@ -50,7 +55,7 @@ def _refuse_too_large(images: Images, device: torch.device) -> None:
     if device.type != "cuda":
         return  # the pixels are in the memory of the machine already, or in a mapped file
     release()  # torch keeps blocks of the previous run, which count as used
-    needed, (free, _) = images.storage.numel(), torch.cuda.mem_get_info(device)
+    needed, (free, _) = images.storage.nbytes, torch.cuda.mem_get_info(device)
     if needed > free:
         raise ConfigError(
             f"{len(images)} images {'×'.join(map(str, images.shape))} need {gigabytes(needed)} on {device}, which has"
@@ -84,7 +89,7 @@ class DeviceLoader:
             yield order[step * self.batch_size : count if last else (step + 1) * self.batch_size]
 
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (pixels uint8 [B, C, H, W], labels [B]) of the images at these positions [B]."""
+        """Return (pixels [B, C, H, W], labels [B]) of the images at these positions [B]."""
         return self.images.at(positions), self.labels[positions]
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -107,10 +112,15 @@ def in_order(images: Images) -> Sequence[Tensor]:
 
 
 def statistics(images: Images) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation [C] of each channel, for pixel values from 0 to 1.
+    """Return mean and standard deviation [C] of each channel: bytes as values from 0 to 1, floats in their own unit."""
+    mean, std = (_of_bytes if images.are_bytes else _of_floats)(images)
+    # A constant channel has no deviation: it is not scaled instead of divided by zero. Smaller ones are rounding.
+    least = torch.full_like(mean, 1e-6) if images.are_bytes else (1e-7 * mean.abs()).clamp(min=1e-30)
+    return mean.float(), torch.where(std > least, std, torch.ones_like(std)).float()
 
-    They are computed from a histogram of the 256 values, so that the order of the images changes no bit.
-    """
+
+def _of_bytes(images: Images) -> tuple[Tensor, Tensor]:
+    """Return the statistics from a histogram of the 256 values, so that the order of the images changes no bit."""
     counts = torch.zeros(images.shape[0], 256, dtype=torch.int64)
     parts = torch.arange(len(images), device=images.labels.device).split(
         1024
@@ -122,6 +132,20 @@ def statistics(images: Images) -> tuple[Tensor, Tensor]:
     # In double precision: the sums of a million pixels exceed the digits of single precision.
     share, value = counts.double() / counts.sum(1, keepdim=True), torch.arange(256) / 255.0
     mean = (share * value).sum(1)
-    std = (share * (value - mean[:, None]).square()).sum(1).sqrt()
-    # A constant channel has no deviation: it is not scaled instead of divided by zero.
-    return mean.float(), torch.where(std > 1e-6, std, torch.ones_like(std)).float()
+    return mean, (share * (value - mean[:, None]).square()).sum(1).sqrt()
+
+
+def _of_floats(images: Images) -> tuple[Tensor, Tensor]:
+    """Return the statistics in two passes: squares of values far from zero would lose the digits of a small spread."""
+    mean = _mean(images, 0.0, 1)
+    return torch.from_numpy(mean), torch.from_numpy(np.sqrt(_mean(images, mean[:, None, None], 2)))
+
+
+def _mean(images: Images, offset: "float | np.ndarray", power: int) -> np.ndarray:
+    """Return the mean [C] of (x − offset) ** power, in double precision."""
+    total = np.zeros(images.shape[0])
+    for positions in in_order(images):
+        # By NumPy, whose sums do not depend on the number of threads.
+        values = images.at(positions).cpu().double().contiguous().numpy()
+        total += ((values - offset) ** power).sum((0, 2, 3))
+    return total / (len(images) * math.prod(images.shape[1:]))

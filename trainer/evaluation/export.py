@@ -31,7 +31,8 @@ def require(path: Path) -> None:
 def export(snapshot: "TrainedNetwork", path: Path) -> float:
     """Write the file and return the largest difference of a probability, over random images.
 
-    ONNX: "images", float [N, C, H, W] from 0 to 1 → "probabilities" [N, K]. Safetensors: the best checkpoint of a run.
+    ONNX: "images", float [N, C, H, W], from 0 to 1 or in the unit of the training images if those were floats →
+    "probabilities" [N, K]. Safetensors: the best checkpoint of a run.
     Raises RunError if the difference is above the tolerance; no file is written then.
     """
     import torch
@@ -40,13 +41,14 @@ def export(snapshot: "TrainedNetwork", path: Path) -> float:
 
     # Random images need no data set; the seed is fixed, so that the same network gives the same difference.
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (16, *snapshot.shape), generator=generator, dtype=torch.uint8)
+    low, high = snapshot.value_range or (0.0, 1.0)
+    images = low + (high - low) * torch.rand((16, *snapshot.shape), generator=generator)
     network = snapshot.network.cpu()
     with torch.inference_mode():
-        expected = network(images / 255).softmax(1)
+        expected = network(images).softmax(1)
     # In memory first: the file is written only after its content has been run and compared.
     content = _onnx(snapshot, network) if path.suffix == ".onnx" else _safetensors(snapshot, network)
-    actual = _run_onnx(content, images / 255) if path.suffix == ".onnx" else _run_safetensors(snapshot, content, images)
+    actual = _run_onnx(content, images) if path.suffix == ".onnx" else _run_safetensors(snapshot, content, images)
     difference = float((actual - expected).abs().max())
     if not difference <= TOLERANCE:  # this form also refuses NaN
         raise RunError(
@@ -65,6 +67,7 @@ def _header(snapshot: "TrainedNetwork") -> dict[str, str]:
         "classes": json.dumps(snapshot.classes),
         "shape": json.dumps(snapshot.shape),
         "epoch": str(snapshot.epoch),
+        "value_range": json.dumps(snapshot.value_range or (0, 1)),
     }
 
 
@@ -111,7 +114,8 @@ def _safetensors(snapshot: "TrainedNetwork", network: "nn.Module") -> bytes:
     from trainer.storage.checkpoint_state import Best
 
     classes, shape = list(snapshot.classes), list(snapshot.shape)
-    return b"".join(serialize(Best(snapshot.config.tree(), classes, shape, snapshot.epoch, network.state_dict())))
+    bounds, weights = list(snapshot.value_range or ()), network.state_dict()
+    return b"".join(serialize(Best(snapshot.config.tree(), classes, shape, snapshot.epoch, weights, bounds)))
 
 
 def _run_safetensors(snapshot: "TrainedNetwork", content: bytes, images: "Tensor") -> "Tensor":
@@ -123,4 +127,4 @@ def _run_safetensors(snapshot: "TrainedNetwork", content: bytes, images: "Tensor
     # By the library's own reader, as other programs use it.
     network = network_with_weights(snapshot.config, snapshot.shape, snapshot.classes, load(content))
     with torch.inference_mode():
-        return network(images / 255).softmax(1)
+        return network(images).softmax(1)

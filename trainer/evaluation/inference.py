@@ -30,7 +30,10 @@ LAYERS = {"mlp": "hidden", "ensemble": "members"}  # model → its option that i
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """The network of one epoch, in evaluation mode on the CPU. `digest`: the SHA-256 of the file."""
+    """The network of one epoch, in evaluation mode on the CPU. `digest`: the SHA-256 of the file.
+
+    `value_range`: (lowest, highest) value of the training images; None if their pixels were bytes.
+    """
 
     path: Path
     digest: str
@@ -39,6 +42,7 @@ class TrainedNetwork:
     classes: tuple[str, ...]
     epoch: int
     network: nn.Module
+    value_range: tuple[float, float] | None = None
 
     @property
     def name(self) -> str:
@@ -47,7 +51,7 @@ class TrainedNetwork:
 
     @torch.inference_mode()
     def probabilities(self, batches: Iterable[Tensor], device: torch.device) -> Tensor:
-        """Return [N, K] in double precision on the CPU, for uint8 batches [B, C, H, W]; forward passes are in fp32."""
+        """Return [N, K] in double precision on the CPU, for batches [B, C, H, W]; forward passes are in fp32."""
         network = self.network.to(device)
         parts = []
         for images in batches:
@@ -77,7 +81,8 @@ def load_network(path: Path) -> TrainedNetwork:
     warn_of_other_network(path.parent)
     with path.open("rb") as file:  # the ledger recognizes a copy of the checkpoint by this hash
         digest = sha256_of(file)
-    return TrainedNetwork(path, digest, config, shape, classes, state.epoch, network)
+    value_range = (state.value_range[0], state.value_range[1]) if state.value_range else None
+    return TrainedNetwork(path, digest, config, shape, classes, state.epoch, network, value_range)
 
 
 def network_with_weights(
@@ -120,8 +125,8 @@ def _evaluated(config: RunConfig, network: nn.Module, saved: Any) -> nn.Module:
 
 def _refuse_other_size(config: RunConfig, shape: Shape) -> None:
     """Refuse a shape that differs from dataset.image_size, at which test images are read: both are untrusted."""
-    size = config.dataset.options.get("image_size", shape[1])
-    if shape[1:] != (size, size):
+    size = config.dataset.options.get("image_size")
+    if size is not None and shape[1:] != (size, size):
         raise ValueError(f"shape={list(shape)} and dataset.image_size={size} contradict each other")
 
 
@@ -141,7 +146,7 @@ def _reason(error: Exception) -> str:
 
 
 def evaluation_batches(images: Images, description: str) -> Iterable[Tensor]:
-    """Yield the images in their order, uint8 [B, C, H, W], with a progress display."""
+    """Yield the images in their order, [B, C, H, W], with a progress display."""
     return (images.at(indices) for indices in progress(in_order(images), description))
 
 
@@ -153,10 +158,12 @@ def shape_of(value: Any) -> Shape:
     try:
         channels, height, width = value
     except TypeError:
-        raise ValueError(f"shape={value!r}: must be [1 or 3, height, width]") from None
+        raise ValueError(f"shape={value!r}: must be [channels, height, width]") from None
     # The type is compared, as isinstance accepts True as an int.
-    if any(type(side) is not int or side < 1 for side in value) or channels not in (1, 3):
-        raise ValueError(f"shape={value!r}: must be [1 or 3, height, width]")
+    if any(type(side) is not int or side < 1 for side in value):
+        raise ValueError(f"shape={value!r}: must be [channels, height, width]")
     if max(height, width) > MAX_SIDE:
         raise ValueError(f"shape={value!r}: at most {MAX_SIDE}×{MAX_SIDE} pixels are read")
+    if channels * height * width > 3 * MAX_SIDE**2:
+        raise ValueError(f"shape={value!r}: at most {3 * MAX_SIDE**2} values an image are read")
     return channels, height, width

@@ -6,13 +6,14 @@ Nothing that trains or sweeps imports this module; a test checks that.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainer.config.run_config import RunConfig
 from trainer.data.download import refuse_download
-from trainer.data.images import Images
+from trainer.data.images import Images, Shape
 from trainer.data.loader import read_part
 from trainer.errors import ConfigError
 from trainer.evaluation.inference import TrainedNetwork, evaluation_batches
@@ -107,9 +108,13 @@ def _test_images(snapshots: Sequence[TrainedNetwork], data_dir: str | None) -> I
     if data_dir is None:  # the folder is then named by a checkpoint, which may be untrusted
         refuse_download(config.dataset.name, config.data_dir, first.path, "--data-dir DIR")
     for other in snapshots[1:]:
-        if (other.config.dataset.name, other.classes, other.shape) != (config.dataset.name, first.classes, first.shape):
+        if _kind(other) != _kind(first):
             raise ConfigError(f"{first.name} and {other.name} were not trained on the same kind of images")
-    return _alike(config, place, first.classes, first.shape, first.name)
+    return _alike(config, place, (first.classes, first.shape, first.value_range is None), first.name)
+
+
+def _kind(network: TrainedNetwork) -> tuple[Any, ...]:
+    return network.config.dataset.name, network.classes, network.shape, network.value_range is None
 
 
 def refuse_unreadable(config: RunConfig, training: Images) -> None:
@@ -117,23 +122,27 @@ def refuse_unreadable(config: RunConfig, training: Images) -> None:
 
     They are opened and discarded: nothing is scored, so this is no reading.
     """
-    _alike(config, expanded(config.data_dir), training.classes, training.shape, "the winner")
+    _alike(config, expanded(config.data_dir), (training.classes, training.shape, training.are_bytes), "the winner")
 
 
-def _alike(config: RunConfig, place: Path, classes: tuple[str, ...], shape: tuple[int, int, int], who: str) -> Images:
-    """Return the test images. Raises ConfigError if classes or shape differ from those of the training images."""
+def _alike(config: RunConfig, place: Path, trained_on: tuple[tuple[str, ...], Shape, bool], who: str) -> Images:
+    """Return the test images.
+
+    Raises ConfigError if (classes, shape, whether bytes) differ from those of the training images.
+    """
     images = read_part(config.dataset, place, "test")
-    if (images.classes, images.shape) != (classes, shape):
+    if (found := (images.classes, images.shape, images.are_bytes)) != trained_on:
         raise ConfigError(
-            f"{who} was trained on {_described(classes, shape)}; the test images in"
-            f" data_dir={place} are {_described(images.classes, images.shape)}"
+            f"{who} was trained on {_described(*trained_on)}; the test images in data_dir={place} are"
+            f" {_described(*found)}"
         )
     return images
 
 
-def _described(classes: tuple[str, ...], shape: tuple[int, int, int]) -> str:
+def _described(classes: tuple[str, ...], shape: Shape, are_bytes: bool) -> str:
     names = ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")
-    return f"images {'×'.join(map(str, shape))} of {len(classes)} classes ({names})"
+    kind = "" if are_bytes else " with floats as pixels"
+    return f"images {'×'.join(map(str, shape))}{kind} of {len(classes)} classes ({names})"
 
 
 def _network(snapshot: TrainedNetwork, scores: Scores, ledger: Path) -> Network:

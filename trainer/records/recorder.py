@@ -33,15 +33,16 @@ class Recorder:
     def __init__(
         self, folder: Path, config: RunConfig, training: Images, provenance: dict[str, Any], epoch: int
     ) -> None:
-        """`training`: the images whose classes and shape are stored in checkpoints; `provenance` is stored in the last.
+        """`training`: the images whose classes, shape and range are stored in checkpoints.
 
-        `epoch`: epochs done already.
+        `provenance` is stored in the last of them. `epoch`: epochs done already.
         """
         self.folder, self.provenance = folder, provenance
         self.header: dict[str, Any] = {
             "config": config.tree(),
             "classes": list(training.classes),
             "shape": list(training.shape),
+            "value_range": [] if training.are_bytes else list(training.value_range),
         }
         # Seconds between saves within an epoch; never with checkpoint_minutes=null.
         self.interval, self.last_attempt = 60 * (config.checkpoint_minutes or math.inf), time.monotonic()

@@ -13,6 +13,7 @@ from trainer.config.recorded import shown_value, typed_settings
 from trainer.config.run_config import SweepConfig, Tag, tagged
 from trainer.config.schema import GROUPS
 from trainer.config.shell import command
+from trainer.data.download import DOWNLOADED
 from trainer.errors import ConfigError
 from trainer.records.code import changed_files
 from trainer.records.layout import MANIFEST
@@ -31,7 +32,7 @@ NAMED = 4  # settings that name an arm; where more differ, its label is shorter
 # The settings that decide which images a run is validated on. Another size of the same images is none of them.
 SPLIT = ("dataset", "dataset.validation", "dataset.on_corrupt_image", "dataset.validation_size", "dataset.folds")
 COUNT, DATA = "the number of validation images", "the fingerprint of the data"
-ON_DISK = "image_folder"  # the data set whose images are those of `data_dir`
+SAME_ANYWHERE = ("digits", *DOWNLOADED)  # the data sets whose images do not depend on `data_dir`
 
 # Those of a study that a verdict does not ask for.
 SETTINGS = {"name": None, "method": "grid", "trials": 1, "stages": 1, "direction": None, "pruner": "none", "seed": 0}
@@ -152,7 +153,7 @@ def _distinguishes(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 def _images(run: Run) -> dict[str, Any]:
     """Return what decides on which images the run was validated."""
     typed = typed_settings(run.config)
-    place = str(expanded(str(typed.get("data_dir"))).resolve()) if typed.get("dataset") == ON_DISK else None
+    place = None if typed.get("dataset") in SAME_ANYWHERE else str(expanded(str(typed.get("data_dir"))).resolve())
     split = {key: typed.get(key) for key in (*SPLIT, "dataset.fold", "split_seed")}
     data = run.environment.data if run.environment else None
     return {**split, "data_dir": place, COUNT: run.outcome.validation_images, DATA: data}

@@ -1,34 +1,41 @@
 """The two kinds of checkpoint, and their conversion to named tensors and a JSON description and back."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 # The fields of each description, with the type that JSON gives them.
-RUN_FIELDS = {"config": dict, "classes": list, "shape": list}
+RUN_FIELDS = {"config": dict, "classes": list, "shape": list, "value_range": list}
 BEST_FIELDS = {**RUN_FIELDS, "epoch": int}
 LAST_FIELDS = {**RUN_FIELDS, "trainer": dict, "provenance": dict}
+# Those that a file may lack: it was written before 0.4.0, or for images of bytes.
+OPTIONAL: dict[str, Any] = {"provenance": {}, "value_range": []}
 TYPE_NAMES = {dict: "a group of values", list: "a list", int: "a whole number"}
 
 
 @dataclass(frozen=True)
 class Best:
-    """The network of one epoch. `shape`: (C, H, W) of the images; `model`: the weights under their plain names."""
+    """The network of one epoch. `shape`: (C, H, W) of the images; `model`: the weights under their plain names.
+
+    `value_range`: [lowest, highest] of the training images, if their pixels are floats; empty for bytes.
+    """
 
     config: dict[str, Any]
     classes: list[str]
     shape: list[int]
     epoch: int
     model: dict[str, Tensor]
+    value_range: list[float] = field(default_factory=list)
 
     content = "the network of an epoch"
 
     def to_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return (tensors by name, description)."""
         # Without a prefix, so that other programs can load the weights.
-        return self.model, {name: getattr(self, name) for name in BEST_FIELDS}
+        return self.model, _described(self, BEST_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Last:
     shape: list[int]
     trainer: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
+    value_range: list[float] = field(default_factory=list)
 
     content = "the state of a run"
 
@@ -54,24 +62,29 @@ class Last:
     def to_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return (tensors, named by the keys that lead to them: "optimizer.state.3.exp_avg"; description)."""
         tensors, trainer = _split(self.trainer)
-        fields = {name: getattr(self, name) for name in (*RUN_FIELDS, "provenance")}
-        return tensors, {**fields, "trainer": trainer}
+        return tensors, {**_described(self, (*RUN_FIELDS, "provenance")), "trainer": trainer}
+
+
+def _described(state: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return the fields of these names, without a range that is none: such a file is as those of earlier versions."""
+    fields = {name: getattr(state, name) for name in names}
+    return {name: value for name, value in fields.items() if name != "value_range" or value}
 
 
 def from_parts(tensors: dict[str, Tensor], description: dict[str, Any]) -> Best | Last:
     """Return the checkpoint of these parts. Raises ValueError if they form no checkpoint."""
     # Only Best has an epoch of its own; that of Last is part of its trainer's state.
     fields = BEST_FIELDS if "epoch" in description else LAST_FIELDS
-    if fields is LAST_FIELDS:
-        description = {"provenance": {}, **description}
+    description = {**{name: value for name, value in OPTIONAL.items() if name in fields}, **description}
     if description.keys() != fields.keys():
-        raise ValueError(f"it must hold {', '.join(fields)}")
+        raise ValueError(f"it must hold {', '.join(name for name in fields if name != 'value_range')}")
     for name, kind in fields.items():
         _refuse_other_type(name, description[name], kind)
     if not all(isinstance(name, str) for name in description["classes"]):
         raise ValueError("classes: must be a list of names")
     if not all(type(side) is int for side in description["shape"]):
         raise ValueError(f"shape={description['shape']!r}: must be a list of whole numbers")
+    _refuse_no_range(description["value_range"])
     if fields is BEST_FIELDS:
         return Best(**description, model=tensors)
     trainer = description["trainer"]
@@ -79,6 +92,11 @@ def from_parts(tensors: dict[str, Tensor], description: dict[str, Any]) -> Best 
     _join(trainer, tensors)
     _restore_optimizer(trainer.get("optimizer"))
     return Last(**description)
+
+
+def _refuse_no_range(values: list[Any]) -> None:
+    if values and (len(values) != 2 or any(type(value) is not float or not math.isfinite(value) for value in values)):
+        raise ValueError(f"value_range={values!r}: must be two numbers, or empty for images of bytes")
 
 
 def _refuse_other_type(name: str, value: Any, kind: type) -> None:

@@ -31,8 +31,13 @@ def dataset_image_folder(run: RunConfig) -> None:
 
 def model_lecture_cnn(run: RunConfig) -> None:
     """Refuse images too small for two convolutions of 5×5 with pooling, before the data are read."""
-    if run.dataset.options.get("image_size", 32) < 16:
+    if _image_size(run) < 16:
         raise ConfigError(f"model={run.model.name} needs dataset.image_size of at least 16")
+
+
+def _image_size(run: RunConfig) -> int:
+    """Return the size that the data set is read at, or a large one if that is not known before."""
+    return run.dataset.options.get("image_size") or 32
 
 
 def model_hard_sharing(run: RunConfig) -> None:
@@ -47,7 +52,7 @@ def model_soft_sharing(run: RunConfig) -> None:
 
 def model_resnet9(run: RunConfig) -> None:
     """Refuse images too small for three poolings by 2, before the data are read."""
-    if run.dataset.options.get("image_size", 32) < 8:
+    if _image_size(run) < 8:
         raise ConfigError("model=resnet9 needs dataset.image_size of at least 8")
 
 

@@ -23,9 +23,10 @@ class Slots:
 
 
 class InputScaling(nn.Module):
-    """(x − mean) / std for each channel, with statistics of the training split; takes uint8 0–255 or float 0–1.
+    """(x − mean) / std for each channel, with statistics of the training split; takes uint8 0–255, or floats.
 
-    It is part of the network, so that a checkpoint alone is enough to classify an image.
+    Floats are from 0 to 1 if the training images are bytes, and else in the unit of the training images. It is part of
+    the network, so that a checkpoint alone is enough to classify an image.
     """
 
     mean: Tensor

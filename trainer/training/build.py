@@ -122,7 +122,7 @@ def build_trainer(
     build_rule, warm_up = config.scheduler.function(), config.scheduler.shared_function()
     rule, warmup_steps = warm_up(build_rule, config.lr, config.epochs, len(train))
     schedule = Schedule(optimizer, rule, len(train), warmup_steps)
-    augments = [_augment(choice.function(), len(training.classes)) for choice in config.augmentation]
+    augments = _scaled(training, [_augment(each.function(), len(training.classes)) for each in config.augmentation])
     options = TrainerOptions(
         epochs=config.epochs,
         seed=config.seed,
@@ -183,3 +183,19 @@ def _auxiliary(network: AuxiliaryLoss) -> Callable[[Tensor, Tensor], Tensor]:
 
 def _augment(function: Callable[..., tuple[Tensor, Tensor]], classes: int) -> Augment:
     return lambda images, labels, generator: function(images, labels, classes, generator)
+
+
+def _scaled(images: Images, augments: list[Augment]) -> list[Augment]:
+    """Return the augmentations, which take bytes or floats from 0 to 1, for images of any range.
+
+    Floats are mapped from the range of the training images to 0 … 1 before the first and back after the last one.
+    """
+    if images.are_bytes or not augments:
+        return augments
+    low, high = images.value_range
+    span = (high - low) or 1.0
+    return [
+        lambda pixels, labels, _: ((pixels - low) / span, labels),
+        *augments,
+        lambda pixels, labels, _: (pixels * span + low, labels),
+    ]
