@@ -18,7 +18,7 @@ from trainer.diagnosis.layer_stats import with_layer_stats
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.summary import print_summary
 from trainer.errors import NonFiniteError, Preempted, RunError, as_reported, reason_of
-from trainer.records.code import code_hashes
+from trainer.records.code import code_files, code_hashes
 from trainer.records.display import EpochDisplay, announce, conclude, introduce, report_complete, warn_of_skipped
 from trainer.records.layout import BEST, DESCRIBED
 from trainer.records.outcome import DONE, outcome_or_damage, read_outcome, write_result
@@ -89,7 +89,7 @@ def train(
     with within_memory("Use fewer or smaller images, a smaller network, or another device"):
         images = load(config.dataset, expanded(config.data_dir), device)
         training, validation = config.dataset.shared_function()(images, config.split_seed)
-        provenance = {"data": identity_of(images, training, validation), "code": dict(code_hashes())}
+        provenance = {"data": identity_of(images, training, validation), "code": code_hashes(config)}
         data = Data(training, validation, device, provenance)
         trainer = build_trainer(config, training, validation, device, display.watch)
     with open_run_folder(trainer, planned, config, data.provenance, caller_holds_lock) as opened:
@@ -212,7 +212,7 @@ def _log_results(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Pa
     if config.wandb.log_model:
         mirror.log_artifact(folder / BEST)
     if config.wandb.log_code:
-        mirror.log_code()
+        mirror.log_code(code_files(config))
 
 
 def _measured(mirror: WandbMirror, trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> float | None:

@@ -16,7 +16,7 @@ from fake_wandb_server import wandb_server
 from wandb_files import HOST, assert_no_place, offline_run
 
 from trainer.config.schema import PACKAGE
-from trainer.records.code import code_hashes
+from trainer.records.code import code_files
 from trainer.records.wandb_content import parameter_histograms
 from trainer.records.wandb_replay import mirror_records
 
@@ -171,8 +171,11 @@ def test_samples_confusion_checkpoint_and_code_are_in_the_offline_run_and_no_pla
         ["run/best.safetensors"],
     )
     assert (code.name, code.type) == ("trainer-code", "code")
-    assert sorted(entry.path for entry in code.manifest.contents) == sorted(code_hashes())
+    assert sorted(entry.path for entry in code.manifest.contents) == sorted(
+        code_files(compose(["dataset=digits", *TINY])[0])
+    )
     copies = {entry.path: Path(entry.local_path) for entry in code.manifest.contents}
+    assert {"techniques/optimizer.py", "techniques/hooks.py", "training/trainer.py"} < copies.keys()
     assert all(copy.read_bytes() == (PACKAGE / name).read_bytes() for name, copy in copies.items())
     assert_no_place(result.folder / "wandb", tmp_path)
 

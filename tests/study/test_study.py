@@ -21,6 +21,7 @@ from rich.console import Console
 from wandb_files import assert_no_place, offline_run
 
 from trainer.cli.train import main
+from trainer.config.definitions import dumped
 from trainer.config.schema import PACKAGE
 from trainer.errors import ConfigError, RunError
 from trainer.records import code as deciding_code
@@ -220,7 +221,7 @@ def test_what_decides_a_result_decides_the_id(monkeypatch):
 def test_a_study_that_begins_anew_says_why(monkeypatch, capsys):
     _, first = study(*SHORT, "lr=0.1,0.2")
     assert "of the same command" not in capsys.readouterr().out
-    monkeypatch.setattr("trainer.study.locate.code_fingerprint", lambda: "edited")
+    monkeypatch.setattr("trainer.study.locate.core_fingerprint", lambda: "edited")
     _, second = study(*SHORT, "lr=0.1,0.2")
     assert second != first
     assert (
@@ -497,8 +498,8 @@ def test_what_the_deciding_code_imports_decides_too():
     """Or it checks, tells, stores, sets up the process: what is moved out of a deciding module is not forgotten."""
     beside = {"config", "errors", "storage"}
     beside |= {f"runtime.{name}" for name in ("console", "files", "memory", "signals", "text")}
-    deciding = {name.removesuffix(".py").replace("/", ".") for name in deciding_code.DECIDING}
-    paths = [PACKAGE / name for name in deciding_code.DECIDING]
+    deciding = {name.removesuffix(".py").replace("/", ".") for name in (*deciding_code.CORE, "techniques")}
+    paths = [PACKAGE / name for name in deciding_code.CORE]
     files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
@@ -511,9 +512,9 @@ def test_what_the_deciding_code_imports_decides_too():
 
 
 def test_checks_and_remedies_lie_beside_the_techniques_and_decide_nothing():
-    assert [name for name in deciding_code.NOT_DECIDING if not (PACKAGE / name).is_file()] == []
-    sources = [(PACKAGE / name).read_text() for name in deciding_code.NOT_DECIDING]
+    sources = [(PACKAGE / "techniques" / name).read_text() for name in ("checks.py", "idle.py", "remedies.py")]
     assert [source for source in sources if "import torch" in source or "from torch" in source] == []
+    assert not {f"techniques/{name}.py" for name in ("checks", "idle", "remedies")} & deciding_code.core_hashes().keys()
 
 
 def test_rewording_a_message_trains_nothing_again_and_another_number_does():
@@ -521,12 +522,12 @@ def test_rewording_a_message_trains_nothing_again_and_another_number_does():
     source = (PACKAGE / "training" / "oom.py").read_text() + (PACKAGE / "techniques" / "optimizer.py").read_text()
     reworded = re.sub(r'""".*?"""', '"""Other words."""', source, flags=re.DOTALL)
     reworded = reworded.replace("does not fit into", "is too large for").replace("  # ", "  # indeed ")
-    assert reworded.count("indeed") and reworded.count("too large") and deciding_code.without_wording(reworded)
-    assert deciding_code.without_wording(reworded) == deciding_code.without_wording(source)
+    assert reworded.count("indeed") and reworded.count("too large") and dumped(ast.parse(reworded))
+    assert dumped(ast.parse(reworded)) == dumped(ast.parse(source))
     for was, becomes in (("betas: tuple[Fraction, Fraction] = (0.9", "betas: tuple[Fraction, Fraction] = (0.8"),
                          ('"validation"', '"training"'), ("size //= 2", "size //= 3")):  # fmt: skip
         assert was in source
-        assert deciding_code.without_wording(source.replace(was, becomes)) != deciding_code.without_wording(source)
+        assert dumped(ast.parse(source.replace(was, becomes))) != dumped(ast.parse(source))
 
 
 def test_a_study_that_cannot_be_written_says_where_it_would_lie_and_what_helps(in_empty_folder):

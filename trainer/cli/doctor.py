@@ -120,7 +120,7 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     config = check(read_config(folder / "config.yaml"), files=[folder / "config.yaml"])
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, folder / "config.yaml", "--data-dir DIR")
-    warn_of_other_network(folder)
+    warn_of_other_network(folder, config)
     # A run that goes on writes the metrics of an epoch before its checkpoints: read in the other order they are whole.
     last, best = _loaded(Last, folder / LAST), _loaded(Best, folder / BEST)
     rows = read_metrics(folder)

@@ -9,7 +9,8 @@ from typing import NoReturn
 
 from trainer import __version__
 from trainer.cli.main import COMMANDS, command_main, nearest_command, no_such_command
-from trainer.config.help import Section, option_files, options, sections, settings
+from trainer.config.help import Section, options, sections, settings
+from trainer.config.option_files import option_files
 from trainer.config.schema import GROUPS, own_folder
 from trainer.config.suggestions import unknown
 from trainer.errors import ConfigError

@@ -51,6 +51,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _chosen(arguments: Sequence[str]) -> int:
     if reason := next(filter(None, map(undecoded, arguments)), None):
         raise ConfigError(reason)
+    arguments, typed = _own_techniques(arguments)
+    if typed:
+        # Not at the top: a command without own techniques needs no schema for them.
+        from trainer.config.own import read, using
+        from trainer.config.schema import GROUPS
+
+        with using([read(value, [*GROUPS]) for value in dict.fromkeys(typed)]):
+            return _run(arguments)
+    return _run(arguments)
+
+
+def _own_techniques(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return (the other arguments, the values of `--techniques`), which all commands take from here alone."""
+    others, typed, rest = list[str](), list[str](), iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        if flag != "--techniques":
+            others.append(argument)
+        elif equals:
+            typed.append(value)
+        elif (following := next(rest, None)) is not None:
+            typed.append(following)
+        else:
+            raise ConfigError("--techniques (command line): needs a folder, a file such as optimizer.py, or pkg:NAME")
+    return others, typed
+
+
+def _run(arguments: Sequence[str]) -> int:
     name, *rest = arguments or [""]
     if name in COMMANDS:
         code = command_main(name)(rest)

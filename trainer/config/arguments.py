@@ -41,7 +41,7 @@ def as_forced_override(argument: str, many: bool = False) -> str:
         return argument  # keeps the + of a new key in a dictionary, such as ray.init
     if "/" in key or (CONF / group).is_dir():
         if value in ("", "null") and group in GROUPS:
-            options = ", ".join(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
+            options = ", ".join(options_of(group))
             raise ConfigError(f"{key}={value} (command line): must be one of {options}{meant(key, value)}")
         if "/" not in key:
             _refuse_no_choice(group, value)

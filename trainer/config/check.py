@@ -1,7 +1,6 @@
 """The checks of a configuration: types, ranges, names and settings that contradict each other. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -11,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from trainer.config.advice import meant, repaired
 from trainer.config.origin import GLOBAL, Origin, choice_line, has_needless_package
+from trainer.config.own import per_own
 from trainer.config.run_config import RunConfig, SweepConfig, WandbConfig
-from trainer.config.schema import GROUPS, REQUIRED, Choice, module_file, shared_parameters, techniques
+from trainer.config.schema import GROUPS, REQUIRED, Choice, module_file, own_of, shared_parameters, techniques
 from trainer.config.settings import field_kind, is_of_kind
 from trainer.config.suggestions import no_such_option, unknown
 from trainer.config.types import describe
@@ -91,10 +91,11 @@ def _choice(group: str, name: Any, options: Any, path: tuple[str, ...], origin: 
         name,
         {key: value for key, value in checked.items() if key not in shared},
         {key: value for key, value in checked.items() if key in shared},
+        own_of(group, name),
     )
 
 
-@cache
+@per_own
 def _schema(group: str, name: str) -> type[BaseModel]:
     """Return the schema of one technique: its options and those that its group shares."""
     parameters = {**techniques(group)[name], **shared_parameters(group)}

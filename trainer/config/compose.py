@@ -22,7 +22,10 @@ from omegaconf import DictConfig, OmegaConf
 from trainer.config.arguments import HYDRA_KEYS, as_forced_override, given_twice, no_such_flag, refuse_typographic_dash
 from trainer.config.check import check, check_sweep
 from trainer.config.hydra_errors import reworded, usage_errors
+from trainer.config.hydra_source import SCHEME, register_source
+from trainer.config.option_files import own_conf
 from trainer.config.origin import files_of, refuse_hidden, refuse_misplaced, refuse_old_numbers
+from trainer.config.own import active
 from trainer.config.resume import resumed
 from trainer.config.run_config import RunConfig, Tag, tagged
 from trainer.config.schema import CONF, own_folder
@@ -88,8 +91,13 @@ class Composer:
     def __init__(self, config_dir: str | None) -> None:
         _close_environment()
         search_path = create_config_search_path(str(CONF))
-        if config_dir is not None:
-            search_path.prepend("command-line", f"file://{own_folder(config_dir)}", SearchPathQuery(provider="schema"))
+        places = [] if config_dir is None else [f"file://{own_folder(config_dir)}"]
+        places += [f"file://{folder}" for folder in own_conf()]
+        if active():
+            register_source()
+            places.append(f"{SCHEME}://")
+        for place in places:
+            search_path.prepend("command-line", place, SearchPathQuery(provider="schema"))
         version.setbase("1.3")  # as hydra.main(version_base="1.3") does
         self.hydra = Hydra("trainer", ConfigLoaderImpl(search_path))
         self.loader: Any = self.hydra.config_loader

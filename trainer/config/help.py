@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+from trainer.config.option_files import OptionFile, option_files
 from trainer.config.schema import CONF, GROUPS, REQUIRED, shared_parameters, techniques
 
 
@@ -26,13 +27,6 @@ class Section(NamedTuple):
     lines: tuple[str, ...] = ()
 
 
-def option_files(group: str, own: Path | None = None) -> dict[str, Path]:
-    """Return {option: its YAML file}, also of the folder `own`; a file of `conf/` goes first, as in a composition."""
-    folders = [*([] if own is None else [own]), CONF]
-    files = {file.stem: file for folder in folders for file in (folder / group).glob("*.yaml")}
-    return dict(sorted(files.items()))
-
-
 def options(group: str, own: Path | None = None) -> Iterator[tuple[str, str]]:
     """Yield (option, its purpose) for every YAML file of the group; the default option is marked with a star."""
     default = f"- {group}: "
@@ -41,12 +35,12 @@ def options(group: str, own: Path | None = None) -> Iterator[tuple[str, str]]:
         yield name + (" *" if name in chosen else ""), first_comment(file)
 
 
-def first_comment(file: Path) -> str:
+def first_comment(file: OptionFile) -> str:
     """Return the first comment that is not one of Hydra's headers."""
     return next(iter(_comments_above(file)), "")
 
 
-def purpose(file: Path) -> str:
+def purpose(file: OptionFile) -> str:
     """Return all comments at the top of an experiment's file but the command: what it compares and what to expect."""
     return " ".join(line for line in _comments_above(file) if not line.startswith("python -m"))
 
@@ -92,7 +86,7 @@ def shared_settings(group: str) -> Iterator[Setting]:
         yield Setting(f"{group}.{key}", shown(value), describe(kind), notes.get(key, ""))
 
 
-def option_settings(group: str, name: str, file: Path, with_shared: bool = False) -> Iterator[Setting]:
+def option_settings(group: str, name: str, file: OptionFile, with_shared: bool = False) -> Iterator[Setting]:
     """Yield the settings of one option: the value in its file, the accepted values, the comment behind the value.
 
     `with_shared`: also those that all options of the group have, and the settings of the root that the file sets.
@@ -149,7 +143,7 @@ def _below(key: str, several: tuple[Setting, ...]) -> tuple[Setting, ...]:
     return tuple(each for each in several if f"{each.name}.".startswith(f"{key}."))
 
 
-def _option(group: str, name: str, file: Path, with_shared: bool = False) -> Section:
+def _option(group: str, name: str, file: OptionFile, with_shared: bool = False) -> Section:
     notes = _comments_above(file)
     members = re.findall(r"^  - (\w+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
     if members and GROUPS[group].listed:
@@ -157,7 +151,7 @@ def _option(group: str, name: str, file: Path, with_shared: bool = False) -> Sec
     return Section(f"{group}={name}", notes, tuple(option_settings(group, name, file, with_shared)))
 
 
-def _experiment(name: str, file: Path) -> Section:
+def _experiment(name: str, file: OptionFile) -> Section:
     lines = tuple(line for line in _lines(file) if line.strip() and not line.startswith("#"))
     return Section(f"experiment={name}", _comments_above(file), (), lines)
 
@@ -169,15 +163,15 @@ def shown(value: Any) -> str:
     return str(yaml.safe_dump(value, default_flow_style=True, width=1000)).splitlines()[0].replace(", ", ",")
 
 
-def _notes(file: Path) -> dict[str, str]:
+def _notes(file: OptionFile) -> dict[str, str]:
     """Return the comment that stands behind the value of each key."""
     return dict(re.findall(r"^ *(\w+):[^#\n]*# *(.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
-def _comments_above(file: Path) -> tuple[str, ...]:
+def _comments_above(file: OptionFile) -> tuple[str, ...]:
     """Return the comments at the top of a file, without Hydra's headers."""
     return tuple(line[1:].strip() for line in _lines(file) if re.match(r"#\s*[^@\s]", line))
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(file: OptionFile) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines()

@@ -14,6 +14,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from trainer.config.arguments import several, unreadable
 from trainer.config.origin import choice_line, choice_outside_defaults, shown
 from trainer.config.schema import CONF, GROUPS, module_file, techniques
+from trainer.config.settings import options_of
 from trainer.config.suggestions import no_such_option, unknown
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
@@ -83,7 +84,7 @@ def _missing_option(error: MissingConfigException, arguments: Sequence[str]) -> 
     if group in GROUPS and name in techniques(group):
         own = f"conf/{group}/{name}.yaml"
         return f"{group}={name} ({where}): {module_file(group)} has the function {name}, {own} is missing"
-    options = error.options or [file.stem for file in (CONF / group).glob("*.yaml")]
+    options = error.options or options_of(group)
     return no_such_option(group, name, options, where)
 
 

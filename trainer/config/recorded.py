@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.config.help import option_files
+from trainer.config.option_files import option_files
 from trainer.config.run_config import Tag, tagged
 from trainer.config.schema import GROUPS
 from trainer.config.shell import setting

@@ -3,16 +3,17 @@
 import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer.config.definitions import PACKAGE
+from trainer.config.own import OwnModule, OwnTechniques, active
 from trainer.config.types import BY_NAME
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
 
-PACKAGE = Path(__file__).resolve().parent.parent
 # conf/ lies inside the package in a wheel and beside it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if (path / "config.yaml").is_file())
 REQUIRED = object()
@@ -28,39 +29,51 @@ def own_folder(text: str) -> Path:
 
 @dataclass(frozen=True)
 class Group:
-    """A config group: the module whose public functions are its techniques, and the options that these share."""
+    """A config group: the module whose public functions are its techniques, and the options that these share.
+
+    `takes`: the positional parameters of each function, which the trainer gives.
+    """
 
     module: str
+    takes: tuple[str, ...]
     shared: str | None = None  # a function whose keyword-only parameters every option of the group accepts
     listed: bool = False  # several at once: {name: options, …} in the order of the list
 
 
 GROUPS = {
-    "dataset": Group("trainer.data.sources", shared="trainer.data.splits.split"),
-    "model": Group("trainer.techniques.model"),
-    "activation": Group("trainer.techniques.activation"),
-    "normalization": Group("trainer.techniques.normalization"),
-    "init": Group("trainer.techniques.init"),
-    "optimizer": Group("trainer.techniques.optimizer"),
-    "scheduler": Group("trainer.techniques.scheduler", shared="trainer.training.lr_schedule.warm_up"),
-    "regularization": Group("trainer.techniques.regularization", listed=True),
-    "augmentation": Group("trainer.techniques.augmentation", listed=True),
-    "loss": Group("trainer.techniques.loss"),
-    "metric": Group("trainer.techniques.metric", listed=True),
+    "dataset": Group("trainer.data.sources", ("data_dir", "part"), shared="trainer.data.splits.split"),
+    "model": Group("trainer.techniques.model", ("shape", "classes", "slots")),
+    "activation": Group("trainer.techniques.activation", ()),
+    "normalization": Group("trainer.techniques.normalization", ("shape",)),
+    "init": Group("trainer.techniques.init", ("layer", "gain")),
+    "optimizer": Group("trainer.techniques.optimizer", ("params", "lr", "weight_decay")),
+    "scheduler": Group("trainer.techniques.scheduler", ("lr", "epochs"), shared="trainer.training.lr_schedule.warm_up"),
+    "regularization": Group("trainer.techniques.regularization", ("model",), listed=True),
+    "augmentation": Group("trainer.techniques.augmentation", ("images", "labels", "classes", "generator"), listed=True),
+    "loss": Group("trainer.techniques.loss", ("logits", "labels")),
+    "metric": Group("trainer.techniques.metric", ("logits", "labels"), listed=True),
 }
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One chosen technique with its checked options; `shared` are those of its whole group."""
+    """One chosen technique with its checked options; `shared`: those of its group; `own`: the place of an own one."""
 
     group: str
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     shared: Mapping[str, Any] = field(default_factory=dict)
+    own: OwnTechniques | None = field(default=None, compare=False, repr=False)
 
     def function(self) -> Callable[..., Any]:
-        """Return the technique's function with its options bound. The name was checked against the signatures."""
+        """Return the technique's function with its options bound. The name was checked against the signatures.
+
+        The file of an own technique is imported here. Raises ConfigError if that fails.
+        """
+        if self.own:
+            from trainer.config.own_import import load
+
+            return partial(load(self.own, self.group, self.name), **self.options)
         return partial(_load(f"{GROUPS[self.group].module}.{self.name}"), **self.options)
 
     def shared_function(self) -> Callable[..., Any]:
@@ -77,8 +90,83 @@ def _load(path: str) -> Callable[..., Any]:
 
 
 def techniques(group: str) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """Return {technique: {keyword-only parameter: (type, default or REQUIRED)}}."""
-    return _functions(GROUPS[group].module)
+    """Return {technique: {keyword-only parameter: (type, default or REQUIRED)}}, own ones as well."""
+    built_in = _functions(GROUPS[group].module)
+    own = {name: found.parameters for name, (_, found) in own_functions(group).items()}
+    return {**built_in, **own} if own else built_in
+
+
+@dataclass(frozen=True)
+class OwnFunction:
+    """An own technique as its file defines it. `place`: "mine/optimizer.py, line 5"; `purpose`: its docstring."""
+
+    name: str
+    place: str
+    purpose: str
+    parameters: dict[str, tuple[Any, Any]]
+
+
+def own_functions(group: str) -> dict[str, tuple[OwnTechniques, OwnFunction]]:
+    """Return {name: (where it comes from, the function)} of the own techniques of a group.
+
+    Raises ConfigError for a name that is taken, a signature that the trainer cannot call, and an option without a type.
+    """
+    found = dict[str, tuple[OwnTechniques, OwnFunction]]()
+    for own in active():
+        if group not in own.groups:
+            continue
+        for function in _own_functions(own.groups[group], group):
+            if function.name in _functions(GROUPS[group].module) or (CONF / group / f"{function.name}.yaml").is_file():
+                raise ConfigError(f"{function.place}: the project has a {group} {function.name} already: rename yours")
+            if function.name in found:
+                raise ConfigError(f"{function.place}: {found[function.name][1].place} has a {group} of this name, too")
+            found[function.name] = (own, function)
+    return found
+
+
+def own_of(group: str, name: str) -> OwnTechniques | None:
+    """Return where an own technique comes from; None for one of this program, and for an unknown one."""
+    return own_functions(group)[name][0] if active() and name in own_functions(group) else None
+
+
+def source_module(group: str, name: str) -> str:
+    """Return the dotted name of the module that defines a technique."""
+    own = own_of(group, name)
+    return own.groups[group].name if own else GROUPS[group].module
+
+
+def definition(group: str, name: str) -> ast.FunctionDef:
+    """Return the syntax tree of a technique's function, of this program or an own one."""
+    own = own_of(group, name)
+    body = (own.groups[group].tree() if own else _tree(GROUPS[group].module)).body
+    return next(node for node in body if isinstance(node, ast.FunctionDef) and node.name == name)
+
+
+@lru_cache(maxsize=64)
+def _own_functions(module: OwnModule, group: str) -> tuple[OwnFunction, ...]:
+    nodes = [node for node in module.tree().body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = []
+    for node in nodes:
+        if node.name.startswith("_"):
+            continue
+        place = f"{module.shown}, line {node.lineno}"
+        _refuse_signature(node, GROUPS[group].takes, f"{place}: {node.name}")
+        purpose = " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
+        found.append(OwnFunction(node.name, place, purpose, _parameters(node, module.shown)))
+    return tuple(found)
+
+
+def _refuse_signature(node: ast.FunctionDef | ast.AsyncFunctionDef, takes: tuple[str, ...], what: str) -> None:
+    """Raise ConfigError for a function that cannot be called with the values that the trainer gives it."""
+    positional, given = [*node.args.posonlyargs, *node.args.args], len(takes)
+    needed = len(positional) - len(node.args.defaults)
+    fits = needed <= given and (given <= len(positional) or node.args.vararg is not None)
+    if not fits or node.args.defaults or isinstance(node, ast.AsyncFunctionDef):
+        form = ", ".join([*takes, "*", "…"])
+        raise ConfigError(
+            f"{what} must be a function of ({form}): the trainer gives {', '.join(takes) or 'nothing'}, and options"
+            " stand behind the star. The name of a function that is no technique begins with _"
+        )
 
 
 def shared_parameters(group: str) -> dict[str, tuple[Any, Any]]:
@@ -91,30 +179,36 @@ def shared_parameters(group: str) -> dict[str, tuple[Any, Any]]:
 
 
 def module_file(group: str) -> str:
-    """Return the path of the module that holds the functions of a group, as in "trainer/techniques/optimizer.py"."""
-    return f"{GROUPS[group].module.replace('.', '/')}.py"
+    """Return the paths of the files that hold the functions of a group, as in "trainer/techniques/optimizer.py"."""
+    own = [each.groups[group].shown for each in active() if group in each.groups]
+    return " and ".join([f"{GROUPS[group].module.replace('.', '/')}.py", *own])
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    file = f"{module.replace('.', '/')}.py"
+    try:
+        return ast.parse(PACKAGE.parent.joinpath(file).read_text(encoding="utf-8"), file)
+    except SyntaxError as error:
+        raise ConfigError(f"{file}, line {error.lineno}: {error.msg}") from None
 
 
 @cache
 def _functions(module: str) -> dict[str, dict[str, tuple[Any, Any]]]:
     file = f"{module.replace('.', '/')}.py"
-    try:
-        tree = ast.parse(PACKAGE.parent.joinpath(file).read_text(encoding="utf-8"), file)
-    except SyntaxError as error:
-        raise ConfigError(f"{file}, line {error.lineno}: {error.msg}") from None
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in _tree(module).body if isinstance(node, ast.FunctionDef)]
     # The helpers of a module, whose names begin with "_", may have any parameters.
     return {node.name: _parameters(node, file) for node in functions if not node.name.startswith("_")}
 
 
-def _parameters(function: ast.FunctionDef, file: str) -> dict[str, tuple[Any, Any]]:
+def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef, file: str) -> dict[str, tuple[Any, Any]]:
     """Return {keyword-only parameter: (type, default or REQUIRED)}. Raises ConfigError with file and line."""
     found = {}
     for argument, value in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
         what = f"{file}, line {argument.lineno}: {argument.arg} of {function.name}"
         try:
             kind = _kind(argument.annotation)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             names = ", ".join(sorted(BY_NAME))
             raise ConfigError(
                 f"{what}: {error} is not a type of an option. Accepted: {names}, Literal[…], tuple[…], … | None"

@@ -1,12 +1,13 @@
 """The settings of a command line: the kind of each, and whether a text is a value of it. Imports no torch."""
 
-from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from trainer.config.option_files import option_files
+from trainer.config.own import per_own
 from trainer.config.run_config import RunConfig, SweepConfig, Tag, WandbConfig, tagged
-from trainer.config.schema import CONF, GROUPS, shared_parameters, techniques
+from trainer.config.schema import GROUPS, shared_parameters, techniques
 from trainer.config.types import DEVICES, Device, Name, Project, Switch, Text
 
 SECTIONS: dict[str, type[BaseModel]] = {"wandb": WandbConfig, "sweep": SweepConfig}
@@ -20,7 +21,7 @@ def field_kind(model: type[BaseModel], name: str) -> Any:
     return Annotated[(field.annotation, *limits)] if limits else field.annotation
 
 
-@cache
+@per_own
 def kinds_of(key: str, technique: str = "") -> tuple[Any, ...]:
     """Return the types of a setting such as "lr" or "optimizer.betas"; none for a group or an unknown key.
 
@@ -42,8 +43,8 @@ def kinds_of(key: str, technique: str = "") -> tuple[Any, ...]:
 
 
 def options_of(group: str) -> list[str]:
-    """Return the names of the YAML files of a group in `conf/`."""
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+    """Return the names of the options of a group, own ones as well."""
+    return list(option_files(group))
 
 
 def takes_list(key: str, technique: str = "") -> bool:

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer.config.own import flags
+
 PLAIN = re.compile(r"[\w./+:-]+", re.ASCII)  # texts that need no quotes, unless Hydra reads another type in them
 KEYWORDS = ("null", "true", "false")  # in any case
+READING = ("show", "list", "compare", "report", "export", "clean", "help")  # commands that need no technique
 
 
 def command(*words: object) -> str:
     """Return the command line of this program with these words, quoted for the shell. A Path is never an option."""
-    return shlex.join(["python", "-m", "trainer", *map(_word, words)])
+    own = [] if words and words[0] in READING else flags()
+    return shlex.join(["python", "-m", "trainer", *map(_word, words), *own])
 
 
 def setting(key: str, value: Any) -> str:

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 from trainer.config.aliases import ALIASES, ELSEWHERE
+from trainer.config.option_files import option_files
 from trainer.config.schema import CONF, GROUPS, shared_parameters, techniques
 
 LISTED = 10  # names in an error; `--help` lists all
@@ -131,8 +132,7 @@ def technique_names(name: str) -> list[str]:
     """Return the settings that choose a YAML file of this name: "dataset=digits", "-m experiment=optimizers_tuned"."""
     found = []
     for group in (*GROUPS, "experiment"):
-        files = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
-        found += [f"{'-m ' * (group == 'experiment')}{group}={same}" for same in _same(name, files)]
+        found += [f"{'-m ' * (group == 'experiment')}{group}={same}" for same in _same(name, option_files(group))]
     return found[:3]
 
 

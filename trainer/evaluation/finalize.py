@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_dir: str | None, why: str | None) -> int:
     """Train the missing seeds, read the test set unless the ledger has these networks, write the card; return 0."""
     from trainer.runtime.console import say, waiting
-    from trainer.study.fingerprint import code_fingerprint
+    from trainer.study.fingerprint import core_fingerprint
     from trainer.study.results import winner_of
 
     with waiting("Loading torch"):
         import_module("trainer.run")
 
     # The fingerprint is taken before training: the code may be edited meanwhile, what was imported stays.
-    winner, code = winner_of(folder), code_fingerprint()
+    winner, code = winner_of(folder), core_fingerprint()
     what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.arm.point.items())
     epochs = ", ".join(map(str, winner.best_epochs))
     say(f"Best of {counted(winner.tried[0], 'configuration')}: {what or 'the only one'}", "bold")
@@ -41,7 +41,7 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
     _refuse_unreadable_test_set(winner, configs[0])
     length = f"{counted(winner.epochs, 'epoch')} (its runs were best in epoch {epochs})"
     say(f"Training it on all images for {length}, with {counted(seeds, 'seed')}")
-    places = [_place(winner, config, code) for config in configs]
+    places = [_place(winner, config) for config in configs]
     for seed, (config, place) in enumerate(zip(configs, places, strict=True)):
         _train(config, place, winner.epochs, f"Seed {seed}, {seed + 1} of {seeds}")
     reading = _read_test_set_once(places, where or configs[0].device, data_dir, averaged, why or "finalize")
@@ -123,11 +123,11 @@ def _refuse_unreadable_test_set(winner: "Winner", config: "RunConfig") -> None:
         raise ConfigError(f"{reason_of(error)}. Nothing was trained") from None
 
 
-def _place(winner: "Winner", config: "RunConfig", code: str) -> Path:
+def _place(winner: "Winner", config: "RunConfig") -> Path:
     """Return the folder of one final training, which depends on configuration, number of epochs and code."""
-    from trainer.study.fingerprint import digest, significant
+    from trainer.study.fingerprint import code_fingerprint, digest, significant
 
-    decided = {"config": significant(config.tree()), "epochs": winner.epochs, "code": code}
+    decided = {"config": significant(config.tree()), "epochs": winner.epochs, "code": code_fingerprint(config)}
     return winner.folder / "final" / f"seed-{config.seed}-{digest(decided)}"
 
 

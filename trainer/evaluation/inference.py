@@ -78,7 +78,7 @@ def load_network(path: Path) -> TrainedNetwork:
             network = _evaluated(config, network, state.trainer["hooks"])
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise RunError(f"{path} holds no network that this trainer can build: {_reason(error)}") from None
-    warn_of_other_network(path.parent)
+    warn_of_other_network(path.parent, config)
     with path.open("rb") as file:  # the ledger recognizes a copy of the checkpoint by this hash
         digest = sha256_of(file)
     value_range = (state.value_range[0], state.value_range[1]) if state.value_range else None

@@ -4,81 +4,114 @@ import ast
 import contextlib
 import functools
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from trainer.config.schema import PACKAGE
-from trainer.errors import printable
+from trainer.config.definitions import FOLLOWED, PACKAGE, Reach, dumped
+from trainer.config.own import KEY
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import GROUPS, Choice, source_module
+from trainer.errors import ConfigError, printable
 from trainer.runtime.console import warn
 from trainer.storage.untrusted import read_json
 
-# The code that decides a result; how a run is checked, shown or stored does not. A test holds that nothing else that
-# these packages import decides one.
-DECIDING = ("data", "techniques", "training", "runtime/seeding.py")
-# Among the techniques: a check refuses a run, idle settings are warned of, a remedy is advice.
-NOT_DECIDING = ("techniques/checks.py", "techniques/idle.py", "techniques/remedies.py")
-# The part of it that decides what a trained network computes.
-NETWORK = ("techniques/activation.py", "techniques/layers.py", "techniques/model.py", "techniques/normalization.py")
+# The code that decides the result of every run; how a run is checked, shown or stored does not. A test holds that
+# nothing else that these packages import decides one. Of the techniques those count that a run uses.
+CORE = ("data", "training", "runtime/seeding.py")
+# The groups that decide what a trained network computes, and the files of which they share a part.
+NETWORK = ("activation", "model", "normalization")
+SHARED = ("techniques/activation.py", "techniques/layers.py")
 NAMED = 3  # changed files at most that a sentence lists
 
 
 @functools.cache  # once in a process, which runs what it has imported: the files may be edited meanwhile
-def code_hashes() -> Mapping[str, str]:
-    """Return the SHA-256 of each file that decides a result, without its wording, to ten digits."""
-    paths = [PACKAGE / name for name in DECIDING]
-    files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
-    texts = {file.relative_to(PACKAGE).as_posix(): file for file in files}
-    return {
-        name: hashlib.sha256(without_wording(file.read_text("utf-8")).encode()).hexdigest()[:10]
-        for name, file in texts.items()
-        if name not in NOT_DECIDING
-    }
+def core_hashes() -> Mapping[str, str]:
+    """Return the SHA-256 of each file that every run uses, without its wording, to ten digits.
 
-
-def without_wording(source: str) -> str:
-    """Return Python source without comments, docstrings, messages of errors, and texts with a blank in them.
-
-    Rewording a message must not train a finished study again. A text that decides something, such as the name of an
-    option, has no blank.
+    Of a file in `techniques/` those definitions count that the others import, such as the hooks of a step.
     """
-
-    class Remover(ast.NodeTransformer):  # ast.parse has dropped the comments already
-        def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-            return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
-
-        def visit_Raise(self, node: ast.Raise) -> ast.AST:
-            if isinstance(node.exc, ast.Call):  # the type of an error may be caught, its text may not
-                node.exc.args, node.exc.keywords = [], []
-            return node
-
-        def visit_Constant(self, node: ast.Constant) -> ast.AST:
-            worded = isinstance(node.value, str) and " " in node.value
-            return ast.Constant("") if worded else node
-
-        def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-            texts = [part.value for part in node.values if isinstance(part, ast.Constant)]
-            return ast.Constant("") if any(" " in str(text) for text in texts) else self.generic_visit(node)
-
-    return ast.dump(Remover().visit(ast.parse(source)))
+    paths = [PACKAGE / name for name in CORE]
+    files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
+    hashes, shared = dict[str, str](), Reach()
+    for file in files:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        hashes[file.relative_to(PACKAGE).as_posix()] = hashlib.sha256(dumped(tree).encode()).hexdigest()[:10]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(FOLLOWED):
+                for alias in node.names:
+                    shared.add(str(node.module), alias.name)
+    return MappingProxyType({**hashes, **shared.hashes()})
 
 
-def changed_files(then: Any, now: Any, among: Collection[str] | None = None) -> str:
-    """Return the files whose hashes differ, in words: "techniques/activation.py"; "" if none does.
+def code_hashes(config: RunConfig) -> dict[str, str]:
+    """Return the hashes of the code that decides the result of a run: of the core, and of each technique that it uses.
+
+    A technique is named with its file, as in "techniques/optimizer.py:adam", and hashed with all definitions that it
+    reaches, also in other files.
+    """
+    return {**core_hashes(), **{_key(choice): _hash_of(choice) for choice in chosen(config)}}
+
+
+def chosen(config: RunConfig) -> Iterator[Choice]:
+    """Yield the techniques of a run but the data sets of this program, all of which are part of the core."""
+    for group in GROUPS:
+        value = getattr(config, group)
+        for choice in value if GROUPS[group].listed else (value,):
+            if choice.own or GROUPS[group].module.startswith(FOLLOWED):
+                yield choice
+
+
+def code_files(config: RunConfig) -> dict[str, str]:
+    """Return {name: text} of the files whose code decides the result of a run."""
+    names = {name for name in (key.partition(":")[0] for key in code_hashes(config)) if not name.startswith(f"{KEY}/")}
+    own = {file.key: file.text for choice in chosen(config) if choice.own for file in choice.own.modules.values()}
+    return {**{name: (PACKAGE / name).read_text(encoding="utf-8") for name in sorted(names)}, **own}
+
+
+def _key(choice: Choice) -> str:
+    folder = KEY if choice.own else "techniques"
+    return f"{folder}/{choice.group}.py:{choice.name}"
+
+
+def _hash_of(choice: Choice) -> str:
+    """Return the hash of a technique's function and of all definitions that it reaches."""
+    reach = Reach()
+    reach.add(source_module(choice.group, choice.name), choice.name)
+    outside = sorted(f"{name} {_version(name)}" for name in reach.outside) if choice.own else []
+    return hashlib.sha256(repr((sorted(reach.hashes().items()), outside)).encode()).hexdigest()[:10]
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Return the version of an installed package; "" for one of Python itself, and where it is unknown."""
+    with contextlib.suppress(PackageNotFoundError):
+        return version(package)
+    return ""
+
+
+def changed_files(then: Any, now: Any) -> str:
+    """Return the code whose hashes differ, in words: "techniques/activation.py"; "" if none does.
 
     Both are entries of an `environment.json`, which may be untrusted or of a version that recorded no hashes: "" then.
+    Techniques that only one of two runs uses are not compared.
     """
     before, after = (entry.get("code") if isinstance(entry, Mapping) else None for entry in (then, now))
     if not isinstance(before, Mapping) or not isinstance(after, Mapping):
         return ""
-    compared = {*before, *after} if among is None else among
+    compared = [name for name in {*before, *after} if ":" not in str(name) or (name in before and name in after)]
     names = sorted(printable(str(name)) for name in compared if before.get(name) != after.get(name))
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
-def warn_of_other_network(folder: Path) -> None:
+def warn_of_other_network(folder: Path, config: RunConfig) -> None:
     """Warn if the code of the networks is not what the run in a folder was trained with; nothing without a record."""
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        if files := changed_files(read_json(folder / "environment.json")[-1], {"code": code_hashes()}, NETWORK):
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, ConfigError):
+        now = {_key(choice): _hash_of(choice) for choice in chosen(config) if choice.group in NETWORK}
+        now |= {name: value for name, value in core_hashes().items() if name in SHARED}
+        before = read_json(folder / "environment.json")[-1]["code"]
+        if files := changed_files({"code": {name: before[name] for name in now if name in before}}, {"code": now}):
             warn(f"{folder} was trained with other code ({files}): with today's its network may give other answers")

@@ -31,7 +31,7 @@ def stamp(config: RunConfig, device: torch.device, run_id: str, data: str) -> di
         "platform": platform.platform(),
         "packages": _versions(),
         "git": git_state(),
-        "code": dict(code_hashes()),
+        "code": code_hashes(config),
         "data": data,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cuda": torch.version.cuda if device.type == "cuda" else None,

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from trainer.training.epoch import EpochReport
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,9 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from trainer.config.run_config import WandbConfig
-from trainer.config.schema import PACKAGE
 from trainer.config.shell import sync_command
-from trainer.records.code import code_hashes
 from trainer.records.wandb_connection import (
     FINISH_SECONDS,
     begin,
@@ -101,15 +98,15 @@ class WandbMirror:
 
         self._send(lambda run: _log_artifact(run, f"{run.id}-{path.stem}", "model", {path.name: path}))
 
-    def log_code(self) -> None:
+    def log_code(self, texts: Mapping[str, str]) -> None:
         """Send the code that decides the result as an artifact; runs of the same code share a version of it."""
 
         def send(run: Any) -> None:
             copies = self.folder / "code"  # the files themselves may be edited before they are uploaded
-            files = {name: copies / name for name in code_hashes()}
+            files = {name: copies / name for name in texts}
             for name, copy in files.items():
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(PACKAGE / name, copy)
+                copy.write_text(texts[name], encoding="utf-8")
             _log_artifact(run, "trainer-code", "code", files)
 
         self._send(send)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from trainer.config.help import option_files, purpose
+from trainer.config.help import purpose
+from trainer.config.option_files import option_files
 
 
 def question_of(command: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from trainer.config.run_config import RunConfig, Tag, tagged
-from trainer.records.code import code_hashes
+from trainer.records.code import code_hashes, core_hashes
 from trainer.runtime.files import expanded
 
 LIBRARIES = ("torch", "numpy", "scikit-learn")
@@ -20,9 +20,18 @@ def digest(value: Any, length: int = 10) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def code_fingerprint() -> str:
-    """Return the hash of the files that decide a result (`records/code.py`) and of the libraries' versions."""
-    return digest({"files": code_hashes(), "libraries": {name: version(name) for name in LIBRARIES}})
+def core_fingerprint() -> str:
+    """Return the hash of the code that every run uses (`records/code.py`) and of the libraries' versions."""
+    return _fingerprint(core_hashes())
+
+
+def code_fingerprint(config: RunConfig) -> str:
+    """Return the hash of the code that decides a run, with that of its techniques, and of the libraries' versions."""
+    return _fingerprint(code_hashes(config))
+
+
+def _fingerprint(hashes: Mapping[str, str]) -> str:
+    return digest({"files": dict(hashes), "libraries": {name: version(name) for name in LIBRARIES}})
 
 
 class DataFingerprints:
@@ -44,9 +53,9 @@ class DataFingerprints:
         return self.known[key]
 
 
-def run_id(config: RunConfig, code: str, data: str) -> str:
+def run_id(config: RunConfig, data: str) -> str:
     """Return the id of a run; two runs with the same id give the same result."""
-    return digest({"config": significant(config.tree()), "code": code, "data": data})
+    return digest({"config": significant(config.tree()), "code": code_fingerprint(config), "data": data})
 
 
 def significant(tree: Mapping[str, Any]) -> dict[str, Any]:

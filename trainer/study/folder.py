@@ -106,7 +106,7 @@ class Study:
 
         Raises RunError if it cannot be written here.
         """
-        identity = run_id(planned.config, self.code, data)
+        identity = run_id(planned.config, data)
         place = plain(planned.point), dict(planned.point)
         for number, entry in enumerate(self.entries):
             if (entry.id, entry.trial, entry.stage) == (identity, trial, stage):

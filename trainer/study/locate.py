@@ -8,7 +8,7 @@ from trainer.config.run_config import RunConfig
 from trainer.errors import ConfigError, RunError
 from trainer.runtime.console import say, waiting, warn
 from trainer.study.axes import corners, plain_override
-from trainer.study.fingerprint import DataFingerprints, code_fingerprint, run_id
+from trainer.study.fingerprint import DataFingerprints, core_fingerprint, run_id
 from trainer.study.folder import Study, study_id
 from trainer.study.growth import united
 from trainer.study.home import earlier_studies, name_of, new_folder, with_plan
@@ -22,10 +22,10 @@ def located(plan: Plan, fingerprints: DataFingerprints, home: Path | None = None
     `home`: the folder of the study that is to be continued. Raises ConfigError if the study cannot lie there, or in the
     folder of `output_dir`, or as reading the data does.
     """
-    code = code_fingerprint()
+    code = core_fingerprint()
 
     def identify(config: RunConfig) -> str:
-        return run_id(config, code, fingerprints.of(config))
+        return run_id(config, fingerprints.of(config))
 
     with waiting("Reading the data"):
         identities = [identify(run.config) for run in first_runs(plan)]
