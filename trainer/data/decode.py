@@ -1,5 +1,6 @@
 """Decoding of an untrusted picture file into bytes of a fixed size."""
 
+import io
 import logging
 import warnings
 from pathlib import Path
@@ -28,13 +29,14 @@ class Decoded(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def decode(path: str, shape: Shape) -> Decoded:
-    """Return a picture resized by its shorter side and cropped at the centre.
+def decode(source: str | io.BytesIO, shape: Shape) -> Decoded:
+    """Return a picture, of a file or of its content, resized by its shorter side and cropped at the centre.
 
     It is turned upright as its EXIF data say; of several frames the first is taken. Raises any of Pillow's errors if it
     cannot be decoded or has more than 89 million pixels, and ValueError if the range of its values is unknown.
     """
-    if (size := Path(path).stat().st_size) > MAX_BYTES:
+    size = Path(source).stat().st_size if isinstance(source, str) else len(source.getbuffer())
+    if size > MAX_BYTES:
         raise ValueError(f"it has {size} bytes, where at most {MAX_BYTES} are read")
     from PIL import Image, ImageOps
 
@@ -42,7 +44,7 @@ def decode(path: str, shape: Shape) -> Decoded:
         warnings.simplefilter("always")
         # Pillow only warns from 89 million pixels on and raises from twice as many.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=FORMATS) as picture:
+        with Image.open(source, formats=FORMATS) as picture:
             scale = _scale(picture)
             upright = _eight_bit(ImageOps.exif_transpose(picture), scale).convert("L" if shape[0] == 1 else "RGB")
     if upright.size != (shape[2], shape[1]):

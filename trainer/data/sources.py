@@ -76,3 +76,23 @@ def image_folder(
     from trainer.data.image_folder import read
 
     return read(data_dir, part, (1 if grayscale else 3, image_size, image_size), on_corrupt_image, validation)
+
+
+def arrays(
+    data_dir: Path,
+    part: Part,
+    *,
+    file: str | None = None,
+    layout: Literal["auto", "nhwc", "nchw", "nhw"] = "auto",
+    validation: Literal["split", "own"] = "split",
+    image_size: Count | None = None,
+    label_column: str | None = None,
+) -> Images:
+    """Read arrays of images and labels: an .npz, .npy files, a folder of Hugging Face's `datasets`, or Parquet files.
+
+    Values are kept as they are, floats and 16-bit numbers included. A set that is not divided has its test part drawn.
+    """
+    from trainer.data.arrays import read
+    from trainer.data.parts import TableOptions
+
+    return read(data_dir, part, file, layout, validation, TableOptions(image_size, label_column))

@@ -31,9 +31,7 @@ def split(
     if folds is None and validation_size == 0:
         return images, None
     if images.own_validation:
-        return _checked(
-            *_parts(images, np.arange(len(images)) >= len(images) - images.own_validation), "validation=folder"
-        )
+        return _checked(*_parts(images, np.arange(len(images)) >= len(images) - images.own_validation), "validation")
     labels = images.labels.cpu().numpy()
     count, classes = len(labels), len(images.classes)
     shuffled = np.random.default_rng(split_seed).permutation(count)

@@ -14,6 +14,16 @@ FALLING = ("cosine", "cyclic", "linear", "plateau", "triangular")  # schedules f
 
 def dataset_image_folder(run: RunConfig) -> None:
     """Refuse settings of a split that is not made."""
+    _refuse_split_settings(run, "folder", "train/", "val/")
+
+
+def dataset_arrays(run: RunConfig) -> None:
+    """Refuse settings of a split that is not made."""
+    _refuse_split_settings(run, "own", "the training images", "a part of its own")
+
+
+def _refuse_split_settings(run: RunConfig, other: str, whole: str, instead: str) -> None:
+    """Refuse settings of the split of `whole` if dataset.validation=`other` validates on what is `instead` of it."""
     if run.dataset.options["validation"] == "split":
         return
     shared, (_, usual_size) = run.dataset.shared, shared_parameters("dataset")["validation_size"]
@@ -24,8 +34,8 @@ def dataset_image_folder(run: RunConfig) -> None:
     ):
         if value not in without_effect:
             raise ConfigError(
-                f"{setting}={value} acts on a split of train/, and dataset.validation=folder validates on val/ instead:"
-                " leave one of them out"
+                f"{setting}={value} acts on a split of {whole}, and dataset.validation={other} validates on {instead}"
+                " instead: leave one of them out"
             )
 
 
