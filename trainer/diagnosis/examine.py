@@ -17,7 +17,8 @@ from trainer.diagnosis.layer_stats import layer_stats_of
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.records.layout import BEST, LAST
 from trainer.training.build import build_trainer
-from trainer.training.resume_check import checkpoint_errors, refuse_misfit, refuse_unlike
+from trainer.training.resume_check import checkpoint_errors, refuse_misfit
+from trainer.training.state_forms import refuse_unlike
 from trainer.training.trainer import ClassificationTrainer
 
 COMPARED = 256  # images

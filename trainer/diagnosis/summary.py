@@ -15,7 +15,7 @@ from trainer.diagnosis.thresholds import FITTED, fit
 from trainer.records.metrics import read_metrics
 from trainer.runtime.console import closing_table
 from trainer.runtime.memory import skip_on_oom
-from trainer.training.build import first_network, parameter_groups
+from trainer.training.build import build_optimizer, first_network, parameter_groups
 from trainer.training.trainer import ClassificationTrainer
 
 FINDINGS = 3  # at most
@@ -77,5 +77,4 @@ def _initial(trainer: ClassificationTrainer, config: RunConfig, count: int) -> L
         network = first_network(config, trainer.train.images, mean, std).to(trainer.device)
     # A new optimizer: the state of the run's own one belongs to the trained weights.
     groups = parameter_groups(network, config.weight_decay, config.weight_decay_scope)
-    optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
-    return layer_stats_of(trainer, config, count, network, optimizer)
+    return layer_stats_of(trainer, config, count, network, build_optimizer(config, groups))

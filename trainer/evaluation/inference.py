@@ -23,7 +23,7 @@ from trainer.storage.untrusted import validate_plain
 from trainer.techniques.hooks import join
 from trainer.techniques.layers import InputScaling
 from trainer.training.build import build_hooks, build_network
-from trainer.training.resume_check import refuse_unlike
+from trainer.training.state_forms import refuse_unlike
 
 LAYERS = {"mlp": "hidden", "ensemble": "members"}  # model → its option that is a number, or a list, of layers
 

@@ -19,6 +19,7 @@ from trainer.runtime.files import write_text
 from trainer.storage import checkpoint
 from trainer.storage.checkpoint import Checkpoint
 from trainer.storage.checkpoint_state import Best, Last
+from trainer.storage.encoding import UnstorableError
 from trainer.training.epoch import EpochReport
 from trainer.training.trainer import ClassificationTrainer
 
@@ -70,6 +71,8 @@ class Recorder:
             if report:
                 self.metrics.append(report)
             self._write()
+        except UnstorableError:
+            raise  # no later save would succeed
         except RunError as error:
             if BEST in self.pending:  # its tensors are the network's own, which training changes
                 self.pending[BEST] = copy.deepcopy(self.pending[BEST])

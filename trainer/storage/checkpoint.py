@@ -18,6 +18,7 @@ from trainer.runtime.files import replacing, temporary_path
 from trainer.runtime.memory import is_out_of_memory, release_frames
 from trainer.storage import checkpoint_guard
 from trainer.storage.checkpoint_state import Best, Last, from_parts
+from trainer.storage.encoding import UnstorableError
 from trainer.storage.untrusted import EARLIER_VERSION, refuse_earlier_version
 
 Buffer = bytes | memoryview
@@ -64,8 +65,14 @@ def serialize(state: Checkpoint) -> list[Buffer]:
     """Return the parts of a safetensors file in their order. Tensors on the CPU are not copied.
 
     The library's `save` copies each of them twice, and writes the metadata in an order that changes from file to file.
+    Raises UnstorableError for a state that could not be read back.
     """
     tensors, description = state.to_parts()
+    try:  # what could not be read is not written: it would be noticed when the run is to continue
+        checkpoint_guard.validate_names(tensors)
+        checkpoint_guard.validate_description(description)
+    except ValueError as error:
+        raise UnstorableError("the state", str(error)) from None
     header: dict[str, Any] = {
         "__metadata__": {
             "sha256": BLANK.decode(),
@@ -78,12 +85,14 @@ def serialize(state: Checkpoint) -> list[Buffer]:
     # The widest numbers first, as in the library: each tensor then begins at a multiple of its element size.
     for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
         if tensor.dtype not in NAMES:
-            raise ValueError(f"{name} cannot be saved: it is of type {tensor.dtype}")
+            raise UnstorableError(name, f"it is of type {tensor.dtype}. What can be: {', '.join(NAMES.values())}")
         content = _bytes_of(tensor)
         begin, end = end, end + len(content)
         header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
         contents.append(content)
     text = json.dumps(header, separators=(",", ":")).encode()
+    if len(text) + 8 > checkpoint_guard.MAX_HEADER:
+        raise UnstorableError("the state", f"{len(tensors)} tensors and what is beside them are too many")
     text += b" " * (-len(text) % 8)  # so that the tensors behind the header are aligned, as in the library
     start = len(text).to_bytes(8, "little") + text
     digest = hashlib.sha256(start)

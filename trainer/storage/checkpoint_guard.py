@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,20 @@ def metadata_of(content: bytes) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise ValueError("its header is not a group of names")
     metadata = header.pop("__metadata__", None)
+    validate_names(header)
     for name, entry in header.items():
-        # Messages show the names on a terminal, where control characters could overwrite lines.
-        if not 0 < len(name) <= MAX_NAME or not name.isprintable():
-            raise ValueError(f"{printable(name[:60])!r} cannot be the name of a tensor")
         dtype = entry.get("dtype") if isinstance(entry, dict) else None
         if not isinstance(dtype, str) or dtype not in TYPES:
             raise ValueError(f"{name} is not of a type that is read: {', '.join(TYPES)}")
     return metadata if isinstance(metadata, dict) else {}
+
+
+def validate_names(names: Iterable[str]) -> None:
+    """Check the names of tensors. Raises ValueError."""
+    for name in names:
+        # Messages show the names on a terminal, where control characters could overwrite lines.
+        if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+            raise ValueError(f"{printable(name[:60])!r} cannot be the name of a tensor")
 
 
 def description_of(text: Any) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from trainer.storage.encoding import decode, decode_optimizer, encode, encode_optimizer
+
 # The fields of each description, with the type that JSON gives them.
 RUN_FIELDS = {"config": dict, "classes": list, "shape": list, "value_range": list}
 BEST_FIELDS = {**RUN_FIELDS, "epoch": int}
@@ -61,7 +63,11 @@ class Last:
 
     def to_parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return (tensors, named by the keys that lead to them: "optimizer.state.3.exp_avg"; description)."""
-        tensors, trainer = _split(self.trainer)
+        encoded = {
+            key: encode_optimizer(value, key) if key == "optimizer" else encode(value, key)
+            for key, value in self.trainer.items()
+        }
+        tensors, trainer = _split(encoded)
         return tensors, {**_described(self, (*RUN_FIELDS, "provenance")), "trainer": trainer}
 
 
@@ -90,8 +96,8 @@ def from_parts(tensors: dict[str, Tensor], description: dict[str, Any]) -> Best 
     trainer = description["trainer"]
     _refuse_other_type("trainer.epoch", trainer.get("epoch"), int)
     _join(trainer, tensors)
-    _restore_optimizer(trainer.get("optimizer"))
-    return Last(**description)
+    decode_optimizer(trainer.get("optimizer"))
+    return Last(**{**description, "trainer": {key: decode(value) for key, value in trainer.items()}})
 
 
 def _refuse_no_range(values: list[Any]) -> None:
@@ -105,22 +111,17 @@ def _refuse_other_type(name: str, value: Any, kind: type) -> None:
 
 
 def _split(tree: Mapping[Any, Any], prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (the tensors by their path, the groups without them). A group of tensors only is kept, empty.
-
-    Raises ValueError if a path would be ambiguous, as that of a tensor "a.b" beside a group "a".
-    """
+    """Return (the tensors by their path, the groups without them). A group of tensors only is kept, empty."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Tensor):
-            if isinstance(tree.get(str(key).partition(".")[0]), Mapping):
-                raise ValueError(f"{prefix}{key} cannot be saved: there is a group of the same name")
             tensors[f"{prefix}{key}"] = value
         elif isinstance(value, Mapping):
-            inner, plain[str(key)] = _split(value, f"{prefix}{key}.")
+            inner, plain[key] = _split(value, f"{prefix}{key}.")
             tensors |= inner
         else:
-            plain[str(key)] = value
+            plain[key] = value
     return tensors, plain
 
 
@@ -136,20 +137,3 @@ def _join(tree: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         if group is tree or key in group:
             raise ValueError(f"the tensor {name} belongs to no part of a trainer")
         group[key] = tensor
-
-
-def _restore_optimizer(optimizer: Any) -> None:
-    """Restore the numbers of parameters, which are texts in JSON, and the tuples of settings, which are lists in it."""
-    if not isinstance(optimizer, dict):
-        return
-    state, groups = optimizer.get("state"), optimizer.get("param_groups")
-    if isinstance(state, dict):
-        # "03" is refused as well: it would become the same number as "3".
-        if wrong := [key for key in state if not key.isdecimal() or str(int(key)) != key]:
-            raise ValueError(f"optimizer.state has the key {wrong[0]!r}, where the number of a parameter is expected")
-        optimizer["state"] = {int(key): value for key, value in state.items()}
-    if isinstance(groups, list) and all(isinstance(group, dict) for group in groups):
-        # "params" is a list in torch, too; betas and the like are tuples.
-        for group in groups:
-            tuples = {key: tuple(value) for key, value in group.items() if isinstance(value, list) and key != "params"}
-            group.update(tuples)

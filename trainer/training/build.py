@@ -106,6 +106,37 @@ def parameter_groups(model: nn.Module, weight_decay: float, scope: str) -> list[
     return [*groups, {"params": undecayed, "weight_decay": 0.0}] if undecayed else groups
 
 
+def build_optimizer(config: RunConfig, groups: list[dict[str, Any]]) -> Optimizer:
+    """Return the optimizer of these parameter groups."""
+    optimizer: Optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
+    return optimizer
+
+
+def _builder(config: RunConfig, groups: list[dict[str, Any]]) -> Callable[[], Optimizer]:
+    """Return a function that builds the same optimizer for weights of zero on the CPU."""
+    # It keeps no weight itself, so that a run that is over gives back their memory.
+    forms = [
+        {**group, "params": [(name, each.shape, each.dtype, each.requires_grad) for name, each in group["params"]]}
+        for group in groups
+    ]
+
+    def build() -> Optimizer:
+        """Build it anew."""
+        zeros = [
+            {
+                **form,
+                "params": [
+                    (name, nn.Parameter(torch.zeros(shape, dtype=dtype), trained))
+                    for name, shape, dtype, trained in form["params"]
+                ],
+            }
+            for form in forms
+        ]
+        return build_optimizer(config, zeros)
+
+    return build
+
+
 def build_trainer(
     config: RunConfig, training: Images, validation: Images | None, device: torch.device, watch: Watch = unwatched
 ) -> ClassificationTrainer:
@@ -115,7 +146,8 @@ def build_trainer(
         warn(f"batch_size={config.batch_size} is more than the {len(training)} training images: one step per epoch")
     model = build_model(config, training).to(device)  # drawn on the CPU: one seed, the same weights on every device
     groups = parameter_groups(model, config.weight_decay, config.weight_decay_scope)
-    optimizer = config.optimizer.function()(groups, config.lr, config.weight_decay)
+    build_again = _builder(config, groups)  # before torch changes the groups
+    optimizer = build_optimizer(config, groups)
     adapt_to_device(optimizer, device)
     if config.cuda_graph:
         _refuse_uncapturable(config, optimizer, device)
@@ -134,6 +166,7 @@ def build_trainer(
         cuda_graph=config.cuda_graph,
         on_nonfinite=config.on_nonfinite,
         watch=watch,
+        build_optimizer=build_again,
     )
     validation_loader = None if validation is None else DeviceLoader(validation, config.batch_size, device)
     trainer = ClassificationTrainer(model, optimizer, schedule, train, validation_loader, options)

@@ -1,5 +1,6 @@
 """The state of an optimizer in a checkpoint, and the options that depend on the device instead of the run."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch.optim import SGD, Optimizer
 
 # They select how a step is computed, not its result, and belong to the device: a checkpoint does not set them.
 DEVICE_OPTIONS = ("fused", "capturable")
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def adapt_to_device(optimizer: Optimizer, device: torch.device) -> None:
@@ -45,6 +47,21 @@ def no_capturable_warning(optimizer: Optimizer) -> None:
 def lr_scale(group: Mapping[str, Any]) -> float:
     """Return the factor on the schedule's rate that an optimizer has set for a parameter group."""
     return float(group.get("lr_scale", 1.0))
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Return whether the step computes gradients itself, with a closure that it requires (SAM, L-BFGS)."""
+    parameters = inspect.signature(optimizer.step).parameters.values()
+    return any(parameter.default is parameter.empty and parameter.kind in POSITIONAL for parameter in parameters)
+
+
+def set_mode(optimizer: Optimizer, training: bool) -> bool:
+    """Turn the weights into those to train or those to evaluate; return whether the optimizer tells them apart."""
+    change = getattr(optimizer, "train" if training else "eval", None)
+    if change is None:
+        return False
+    change()
+    return True
 
 
 def can_capture(group: Mapping[str, Any]) -> bool:

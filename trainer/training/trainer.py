@@ -44,6 +44,7 @@ class TrainerOptions:
 
     `hooks`: the techniques that act on a step. `validate_every`: in epochs. `watch(batches, epoch, steps, done)` wraps
     the batches of an epoch to display progress; `epoch` counts from 1, `done` is the number of steps done already.
+    `build_optimizer()` builds the optimizer again, for weights of zero, with which a saved state is compared.
     """
 
     epochs: int
@@ -56,6 +57,7 @@ class TrainerOptions:
     cuda_graph: bool = False
     on_nonfinite: OnNonFinite = "stop"
     watch: Watch = unwatched
+    build_optimizer: Callable[[], Optimizer] | None = None
 
 
 class ClassificationTrainer:
@@ -80,6 +82,7 @@ class ClassificationTrainer:
         self.epochs, self.seed, self.validate_every = options.epochs, options.seed, options.validate_every
         self.hooks, self.early_stopping = options.hooks, options.early_stopping
         self.deterministic, self.watch, precision = options.deterministic, options.watch, options.precision
+        self.build_optimizer = options.build_optimizer
         self.device = train.labels.device
         self.autocast = torch.autocast(
             self.device.type, HALF_PRECISION.get(precision), enabled=precision in HALF_PRECISION

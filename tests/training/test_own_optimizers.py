@@ -1,0 +1,158 @@
+"""Optimizers with a state of any form are trained, saved, checked and resumed like torch's own."""
+
+import copy
+from dataclasses import asdict
+from functools import cache
+
+import own_optimizers
+import pytest
+import torch
+from conftest import compose, last_of, tiny_images
+from test_run import same_state
+
+from trainer.storage import checkpoint
+from trainer.training.build import build_trainer
+from trainer.training.resume_check import refuse_misfit
+
+TINY = ("dataset=digits", "model=mlp", "model.hidden=[6]", "batch_size=10", "lr=0.02", "epochs=3", "optimizer=sgd")
+OWN = ("lion", "muon", "adafactor", "lookahead", "pair")
+
+
+@cache
+def composed(*arguments):
+    return compose([*TINY, *arguments])
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """A function that builds a trainer with an optimizer of `own_optimizers`; five steps an epoch."""
+
+    def build(name, *arguments, train=47):
+        monkeypatch.setattr("trainer.techniques.optimizer.sgd", getattr(own_optimizers, name))
+        (config,) = composed(*arguments)
+        images = tiny_images(train, (1, 8, 8)), tiny_images(12, (1, 8, 8), seed=1)
+        return build_trainer(config, *images, torch.device("cpu"))
+
+    return build
+
+
+def reports_of(trainer, pause_after=None):
+    """Return the reports without times, up to a pause."""
+    steps, kept = [], []
+    for report in trainer.train_loop(lambda: steps.append(1) or len(steps) == pause_after):
+        if report is None:
+            break
+        kept.append({key: value for key, value in asdict(report).items() if "second" not in key})
+    return kept
+
+
+def resumed(first, second, path):
+    """Take a state through a file and the check of it into another trainer, after other draws."""
+    checkpoint.save(path, last_of(first.state_dict()))
+    torch.manual_seed(99)
+    state = checkpoint.load(path).trainer
+    refuse_misfit(second, state)
+    second.load_state_dict(state)
+    return state
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_run_stopped_at_any_step_resumes_to_the_same_bits(name, built, tmp_path):
+    arguments = ("weight_decay=0.1", "scheduler=triangular", "regularization=[gradient_clipping,max_norm,ema]")
+    whole = built(name, *arguments)
+    expected = reports_of(whole)
+    for after in (1, 5, 7, 13):
+        first, second = built(name, *arguments), built(name, *arguments)
+        kept = reports_of(first, pause_after=after)
+        state = resumed(first, second, tmp_path / "last.safetensors")
+        assert same_state(state, first.state_dict()) and same_state(second.state_dict(), first.state_dict())
+        kept += reports_of(second)
+        assert kept == expected
+        assert same_state(whole.state_dict(), second.state_dict())
+        refuse_misfit(built(name, *arguments), second.state_dict())  # and once more
+
+
+def tampered(name, built, change):
+    """Return the sentence with which an altered state is refused."""
+    trainer = built(name)
+    reports_of(trainer, pause_after=7)
+    state = copy.deepcopy(trainer.state_dict())
+    refuse_misfit(built(name), state)
+    change(state["optimizer"])
+    with pytest.raises(ValueError) as caught:
+        refuse_misfit(built(name), state)
+    return str(caught.value)
+
+
+def put(*path, value):
+    def change(tree):
+        for key in path[:-1]:
+            tree = tree[key]
+        tree[path[-1]] = value
+
+    return change
+
+
+SLOW = ("lookahead", "slow", "1.1.weight")
+OTHER = {
+    "a setting": ("lion", put("param_groups", 0, "betas", value=(0.9, 0.1)), "[0].betas=(0.9, 0.1), where (0.9, 0.99)"),
+    "a scale": ("muon", put("param_groups", 1, "lr_scale", value=9.0), "[1].lr_scale=9.0, where 0.2 is set"),
+    "a setting of nobody": (
+        "muon",
+        put("param_groups", 0, "x", value=1),
+        "[0].x=1, where None or its like is",
+    ),
+    "a count": ("muon", put("param_groups", 0, "count", value="x"), "[0].count='x', where a number is expected"),
+    "a step": ("muon", put("state", 1, "step", value=-1), "state.1.step=-1.0 is out of range"),
+    "type": (
+        "muon",
+        put("state", 1, "v", value=torch.ones(6)),
+        "1.v: torch.float32 [6] where torch.float64 [4, 6]",
+    ),
+    "shape": ("adafactor", put("state", 0, "row", value=torch.ones(7)), "mismatch for optimizer.state.0.row: torch."),
+    "a text": ("adafactor", put("state", "all", "name", value=3), "state.all.name=3, where 'factored' or"),
+    "an item": (
+        "adafactor",
+        put("state", "all", "norms", value=[torch.ones(2)]),
+        "for optimizer.state.all.norms[0]: ",
+    ),
+    "no list": ("adafactor", put("state", "all", "norms", value=3), "optimizer.state.all.norms must be a list"),
+    "a list of settings": ("adafactor", put("param_groups", 0, "ranks", value=[1, 3]), "ranks=[1, 3], where [1, 2] is"),
+    "a state of nobody": ("adafactor", put("state", "none", value={}), "optimizer.state must hold a group for each"),
+    "a part of nobody": (
+        "lookahead",
+        put("x", value=1),
+        "optimizer must hold state, param_groups, lookahead,",
+    ),
+    "a part that is missing": (
+        "lookahead",
+        lambda tree: tree.pop("distances"),
+        "optimizer must hold state, param_groups",
+    ),
+    "within a part": (
+        "lookahead",
+        put(*SLOW, "weight", value=torch.ones(3)),
+        "optimizer.lookahead.slow.1.1.weight",
+    ),
+    "a part of another kind": (
+        "lookahead",
+        put("lookahead", "steps", value=0.5),
+        "steps=0.5, where a number is",
+    ),
+    "a setting within": (
+        "pair",
+        lambda tree: tree["parts"][0]["param_groups"][0].update(weight_decay=1.0),
+        "optimizer.parts[0].param_groups[0].weight_decay=1.0, where 0.0 is set",
+    ),
+    "memory within": (
+        "pair",
+        lambda tree: tree["parts"][1]["state"][0].update(square_avg=torch.ones(3)),
+        "size mismatch for optimizer.parts[1].state.0.square_avg",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", OTHER)
+def test_a_state_of_another_form_or_setting_is_refused_in_one_line(how, built):
+    name, change, sentence = OTHER[how]
+    assert sentence in tampered(name, built, change)
