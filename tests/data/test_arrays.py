@@ -3,19 +3,27 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import quick
+from conftest import compose, quick
 from PIL import Image
 
+from trainer.cli import evaluate, predict
+from trainer.cli.main import main
 from trainer.data import array_files, sources
 from trainer.data.images import Images
 from trainer.data.layout import channels_first
 from trainer.data.splits import split
 from trainer.errors import ConfigError, RunError
+from trainer.evaluation import array_inputs, export
+from trainer.evaluation.inference import load_network
+from trainer.run import train
+from trainer.storage import checkpoint
+from trainer.storage.checkpoint_state import Last
 
 OWN = Path("own")
 
@@ -368,3 +376,83 @@ def test_a_damaged_table_and_a_path_that_leads_out():
     assert told(ConfigError).endswith(
         "no column for the labels: name it by dataset.label_column=NAME (it has image, one, two)"
     )
+
+
+# A run from beginning to end
+
+
+def scans(part: str, count: int) -> dict[str, np.ndarray]:
+    """Two channels in Hounsfield units, 8×9, as doubles."""
+    pixels, labels = numbers(count, channels=(2,))
+    return {f"x_{part}": pixels.astype(np.float64) * 15.5 - 1000, f"y_{part}": labels}
+
+
+SCANS = (
+    "dataset=arrays",
+    "data_dir=own",
+    "model=mlp",
+    "model.hidden=[8]",
+    "augmentation=[flip,noise]",
+    "batch_size=16",
+)
+
+
+def test_floats_train_resume_and_are_evaluated_predicted_and_exported(capsys):
+    held = scans("train", 60) | scans("test", 20)
+    np.savez(OWN / "set.npz", **held, classes=["air", "bone"])
+    whole = quick(*SCANS, "output_dir=whole", "epochs=3")
+    first = quick(*SCANS, "output_dir=run", "epochs=2")
+    train(compose([f"resume={first.folder}", "epochs=3"])[0])
+    ends = [checkpoint.load_as(Last, Path(name, "last.safetensors")) for name in ("whole", "run")]
+    for name, value in ends[0].trainer["model"].items():
+        assert torch.equal(value, ends[1].trainer["model"][name]), name
+    assert ends[0].value_range == [held["x_train"].min(), held["x_train"].max()]
+    assert main(["evaluate", "run"]) == 0
+    np.save("some.npy", held["x_test"][:3])
+    np.save("one.npy", held["x_test"][2].transpose(2, 0, 1))
+    capsys.readouterr()
+    assert main(["predict", "run", "some.npy", "one.npy", "--top", "2"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == ["some.npy[0]", "some.npy[1]", "some.npy[2]", "one.npy"]
+    assert rows[2][1:] == rows[3][1:]
+    network = load_network(Path("run/best.safetensors"))
+    logits = network.network(torch.from_numpy(held["x_test"][:1].transpose(0, 3, 1, 2)).float())
+    assert float(rows[0][2]) == pytest.approx(float(logits.double().softmax(1).max()), abs=1e-6)
+    assert export.export(network, Path("copy.safetensors")) < 1e-6
+    assert whole.validation_images == 6
+
+
+def test_an_input_of_another_kind_than_was_trained_on_is_told(capsys):
+    np.savez(OWN / "set.npz", **scans("train", 60))
+    quick(*SCANS, "output_dir=run", "epochs=1")
+    Image.new("RGB", (9, 8)).save("picture.png")
+    np.save("flat.npy", np.zeros((9, 9)))
+    np.save("hole.npy", np.full((2, 8, 9), np.nan))
+    for name, sentence in {
+        "picture.png": "run was trained on images of 2 channels: name .npy files of such",
+        "flat.npy": "flat.npy: an array [9, 9], where the network takes images [2, 8, 9] or [8, 9, 2]",
+        "hole.npy": "hole.npy: a value is NaN or infinite",
+    }.items():
+        with pytest.raises(ConfigError) as caught:
+            predict.main(["run", name])
+        assert str(caught.value) == sentence
+    bounds = load_network(Path("run/best.safetensors"))
+    grey = replace(bounds, shape=(1, 8, 9))
+    with pytest.raises(
+        ConfigError, match=r"run was trained on values from -1000 to .*, and a picture holds bytes: name"
+    ):
+        array_inputs.refuse_pictures(grey)
+    array_inputs.refuse_pictures(replace(grey, value_range=(0.0, 0.99)))
+    np.save("floats.npy", np.zeros((8, 9)))
+    with pytest.raises(
+        ConfigError, match=r"floats.npy: run was trained on bytes from 0 to 255: save the array as uint8"
+    ):
+        list(array_inputs.array_batches([Path("floats.npy")], replace(grey, value_range=None), 2))
+
+
+def test_test_images_of_another_type_are_refused():
+    pixels, labels = numbers(60, channels=(2,))
+    np.savez(OWN / "set.npz", **scans("train", 60), x_test=pixels, y_test=labels)
+    quick(*SCANS, "output_dir=run", "epochs=1")
+    with pytest.raises(ConfigError, match=r"2×8×9 with floats as pixels of 2 .*own are images 2×8×9 of 2 classes"):
+        evaluate.main(["run"])

@@ -17,20 +17,22 @@ if TYPE_CHECKING:
 BATCH, BATCH_BYTES = 256, 64_000_000  # the most images, and bytes of decoded pixels, at once
 
 DESCRIPTION = """\
-Classify image files with a trained network, or export the network.
+Classify images with a trained network, or export the network.
 
 The checkpoint suffices: it holds the network, the class names and the image size. Pictures are prepared like those of
 dataset=image_folder: rotated upright, resized by the shorter side, cropped to the centre, and converted to grayscale
-for a network that was trained on grayscale images.
+for a network that was trained on grayscale images. A file .npy holds one image or several, with values as in training;
+a network that was trained on other values than bytes, or on other channels, takes no pictures.
 
 --export writes the network for other programs, runs the written file and compares its output with the original."""
 
 EPILOG = """\
-Written to a file or a pipe, the output is one line per picture: its path, then pairs of class and probability,
-separated by tabs.
+Written to a file or a pipe, the output is one line per image: its path, then pairs of class and probability, separated
+by tabs.
 
 examples:
   python -m trainer predict outputs/RUN cat.png holiday/ --top 3
+  python -m trainer predict outputs/RUN scans.npy
   python -m trainer predict outputs/RUN --export model.onnx           (needs the extra "export")
 
 exit code 0: done. 1: a picture or the checkpoint cannot be read. 2: the command is wrong."""
@@ -40,7 +42,9 @@ def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("predict", DESCRIPTION, EPILOG)
     options.add_argument("run", metavar="RUN", help="folder of a run, or a checkpoint file")
-    options.add_argument("pictures", nargs="*", metavar="PICTURE", help="picture files, or folders with pictures")
+    options.add_argument(
+        "pictures", nargs="*", metavar="PICTURE", help="picture files, folders with pictures, or .npy files"
+    )
     options.add_argument("--top", type=count, default=1, metavar="N", help="number of classes to print; default: 1")
     options.add_argument("--export", type=Path, metavar="FILE", help="write the network: .onnx or .safetensors")
     options.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:N, mps; default: auto")
@@ -105,7 +109,7 @@ def _predict(snapshot: "TrainedNetwork", files: Sequence[Path], top: int, where:
 
     plain, failed = not out.file.isatty(), 0
     width = min(max(len(str(file)) for file in files), 60)  # of the column of paths, in letters
-    for chunk, pixels, wrong in _batches(files, snapshot.shape):
+    for chunk, pixels, wrong in _inputs(files, snapshot):
         failed += wrong
         if not chunk:
             continue
@@ -124,6 +128,20 @@ def _predict(snapshot: "TrainedNetwork", files: Sequence[Path], top: int, where:
                 rest = f"  [dim]{', '.join(more)}[/dim]" if more else ""
                 out.print(f"{escape(printable(str(file))):<{width}}  [bold]{first}[/bold]{rest}")
     return 1 if failed else 0
+
+
+def _inputs(
+    files: Sequence[Path], snapshot: "TrainedNetwork"
+) -> Iterator[tuple[Sequence[Path | str], "torch.Tensor", int]]:
+    """Yield (names, pixels [B, C, H, W], number of files that could not be decoded): pictures, then arrays."""
+    from trainer.evaluation.array_inputs import SUFFIX, array_batches, refuse_pictures
+
+    arrays = [file for file in files if file.suffix.lower() == SUFFIX]
+    if pictures := [file for file in files if file not in set(arrays)]:
+        refuse_pictures(snapshot)
+        yield from _batches(pictures, snapshot.shape)
+    for names, pixels in array_batches(arrays, snapshot, BATCH):
+        yield names, pixels, 0
 
 
 def _batches(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[tuple[list[Path], "torch.Tensor", int]]:

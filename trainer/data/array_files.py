@@ -61,6 +61,11 @@ def arrays_in(path: Path) -> Mapping[str, StoredArray]:
     return dict(_stored(path, name, f"{path}: {printable(name)}", _member(path, name)) for name in names)
 
 
+def array_in(path: Path) -> np.ndarray:
+    """Return the array of an .npy file. Raises ConfigError for Python objects, RunError for a damaged file."""
+    return _stored(path, path.stem, str(path), _plain(path))[1].read()
+
+
 def _plain(path: Path) -> Callable[[], AbstractContextManager[IO[bytes]]]:
     return lambda: path.open("rb")
 

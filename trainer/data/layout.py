@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from trainer.data.images import Shape
 from trainer.errors import ConfigError
 
 LONGEST = 4  # times the shorter side: a longer side is rather one of features, or of images in a row
@@ -28,6 +29,28 @@ def channels_first(array: np.ndarray, layout: str, what: str) -> np.ndarray:
     if len(layout) != array.ndim:
         raise ConfigError(f"{what}: an array {shape} has {array.ndim} axes, dataset.layout={layout} has {len(layout)}")
     return array[:, None] if layout == "nhw" else array.transpose(ORDERS[layout])
+
+
+def as_trained(array: np.ndarray, shape: Shape, what: str) -> np.ndarray:
+    """Return a view [N, C, H, W] of one or several images of `shape` (C, H, W), whose channels may be the last axis.
+
+    Raises ConfigError, which begins with `what`, for images of another shape, or if both orders fit.
+    """
+    channels, height, width = shape
+    several = (
+        array
+        if array.ndim == 4 or (channels == 1 and array.ndim == 3 and array.shape[1:] == shape[1:])
+        else array[None]
+    )
+    if several.ndim == 3 and channels == 1:
+        several = several[:, None]
+    first, last = several.shape[1:] == shape, several.shape[1:] == (height, width, channels)
+    expected = f"[{channels}, {height}, {width}] or [{height}, {width}, {channels}]"
+    if not (first or last) or not several.size:
+        raise ConfigError(f"{what}: an array {list(array.shape)}, where the network takes images {expected}")
+    if first and last and channels > 1:
+        raise ConfigError(f"{what}: an array {list(array.shape)} may be in either order: {expected}")
+    return several if first else several.transpose(ORDERS["nhwc"])
 
 
 def _fits(layout: str, shape: tuple[int, ...]) -> bool:
