@@ -105,6 +105,7 @@ def main(arguments: Sequence[str]) -> int:
 def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     """Return the run in a folder, with its data. Raises RunError or ConfigError if a part is missing or damaged."""
     from trainer.config.check import check
+    from trainer.config.own_record import match
     from trainer.data.download import refuse_download
     from trainer.data.identity import data_differences, identity_of
     from trainer.data.loader import load
@@ -117,7 +118,9 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
     from trainer.training.build import pick_device
     from trainer.training.resume_check import checkpoint_errors
 
-    config = check(read_config(folder / "config.yaml"), files=[folder / "config.yaml"])
+    tree = read_config(folder / "config.yaml")
+    match(folder, tree)
+    config = check(tree, files=[folder / "config.yaml"])
     if data_dir is None:
         refuse_download(config.dataset.name, config.data_dir, folder / "config.yaml", "--data-dir DIR")
     warn_of_other_network(folder, config)

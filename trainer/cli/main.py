@@ -55,15 +55,17 @@ def _chosen(arguments: Sequence[str]) -> int:
     if typed:
         # Not at the top: a command without own techniques needs no schema for them.
         from trainer.config.own import read, using
+        from trainer.config.own_record import strict
         from trainer.config.schema import GROUPS
 
+        strict.set("--strict" in arguments)
         with using([read(value, [*GROUPS]) for value in dict.fromkeys(typed)]):
-            return _run(arguments)
+            return _run([argument for argument in arguments if argument != "--strict"])
     return _run(arguments)
 
 
 def _own_techniques(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return (the other arguments, the values of `--techniques`), which all commands take from here alone."""
+    """Return (the other arguments, the values of `--techniques`), which a command takes from here alone."""
     others, typed, rest = list[str](), list[str](), iter(arguments)
     for argument in rest:
         flag, equals, value = argument.partition("=")

@@ -97,12 +97,15 @@ def main(arguments: Sequence[str]) -> int:
 def _train_again(folder: Path, data_dir: str | None, where: str | None) -> Path:
     """Train the run as far as it was recorded. Return its new folder."""
     from trainer.config.check import check
+    from trainer.config.own_record import match
     from trainer.run import train
     from trainer.storage import checkpoint
     from trainer.storage.checkpoint_state import Last
     from trainer.study.rerun import continue_hint
 
     state = checkpoint.load_as(Last, folder / LAST)
+    if isinstance(state.config, Mapping):
+        match(folder, state.config)
     try:
         config, epochs = check(validate_plain(state.config)), state.epoch
         progress = state.trainer["progress"]

@@ -1,6 +1,6 @@
 """The checks of a configuration: types, ranges, names and settings that contradict each other. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -16,17 +16,23 @@ from trainer.config.schema import GROUPS, REQUIRED, Choice, module_file, own_of,
 from trainer.config.settings import field_kind, is_of_kind
 from trainer.config.suggestions import no_such_option, unknown
 from trainer.config.types import describe
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, printable
 
 NOTHING_TYPED: Mapping[str, str] = MappingProxyType({})
 
 
-def check(tree: Mapping[str, Any], typed: Mapping[str, str] = NOTHING_TYPED, files: Sequence[Path] = ()) -> RunConfig:
+def check(
+    tree: Mapping[str, Any],
+    typed: Mapping[str, str] = NOTHING_TYPED,
+    files: Sequence[Path] = (),
+    needed: Collection[str] | None = None,
+) -> RunConfig:
     """Return the typed run for a composed tree of plain values.
 
     `typed`: {key set on the command line: its text}; `files`: the YAML files of the composition, latest first. They
-    show where a wrong value was written. Raises ConfigError with one line: the wrong value, its place, the accepted
-    values and the nearest match.
+    show where a wrong value was written. `needed`: the groups whose techniques are used, None for all; an own technique
+    of another group, as in the record of a run, may be unknown, and is taken as it is. Raises ConfigError with one
+    line: the wrong value, its place, the accepted values and the nearest match.
     """
     origin = Origin(typed, files)
     scalars = {str(key): value for key, value in tree.items() if key not in GROUPS}
@@ -38,7 +44,8 @@ def check(tree: Mapping[str, Any], typed: Mapping[str, str] = NOTHING_TYPED, fil
     # A record may be older than a group that has a default.
     chosen = [name for name in GROUPS if name in tree or RunConfig.model_fields[name].is_required()]
     missing = {name: RunConfig.model_fields[name].default for name in GROUPS if name not in chosen}
-    config = config.model_copy(update={name: _choose(name, tree.get(name), origin) for name in chosen} | missing)
+    techniques_of_run = {name: _choose(name, tree.get(name), origin, needed) for name in chosen}
+    config = config.model_copy(update=techniques_of_run | missing)
     _refuse_contradictions(config)
     return config
 
@@ -55,7 +62,7 @@ def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequ
     return sweep
 
 
-def _choose(group: str, value: Any, origin: Origin) -> Choice | tuple[Choice, ...]:
+def _choose(group: str, value: Any, origin: Origin, needed: Collection[str] | None) -> Choice | tuple[Choice, ...]:
     accepted = ", ".join(sorted(techniques(group)))
     if not isinstance(value, Mapping):
         several = f"a list such as [{accepted.split(', ')[0]}]; items: " if GROUPS[group].listed else "one of "
@@ -63,11 +70,24 @@ def _choose(group: str, value: Any, origin: Origin) -> Choice | tuple[Choice, ..
         line = f". Write below defaults: {choice_line(group, str(value))}" * own
         raise ConfigError(f"{group}={_shown(value)} ({origin([group])}): must be {several}{accepted}{line}")
     if GROUPS[group].listed:
-        return tuple(_choice(group, name, options, (group, str(name)), origin) for name, options in value.items())
+        return tuple(
+            _unknown(group, name, options, needed) or _choice(group, name, options, (group, str(name)), origin)
+            for name, options in value.items()
+        )
     if "name" not in value:
         raise ConfigError(f"{group}.name: no value is given ({origin.chosen(group)}); it must be one of {accepted}")
     options = {key: option for key, option in value.items() if key != "name"}
-    return _choice(group, value["name"], options, (group,), origin)
+    return _unknown(group, value["name"], options, needed) or _choice(group, value["name"], options, (group,), origin)
+
+
+def _unknown(group: str, name: Any, options: Any, needed: Collection[str] | None) -> Choice | None:
+    """Return the choice of a technique that is not known and not needed; None for all others."""
+    if needed is None or group in needed or not isinstance(name, str) or name in techniques(group):
+        return None
+    own = dict(options) if isinstance(options, Mapping) else {}
+    defaults = {key: default for key, (_, default) in shared_parameters(group).items()}
+    shared = {key: own.pop(key, default) for key, default in defaults.items()}
+    return Choice(group, printable(name), own, shared)
 
 
 def _choice(group: str, name: Any, options: Any, path: tuple[str, ...], origin: Origin) -> Choice:

@@ -89,10 +89,16 @@ class Reach:
             assert text is not None
             nodes = [node for name in text.named if name in names for node in text.named[name]]
             used = {each.id for node in nodes for each in ast.walk(node) if isinstance(each, ast.Name)}
-            imports = sorted(f"{name} {text.imports[name]}" for name in used & text.imports.keys())
+            imports = sorted(f"{name} {_neutral(*text.imports[name])}" for name in used & text.imports.keys())
             parts = [*imports, *(dumped(node) for node in (*text.loose, *nodes))]
             found[text.key] = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
         return dict(sorted(found.items()))
+
+
+def _neutral(module: str, name: str | None) -> str:
+    """Return an imported name without the name of an own package, which any change of its files changes."""
+    own = module_of(module) or module_of(f"{module}.{name}")
+    return f"{own.key if own else module} {name}"
 
 
 def dumped(node: ast.AST) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from importlib import import_module
 from typing import Any
 
+from trainer.config.own_record import match
 from trainer.config.run_config import Tag, tagged
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
@@ -22,6 +23,7 @@ def resumed(tree: Mapping[str, Any], overrides: Collection[str]) -> dict[str, An
     folder = named_run(name, "resume=")
     path = folder / "config.yaml"
     saved, resumable = read_config(path), tagged(Tag.RESUMABLE)
+    match(folder, saved)
     continued = {**saved, "resume": str(folder), "output_dir": None}
     for key in overrides:
         root, _, option = key.partition(".")

@@ -68,12 +68,15 @@ class Choice:
     def function(self) -> Callable[..., Any]:
         """Return the technique's function with its options bound. The name was checked against the signatures.
 
-        The file of an own technique is imported here. Raises ConfigError if that fails.
+        The file of an own technique is imported here. Raises ConfigError if that fails, or if the technique of a
+        recorded run is an own one that this command was not given.
         """
         if self.own:
             from trainer.config.own_import import load
 
             return partial(load(self.own, self.group, self.name), **self.options)
+        if self.name not in _functions(GROUPS[self.group].module):
+            raise ConfigError(f"{self.group}={self.name} is no technique of this program: add --techniques")
         return partial(_load(f"{GROUPS[self.group].module}.{self.name}"), **self.options)
 
     def shared_function(self) -> Callable[..., Any]:

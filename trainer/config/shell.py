@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.config.own import flags
+from trainer.config.own import FLAG, flags
 
 PLAIN = re.compile(r"[\w./+:-]+", re.ASCII)  # texts that need no quotes, unless Hydra reads another type in them
 KEYWORDS = ("null", "true", "false")  # in any case
@@ -15,7 +15,8 @@ READING = ("show", "list", "compare", "report", "export", "clean", "help")  # co
 
 def command(*words: object) -> str:
     """Return the command line of this program with these words, quoted for the shell. A Path is never an option."""
-    own = [] if words and words[0] in READING else flags()
+    given = any(str(word).startswith(FLAG) for word in words)
+    own = [] if given or (words and words[0] in READING) else flags()
     return shlex.join(["python", "-m", "trainer", *map(_word, words), *own])
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_dir: str | None, why: str | None) -> int:
     """Train the missing seeds, read the test set unless the ledger has these networks, write the card; return 0."""
+    from trainer.config.own_record import match
     from trainer.runtime.console import say, waiting
     from trainer.study.fingerprint import core_fingerprint
     from trainer.study.results import winner_of
@@ -32,6 +33,7 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
 
     # The fingerprint is taken before training: the code may be edited meanwhile, what was imported stays.
     winner, code = winner_of(folder), core_fingerprint()
+    match(winner.median, winner.config)
     what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.arm.point.items())
     epochs = ", ".join(map(str, winner.best_epochs))
     say(f"Best of {counted(winner.tried[0], 'configuration')}: {what or 'the only one'}", "bold")

@@ -1,6 +1,6 @@
 """Load a trained network from its checkpoint alone: no data are read, and nothing in the file is executed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config.check import check
+from trainer.config.own_record import match
 from trainer.config.run_config import RunConfig
 from trainer.data.images import Images, Shape
 from trainer.data.loader import in_order
 from trainer.errors import ConfigError, RunError, printable
-from trainer.records.code import warn_of_other_network
+from trainer.records.code import NETWORK, warn_of_other_network
 from trainer.records.layout import BEST
 from trainer.runtime.console import progress
 from trainer.runtime.files import sha256_of
@@ -68,8 +69,11 @@ def load_network(path: Path) -> TrainedNetwork:
     """
     state = checkpoint.load(path)
     # Settings, shape and names are untrusted: each is checked before the code that builds a network uses it.
+    needed = (*NETWORK, *(["regularization"] if isinstance(state, Last) else []))
+    if isinstance(state.config, Mapping):
+        match(path.parent, state.config, needed)
     try:
-        config = check(validate_plain(state.config))
+        config = check(validate_plain(state.config), needed=needed)
         shape, classes = shape_of(state.shape), _classes(state.classes)
         weights = state.model if isinstance(state, Best) else state.trainer["model"]
         _refuse_other_size(config, shape)

@@ -5,15 +5,15 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from trainer.config.definitions import FOLLOWED, PACKAGE, Reach, dumped
 from trainer.config.own import KEY
+from trainer.config.own_record import choices, technique_hash
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import GROUPS, Choice, source_module
+from trainer.config.schema import GROUPS, Choice
 from trainer.errors import ConfigError, printable
 from trainer.runtime.console import warn
 from trainer.storage.untrusted import read_json
@@ -52,16 +52,14 @@ def code_hashes(config: RunConfig) -> dict[str, str]:
     A technique is named with its file, as in "techniques/optimizer.py:adam", and hashed with all definitions that it
     reaches, also in other files.
     """
-    return {**core_hashes(), **{_key(choice): _hash_of(choice) for choice in chosen(config)}}
+    return {**core_hashes(), **{_key(choice): technique_hash(choice.group, choice.name) for choice in chosen(config)}}
 
 
 def chosen(config: RunConfig) -> Iterator[Choice]:
     """Yield the techniques of a run but the data sets of this program, all of which are part of the core."""
-    for group in GROUPS:
-        value = getattr(config, group)
-        for choice in value if GROUPS[group].listed else (value,):
-            if choice.own or GROUPS[group].module.startswith(FOLLOWED):
-                yield choice
+    for choice in choices(config):
+        if choice.own or GROUPS[choice.group].module.startswith(FOLLOWED):
+            yield choice
 
 
 def code_files(config: RunConfig) -> dict[str, str]:
@@ -74,22 +72,6 @@ def code_files(config: RunConfig) -> dict[str, str]:
 def _key(choice: Choice) -> str:
     folder = KEY if choice.own else "techniques"
     return f"{folder}/{choice.group}.py:{choice.name}"
-
-
-def _hash_of(choice: Choice) -> str:
-    """Return the hash of a technique's function and of all definitions that it reaches."""
-    reach = Reach()
-    reach.add(source_module(choice.group, choice.name), choice.name)
-    outside = sorted(f"{name} {_version(name)}" for name in reach.outside) if choice.own else []
-    return hashlib.sha256(repr((sorted(reach.hashes().items()), outside)).encode()).hexdigest()[:10]
-
-
-@functools.cache
-def _version(package: str) -> str:
-    """Return the version of an installed package; "" for one of Python itself, and where it is unknown."""
-    with contextlib.suppress(PackageNotFoundError):
-        return version(package)
-    return ""
 
 
 def changed_files(then: Any, now: Any) -> str:
@@ -110,7 +92,8 @@ def changed_files(then: Any, now: Any) -> str:
 def warn_of_other_network(folder: Path, config: RunConfig) -> None:
     """Warn if the code of the networks is not what the run in a folder was trained with; nothing without a record."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, ConfigError):
-        now = {_key(choice): _hash_of(choice) for choice in chosen(config) if choice.group in NETWORK}
+        network = [choice for choice in chosen(config) if choice.group in NETWORK]
+        now = {_key(choice): technique_hash(choice.group, choice.name) for choice in network}
         now |= {name: value for name, value in core_hashes().items() if name in SHARED}
         before = read_json(folder / "environment.json")[-1]["code"]
         if files := changed_files({"code": {name: before[name] for name in now if name in before}}, {"code": now}):

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from trainer.config.check import check
+from trainer.config.own_record import COPIES, keep
 from trainer.config.run_config import RunConfig, Tag, tagged
 from trainer.config.shell import resume_command
 from trainer.data.identity import data_differences
@@ -208,7 +209,9 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path, data: s
             f"{path} is damaged. Remove it and start again: it only describes where the run was trained"
         ) from None
     tree = config.tree() | {"resume": None}
-    # The first file: with it the run can be resumed after a kill at any later moment.
+    if not (folder / COPIES).exists():
+        keep(config, folder)
+    # With this file the run can be resumed after a kill at any later moment.
     write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     now = stamp(config, device, run_id, data)
     if stamps and _platform(stamps[-1]) != _platform(now):

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from trainer.config.arguments import as_forced_override
+from trainer.config.own_record import refuse_missing
 from trainer.config.settings import comparable
 from trainer.errors import ConfigError, RunError, printable
 from trainer.records.layout import MANIFEST, SWEEPS
@@ -49,6 +50,8 @@ def with_config_dir(study: Manifest, typed: str | None) -> Manifest:
             f"{study.folder} was begun with YAML files of {recorded[0]}, which are taken from the command line alone:"
             f" add --config-dir {shlex.quote(recorded[0])}"
         )
+    for entry in study.entries:
+        refuse_missing(study.path(entry), entry.config)
     words = [word for word in study.command if not word.startswith(own)]
     return replace(study, command=(*([f"{own}{typed}"] if typed else []), *words))
 

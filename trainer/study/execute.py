@@ -140,7 +140,7 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
 def _send_reused(study: Study) -> None:
     """Write the W&B runs of the runs that were taken from other studies, so that the group holds all arms."""
     reused = [entry for entry in study.entries if entry.source and entry.config["wandb"]["mode"] != "disabled"]
-    mirror_records([(study.path(entry), check(entry.config)) for entry in reused])
+    mirror_records([(study.path(entry), check(entry.config, needed=())) for entry in reused])
 
 
 def _count_done(study: Study) -> int:

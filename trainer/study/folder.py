@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+from trainer.config.check import check
+from trainer.config.own import active
+from trainer.config.own_record import keep
 from trainer.config.run_config import SweepConfig, Tag, tagged
 from trainer.records.layout import JOB, MANIFEST, RESULT
 from trainer.records.outcome import DONE, Outcome, outcome_or_damage, read_outcome
@@ -156,6 +159,8 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         # A run that has begun continues with what it began with: its files are not replaced.
         if not (folder / "config.yaml").is_file():
+            if active():
+                keep(check(entry.config), folder)
             write_text(folder / "config.yaml", yaml.safe_dump(entry.config, sort_keys=False, allow_unicode=True))
         if not (self.outcome(entry).starts and (folder / JOB).is_file()):
             write_text(folder / JOB, json.dumps(dict(job)) + "\n")

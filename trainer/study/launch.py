@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trainer.config.own import active
+from trainer.config.shell import quoted
 from trainer.errors import ConfigError
 from trainer.records.layout import HEARTBEAT
 from trainer.records.outcome import BEAT_SECONDS, DONE, SILENT_SECONDS, Outcome, read_outcome, write_outcome
@@ -211,6 +213,8 @@ class Launch:
         # joblib trains in this process if only one run trains at a time.
         if self.gpus and device in ANY_GPU and (self.plan.launcher != "joblib" or self.parallel > 1):
             job.append(f"++gpus={json.dumps(self.gpus)}")
+        if words := [own.word for own in active()]:
+            job.append(f"++techniques=[{','.join(map(quoted, words))}]")
         return job
 
     def _through_hydra(self, jobs: Sequence[Sequence[str]]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.check import check_sweep
+from trainer.config.own_record import words
 from trainer.config.run_config import SweepConfig
 from trainer.config.settings import comparable
 from trainer.config.shell import command
@@ -156,7 +157,12 @@ class Manifest:
     @property
     def own_command(self) -> str:
         """The study's command, without retrain, which would train all again."""
-        return command("-m", *(word for word in self.command if override_key(word) != "retrain"))
+        return command("-m", *(word for word in self.command if override_key(word) != "retrain"), *self.techniques)
+
+    @property
+    def techniques(self) -> list[str]:
+        """The words that bring the own techniques of its runs, as their folders have recorded them."""
+        return words(map(self.path, self.entries))
 
     @property
     def restart_command(self) -> str:
@@ -170,7 +176,11 @@ class Manifest:
         # The command of a grid has points that were dropped, too.
         values = {key: {entry.point.get(key) for entry in self.entries} for key in self.varied}
         whole = self.settings.method != "grid" or len(self.entries) >= math.prod(map(len, values.values()))
-        return self.own_command if leads_here and whole else command("study", self.folder, "continue", *files)
+        return (
+            self.own_command
+            if leads_here and whole
+            else command("study", self.folder, "continue", *files, *self.techniques)
+        )
 
     def path(self, entry: Entry) -> Path:
         """Return the folder of a run."""

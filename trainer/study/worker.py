@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.check import check
+from trainer.config.own import read, using
+from trainer.config.own_record import match
+from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError, Preempted, RunError
 from trainer.records.layout import HEARTBEAT, JOB
 from trainer.records.metrics import curve, read_metrics
@@ -49,10 +52,11 @@ def task(config: Any) -> None:
         take_gpu(list(config.gpus))
     if not (folder.parent / STOP_FILE).exists():
         try:
-            work(folder, launched=True)
+            with using([read(word, [*GROUPS]) for word in config.get("techniques", [])]):
+                work(folder, launched=True)
         except Preempted:  # `work` has recorded it
             pass
-        except (RunError, OSError) as error:  # the folder cannot be written: the study counts the run as not started
+        except (RunError, ConfigError, OSError) as error:  # of the folder: the study counts the run as not started
             console.fail(error)
 
 
@@ -112,7 +116,9 @@ def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt |
     """Return the outcome of the training, and an interrupt that came after its last step."""
     from trainer.run import train
 
-    config = check(read_config(folder / "config.yaml"), files=[folder / "config.yaml"])
+    tree = read_config(folder / "config.yaml")
+    match(folder, tree, refuse=True)  # edited since the plan was made, it would be another technique
+    config = check(tree, files=[folder / "config.yaml"])
     job = _job(folder / JOB)
     if job.threads:
         import torch

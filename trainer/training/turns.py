@@ -5,6 +5,7 @@ in the process while it trains is exchanged at each turn, so every run has the n
 kernels of all runs overlap, because a turn ends when a step has been given to the device, not when it is finished.
 """
 
+import contextvars
 import math
 import os
 import threading
@@ -114,7 +115,7 @@ class _Seat:
         self.group, self.task = group, task
         self.wake = threading.Lock()
         self.wake.acquire()  # released when the turn begins
-        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.thread = threading.Thread(target=contextvars.copy_context().run, args=(self._work,), daemon=True)
 
     def _work(self) -> None:
         _thread.seat = self

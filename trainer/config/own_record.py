@@ -1,0 +1,188 @@
+"""The record of own techniques in the folder of a run: copies of their files, as data that nothing imports.
+
+`techniques/index.json` names, for each own technique of the run, its file, the hash of the code that it reaches, and
+the SHA-256 of each file. A run that is read again gets its techniques from the command line alone; the record tells
+which it needs, and whether they are still the same.
+"""
+
+import contextlib
+import difflib
+import functools
+import hashlib
+import json
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trainer.config.definitions import Reach
+from trainer.config.own import FLAG, OwnTechniques
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import GROUPS, Choice, own_of, source_module
+from trainer.errors import ConfigError, printable
+from trainer.runtime.files import write_text
+from trainer.runtime.text import complain, counted
+from trainer.storage.untrusted import read_json
+
+COPIES = "techniques"  # the folder of the copies, in that of a run
+INDEX = "index.json"
+LONGEST = 2**20  # bytes of a copy that are compared
+
+strict: ContextVar[bool] = ContextVar("strict", default=False)  # of --strict: an unequal technique is refused
+
+
+def choices(config: RunConfig) -> Iterator[Choice]:
+    """Yield all techniques of a run."""
+    for group in GROUPS:
+        value = getattr(config, group)
+        yield from value if GROUPS[group].listed else (value,)
+
+
+@functools.lru_cache(maxsize=256)
+def _reached(module: str, name: str, own: object) -> str:
+    reach = Reach()
+    reach.add(module, name)
+    outside = sorted(f"{package} {_version(package)}" for package in reach.outside) if own else []
+    return hashlib.sha256(repr((sorted(reach.hashes().items()), outside)).encode()).hexdigest()[:10]
+
+
+def technique_hash(group: str, name: str) -> str:
+    """Return the hash of a technique's function and of all definitions that it reaches, to ten digits.
+
+    For an own one the versions of the packages that it imports count as well.
+    """
+    own = own_of(group, name)
+    return _reached(source_module(group, name), name, own.key if own else None)
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Return the version of an installed package; "" for one of Python itself, and where it is unknown."""
+    with contextlib.suppress(PackageNotFoundError):
+        return version(package)
+    return ""
+
+
+def described(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Return the entry of each own technique of a run by its name, as in "optimizer.lion"."""
+    return {
+        f"{choice.group}.{choice.name}": {
+            "source": choice.own.groups[choice.group].shown,
+            "techniques": choice.own.typed,
+            "hash": technique_hash(choice.group, choice.name),
+            "files": {_copy_of(key): _sha256(text) for key, text in _texts(choice.own).items()},
+        }
+        for choice in choices(config)
+        if choice.own
+    }
+
+
+def keep(config: RunConfig, folder: Path) -> None:
+    """Write the copies and their index into the folder of a run that uses own techniques."""
+    if not (entries := described(config)):
+        return
+    place = folder / COPIES
+    for choice in choices(config):
+        for key, text in _texts(choice.own).items() if choice.own else ():
+            file = place / _copy_of(key)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(file, text)
+    write_text(place / INDEX, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+
+
+def _texts(own: OwnTechniques) -> dict[str, str]:
+    return {module.key: module.text for module in own.modules.values()}
+
+
+def _copy_of(key: str) -> str:
+    """Return the name of a file's copy, which does not end in .py: a tool that imports folders passes it over."""
+    return f"{key.partition('/')[2]}.txt"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recorded(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the entries that a run's folder holds; none where the file is missing or is not one of these."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, LookupError, TypeError):
+        entries = read_json(folder / COPIES / INDEX)
+        texts = ("source", "techniques", "hash")
+        return {
+            printable(name): {**{key: printable(str(entry[key])) for key in texts}, "files": dict(entry["files"])}
+            for name, entry in entries.items()
+        }
+    return {}
+
+
+def refuse_missing(folder: Path, tree: Mapping[str, Any], needed: Collection[str] | None = None) -> None:
+    """Raise ConfigError if a recorded run uses an own technique that this command was not given.
+
+    `needed`: the groups whose techniques are used, None for all.
+    """
+    for group, technique, entry in _used(folder, tree):
+        if own_of(group, technique) is None and (needed is None or group in needed):
+            raise ConfigError(_missing(folder, f"{group}={technique}", entry))
+
+
+def match(
+    folder: Path, tree: Mapping[str, Any], needed: Collection[str] | None = None, refuse: bool | None = None
+) -> None:
+    """Compare the own techniques of a recorded run with those of this command.
+
+    Raises ConfigError as `refuse_missing` does, and for one that is not the same any more where `refuse` is true, by
+    default under `--strict`; else that is a warning.
+    """
+    refuse_missing(folder, tree, needed)
+    for group, technique, entry in _used(folder, tree):
+        own = own_of(group, technique)
+        if own and (now := technique_hash(group, technique)) != entry["hash"]:
+            what = f"{own.groups[group].shown} is not what {folder} was trained with{_lines(folder, own)}"
+            if strict.get() if refuse is None else refuse:
+                raise ConfigError(f"{group}={technique}: {what}. The copy that was kept: {folder / COPIES}")
+            complain(f"warning: {group}={technique}: {what} (hash {entry['hash']} then, {now} now)")
+
+
+def words(folders: Iterable[Path]) -> list[str]:
+    """Return the words of a command line that bring the own techniques of recorded runs."""
+    typed = [entry["techniques"] for folder in folders for entry in recorded(folder).values()]
+    return [f"{FLAG}={each}" for each in dict.fromkeys(typed)]
+
+
+def _used(folder: Path, tree: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (group, technique, entry) of the recorded own techniques that a configuration uses."""
+    for name, entry in recorded(folder).items():
+        group, _, technique = name.partition(".")
+        if group in GROUPS and _uses(tree, group, technique):
+            yield group, technique, entry
+
+
+def _uses(tree: Mapping[str, Any], group: str, technique: str) -> bool:
+    value = tree.get(group)
+    if not isinstance(value, Mapping):
+        return False
+    return technique in value if GROUPS[group].listed else value.get("name") == technique
+
+
+def _missing(folder: Path, what: str, entry: Mapping[str, Any]) -> str:
+    """Return the line for a technique that was not given: what to type, and where the kept copy can be read."""
+    return (
+        f"{folder} uses {what} of {entry['source']}, which is no technique of this program: add"
+        f" {FLAG} {shlex.quote(entry['techniques'])}. A copy to read, which is not run from there: {folder / COPIES}"
+    )
+
+
+def _lines(folder: Path, own: OwnTechniques) -> str:
+    """Return ": 3 lines differ", of all files of an own technique; "" where a copy cannot be read."""
+    differ = 0
+    try:
+        for key, text in _texts(own).items():
+            copy = folder / COPIES / _copy_of(key)
+            before = copy.read_text(encoding="utf-8") if copy.is_file() and copy.stat().st_size <= LONGEST else ""
+            pairs = difflib.unified_diff(before.splitlines(), text.splitlines(), n=0, lineterm="")
+            differ += sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in pairs)
+    except (OSError, ValueError):
+        return ""
+    return f": {counted(differ, 'line differs', 'lines differ')}" if differ else ""
