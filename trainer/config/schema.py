@@ -8,9 +8,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from trainer.config.definitions import PACKAGE
 from trainer.config.own import OwnModule, OwnTechniques, active
-from trainer.config.types import BY_NAME
+from trainer.config.types import BY_NAME, describe
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
 
@@ -120,9 +122,11 @@ def own_functions(group: str) -> dict[str, tuple[OwnTechniques, OwnFunction]]:
             continue
         for function in _own_functions(own.groups[group], group):
             if function.name in _functions(GROUPS[group].module) or (CONF / group / f"{function.name}.yaml").is_file():
-                raise ConfigError(f"{function.place}: the project has a {group} {function.name} already: rename yours")
+                raise ConfigError(f"{function.place}: {group}={function.name} is one of the project's: rename yours")
             if function.name in found:
-                raise ConfigError(f"{function.place}: {found[function.name][1].place} has a {group} of this name, too")
+                raise ConfigError(
+                    f"{function.place}: {group}={function.name} is in {found[function.name][1].place}, too: rename one"
+                )
             found[function.name] = (own, function)
     return found
 
@@ -155,8 +159,18 @@ def _own_functions(module: OwnModule, group: str) -> tuple[OwnFunction, ...]:
         place = f"{module.shown}, line {node.lineno}"
         _refuse_signature(node, GROUPS[group].takes, f"{place}: {node.name}")
         purpose = " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
-        found.append(OwnFunction(node.name, place, purpose, _parameters(node, module.shown)))
+        found.append(OwnFunction(node.name, place, purpose, parameters := _parameters(node, module.shown)))
+        _refuse_defaults(parameters, f"{place}: {node.name}")
     return tuple(found)
+
+
+def _refuse_defaults(parameters: Mapping[str, tuple[Any, Any]], what: str) -> None:
+    """Raise ConfigError for a default that the option itself would refuse."""
+    for name, (kind, default) in parameters.items():
+        try:
+            TypeAdapter(kind).validate_python(default) if default is not REQUIRED else None
+        except ValidationError:
+            raise ConfigError(f"{what}: {name}={default!r} by default, which must be {describe(kind)}") from None
 
 
 def _refuse_signature(node: ast.FunctionDef | ast.AsyncFunctionDef, takes: tuple[str, ...], what: str) -> None:

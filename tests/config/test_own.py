@@ -1,0 +1,276 @@
+"""Techniques of one's own: read as text, checked like those of the program, imported when the first run is built."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import compose
+
+from trainer.cli.main import main
+from trainer.config.definitions import Reach
+from trainer.config.own import active, read, using
+from trainer.config.own_record import technique_hash
+from trainer.config.schema import GROUPS
+from trainer.errors import ConfigError
+
+LION = '''
+from pathlib import Path
+
+import torch
+
+from trainer.config.types import Fraction, Positive
+
+from .helpers import sign
+
+Path("imported").touch()  # a test sees whether the file was run
+
+
+def lion(params, lr, weight_decay, *, betas: tuple[Fraction, Fraction] = (0.9, 0.99), scale: Positive = 1.0):
+    """The sign of a momentum.
+
+    Chen et al. 2023.
+    """
+    return Lion(params, dict(lr=lr, weight_decay=weight_decay, betas=betas, scale=scale))
+
+
+class Lion(torch.optim.Optimizer):
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                moment = self.state[parameter].setdefault("moment", torch.zeros_like(parameter))
+                first, second = group["betas"]
+                update = sign(moment.lerp(parameter.grad, 1 - first))
+                parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=group["lr"])
+                moment.lerp_(parameter.grad, 1 - second)
+'''
+HELPERS = "def sign(values):\n    return values.sign()\n"
+
+
+@pytest.fixture
+def mine(in_empty_folder) -> Path:
+    return write("mine", optimizer=LION, helpers=HELPERS)
+
+
+def write(folder: str, **files: str) -> Path:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        Path(folder, f"{name}.py").write_text(textwrap.dedent(text))
+    return Path(folder)
+
+
+def own(*typed: str):
+    return using([read(each, [*GROUPS]) for each in typed])
+
+
+def refusal(*arguments: str, capsys) -> str:
+    """The one line with which a command line is refused."""
+    assert main(list(arguments)) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("trainer: ") and printed.count("\n") == 1, printed
+    return printed.removeprefix("trainer: ").strip()
+
+
+def test_help_settings_hints_and_a_dry_run_read_an_own_technique_and_run_nothing(mine, capsys):
+    assert main(["--techniques", "mine", "--help", "optimizer=lion"]) == 0
+    shown = capsys.readouterr().out
+    assert "The sign of a momentum. (yours: mine/optimizer.py)" in " ".join(shown.split())
+    assert "optimizer.betas=[0.9,0.99]" in shown and "a number above 0" in shown
+    assert main(["--help", "--techniques=mine"]) == 0 and "  lion " in capsys.readouterr().out
+    assert main(["--techniques=mine", "--cfg", "job", "optimizer=lion", "optimizer.scale=2"]) == 0
+    assert "optimizer:\n  name: lion\n  betas:\n  - 0.9\n  - 0.99\n  scale: 2\n" in capsys.readouterr().out
+    typed = ["--techniques=mine", "dataset=digits"]
+    assert "Did you mean lion?" in refusal(*typed, "optimizer=loin", capsys=capsys)
+    assert refusal(*typed, "optimizer=lion", "optimizer.scale=0", capsys=capsys) == (
+        "optimizer.scale=0 (command line): must be a number above 0"
+    )
+    assert refusal(*typed, "optimizer=lion", "optimizer.beta=0", capsys=capsys) == (
+        "optimizer.beta (command line): lion has no such option. Did you mean betas? Accepted: betas, scale"
+    )
+    study = ["-m", *typed, "optimizer=lion,adam", "sweep.dry_run=true", "wandb.mode=disabled"]
+    assert main(study) == 0 and "optimizer=lion" in capsys.readouterr().out
+    assert not Path("imported").exists()
+    with own("mine"):
+        (run,) = compose(["optimizer=lion"])
+        run.optimizer.function()
+    assert Path("imported").exists() and not list(Path("mine").glob("__pycache__"))
+
+
+def test_without_the_flag_an_own_technique_is_none(mine, capsys):
+    with own("mine"):
+        (run,) = compose(["optimizer=lion"])
+    assert refusal("optimizer=lion", capsys=capsys).startswith(
+        "optimizer=lion (command line): there is no such optimizer."
+    )
+    assert run.optimizer.own and active() == ()
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("nowhere", "--techniques nowhere (command line): there is no such folder or file"),
+        ("", "--techniques  (command line): there is no such folder or file"),
+        ("empty", "--techniques empty: holds no file of a group: dataset.py, model.py,"),
+        (
+            "mine/helpers.py",
+            "--techniques mine/helpers.py: a file must have the name of a group: dataset.py, model.py,",
+        ),
+        ("pkg:no_such_package", "--techniques pkg:no_such_package (command line): there is no installed package"),
+        ("pkg:a b", "--techniques pkg:a b (command line): there is no installed package a b"),
+        ("run/techniques", "--techniques run/techniques: lies in the record of a run,"),
+        ("study/deep/er", "--techniques study/deep/er: lies in the record of a study,"),
+    ],
+)
+def test_a_place_that_brings_no_techniques_is_refused(mine, capsys, typed, sentence):
+    Path("empty").mkdir()
+    for folder, name in (("run/techniques", "../environment.json"), ("study/deep/er", "../../study.json")):
+        write(folder, optimizer=LION, helpers=HELPERS)
+        Path(folder, name).write_text("[]")
+    Path("run/config.yaml").write_text("")
+    assert refusal("--techniques", typed, "optimizer=lion", capsys=capsys).startswith(sentence)
+
+
+def test_the_flag_needs_a_value(in_empty_folder, capsys):
+    assert refusal("optimizer=adam", "--techniques", capsys=capsys) == (
+        "--techniques (command line): needs a folder, a file such as optimizer.py, or pkg:NAME"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def adam(params, lr, weight_decay): ...", "line 1: optimizer=adam is one of the project's: rename yours"),
+        (
+            "def lion(params, lr): ...",
+            "line 1: lion must be a function of (params, lr, weight_decay, *, …): the trainer",
+        ),
+        (
+            "def lion(params, lr, weight_decay, beta=1): ...",
+            "line 1: lion must be a function of (params, lr, weight_dec",
+        ),
+        ("async def lion(params, lr, weight_decay): ...", "line 1: lion must be a function of"),
+        (
+            "\ndef lion(params, lr, weight_decay, *, milestones: list[int]): ...",
+            "line 2: milestones of lion: list[int] is not a type of an option. Accepted: Count,",
+        ),
+        ("def lion(params, lr, weight_decay, *, a: Literal[x]): ...", "line 1: a of lion:"),
+        (
+            "def lion(params, lr, weight_decay, *, a): ...",
+            "line 1: a of lion: no annotation is not a type of an option.",
+        ),
+        (
+            "def lion(params, lr, weight_decay, *, a: int = f()): ...",
+            "line 1: a of lion: its default must be a plain value",
+        ),
+        (
+            "def lion(params, lr, weight_decay, *, scale: Positive = 0): ...",
+            "line 1: lion: scale=0 by default, which must be a number above 0",
+        ),
+        ("def lion(:", "line 1: invalid syntax"),
+        (
+            "import helpers\n",
+            "line 1: a file of the same folder is imported with a dot: from . import helpers, or from .helpers import …",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_with_its_line(in_empty_folder, capsys, text, sentence):
+    write("mine", optimizer=text, helpers=HELPERS)
+    for arguments in (["optimizer=lion"], ["--help", "optimizer"]):
+        assert refusal("--techniques=mine", *arguments, capsys=capsys).startswith(f"mine/optimizer.py, {sentence}")
+
+
+def test_two_places_may_not_have_the_same_technique(mine, capsys):
+    write("yours", optimizer=LION, helpers=HELPERS)
+    assert refusal("--techniques=mine", "--techniques=yours", "optimizer=lion", capsys=capsys) == (
+        "yours/optimizer.py, line 13: optimizer=lion is in mine/optimizer.py, line 13, too: rename one"
+    )
+
+
+def test_a_single_file_and_a_package_bring_techniques_as_well(mine, monkeypatch, capsys):
+    write("alone", activation='import torch\nfrom trainer.techniques.activation import Activation\n\n\ndef cube():\n'
+          '    """The cube."""\n    return Activation(torch.nn.Identity, gain=1.0)\n')  # fmt: skip
+    write("site/my_package", __init__="", scheduler="def flat(lr, epochs):\n    return lambda epoch: lr\n")
+    monkeypatch.syspath_prepend(Path("site").absolute())
+    with own("alone/activation.py", "pkg:my_package", "mine"):
+        (run,) = compose(["activation=cube", "scheduler=flat", "optimizer=lion"])
+        assert run.scheduler.function()(0.1, 3)(2.0) == 0.1
+        assert run.activation.function()().gain == 1.0
+
+
+def test_an_own_yaml_gives_other_defaults_and_experiments(mine, capsys):
+    Path("mine/conf/optimizer").mkdir(parents=True)
+    Path("mine/conf/experiment").mkdir()
+    Path("mine/conf/optimizer/lion.yaml").write_text(
+        "# The sign, slower.\nname: lion\nbetas: [0.5, 0.9]  # decay rates\n"
+    )
+    Path("mine/conf/optimizer/fast_adam.yaml").write_text("name: adam\nbetas: [0.5, 0.9]\n")
+    Path("mine/conf/optimizer/lost.yaml").write_text("name: lost\n")
+    Path("mine/conf/experiment/own.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /optimizer: lion\nlr: 0.125\n"
+    )
+    with own("mine"):
+        (run,) = compose(["experiment=own"])
+        assert (run.optimizer.name, run.optimizer.options, run.lr) == (
+            "lion",
+            {"betas": (0.5, 0.9), "scale": 1.0},
+            0.125,
+        )
+        (run,) = compose(["optimizer=fast_adam"])
+        assert (run.optimizer.name, run.optimizer.options["betas"]) == ("adam", (0.5, 0.9))
+    assert main(["--techniques=mine", "--help", "optimizer=lion"]) == 0 and "slower" in capsys.readouterr().out
+    assert refusal("--techniques=mine", "optimizer=lost", capsys=capsys).startswith(
+        "optimizer=lost (mine/conf/optimizer/lost.yaml, line 1): trainer/techniques/optimizer.py and mine/optimizer.py"
+        " has no function lost."
+    )
+
+
+def test_other_files_of_the_same_folder_are_another_module_in_the_same_process(mine):
+    def update() -> float:
+        with own("mine"):
+            (run,) = compose(["optimizer=lion"])
+        weight = torch.zeros(1, requires_grad=True)
+        weight.grad = torch.ones(1)
+        run.optimizer.function()([{"params": [weight]}], 1.0, 0.0).step()
+        return weight.item()
+
+    assert update() == -1.0
+    write("mine", helpers="def sign(values):\n    return 2 * values.sign()\n")
+    assert update() == -2.0
+
+
+def test_a_technique_that_fails_at_import_is_told_in_one_line(in_empty_folder):
+    write("mine", optimizer="import torch\n\nWIDTH = 1 / 0\n\n\ndef lion(params, lr, weight_decay): ...\n")
+    with own("mine"):
+        (run,) = compose(["optimizer=lion"])
+        with pytest.raises(ConfigError, match=r"^mine/optimizer.py, line 3: ZeroDivisionError: division by zero$"):
+            run.optimizer.function()
+
+
+def test_the_hash_of_a_technique_covers_what_it_reaches_and_no_more(mine):
+    def hashed(name: str = "lion") -> str:
+        with own("mine"):
+            return technique_hash("optimizer", name)
+
+    first = hashed()
+    write("mine", optimizer=LION + "\n\ndef other(params, lr, weight_decay):\n    return lr\n")
+    assert hashed() == first and hashed("other") != first
+    write("mine", optimizer=LION.replace("The sign of a momentum.", "Another sentence."))
+    assert hashed() == first
+    write("mine", optimizer=LION.replace("scale: Positive = 1.0", "scale: Positive = 2.0"))
+    assert hashed() != first
+    write("mine", optimizer=LION.replace("values.sign", "values.sin"), helpers=HELPERS.replace("sign()", "sin()"))
+    assert hashed() != first
+    write("mine", optimizer=LION + "\ntorch.manual_seed(1)\n", helpers=HELPERS)  # runs whatever is called
+    assert hashed() != first
+    before = technique_hash("model", "resnet9")
+    assert before == technique_hash("model", "resnet9") != technique_hash("model", "mlp")
+
+
+def test_definitions_that_only_a_name_in_a_text_can_reach_count_all(in_empty_folder):
+    write("mine", optimizer="def one(params, lr, weight_decay):\n    return globals()['two']\n\n\ndef two(params, lr,"
+          " weight_decay): ...\n")  # fmt: skip
+    with own("mine"):
+        reach = Reach()
+        reach.add(f"{active()[0].package}.optimizer", "one")
+        assert set(*reach.found.values()) == {"one", "two", "*"}
