@@ -179,3 +179,45 @@ def pair(params: Groups, lr, weight_decay):
     pairs = [pair for group in params for pair in group["params"]]
     matrices, vectors = [each for each in pairs if each[1].ndim > 1], [each for each in pairs if each[1].ndim < 2]
     return Pair([torch.optim.SGD(matrices, lr, 0.9, weight_decay=weight_decay), torch.optim.RMSprop(vectors, lr)])
+
+
+class SAM(torch.optim.Optimizer):
+    """The gradient at the worst place nearby. Foret et al. 2021."""
+
+    gradients_per_step = 2
+
+    def __init__(self, params, lr, rho=0.05):
+        super().__init__(params, {"lr": lr, "rho": rho})
+        self.base = torch.optim.SGD(self.param_groups, lr, 0.9)
+        self.param_groups = self.base.param_groups
+
+    @torch.no_grad()
+    def step(self, closure):
+        loss = closure()
+        weights = [p for group in self.param_groups for p in group["params"]]
+        norm = torch.stack([p.grad.norm() for p in weights]).norm() + 1e-12
+        moves = [p.grad * (self.param_groups[0]["rho"] / norm) for p in weights]
+        for p, move in zip(weights, moves, strict=True):
+            p.add_(move)
+        closure()
+        for p, move in zip(weights, moves, strict=True):
+            p.sub_(move)
+        self.base.step()
+        return loss
+
+    def state_dict(self):
+        return self.base.state_dict()
+
+    def load_state_dict(self, state):
+        self.base.load_state_dict(state)
+        self.param_groups = self.base.param_groups
+
+
+def sam(params: Groups, lr, weight_decay):
+    return SAM(params, lr)
+
+
+def lbfgs(params: Groups, lr, weight_decay):
+    """Quasi-Newton; it takes a single group."""
+    pairs = [pair for group in params for pair in group["params"]]
+    return torch.optim.LBFGS([{"params": pairs}], lr, max_iter=3, history_size=4)

@@ -1,7 +1,7 @@
 """Optimizers with a state of any form are trained, saved, checked and resumed like torch's own."""
 
 import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 
 import own_optimizers
@@ -10,12 +10,15 @@ import torch
 from conftest import compose, last_of, tiny_images
 from test_run import same_state
 
+from trainer.diagnosis.layer_stats import layer_stats_of
+from trainer.errors import ConfigError, RunError
+from trainer.runtime.seeding import derive
 from trainer.storage import checkpoint
 from trainer.training.build import build_trainer
 from trainer.training.resume_check import refuse_misfit
 
 TINY = ("dataset=digits", "model=mlp", "model.hidden=[6]", "batch_size=10", "lr=0.02", "epochs=3", "optimizer=sgd")
-OWN = ("lion", "muon", "adafactor", "lookahead", "pair")
+OWN = ("lion", "muon", "adafactor", "lookahead", "pair", "sam", "lbfgs")
 
 
 @cache
@@ -156,3 +159,86 @@ OTHER = {
 def test_a_state_of_another_form_or_setting_is_refused_in_one_line(how, built):
     name, change, sentence = OTHER[how]
     assert sentence in tampered(name, built, change)
+
+
+@pytest.mark.parametrize("name", ["lookahead", "pair", "sam", "lbfgs", "adafactor"])
+def test_the_statistics_of_layers_take_a_step_of_such_an_optimizer_on_a_copy(name, built):
+    """torch itself copies nothing of an optimizer but its groups and its state."""
+    (config,) = composed()
+    trainer = built(name)
+    reports_of(trainer, pause_after=4)
+    before = copy.deepcopy(trainer.state_dict())
+    layers = layer_stats_of(trainer, config)["layers"]
+    assert same_state(trainer.state_dict(), before)
+    assert all(layer["update_ratio"] > 0 for layer in layers.values() if "weights" in layer)
+
+
+def test_sam_takes_two_gradients_a_step_of_one_augmented_batch(built, monkeypatch):
+    """Beside the bare loop: the reported loss is that of the first pass, the draws of dropout go on in the second."""
+    trainer = built("sam", "augmentation=flip", "regularization=[l2,gradient_clipping]", "epochs=1", "dropout=0.2")
+    bare = built("sam", "epochs=1", "dropout=0.2")
+    limits, hooks = [], bare.hooks
+    limit = trainer.hooks.limit_gradients
+    trainer.hooks = replace(trainer.hooks, limit_gradients=lambda: limits.append(1) or limit())
+    (report,) = trainer.train_loop()
+    assert (report.gradients, len(limits), bare.hooks) == (10, 10, hooks)
+
+    torch.manual_seed(derive(0, "dropout", 0))
+    draws, losses = torch.Generator().manual_seed(derive(0, "augmentation", 0)), []
+    weights = list(bare.model.parameters())
+    flip = compose([*TINY, "augmentation=flip"])[0].augmentation[0].function()
+    steps = torch.optim.SGD(weights, 0.02, 0.9)
+    for positions in bare.train.positions(0, 0):
+        images, labels = flip(*bare.train.at(positions), 4, draws)
+        moves = []
+        for place in (0, 1):
+            loss = torch.nn.functional.cross_entropy(bare.model.train()(images), labels)
+            losses.extend([] if place else [loss.item() * len(labels)])
+            penalty = sum(w.square().sum() for w in weights if w.ndim > 1) * 1e-4 / 2
+            steps.zero_grad()
+            (loss + penalty).backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            if not place:
+                norm = torch.stack([w.grad.norm() for w in weights]).norm()
+                moves = [0.05 * w.grad / norm for w in weights]
+            with torch.no_grad():
+                for weight, move in zip(weights, moves, strict=True):
+                    weight.add_(move, alpha=-1 if place else 1)
+        steps.step()
+    assert report.train_loss == pytest.approx(sum(losses) / 47, rel=1e-5)
+    for one, other in zip(trainer.model.parameters(), weights, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_passes_are_counted_in_the_metrics_and_over_a_pause(built, tmp_path):
+    monkey = built("sam")
+    first = built("sam")
+    reports_of(first, pause_after=8)
+    resumed(first, monkey, tmp_path / "last.safetensors")
+    assert [report["gradients"] for report in reports_of(monkey)] == [10, 10]
+    assert built("lion").state_dict()["progress"] is None
+    assert reports_of(built("lion", "epochs=1"))[0]["gradients"] is None
+
+
+REFUSED = {
+    "precision=fp16": "precision=fp16 does not go with optimizer=sgd, which computes the gradients of a step itself"
+    " (step(closure)). Accepted: precision=fp32 or bf16",
+    "cuda_graph=true": "cuda_graph=true does not go with optimizer=sgd, which computes the gradients of a step itself"
+    " (step(closure)). Accepted: cuda_graph=false",
+    "on_nonfinite=skip": "on_nonfinite=skip does not go with optimizer=sgd, which computes the gradients of a step"
+    " itself (step(closure)). Accepted: on_nonfinite=stop",
+}
+
+
+@pytest.mark.parametrize("setting", REFUSED)
+def test_what_does_not_go_with_a_closure_is_refused(setting, built):
+    with pytest.raises(ConfigError) as caught:
+        built("sam", setting)
+    assert str(caught.value) == REFUSED[setting]
+
+
+def test_a_step_that_ignores_its_closure_is_named(built):
+    trainer = built("sam")
+    trainer.optimizer.step = lambda closure: None
+    with pytest.raises(RunError, match=r"^SAM\.step did not call its closure, so that it has no gradient$"):
+        reports_of(trainer)

@@ -16,9 +16,11 @@ from trainer.runtime.memory import skip_on_oom
 from trainer.techniques.activation import Activation
 from trainer.techniques.hooks import StepHooks, join
 from trainer.training.build import build_hooks
+from trainer.training.closure_step import step_with_closure
 from trainer.training.copies import detached_copy
 from trainer.training.determinism import deterministic_mode
 from trainer.training.epoch import EpochReport
+from trainer.training.optimizer_state import needs_closure, set_mode
 from trainer.training.trainer import ClassificationTrainer
 
 IMAGES = 256  # in the fixed batch: enough for shares of units
@@ -90,26 +92,42 @@ def measure_layers(
             **_of_output(output.detach(), None if isinstance(module, WEIGHTED) else activation),
         }
 
-    for name, module in modules.items():
+    handles = [
         module.register_forward_hook(lambda module, _inputs, output, name=name: record(name, module, output))
+        for name, module in modules.items()
+    ]
     learning = {name: _weight(module) for name, module in modules.items() if isinstance(module, WEIGHTED)}
     hooks = join(hooks_of(twin))
+
     # The order of a real step: forward, loss, backward, limits of the gradients, update, limits of the weights.
-    with _separate_generators(labels.device):
-        logits = twin.train()(images).float()
+    def differentiate() -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the gradients; return logits, loss, and loss with penalty."""
+        logits = twin(images).float()
         loss = F.cross_entropy(logits, labels)
         total = loss + hooks.penalty(logits, labels) if hooks.penalty else loss
         twin_optimizer.zero_grad()
         total.backward()
+        return logits, loss, total
+
+    twin.train()
+    set_mode(twin_optimizer, training=True)
+    with _separate_generators(labels.device):
+        _, loss, _ = differentiate()
+    for handle in handles:
+        handle.remove()
     layers = {name: layers[name] for name in modules if name in layers}  # in the network's order, which titles count by
     for name, weight in learning.items():
         if name in layers:
             layers[name] |= _of_gradient(weight) | _of_weight(weight)
     # Copied before the limits and the update: both the ratio and the filters are of the weights of this step.
     before = {name: weight.detach().clone() for name, weight in learning.items()}
-    if hooks.limit_gradients:
-        hooks.limit_gradients()
-    twin_optimizer.step()
+    with _separate_generators(labels.device):
+        if needs_closure(twin_optimizer):
+            step_with_closure(twin_optimizer, differentiate, hooks.limit_gradients)
+        else:
+            if hooks.limit_gradients:
+                hooks.limit_gradients()
+            twin_optimizer.step()
     if hooks.after_step:
         hooks.after_step()
     for name in layers.keys() & learning.keys():

@@ -52,7 +52,7 @@ class MetricsFile:
         values = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(report).items()
-            if key != "layer_stats" or value is not None
+            if key not in ("layer_stats", "gradients") or value is not None
         }
         self.pending.append(json.dumps(values, allow_nan=False) + "\n")
         self.write()

@@ -20,7 +20,7 @@ from trainer.techniques.hooks import Augment, StepHooks, join
 from trainer.techniques.layers import AuxiliaryLoss, InputScaling, PatchWhitening, Slots, weights
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
-from trainer.training.optimizer_state import adapt_to_device, can_capture, scales_gradients
+from trainer.training.optimizer_state import adapt_to_device, can_capture, needs_closure, scales_gradients
 from trainer.training.trainer import ClassificationTrainer, TrainerOptions, Watch, unwatched
 
 WHITENING_IMAGES = 2000  # their 1.8 million patches of 3×3 determine 27 variances to a part in a thousand
@@ -148,6 +148,8 @@ def build_trainer(
     groups = parameter_groups(model, config.weight_decay, config.weight_decay_scope)
     build_again = _builder(config, groups)  # before torch changes the groups
     optimizer = build_optimizer(config, groups)
+    if needs_closure(optimizer):
+        _refuse_closure(config)
     adapt_to_device(optimizer, device)
     if config.cuda_graph:
         _refuse_uncapturable(config, optimizer, device)
@@ -179,6 +181,21 @@ def build_hooks(config: RunConfig, model: nn.Module) -> list[StepHooks]:
     """Return the hooks of the regularization, and of the layers that have a loss of their own."""
     auxiliary = [StepHooks(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, AuxiliaryLoss)]
     return [*(choice.function()(model) for choice in config.regularization), *auxiliary]
+
+
+def _refuse_closure(config: RunConfig) -> None:
+    """Raise ConfigError for settings that do not go with an optimizer that asks for its gradients itself."""
+    for setting, value, accepted in (
+        ("precision", config.precision, ("fp32", "bf16")),  # in fp16 the scale of the gradients changes between steps
+        ("cuda_graph", config.cuda_graph, (False,)),  # the number of passes may change
+        ("on_nonfinite", config.on_nonfinite, ("stop",)),  # half a step cannot be skipped
+    ):
+        if value not in accepted:
+            given, others = (str(each).lower() for each in (value, " or ".join(map(str, accepted))))
+            raise ConfigError(
+                f"{setting}={given} does not go with optimizer={config.optimizer.name}, which computes the gradients"
+                f" of a step itself (step(closure)). Accepted: {setting}={others}"
+            )
 
 
 def _refuse_uncapturable(config: RunConfig, optimizer: Optimizer, device: torch.device) -> None:

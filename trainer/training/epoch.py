@@ -22,11 +22,13 @@ class Meters:
         self.correct = torch.zeros((), device=device)
         self.position = torch.zeros((), dtype=torch.long, device=device)
         self.steps = torch.arange(steps, device=device)
+        self.gradients = 0  # computed for an optimizer that asks for them, counted on the host
 
     def clear(self) -> None:
         """Begin an epoch."""
         for tensor in (self.losses, self.correct, self.position):
             tensor.zero_()
+        self.gradients = 0
 
     def add(self, loss: Tensor, correct: Tensor) -> None:
         """Note a step: the sum of its images' losses and the number of correct predictions, both scalars."""
@@ -94,6 +96,7 @@ class EpochProgress:
             "losses": self.meters.losses,
             "correct": self.meters.correct,
             "generators": self.generators,
+            **({"gradients": self.meters.gradients} if self.meters.gradients else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -103,6 +106,7 @@ class EpochProgress:
         self.meters.losses.copy_(state["losses"])
         self.meters.correct.copy_(state["correct"])
         self.meters.position.fill_(self.step)
+        self.meters.gradients = state.get("gradients", 0)
         # The state of a CPU generator does not fit a GPU's, nor the reverse: there the epoch's seeds start again.
         self.generators = state["generators"] if state["device"] == self.device.type else {}
 
@@ -113,7 +117,7 @@ class EpochReport:
 
     The validation figures are None if the epoch was not validated. `improved`: its validation loss is the lowest so
     far. `skipped_steps`: those skipped under `on_nonfinite`. `layer_stats`: see `diagnosis/layer_stats.py`; None if
-    they were not recorded.
+    they were not recorded. `gradients`: computed in the epoch, None unless the optimizer asks for them itself.
     """
 
     epoch: int
@@ -127,3 +131,4 @@ class EpochReport:
     improved: bool
     skipped_steps: int = 0
     layer_stats: dict[str, Any] | None = None
+    gradients: int | None = None

@@ -33,24 +33,29 @@ def refuse_other_optimizer(build: Callable[[], Optimizer], saved: Any, scheduled
 
     `scheduled`: settings besides the rate that the schedule sets.
     """
-    history: list[Any] = []
     error = ValueError()
     with torch.random.fork_rng(devices=[]):  # an optimizer may draw
-        for state in _states(build()):
-            history.append(state)
-            try:
-                _refuse_other_state(history, saved, "optimizer", ("lr", *scheduled))
-            except ValueError as caught:
-                error = caught
-            else:
-                return
+        # A schedule may begin with a rate of zero, at which L-BFGS stops before it has all its state.
+        for rate, steps in ((0.0, 1), (None, STEPS)):
+            history: list[Any] = []
+            for state in _states(build(), rate, steps):
+                history.append(state)
+                try:
+                    _refuse_other_state(history, saved, "optimizer", ("lr", *scheduled))
+                except ValueError as caught:
+                    error = caught
+                else:
+                    return
     raise error
 
 
-def _states(optimizer: Optimizer) -> Iterator[Any]:
+def _states(optimizer: Optimizer, rate: float | None, steps: int) -> Iterator[Any]:
     """Yield the form of the optimizer's state: before the first step, and after each one in both modes."""
     yield _form(portable_state(optimizer))
-    for step in range(STEPS):
+    for step in range(steps):
+        if rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         try:
             set_mode(optimizer, training=True)
             _take_step(optimizer)

@@ -73,6 +73,7 @@ def _refuse_other_progress(trainer: "ClassificationTrainer", saved: Any) -> None
         return
     steps = len(trainer.train)
     blank = EpochProgress(trainer.seed, 0, 0.0, Meters(steps, trainer.device), torch.Generator(trainer.device))
+    blank.meters.gradients = int(trainer.takes_closure)
     blank.started = 0.0  # `begin` would set torch's global generators
     blank.suspend()
     own = blank.state_dict()

@@ -15,13 +15,14 @@ from torch.optim import Optimizer
 from trainer.data.loader import DeviceLoader
 from trainer.errors import RunError
 from trainer.techniques.hooks import StepHooks
+from trainer.training.closure_step import step_with_closure
 from trainer.training.determinism import deterministic_mode
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.epoch import EpochProgress, EpochReport, Meters
 from trainer.training.graphed_step import GraphedStep
 from trainer.training.lr_schedule import Schedule
 from trainer.training.nonfinite import Guard, OnNonFinite, raise_if_nonfinite
-from trainer.training.optimizer_state import load_state, portable_state
+from trainer.training.optimizer_state import load_state, needs_closure, portable_state
 
 Precision = Literal["fp32", "bf16", "fp16"]
 HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -82,7 +83,7 @@ class ClassificationTrainer:
         self.epochs, self.seed, self.validate_every = options.epochs, options.seed, options.validate_every
         self.hooks, self.early_stopping = options.hooks, options.early_stopping
         self.deterministic, self.watch, precision = options.deterministic, options.watch, options.precision
-        self.build_optimizer = options.build_optimizer
+        self.build_optimizer, self.takes_closure = options.build_optimizer, needs_closure(optimizer)
         self.device = train.labels.device
         self.autocast = torch.autocast(
             self.device.type, HALF_PRECISION.get(precision), enabled=precision in HALF_PRECISION
@@ -133,6 +134,7 @@ class ClassificationTrainer:
                 images_per_second=len(self.train.labels) / progress.seconds,  # of training, without validation
                 improved=improved,
                 skipped_steps=progress.skipped_steps,
+                gradients=self.meters.gradients if self.takes_closure else None,
             )
 
     def do_train(self, pause: Callable[[], bool] = never) -> tuple[float, float] | None:
@@ -175,21 +177,21 @@ class ClassificationTrainer:
             guard.remember()
         if hooks.augment:  # hook 1: flip, crop, mixup, ...
             images, labels = hooks.augment(images, labels, self.generator)
-        self.optimizer.zero_grad()
-        with self.autocast:
-            logits = self.model(images)
-        logits = logits.float()  # the softmax of half-precision logits would lose digits
-        data_loss = F.cross_entropy(logits, labels)
-        # Hook 2: L1, L2, auxiliary losses. They are differentiated; the reported loss is without them.
-        loss = data_loss + hooks.penalty(logits, labels) if hooks.penalty else data_loss
-        self.scaler.scale(loss).backward()
-        if hooks.limit_gradients or guard:  # both need the true gradients; else scaler.step unscales them
-            self.scaler.unscale_(self.optimizer)
-        trained = not (guard and guard.should_skip(loss))
-        if trained:
-            if hooks.limit_gradients:  # hook 3: gradient clipping
+        if self.takes_closure:
+            again = partial(self.differentiate, images, labels)
+            logits, data_loss, passes = step_with_closure(self.optimizer, again, hooks.limit_gradients)
+            self.meters.gradients += passes
+            trained = True
+        else:
+            logits, data_loss, loss = self.differentiate(images, labels)
+            if hooks.limit_gradients or guard:  # both need the true gradients; else scaler.step unscales them
+                self.scaler.unscale_(self.optimizer)
+            trained = not (guard and guard.should_skip(loss))
+            if trained and hooks.limit_gradients:  # hook 3: gradient clipping
                 hooks.limit_gradients()
-            self.scaler.step(self.optimizer)  # skipped by the scaler itself if fp16 gradients overflow
+            if trained:
+                self.scaler.step(self.optimizer)  # skipped by the scaler itself if fp16 gradients overflow
+        if trained:
             if hooks.after_step:  # hook 4: weight constraints, averages of the weights
                 hooks.after_step()
             self.meters.add(data_loss.detach() * len(labels), _correct(logits.detach(), labels))
@@ -197,6 +199,22 @@ class ClassificationTrainer:
             self.meters.skip()
         self.scaler.update()
         return trained
+
+    def differentiate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the gradients of a batch; return (logits, reported loss, differentiated loss).
+
+        In fp16 the gradients are scaled.
+        """
+        self.optimizer.zero_grad()
+        with self.autocast:
+            logits = self.model(images)
+        logits = logits.float()  # the softmax of half-precision logits would lose digits
+        data_loss = F.cross_entropy(logits, labels)
+        # Hook 2: L1, L2, auxiliary losses. They are differentiated; the reported loss is without them.
+        penalty = self.hooks.penalty
+        loss = data_loss + penalty(logits, labels) if penalty else data_loss
+        self.scaler.scale(loss).backward()
+        return logits, data_loss, loss
 
     @torch.inference_mode()
     def do_validation(self) -> tuple[float, float]:
