@@ -221,3 +221,41 @@ def lbfgs(params: Groups, lr, weight_decay):
     """Quasi-Newton; it takes a single group."""
     pairs = [pair for group in params for pair in group["params"]]
     return torch.optim.LBFGS([{"params": pairs}], lr, max_iter=3, history_size=4)
+
+
+class ScheduleFree(torch.optim.Optimizer):
+    """SGD on weights between an average, which is evaluated, and a fast sequence z. Defazio et al. 2024."""
+
+    def __init__(self, params, lr, beta=0.9):
+        super().__init__(params, {"lr": lr, "beta": beta, "k": 0, "train_mode": False, "weight_sum": None})
+
+    @torch.no_grad()
+    def train(self):
+        self.turn(True, lambda beta: 1 - beta)
+
+    @torch.no_grad()
+    def eval(self):
+        self.turn(False, lambda beta: 1 - 1 / beta)
+
+    def turn(self, mode, weight):
+        for group in self.param_groups:
+            for p in group["params"] if group["train_mode"] is not mode else ():
+                if "z" in self.state[p]:
+                    p.lerp_(self.state[p]["z"], weight(group["beta"]))
+            group["train_mode"] = mode
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            assert group["train_mode"], "call train() first"
+            group["k"] += 1
+            group["weight_sum"] = (group["weight_sum"] or 0.0) + group["lr"] ** 2
+            share = group["lr"] ** 2 / group["weight_sum"]
+            for p in group["params"]:
+                z = self.state[p].setdefault("z", p.clone())
+                p.lerp_(z, share).add_(p.grad, alpha=group["lr"] * (group["beta"] * (1 - share) - 1))
+                z.sub_(p.grad, alpha=group["lr"])
+
+
+def schedule_free(params: Groups, lr, weight_decay):
+    return ScheduleFree(params, lr)

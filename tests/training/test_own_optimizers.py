@@ -3,22 +3,25 @@
 import copy
 from dataclasses import asdict, replace
 from functools import cache
+from pathlib import Path
 
 import own_optimizers
 import pytest
 import torch
-from conftest import compose, last_of, tiny_images
+from conftest import compose, last_of, quick, tiny_images
 from test_run import same_state
 
+from trainer.data.loader import DeviceLoader, load
 from trainer.diagnosis.layer_stats import layer_stats_of
 from trainer.errors import ConfigError, RunError
+from trainer.evaluation.inference import load_network
 from trainer.runtime.seeding import derive
 from trainer.storage import checkpoint
 from trainer.training.build import build_trainer
 from trainer.training.resume_check import refuse_misfit
 
 TINY = ("dataset=digits", "model=mlp", "model.hidden=[6]", "batch_size=10", "lr=0.02", "epochs=3", "optimizer=sgd")
-OWN = ("lion", "muon", "adafactor", "lookahead", "pair", "sam", "lbfgs")
+OWN = ("lion", "muon", "adafactor", "lookahead", "pair", "sam", "lbfgs", "schedule_free")
 
 
 @cache
@@ -45,8 +48,12 @@ def reports_of(trainer, pause_after=None):
     for report in trainer.train_loop(lambda: steps.append(1) or len(steps) == pause_after):
         if report is None:
             break
-        kept.append({key: value for key, value in asdict(report).items() if "second" not in key})
+        kept.append(timeless(report))
     return kept
+
+
+def timeless(report):
+    return {key: value for key, value in asdict(report).items() if "second" not in key}
 
 
 def resumed(first, second, path):
@@ -61,7 +68,10 @@ def resumed(first, second, path):
 
 @pytest.mark.parametrize("name", OWN)
 def test_a_run_stopped_at_any_step_resumes_to_the_same_bits(name, built, tmp_path):
-    arguments = ("weight_decay=0.1", "scheduler=triangular", "regularization=[gradient_clipping,max_norm,ema]")
+    arguments = (
+        *("weight_decay=0.1", "scheduler=triangular", "regularization=[gradient_clipping,max_norm,ema]"),
+        f"scheduler.min_lr={0.001 if name == 'schedule_free' else 0.0}",
+    )
     whole = built(name, *arguments)
     expected = reports_of(whole)
     for after in (1, 5, 7, 13):
@@ -161,7 +171,7 @@ def test_a_state_of_another_form_or_setting_is_refused_in_one_line(how, built):
     assert sentence in tampered(name, built, change)
 
 
-@pytest.mark.parametrize("name", ["lookahead", "pair", "sam", "lbfgs", "adafactor"])
+@pytest.mark.parametrize("name", ["lookahead", "pair", "sam", "lbfgs", "schedule_free"])
 def test_the_statistics_of_layers_take_a_step_of_such_an_optimizer_on_a_copy(name, built):
     """torch itself copies nothing of an optimizer but its groups and its state."""
     (config,) = composed()
@@ -242,3 +252,71 @@ def test_a_step_that_ignores_its_closure_is_named(built):
     trainer.optimizer.step = lambda closure: None
     with pytest.raises(RunError, match=r"^SAM\.step did not call its closure, so that it has no gradient$"):
         reports_of(trainer)
+
+
+MODES = ("normalization=batch", "dropout=0.2", "augmentation=flip", "validate_every=2")
+
+
+def test_the_weights_to_evaluate_are_set_with_statistics_of_their_own(built):
+    """They are averages over batches that were not augmented, without dropout; 50 of them at most."""
+    trainer = built("schedule_free", *MODES, train=47)
+    modes, seen = [], []
+    optimizer, validate = trainer.optimizer, trainer.do_validation
+    for name in ("train", "eval"):
+        method = getattr(optimizer, name)
+        setattr(optimizer, name, lambda name=name, method=method: (modes.append(name), method()))
+    trainer.do_validation = lambda: (modes.append("validation"), seen.append(copy.deepcopy(trainer.model)), validate())[
+        2
+    ]
+    random = []
+    for _ in trainer.train_loop():
+        random.append(torch.get_rng_state())
+    assert modes == ["train", "train", "eval", "validation", "train", "eval", "validation"]
+    layer = next(layer for layer in seen[0].modules() if isinstance(layer, torch.nn.BatchNorm1d))
+    inputs = []
+    layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    for positions in trainer.train.positions(0, 2):
+        seen[0].eval()(trainer.train.at(positions)[0])
+    means = torch.stack([each.mean(0) for each in inputs]).mean(0)
+    torch.testing.assert_close(layer.running_mean, means)
+    torch.testing.assert_close(layer.running_var, torch.stack([each.var(0) for each in inputs]).mean(0))
+    assert int(layer.num_batches_tracked) == len(inputs) == 5 and layer.momentum == 0.1
+
+    other = built("lion", *MODES, train=47)  # no mode: the same draws
+    assert all(torch.equal(state, torch.get_rng_state()) for state, _ in zip(random, other.train_loop(), strict=True))
+    trainer.train = DeviceLoader(tiny_images(210, (1, 8, 8)), 3, torch.device("cpu"))
+    trainer._take_evaluated_weights()
+    tracked = [int(value) for name, value in trainer.model.state_dict().items() if "tracked" in name]
+    assert tracked == [50]
+
+
+def test_the_averaged_weights_are_those_of_the_formula_and_go_on_from_a_pause(built, tmp_path):
+    arguments = (*MODES, "regularization=ema")
+    whole = built("schedule_free", *arguments)
+    expected = reports_of(whole)
+    for after in (3, 5, 8, 10, 12):
+        first, second = built("schedule_free", *arguments), built("schedule_free", *arguments)
+        kept = reports_of(first, pause_after=after)
+        modes = {
+            group["train_mode"]
+            for group in resumed(first, second, tmp_path / "l.safetensors")["optimizer"]["param_groups"]
+        }
+        assert modes == {True}
+        assert kept + reports_of(second) == expected and same_state(whole.state_dict(), second.state_dict())
+    ended, after = built("schedule_free", *arguments), built("schedule_free", *arguments)
+    (kept,) = [timeless(next(loop)) for loop in [ended.train_loop()]]  # after an epoch
+    resumed(ended, after, tmp_path / "l.safetensors")
+    assert [kept, *reports_of(after)] == expected and same_state(whole.state_dict(), after.state_dict())
+
+
+def test_the_best_checkpoint_holds_the_weights_that_were_validated(monkeypatch):
+    monkeypatch.setattr("trainer.techniques.optimizer.sgd", own_optimizers.schedule_free)
+    result = quick("optimizer=sgd", "model=mlp", "model.hidden=[8]", "normalization=batch", "lr=0.3", "output_dir=run")
+    network = load_network(Path("run/best.safetensors"))
+    data = load(network.config.dataset, Path("data"), torch.device("cpu"))
+    _, validation = network.config.dataset.shared_function()(data, 0)
+    with torch.no_grad():
+        logits = network.network(validation.pixels)
+    assert (logits.argmax(1) == validation.labels).float().mean().item() == pytest.approx(
+        result.best_validation_accuracy
+    )

@@ -33,29 +33,41 @@ def refuse_other_optimizer(build: Callable[[], Optimizer], saved: Any, scheduled
 
     `scheduled`: settings besides the rate that the schedule sets.
     """
-    error = ValueError()
+    error = None
     with torch.random.fork_rng(devices=[]):  # an optimizer may draw
         # A schedule may begin with a rate of zero, at which L-BFGS stops before it has all its state.
-        for rate, steps in ((0.0, 1), (None, STEPS)):
+        for rate in (None, 0.0):
             history: list[Any] = []
-            for state in _states(build(), rate, steps):
-                history.append(state)
-                try:
-                    _refuse_other_state(history, saved, "optimizer", ("lr", *scheduled))
-                except ValueError as caught:
-                    error = caught
-                else:
-                    return
+            try:
+                for state in _states(build(), rate):
+                    history.append(state)
+                    misfit = _misfit(history, saved, ("lr", *scheduled))
+                    if misfit is None:
+                        return
+            except ValueError as failed:
+                misfit = failed
+            error = error or misfit
+    assert error
     raise error
 
 
-def _states(optimizer: Optimizer, rate: float | None, steps: int) -> Iterator[Any]:
-    """Yield the form of the optimizer's state: before the first step, and after each one in both modes."""
+def _misfit(history: Sequence[Any], saved: Any, free: Sequence[str]) -> ValueError | None:
+    try:
+        _refuse_other_state(history, saved, "optimizer", free)
+    except ValueError as error:
+        return error
+    return None
+
+
+def _states(optimizer: Optimizer, rate: float | None) -> Iterator[Any]:
+    """Yield the form of the optimizer's state: before the first step, and after each one in both modes.
+
+    Raises ValueError if the first step fails. `rate`: in place of that of the run.
+    """
     yield _form(portable_state(optimizer))
-    for step in range(steps):
-        if rate is not None:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+    for step in range(STEPS if rate is None else 1):
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] if rate is None else rate
         try:
             set_mode(optimizer, training=True)
             _take_step(optimizer)

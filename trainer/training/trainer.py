@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 from trainer.data.loader import DeviceLoader
 from trainer.errors import RunError
 from trainer.techniques.hooks import StepHooks
+from trainer.training.batch_statistics import BATCHES, measure_statistics
 from trainer.training.closure_step import step_with_closure
 from trainer.training.determinism import deterministic_mode
 from trainer.training.early_stopping import EarlyStopping
@@ -22,7 +24,7 @@ from trainer.training.epoch import EpochProgress, EpochReport, Meters
 from trainer.training.graphed_step import GraphedStep
 from trainer.training.lr_schedule import Schedule
 from trainer.training.nonfinite import Guard, OnNonFinite, raise_if_nonfinite
-from trainer.training.optimizer_state import load_state, needs_closure, portable_state
+from trainer.training.optimizer_state import load_state, needs_closure, portable_state, set_mode
 
 Precision = Literal["fp32", "bf16", "fp16"]
 HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -119,6 +121,8 @@ class ClassificationTrainer:
             self.epoch, self.progress = self.epoch + 1, None
             loss, accuracy, improved = None, None, False
             due = self.epoch % self.validate_every == 0 or self.epoch == self.epochs
+            if due or self.validation is None:  # without validation each epoch is kept as the best
+                self._take_evaluated_weights()
             if self.validation is not None and due:
                 loss, accuracy = self.do_validation()
                 self.schedule.observe(loss)  # the plateau schedule lowers the rate when the loss stays
@@ -238,8 +242,16 @@ class ClassificationTrainer:
         count = len(self.validation.labels)
         return loss.item() / count, self.confusion.trace().item() / count
 
+    def _take_evaluated_weights(self) -> None:
+        """Let an optimizer that trains other weights than it evaluates set the latter, with statistics of their own."""
+        if set_mode(self.optimizer, training=False):
+            positions = islice(self.train.positions(self.seed, self.epoch), BATCHES)
+            with deterministic_mode(self.deterministic), self.autocast:
+                measure_statistics(self.evaluated, (self.train.at(each)[0] for each in positions))
+
     def _begin(self) -> EpochProgress:
         if self.progress is None or self.progress.complete:
+            set_mode(self.optimizer, training=True)
             self.progress = EpochProgress(self.seed, self.epoch, self.schedule.lr, self.meters, self.generator)
         self.progress.begin()
         return self.progress
