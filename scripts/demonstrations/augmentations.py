@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from descent import settings
 from figure import Panel, go, parser, start, write
-from pictures import of_each_class, training_split
+from pictures import as_pictures, of_each_class, training_split
 
 from trainer.cli.common import count
 from trainer.config.help import options
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the augmentation; default: 0")
     request = command.read(arguments)
     others = [word for word in request.settings if not word.startswith("augmentation")]
-    images = of_each_class(training_split(others), request.images)
+    training = training_split(others)
+    images = as_pictures(of_each_class(training, request.images), training.value_range)
     rows = augmented(images, request.settings, request.seed)
     height, width = images.shape[1:]
     # The names take about as much of the width as one image does.

@@ -29,3 +29,12 @@ def of_each_class(images: "Images", most: int) -> "Images":
     places = [(images.labels == label).nonzero().flatten().tolist() for label in range(len(images.classes))]
     turns = [row[turn] for turn in range(most) for row in places if turn < len(row)]
     return images.select(torch.tensor(turns[:most]))
+
+
+def as_pictures(images: "Images", value_range: tuple[float, float]) -> "Images":
+    """Return images of any numbers and channels as bytes of one or three channels, which can be looked at."""
+    from dataclasses import replace
+
+    from trainer.records.samples import picture_of
+
+    return replace(images, storage=picture_of(images.pixels, value_range), indices=None, mapping=None)

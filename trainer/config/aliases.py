@@ -47,6 +47,7 @@ _TECHNIQUES = {
     "augmentation=flip": "randomhorizontalflip horizontalflip hflip randomflip",
     "augmentation=noise": "gaussiannoise",
     "augmentation=rotation": "rotate randomrotation",
+    "dataset=arrays": "npz npy numpy array parquet arrow huggingface hf medmnist tensors",
     "dataset=image_folder": "folder images pictures",
     "init=kaiming_normal": "henormal kaiming he",
     "init=kaiming_uniform": "heuniform",

@@ -136,16 +136,19 @@ def _of_bytes(images: Images) -> tuple[Tensor, Tensor]:
 
 
 def _of_floats(images: Images) -> tuple[Tensor, Tensor]:
-    """Return the statistics in two passes: squares of values far from zero would lose the digits of a small spread."""
-    mean = _mean(images, 0.0, 1)
-    return torch.from_numpy(mean), torch.from_numpy(np.sqrt(_mean(images, mean[:, None, None], 2)))
+    """Return the statistics from sums of x − c and its square, c being the mean of the first images.
 
-
-def _mean(images: Images, offset: "float | np.ndarray", power: int) -> np.ndarray:
-    """Return the mean [C] of (x − offset) ** power, in double precision."""
-    total = np.zeros(images.shape[0])
+    The squares of values far from zero themselves would lose the digits of a small deviation.
+    """
+    count = len(images) * math.prod(images.shape[1:])
+    first, total, squares = np.zeros(0), np.zeros(images.shape[0]), np.zeros(images.shape[0])
     for positions in in_order(images):
-        # By NumPy, whose sums do not depend on the number of threads.
+        # In double precision, and by NumPy, whose sums do not depend on the number of threads.
         values = images.at(positions).cpu().double().contiguous().numpy()
-        total += ((values - offset) ** power).sum((0, 2, 3))
-    return total / (len(images) * math.prod(images.shape[1:]))
+        first = first if first.size else values.mean((0, 2, 3))
+        values -= first[:, None, None]
+        total += values.sum((0, 2, 3))
+        squares += np.square(values, out=values).sum((0, 2, 3))
+    mean = total / count
+    variance = (squares / count - mean**2).clip(min=0)
+    return torch.from_numpy(first + mean), torch.from_numpy(np.sqrt(variance))
