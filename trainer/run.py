@@ -19,7 +19,14 @@ from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.summary import print_summary
 from trainer.errors import NonFiniteError, Preempted, RunError, as_reported, reason_of
 from trainer.records.code import code_files, code_hashes
-from trainer.records.display import EpochDisplay, announce, conclude, introduce, report_complete, warn_of_skipped
+from trainer.records.display import (
+    EpochDisplay,
+    announce,
+    conclude,
+    introduce,
+    report_complete,
+    warn_of_skipped,
+)
 from trainer.records.layout import BEST, DESCRIBED
 from trainer.records.outcome import DONE, outcome_or_damage, read_outcome, write_result
 from trainer.records.recorder import Recorder

@@ -151,6 +151,12 @@ def words(folders: Iterable[Path]) -> list[str]:
     return [f"{FLAG}={each}" for each in dict.fromkeys(typed)]
 
 
+def yours(folders: Iterable[Path]) -> dict[str, str]:
+    """Return {"optimizer=lion": "mine/optimizer.py"} of the own techniques of recorded runs."""
+    entries = [each for folder in folders for each in recorded(folder).items()]
+    return {name.replace(".", "=", 1): entry["source"] for name, entry in entries}
+
+
 def _used(folder: Path, tree: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield (group, technique, entry) of the recorded own techniques that a configuration uses."""
     for name, entry in recorded(folder).items():

@@ -74,9 +74,10 @@ class Choice:
         recorded run is an own one that this command was not given.
         """
         if self.own:
+            from trainer.config.own_call import guarded
             from trainer.config.own_import import load
 
-            return partial(load(self.own, self.group, self.name), **self.options)
+            return partial(guarded(self.own, self.group, load(self.own, self.group, self.name)), **self.options)
         if self.name not in _functions(GROUPS[self.group].module):
             raise ConfigError(f"{self.group}={self.name} is no technique of this program: add --techniques")
         return partial(_load(f"{GROUPS[self.group].module}.{self.name}"), **self.options)

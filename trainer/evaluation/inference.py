@@ -23,7 +23,7 @@ from trainer.storage.checkpoint_state import Best, Last
 from trainer.storage.untrusted import validate_plain
 from trainer.techniques.hooks import join
 from trainer.techniques.layers import InputScaling
-from trainer.training.build import build_hooks, build_network
+from trainer.training.build import build_hooks, network_to_load
 from trainer.training.state_forms import refuse_unlike
 
 LAYERS = {"mlp": "hidden", "ensemble": "members"}  # model → its option that is a number, or a list, of layers
@@ -102,8 +102,7 @@ def network_with_weights(
             f"model={config.model.name} has at least {layers} layers, the file holds {len(weights)} weights"
         )
     # On the meta device, which allocates nothing: a wrong file may ask for any size, and is refused before it is built.
-    with torch.device("meta"):
-        network = build_network(config, shape, classes, torch.empty(shape[0]), torch.empty(shape[0]))
+    network = network_to_load(config, shape, classes)
     dtypes = {name: value.dtype for name, value in network.state_dict().items()}
     # Tensors on the meta device cannot be copied into. `assign` takes over the types of the file and compares only
     # names and shapes, so the types are compared here.

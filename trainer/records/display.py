@@ -11,10 +11,12 @@ from rich.text import Text
 
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import resume_command
+from trainer.data.images import Images
 from trainer.records.run_folder import RunFolder
 from trainer.runtime.console import Item, closing_table, duration, on_screen, out, say, warn
 from trainer.runtime.text import counted
 from trainer.techniques.idle import idle_settings
+from trainer.training.build import ignored_slots
 from trainer.training.epoch import EpochReport
 from trainer.training.trainer import ClassificationTrainer
 
@@ -109,6 +111,16 @@ def announce(config: RunConfig, device: torch.device, chosen: bool) -> None:
         warn(sentence)
 
 
+def _warn_of_ignored(config: RunConfig, images: Images) -> None:
+    """Warn of settings that an own model has no place for, where they are not those of a plain network."""
+    plain = {"activation": "relu", "normalization": "none", "dropout": 0.0}
+    chosen = {"activation": config.activation.name, "normalization": config.normalization.name}
+    for name in ignored_slots(config, images) if config.model.own else ():
+        value = chosen.get(name, config.dropout)
+        if value != plain[name]:
+            warn(f"{name}={value} does nothing: model={config.model.name} has no place for it")
+
+
 def introduce(config: RunConfig, trainer: ClassificationTrainer, folder: RunFolder) -> None:
     """Print the numbers of images, parameters and steps, the folder, and the step a resumed run continues from."""
     images, validation = trainer.train.images, trainer.validation
@@ -120,6 +132,7 @@ def introduce(config: RunConfig, trainer: ClassificationTrainer, folder: RunFold
     within = f", step {trainer.progress.step} of the next" if trainer.progress else ""
     start = f", continuing after epoch {trainer.epoch}{within}" if trainer.epoch or within else ""
     say(f"Folder: {folder.path}{start}")
+    _warn_of_ignored(config, images)
 
 
 def report_complete(trainer: ClassificationTrainer, folder: RunFolder) -> None:

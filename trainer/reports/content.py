@@ -195,8 +195,14 @@ def _facts(study: Manifest, arms: Sequence[ArmReport]) -> list[tuple[str, str]]:
         ("Started", moment(study.started)),
         ("Training", duration(sum(run.seconds for run in runs)) + " in all"),
         ("Command", study.own_command),
+        *own_techniques(study.yours),
         *([("Stages", "; ".join(str(stage["text"]) for stage in study.stages))] if study.stages else []),
     ]
+
+
+def own_techniques(yours: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the row that names the techniques that are no part of this program, with their files."""
+    return [("Own techniques", ", ".join(f"{name} of {file}" for name, file in yours.items()))] if yours else []
 
 
 def _differences(arms: Sequence[ArmReport]) -> dict[str, list[str]]:

@@ -5,11 +5,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from trainer.config.own_record import yours
 from trainer.config.recorded import with_defaults
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError, printable
 from trainer.records.metrics import METRICS
-from trainer.reports.content import ArmReport, Content, data_text, environment_rows, moment
+from trainer.reports.content import ArmReport, Content, data_text, environment_rows, moment, own_techniques
 from trainer.reports.run_files import Run, RunLimits, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
@@ -55,7 +56,7 @@ def of_run(folder: Path, full: bool = False) -> Content:
     sentences = [*ended, *sentences] if run.outcome.state == "failed" else [*sentences, *ended]
     sentences.append(f"What may be wrong with it: {command('doctor', folder)}")
     facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {limits.epochs}")]
-    facts.append(("Trained for", duration(run.seconds)))
+    facts += [("Trained for", duration(run.seconds)), *own_techniques(yours([folder]))]
     if full:
         facts += _origin(run)
     return Content(

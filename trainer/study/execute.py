@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from trainer.config.check import check
+from trainer.config.own import active
 from trainer.errors import ConfigError, RunError, as_reported
 from trainer.records.metrics import curve
 from trainer.records.outcome import DONE
@@ -20,7 +21,7 @@ from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.storage.untrusted import refuse_links
 from trainer.study.axes import ARM, Axis, arm_of, narrowed, space_size
-from trainer.study.fairness import examine
+from trainer.study.fairness import examine, refuse_ignored_settings
 from trainer.study.final_table import show_results
 from trainer.study.fingerprint import DataFingerprints
 from trainer.study.folder import Study
@@ -92,6 +93,8 @@ def _make(folder: Path) -> Path:
 
 def _compare_fairly(plan: Plan) -> None:
     """Warn of differences between arms besides what is compared. Raises ConfigError under `fairness_check=strict`."""
+    if active():
+        refuse_ignored_settings(plan)
     if plan.settings.fairness_check == "off":
         return
     fairness = examine(plan)

@@ -11,10 +11,11 @@ from trainer.config.run_config import RunConfig
 from trainer.config.schema import GROUPS
 from trainer.data.images import Images
 from trainer.data.loader import DeviceLoader, load
+from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
 from trainer.study.axes import ARM, corners, plain_override
 from trainer.study.plan import Plan, PlannedRun
-from trainer.training.build import build_network, pick_device
+from trainer.training.build import build_network, ignored_slots, pick_device
 
 PARAMETER_TOLERANCE = 0.01  # relative: networks within 1 % count as equally large
 LENGTH_SETTINGS = ("epochs", "batch_size")
@@ -74,6 +75,23 @@ def _representatives(plan: Plan) -> Sequence[PlannedRun]:
     first = next(corners(plan.axes))
     points = [first, *({**first, axis.key: text} for axis in plan.axes for text in axis.corners()[1:])]
     return [run for point in points for run in plan.runs_at(point)]
+
+
+def refuse_ignored_settings(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> None:
+    """Raise ConfigError if an axis varies a setting that a model has no place for: its arms would be the same network.
+
+    Only an own model can lack one. `images` reads the data of a run.
+    """
+    own = {str(run.config.model): run.config for run in _representatives(plan) if run.config.model.own}
+    ignored = {config.model.name: ignored_slots(config, images(config)) for config in own.values()}
+    for axis in plan.axes:
+        varied = {key.partition(".")[0] for key in (_varied(axis.texts, axis.key) if axis.texts else {axis.key})}
+        for model, names in ignored.items():
+            if same := sorted(varied.intersection(names)):
+                raise ConfigError(
+                    f"{same[0]} is varied, and model={model} has no place for it: its runs would be the same. A model"
+                    f" that has one reads slots.{same[0]}"
+                )
 
 
 def _along(runs: Sequence[PlannedRun], key: str) -> Iterator[list[PlannedRun]]:

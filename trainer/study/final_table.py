@@ -37,7 +37,7 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
     # Best first, and the last stage before the others: its runs are the longest. The sort is stable.
     arms = sorted(ranked(arms, plan.settings.sign), key=lambda arm: -arm.stage)
     _write_csv(study)
-    show_table(_table(plan, arms, study.labels))
+    show_table(_table(plan, arms, study))
     best = next((arm for arm in arms if arm.values and arm.stage == plan.settings.stages), None)
     if best:
         _warn_of_borders(plan, best.texts)
@@ -73,11 +73,11 @@ def _show_verdict(study: Manifest) -> None:
         say(f"{counted(len(judged.comparisons) - MAX_COMPARISONS, 'more comparison')}: see the report, below")
 
 
-def _table(plan: Plan, arms: Sequence[StudyArm], labels: Mapping[str, str]) -> Table:
+def _table(plan: Plan, arms: Sequence[StudyArm], study: Manifest) -> Table:
     """Return the table: a column for each axis, then the metric's mean and deviation, and the value of each run."""
     keys = [axis.key for axis in plan.axes]
     stages = ["stage"] if plan.settings.stages > 1 else []
-    metric = plan.settings.metric
+    metric, own = plan.settings.metric, study.yours
     repeated = " and ".join(axis.key for axis in plan.replicates)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in (*stages, *keys):
@@ -89,10 +89,17 @@ def _table(plan: Plan, arms: Sequence[StudyArm], labels: Mapping[str, str]) -> T
     for arm in arms:
         stage = [str(arm.stage)] if stages else []
         values = [arm.point.get(key, "") for key in keys]
-        values = [labels.get(value, value) if key == ARM else value for key, value in zip(keys, values, strict=True)]
+        values = [_shown(key, value, study.labels, own) for key, value in zip(keys, values, strict=True)]
         cells = [*stage, *values, *_figures(arm, metric)]
         table.add_row(*map(Text, cells))
     return table
+
+
+def _shown(key: str, value: str, labels: Mapping[str, str], own: Mapping[str, str]) -> str:
+    """Return the value of an axis, an arm by its name, an own technique with its file."""
+    words = value.split(" ") if key == ARM else [f"{key}={value}"]
+    files = "".join(f" (yours: {own[word]})" for word in words if word in own)
+    return f"{labels.get(value, value) if key == ARM else value}{files}"
 
 
 def _figures(arm: StudyArm, metric: str) -> list[str]:

@@ -116,7 +116,7 @@ def _difference(whole: Plan, point: Mapping[str, str], config: Mapping[str, Any]
             for key in ours:
                 if key in theirs and ours[key] != theirs[key] and key not in here:
                     return f"{key} is {shown_value(key, theirs[key])} there and {shown_value(key, ours[key])} here"
-    return "its data or settings differ"
+    return "its data, its settings or the code of its techniques differ"
 
 
 def _value(key: str, text: str) -> str:

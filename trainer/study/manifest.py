@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.check import check_sweep
-from trainer.config.own_record import words
+from trainer.config.own_record import words, yours
 from trainer.config.run_config import SweepConfig
 from trainer.config.settings import comparable
 from trainer.config.shell import command
@@ -163,6 +163,11 @@ class Manifest:
     def techniques(self) -> list[str]:
         """The words that bring the own techniques of its runs, as their folders have recorded them."""
         return words(map(self.path, self.entries))
+
+    @property
+    def yours(self) -> dict[str, str]:
+        """The own techniques of its runs with their files: {"optimizer=lion": "mine/optimizer.py"}."""
+        return yours(map(self.path, self.entries))
 
     @property
     def restart_command(self) -> str:

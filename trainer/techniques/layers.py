@@ -3,7 +3,6 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,13 +12,40 @@ from torch.nn import functional as F
 from trainer.techniques.activation import Activation
 
 
-@dataclass(frozen=True)
 class Slots:
-    """The parts of a layer that the run chooses; `normalization` takes the shape of the features, without the batch."""
+    """The parts of a layer that the run chooses; `normalization` takes the shape of the features, without the batch.
 
-    activation: Activation
-    normalization: Callable[[tuple[int, ...]], nn.Module | None]
-    dropout: float
+    `used`: those that a model has read so far. The others it has no place for.
+    """
+
+    NAMES = ("activation", "normalization", "dropout")
+
+    def __init__(
+        self,
+        activation: Activation,
+        normalization: Callable[[tuple[int, ...]], nn.Module | None],
+        dropout: float,
+    ) -> None:
+        self._activation, self._normalization, self._dropout = activation, normalization, dropout
+        self.used: set[str] = set()
+
+    @property
+    def activation(self) -> Activation:
+        """The chosen activation."""
+        self.used.add("activation")
+        return self._activation
+
+    @property
+    def normalization(self) -> Callable[[tuple[int, ...]], nn.Module | None]:
+        """The function that makes a normalization layer for features of a shape, or None for no layer."""
+        self.used.add("normalization")
+        return self._normalization
+
+    @property
+    def dropout(self) -> float:
+        """The share of features that are set to zero."""
+        self.used.add("dropout")
+        return self._dropout
 
 
 class InputScaling(nn.Module):

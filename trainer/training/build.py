@@ -70,16 +70,25 @@ def _sample(images: Images) -> Iterator[Tensor]:
 
 def _refuse_too_large(config: RunConfig, images: Images) -> None:
     """Raise ConfigError if the weights do not fit into the memory."""
-    # Built on torch's "meta" device, whose tensors have a shape and no memory.
-    channels, memory = torch.empty(images.shape[0], device="meta"), physical_memory()
     try:
-        with torch.device("meta"):
-            network = build_network(config, images.shape, images.classes, channels, channels)
-        needed = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+        network = _on_meta(config, images.shape, images.classes)
+        if network is None:
+            return
+        needed = _bytes_of(network)
     except (RuntimeError, OverflowError, TypeError) as error:
         if "overflow" not in str(error).lower() and not isinstance(error, OverflowError):
             raise  # a mistake in the code of the model
         needed = None  # the size does not fit into 64 bits
+    _refuse_larger_than_memory(config, needed)
+
+
+def _bytes_of(network: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+
+
+def _refuse_larger_than_memory(config: RunConfig, needed: int | None) -> None:
+    """Raise ConfigError for more bytes than the memory has; None stands for more than can be counted."""
+    memory = physical_memory()
     if needed is None or needed > memory:
         size = "more bytes than can be counted" if needed is None else gigabytes(needed)
         raise ConfigError(f"model={config.model.name} needs {size} for its weights, the memory is {gigabytes(memory)}")
@@ -89,8 +98,48 @@ def build_network(
     config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...], mean: Tensor, std: Tensor
 ) -> nn.Sequential:
     """Return the network before initialization, for images of `shape` (C, H, W) with these `mean` and `std` [C]."""
+    return _assembled(config, shape, classes, mean, std)[0]
+
+
+def ignored_slots(config: RunConfig, images: Images) -> tuple[str, ...]:
+    """Return the settings among activation, normalization and dropout that the run's model has no place for."""
+    channels = torch.ones(images.shape[0])
+    with torch.random.fork_rng(devices=[]):  # building draws weights: the caller's generator stays as it is
+        _, slots = _assembled(config, images.shape, images.classes, channels, channels)
+    return tuple(name for name in Slots.NAMES if name not in slots.used)
+
+
+def network_to_load(config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...]) -> nn.Sequential:
+    """Return the network that the weights of a file are to be assigned to, on torch's "meta" device.
+
+    An own model is built on the CPU, if its weights fit there: it may have values that no file holds.
+    """
+    network = _on_meta(config, shape, classes)
+    if network is not None and config.model.own is None:
+        return network
+    if network is not None:
+        _refuse_larger_than_memory(config, _bytes_of(network))
+    channels = torch.ones(shape[0])
+    return build_network(config, shape, classes, channels, channels)
+
+
+def _on_meta(config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...]) -> nn.Sequential | None:
+    channels = torch.empty(shape[0], device="meta")
+    try:
+        with torch.device("meta"):
+            return build_network(config, shape, classes, channels, channels)
+    except (RuntimeError, NotImplementedError, ConfigError) as error:
+        if config.model.own is None or "overflow" in str(error).lower():
+            raise
+        return None
+
+
+def _assembled(
+    config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...], mean: Tensor, std: Tensor
+) -> tuple[nn.Sequential, Slots]:
     slots = Slots(config.activation.function()(), config.normalization.function(), config.dropout)
-    return nn.Sequential(InputScaling(mean, std, *shape[1:]), config.model.function()(shape, classes, slots))
+    network = config.model.function()(shape, classes, slots)
+    return nn.Sequential(InputScaling(mean, std, *shape[1:]), network), slots
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, scope: str) -> list[dict[str, Any]]:

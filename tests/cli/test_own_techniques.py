@@ -1,0 +1,183 @@
+"""Runs and studies with techniques of one's own: trained, read again, compared, and never run from a record."""
+
+import json
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, TINY, metrics
+
+from trainer.cli.main import main
+
+OPTIMIZER = '''
+import torch
+
+from .helpers import sign
+
+
+def lion(params, lr, weight_decay):
+    """The sign of a momentum."""
+    return _Lion(params, dict(lr=lr, weight_decay=weight_decay))
+
+
+def plain(params, lr, weight_decay):
+    """Steps without a momentum."""
+    return torch.optim.SGD(params, lr)
+
+
+class _Lion(torch.optim.Optimizer):
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                moment = self.state[parameter].setdefault("moment", torch.zeros_like(parameter))
+                parameter.sub_(sign(moment.lerp(parameter.grad, 0.1)), alpha=group["lr"])
+                moment.lerp_(parameter.grad, 0.01)
+'''
+MODEL = '''
+from torch import nn
+
+
+def flat(shape, classes, slots):
+    """One linear layer."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], len(classes)))
+
+
+def wrong(shape, classes, slots):
+    """A mistake."""
+    return nn.Sequential(nn.Conv2d(shape[0], 2, 3, strides=2), nn.Flatten())
+
+
+def none_at_all(shape, classes, slots):
+    """No module."""
+    return [nn.Flatten()]
+'''
+HELPERS = "def sign(values):\n    return values.sign()\n"
+LION = ("--techniques=mine", *QUICK, *TINY, "optimizer=lion", "lr=0.001")
+
+
+@pytest.fixture
+def mine(in_empty_folder) -> Path:
+    Path("mine").mkdir()
+    for name, text in (("optimizer", OPTIMIZER), ("model", MODEL), ("helpers", HELPERS)):
+        Path("mine", f"{name}.py").write_text(textwrap.dedent(text))
+    return Path("mine")
+
+
+def edit(file: Path, was: str, becomes: str) -> None:
+    text = file.read_text()
+    assert was in text
+    file.write_text(text.replace(was, becomes))
+
+
+def run(*arguments: str) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def told(capsys) -> str:
+    """What was printed, each run of blanks and line ends as one blank."""
+    printed = capsys.readouterr()
+    return " ".join((printed.out + printed.err).split())
+
+
+def test_a_run_keeps_copies_and_is_read_again_with_the_techniques_that_it_uses(mine, capsys):
+    assert run(*LION, "output_dir=whole", "epochs=4") == 0
+    assert run(*LION, "output_dir=parts", "epochs=2") == 0
+    kept = Path("parts/techniques")
+    assert (kept / "optimizer.py.txt").read_text() == OPTIMIZER and (kept / "helpers.py.txt").read_text() == HELPERS
+    index = json.loads((kept / "index.json").read_text())
+    assert index["optimizer.lion"]["source"] == "mine/optimizer.py" and not list(kept.glob("*.py"))
+    capsys.readouterr()
+    missing = (
+        "trainer: parts uses optimizer=lion of mine/optimizer.py, which is no technique of this program: add"
+        " --techniques mine. A copy to read, which is not run from there: parts/techniques"
+    )
+    for again in (["resume=parts", "epochs=4"], ["reproduce", "parts"], ["doctor", "parts"]):
+        assert run(*again) == 2 and told(capsys) == missing
+    assert run("evaluate", "parts", "--device", "cpu") == 0  # needs the network, no optimizer
+    assert run("show", "parts") == 0 and "optimizer=lion of mine/optimizer.py" in told(capsys)
+    assert run("report", "parts") == 0 and "mine/optimizer.py" in Path("parts/report.html").read_text()
+    shutil.move("mine", "elsewhere")
+    assert run("--techniques", "elsewhere", "resume=parts", "epochs=4") == 0
+    assert "differs" not in told(capsys)
+    same = ("train_loss", "validation_loss", "validation_accuracy")
+    assert [[row[key] for key in same] for row in metrics(Path("parts"))] == [
+        [row[key] for key in same] for row in metrics(Path("whole"))
+    ]
+    assert run("--techniques", "elsewhere", "reproduce", "whole") == 0
+    assert "Equal to the last bit" in told(capsys)
+
+
+def test_a_technique_that_was_edited_since_is_told_and_refused_under_strict(mine, capsys):
+    assert run(*LION, "output_dir=run", "epochs=1") == 0
+    edit(mine / "helpers.py", "values.sign()", "2 * values.sign()")
+    capsys.readouterr()
+    assert run("--techniques=mine", "--strict", "resume=run", "epochs=2") == 2
+    assert told(capsys) == (
+        "trainer: optimizer=lion: mine/optimizer.py is not what run was trained with: 2 lines differ. The copy that was"
+        " kept: run/techniques"
+    )
+    assert run("--techniques=mine", "resume=run", "epochs=2") == 0
+    printed = told(capsys)
+    assert (
+        "warning: optimizer=lion: mine/optimizer.py is not what run was trained with: 2 lines differ (hash" in printed
+    )
+    assert "the run continues with other code of the trainer than before (own/optimizer.py:lion)" in printed
+
+
+def test_a_study_trains_again_what_its_techniques_change_and_no_more(mine, capsys):
+    study = ("-m", *LION[:-2], "lr=0.01", "optimizer=lion,plain,adam", "sweep.name=own")
+    assert run(*study) == 0
+    printed = told(capsys)
+    assert "lion (yours: mine/optimizer.py)" in printed and "--techniques=mine" in printed
+    (folder,) = Path("outputs/sweeps").glob("own-*")
+    assert "--techniques" not in json.dumps(json.loads((folder / "study.json").read_text())["command"])
+    assert run(*study) == 0 and "3 are finished already" in told(capsys)
+    edit(mine / "optimizer.py", "SGD(params, lr)", "SGD(params, lr / 2)")
+    assert run(*study) == 0 and "2 are finished already" in told(capsys)
+    edit(mine / "optimizer.py", '"""The sign of a momentum."""', '"""Other words."""')
+    edit(mine / "helpers.py", "values.sign()", "values.sign().clone()")
+    assert run(*study) == 0 and "2 are finished already" in told(capsys)
+
+
+def test_a_study_is_continued_with_the_techniques_that_are_typed_and_by_joblib(mine, capsys):
+    study = ("-m", *LION, "seed=0,1", "sweep.name=own", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert run(*study) == 0
+    (folder,) = Path("outputs/sweeps").glob("own-*")
+    assert len(list(folder.glob("*/best.safetensors"))) == 2
+    capsys.readouterr()
+    assert run("study", folder, "continue") == 2 and "add --techniques mine" in told(capsys)
+    assert run("--techniques=mine", "study", folder, "add", "seed=2", "hydra/launcher=basic") in (0, 2)
+
+
+def test_a_strangers_folder_is_read_and_nothing_in_it_is_run(mine, capsys):
+    edit(mine / "optimizer.py", "import torch\n", "import torch\nfrom pathlib import Path\n\nPath('was_run').touch()\n")
+    assert run(*LION, "output_dir=run", "epochs=1") == 0 and Path("was_run").exists()
+    shutil.move("run", "sent")
+    shutil.copy("mine/optimizer.py", "sent/techniques/optimizer.py")
+    Path("was_run").unlink()
+    for command in (["show", "sent"], ["report", "sent"], ["list", "."], ["compare", "sent", "sent"],
+                    ["export", "sent", "--csv", "out"], ["evaluate", "sent", "--device", "cpu"], ["doctor", "sent"],
+                    ["reproduce", "sent"], ["resume=sent", "epochs=2"], ["finalize", "sent"]):  # fmt: skip
+        run(*command)
+    assert run("--techniques", "sent/techniques", "resume=sent", "epochs=2") == 2
+    assert "from which no code is run" in told(capsys)
+    assert not Path("was_run").exists()
+
+
+def test_a_mistake_in_a_model_is_told_as_what_it_is(mine, capsys):
+    assert run(*QUICK, "--techniques=mine", "model=wrong", "output_dir=run") == 2
+    assert "trainer: mine/model.py, line 12: model=wrong: TypeError:" in (printed := told(capsys))
+    assert "'strides'" in printed and not Path("run").exists()
+    assert run(*QUICK, "--techniques=mine", "model=none_at_all", "output_dir=run") == 2
+    assert "mine/model.py: model=none_at_all returned list, which must be torch.nn.Module" in told(capsys)
+
+
+def test_a_setting_that_a_model_has_no_place_for_is_told_and_not_varied(mine, capsys):
+    own = ("--techniques=mine", *QUICK, "dataset.image_size=8", "model=flat")
+    assert run(*own, "normalization=layer", "output_dir=run") == 0
+    assert "normalization=layer does nothing: model=flat has no place for it" in told(capsys)
+    assert run("-m", *own, "normalization=none,layer") == 2
+    assert "normalization is varied, and model=flat has no place for it: its runs would be the same" in told(capsys)
+    assert not Path("outputs/sweeps").exists()
