@@ -49,6 +49,10 @@ def test_no_rule_goes_by_the_names_of_options_that_a_model_of_ones_own_may_have(
     for name in ("model", "normalization_group", "scheduler"):
         getattr(checks, name, lambda _: None)(run)
     assert wider(run) == "model=resnet18"
+    data = Choice("dataset", "mine", {"image_size": "large", "validation": 3}, run.dataset.shared)
+    for name in ("model_lecture_cnn", "model_resnet9", "dataset"):
+        getattr(checks, name, lambda _: None)(run.model_copy(update={"dataset": data}))
+    assert {name for name, options in techniques("dataset").items() if "image_size" in options} == {*remedies.RESIZED}
 
 
 def test_the_widths_of_every_model_are_known():

@@ -23,6 +23,7 @@ from trainer.storage.checkpoint_state import Best, Last
 from trainer.storage.untrusted import validate_plain
 from trainer.techniques.hooks import join
 from trainer.techniques.layers import InputScaling
+from trainer.techniques.remedies import size_read
 from trainer.training.build import build_hooks, network_to_load
 from trainer.training.state_forms import refuse_unlike
 
@@ -128,7 +129,7 @@ def _evaluated(config: RunConfig, network: nn.Module, saved: Any) -> nn.Module:
 
 def _refuse_other_size(config: RunConfig, shape: Shape) -> None:
     """Refuse a shape that differs from dataset.image_size, at which test images are read: both are untrusted."""
-    size = config.dataset.options.get("image_size")
+    size = size_read(config.dataset)
     if size is not None and shape[1:] != (size, size):
         raise ValueError(f"shape={list(shape)} and dataset.image_size={size} contradict each other")
 

@@ -7,7 +7,7 @@ chosen that option. Each takes the checked run and raises ConfigError with one l
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import shared_parameters
 from trainer.errors import ConfigError
-from trainer.techniques.remedies import WIDTHS
+from trainer.techniques.remedies import WIDTHS, size_read
 
 FALLING = ("cosine", "cyclic", "linear", "plateau", "triangular")  # schedules from lr down to their min_lr
 
@@ -41,13 +41,8 @@ def _refuse_split_settings(run: RunConfig, other: str, whole: str, instead: str)
 
 def model_lecture_cnn(run: RunConfig) -> None:
     """Refuse images too small for two convolutions of 5×5 with pooling, before the data are read."""
-    if _image_size(run) < 16:
+    if (size_read(run.dataset) or 32) < 16:
         raise ConfigError(f"model={run.model.name} needs dataset.image_size of at least 16")
-
-
-def _image_size(run: RunConfig) -> int:
-    """Return the size that the data set is read at, or a large one if that is not known before."""
-    return run.dataset.options.get("image_size") or 32
 
 
 def model_hard_sharing(run: RunConfig) -> None:
@@ -62,7 +57,7 @@ def model_soft_sharing(run: RunConfig) -> None:
 
 def model_resnet9(run: RunConfig) -> None:
     """Refuse images too small for three poolings by 2, before the data are read."""
-    if _image_size(run) < 8:
+    if (size_read(run.dataset) or 32) < 8:
         raise ConfigError("model=resnet9 needs dataset.image_size of at least 8")
 
 

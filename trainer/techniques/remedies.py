@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from trainer.config.schema import Choice
+
 
 class Remedy(NamedTuple):
     """An option of a config group; `instead_of`: only for a run that has chosen this other option of the group."""
@@ -62,3 +64,11 @@ WIDTHS = {
     "resnet9": ("width",),
     "resnet18": ("width",),
 }
+
+RESIZED = ("arrays", "digits", "image_folder")  # data sets that bring images to dataset.image_size, a square
+
+
+def size_read(dataset: Choice) -> int | None:
+    """Return the side of the square images that a data set is read as, None if it is not known before."""
+    # An option of that name may mean something else to a data set of one's own.
+    return dataset.options["image_size"] if dataset.name in RESIZED else None
