@@ -80,10 +80,10 @@ def _final(winner: "Winner", seed: int, where: str | None, data_dir: str | None)
 def _needs_validation(winner: "Winner") -> bool:
     """Return whether the winner's learning rate follows the validation loss, which the final training has not."""
     from trainer.config.check import check
-    from trainer.techniques.scheduler import StatefulLR
+    from trainer.techniques.scheduler import ObservingLR
 
     config = check(winner.config)
-    return isinstance(config.scheduler.function()(config.lr, config.epochs), StatefulLR)
+    return isinstance(config.scheduler.function()(config.lr, config.epochs), ObservingLR)
 
 
 def _replayed(winner: "Winner") -> Mapping[str, Any]:

@@ -16,18 +16,31 @@ LRFunction = Callable[[float], float]  # epochs trained → rate
 
 @runtime_checkable
 class StatefulLR(Protocol):
-    """A learning rate that depends on the validation losses so far; its state is saved and resumed with the run."""
+    """A learning rate with a memory, which is saved and resumed with the run. A call changes nothing in it."""
 
     def __call__(self, epoch: float) -> float: ...
-
-    def observe(self, validation_loss: float) -> None:
-        """Take the loss of a validation into account."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain values."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
+
+
+@runtime_checkable
+class ObservingLR(Protocol):
+    """A learning rate that depends on the validation losses so far, which it remembers in its state."""
+
+    def observe(self, validation_loss: float) -> None:
+        """Take the loss of a validation into account."""
+
+
+@runtime_checkable
+class MomentumLR(Protocol):
+    """A learning rate with a cycle of the optimizer's momentum: of `momentum` or the first of `betas`."""
+
+    def momentum(self, epoch: float) -> float:
+        """Return the momentum of this time."""
 
 
 def constant(lr: float, epochs: float) -> LRFunction:

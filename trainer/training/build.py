@@ -18,9 +18,10 @@ from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.runtime.seeding import derive
 from trainer.techniques.hooks import Augment, StepHooks, join
 from trainer.techniques.layers import AuxiliaryLoss, InputScaling, PatchWhitening, Slots, weights
+from trainer.techniques.scheduler import LRFunction, MomentumLR, ObservingLR, StatefulLR
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
-from trainer.training.optimizer_state import adapt_to_device, can_capture, needs_closure, scales_gradients
+from trainer.training.optimizer_state import adapt_to_device, can_capture, momentum_key, needs_closure, scales_gradients
 from trainer.training.trainer import ClassificationTrainer, TrainerOptions, Watch, unwatched
 
 WHITENING_IMAGES = 2000  # their 1.8 million patches of 3×3 determine 27 variances to a part in a thousand
@@ -200,10 +201,11 @@ def build_trainer(
     if needs_closure(optimizer):
         _refuse_closure(config)
     adapt_to_device(optimizer, device)
-    if config.cuda_graph:
-        _refuse_uncapturable(config, optimizer, device)
     build_rule, warm_up = config.scheduler.function(), config.scheduler.shared_function()
     rule, warmup_steps = warm_up(build_rule, config.lr, config.epochs, len(train))
+    _refuse_unfit_rule(config, rule, optimizer)
+    if config.cuda_graph:
+        _refuse_uncapturable(config, optimizer, device)
     schedule = Schedule(optimizer, rule, len(train), warmup_steps)
     augments = _scaled(training, [_augment(each.function(), len(training.classes)) for each in config.augmentation])
     options = TrainerOptions(
@@ -245,6 +247,25 @@ def _refuse_closure(config: RunConfig) -> None:
                 f"{setting}={given} does not go with optimizer={config.optimizer.name}, which computes the gradients"
                 f" of a step itself (step(closure)). Accepted: {setting}={others}"
             )
+
+
+def _refuse_unfit_rule(config: RunConfig, rule: LRFunction, optimizer: Optimizer) -> None:
+    """Raise ConfigError for a schedule that would forget its memory, or set a momentum that does not exist."""
+    name = f"scheduler={config.scheduler.name}"
+    if isinstance(rule, ObservingLR) and not isinstance(rule, StatefulLR):
+        raise ConfigError(
+            f"{name} has observe and not state_dict and load_state_dict: a run that continues would have forgotten"
+            " what it has observed"
+        )
+    if not isinstance(rule, MomentumLR):
+        return
+    if config.cuda_graph:
+        raise ConfigError(f"cuda_graph=true does not go with {name}, which sets the momentum of each step")
+    if not any(map(momentum_key, optimizer.param_groups)):
+        raise ConfigError(
+            f"{name} sets the momentum of each step, and optimizer={config.optimizer.name} has none: choose one whose"
+            " parameter groups have momentum above 0, or betas"
+        )
 
 
 def _refuse_uncapturable(config: RunConfig, optimizer: Optimizer, device: torch.device) -> None:

@@ -1,5 +1,6 @@
 """The learning rate before every step: a linear warm-up, then the rule of the chosen scheduler."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,14 @@ from torch.optim import Optimizer
 from trainer.config.types import CountOrZero, NonNegative
 from trainer.errors import ConfigError
 from trainer.runtime.text import counted
-from trainer.techniques.scheduler import LRFunction, StatefulLR
-from trainer.training.optimizer_state import lr_scale
+from trainer.techniques.scheduler import LRFunction, MomentumLR, ObservingLR, StatefulLR
+from trainer.training.optimizer_state import lr_scale, momentum_key
 
 
 class Schedule:
-    """The optimizer's learning rate by step; a parameter group has it times its `lr_scale`.
+    """The optimizer's learning rate by step, and its momentum if the rule sets one.
 
+    A parameter group has the rate times its own `lr_scale`.
     In step t (from 0) of W warm-up steps it is (t + 1)/W of the rule's first rate; afterwards it is the rule's rate,
     whose time, in epochs, starts at 0 after the warm-up.
     """
@@ -24,7 +26,10 @@ class Schedule:
         self.optimizer, self.rule = optimizer, rule
         self.steps_per_epoch, self.warmup_steps = steps_per_epoch, warmup_steps
         self.steps, self.scale = 0, 1.0
-        self.applied: float | None = None  # the rate that the optimizer has
+        self.applied: tuple[float, float | None] | None = None  # the rate and momentum that the optimizer has
+        # Of each parameter group: which setting is its momentum, if the rule sets one.
+        cycles = isinstance(rule, MomentumLR)
+        self.momenta = [momentum_key(group) if cycles else None for group in optimizer.param_groups]
         self._apply()
 
     def step(self) -> None:
@@ -39,38 +44,53 @@ class Schedule:
 
     def observe(self, validation_loss: float) -> None:
         """Pass a validation loss to a rule that depends on it, once the warm-up is over."""
-        if isinstance(self.rule, StatefulLR) and self.steps >= self.warmup_steps:
+        if isinstance(self.rule, ObservingLR) and self.steps >= self.warmup_steps:
             self.rule.observe(validation_loss)
             self._apply()
 
     @property
     def lr(self) -> float:
         """The learning rate of the next step."""
-        if self.steps < self.warmup_steps:
-            return self.scale * self.rule(0.0) * (self.steps + 1) / self.warmup_steps
-        return self.scale * self.rule((self.steps - self.warmup_steps) / self.steps_per_epoch)
+        lr = float(self.scale * self.rule(self.time))
+        return lr * (self.steps + 1) / self.warmup_steps if self.steps < self.warmup_steps else lr
+
+    @property
+    def momentum(self) -> float | None:
+        """The momentum of the next step, None if the rule sets none."""
+        return float(self.rule.momentum(self.time)) if isinstance(self.rule, MomentumLR) else None
+
+    @property
+    def time(self) -> float:
+        """The time since the warm-up, in epochs."""
+        return max(0, self.steps - self.warmup_steps) / self.steps_per_epoch
 
     def _apply(self) -> None:
-        lr = self.lr
-        if lr == self.applied:  # on a GPU each assignment is a kernel
+        lr, momentum = self.lr, self.momentum
+        if (lr, momentum) == self.applied:  # on a GPU each assignment is a kernel
             return
-        for group in self.optimizer.param_groups:  # decayed and undecayed parameters
+        for group, key in zip(self.optimizer.param_groups, self.momenta, strict=True):
             if isinstance(group["lr"], Tensor):  # see `adapt_to_device`
                 group["lr"].fill_(lr * lr_scale(group))
             else:
                 group["lr"] = lr * lr_scale(group)
-        self.applied = lr
+            if key == "momentum":
+                group[key] = momentum
+            elif key:
+                group[key] = (momentum, *group[key][1:])
+        self.applied = lr, momentum
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the steps done, the factor of `halve`, and the state of a rule that depends on the losses."""
+        """Return the steps done, the factor of `halve`, and the state of a rule that has one."""
         rule_state = self.rule.state_dict() if isinstance(self.rule, StatefulLR) else {}
         return {"steps": self.steps, "scale": self.scale, "rule": rule_state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state and set the optimizer's rate."""
+        """Restore the state and set the optimizer's rate. Raises ValueError if that is not finite."""
         self.steps, self.scale, self.applied = state["steps"], state["scale"], None
         if isinstance(self.rule, StatefulLR):
             self.rule.load_state_dict(state["rule"])
+        if not math.isfinite(self.lr):
+            raise ValueError(f"schedule.rule leads to a rate of {self.lr}")
         self._apply()
 
 

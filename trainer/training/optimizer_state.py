@@ -49,6 +49,11 @@ def lr_scale(group: Mapping[str, Any]) -> float:
     return float(group.get("lr_scale", 1.0))
 
 
+def momentum_key(group: Mapping[str, Any]) -> str | None:
+    """Return which setting of a parameter group is its momentum, None if it has none or trains without."""
+    return next((key for key in ("momentum", "betas") if group.get(key)), None)
+
+
 def needs_closure(optimizer: Optimizer) -> bool:
     """Return whether the step computes gradients itself, with a closure that it requires (SAM, L-BFGS)."""
     parameters = inspect.signature(optimizer.step).parameters.values()

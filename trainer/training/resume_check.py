@@ -15,9 +15,10 @@ from trainer.errors import RunError
 from trainer.runtime.memory import is_out_of_memory, release_frames
 from trainer.storage.checkpoint_guard import reason
 from trainer.storage.untrusted import MAX_METRIC, MAX_SECONDS
+from trainer.techniques.scheduler import LRFunction, Plateau, StatefulLR
 from trainer.training.epoch import EpochProgress, Meters
 from trainer.training.optimizer_check import refuse_other_optimizer
-from trainer.training.state_forms import refuse_beyond, refuse_other_setting, refuse_unlike
+from trainer.training.state_forms import refuse_beyond, refuse_other_memory, refuse_other_setting, refuse_unlike
 
 if TYPE_CHECKING:
     from trainer.training.trainer import ClassificationTrainer
@@ -52,7 +53,10 @@ def refuse_misfit(trainer: "ClassificationTrainer", state: Any) -> None:
     for name in PARTS:
         if name == "optimizer":
             assert trainer.build_optimizer, "a trainer without it cannot be resumed"
-            refuse_other_optimizer(trainer.build_optimizer, state[name])
+            scheduled = {key for key in trainer.schedule.momenta if key}  # set before the next step
+            refuse_other_optimizer(trainer.build_optimizer, state[name], tuple(scheduled))
+        elif name == "schedule":
+            _refuse_other_schedule(trainer.schedule.rule, own[name], state[name])
         elif name == "progress":
             _refuse_other_progress(trainer, state[name])
         elif name != "scaler" or state[name] != {}:  # without half precision there is nothing to scale
@@ -61,10 +65,17 @@ def refuse_misfit(trainer: "ClassificationTrainer", state: Any) -> None:
         # The other values of the scaler change while it trains; these three are settings.
         for key in ("growth_factor", "backoff_factor", "growth_interval"):
             refuse_other_setting(own["scaler"][key], state["scaler"][key], f"scaler.{key}")
-    # halve_lr and a schedule with a state only ever lower the rate: a higher one was not written by a run.
-    refuse_beyond(1.0, state["schedule"]["scale"], "schedule.scale")
-    if "lr" in own["schedule"]["rule"]:
-        refuse_beyond(own["schedule"]["rule"]["lr"], state["schedule"]["rule"]["lr"], "schedule.rule.lr")
+
+
+def _refuse_other_schedule(rule: LRFunction, own: Mapping[str, Any], saved: Any) -> None:
+    """Check the steps, the factor of `halve_lr`, and the memory of a rule that has one."""
+    if isinstance(rule, StatefulLR) and not isinstance(rule, Plateau) and isinstance(saved, Mapping):
+        refuse_other_memory(own["rule"], saved.get("rule"), "schedule.rule")
+        own, saved = {**own, "rule": None}, {**saved, "rule": None}
+    refuse_unlike(own, saved, "schedule")
+    refuse_beyond(1.0, saved["scale"], "schedule.scale")  # halve_lr only lowers the rate, and so does Plateau
+    if isinstance(rule, Plateau):
+        refuse_beyond(own["rule"]["lr"], saved["rule"]["lr"], "schedule.rule.lr")
 
 
 def _refuse_other_progress(trainer: "ClassificationTrainer", saved: Any) -> None:

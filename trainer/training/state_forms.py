@@ -36,6 +36,35 @@ def refuse_unlike(own: Any, saved: Any, where: str, signed: bool = False) -> Non
         raise ValueError(f"{where}={saved!r} is out of range")
 
 
+def refuse_other_memory(own: Any, saved: Any, where: str) -> None:
+    """Compare a memory with that at the start of a run, from which it grows. Raises ValueError.
+
+    None may have become any plain value and a plain value None; a list or an empty group may hold any.
+    """
+    if isinstance(own, Mapping) and own:
+        if not isinstance(saved, Mapping) or own.keys() != saved.keys():
+            raise ValueError(f"{where} must hold {', '.join(map(str, own))}")
+        for key in own:
+            refuse_other_memory(own[key], saved[key], f"{where}.{key}")
+    elif isinstance(own, Tensor) or (isinstance(own, bool | str) and saved is not None):
+        refuse_unlike(own, saved, where)
+    elif not _is_plain(saved):
+        raise ValueError(f"{where} must be a plain value, or a list or group of them")
+    elif isinstance(own, Mapping | list | tuple):
+        if type(saved) is not type(own):
+            raise ValueError(f"{where} must be a {type(own).__name__}")
+    elif own is not None and saved is not None and not is_number(saved):
+        raise ValueError(f"{where}={saved!r}, where a number is expected")
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def refuse_other_setting(own: Any, saved: Any, where: str) -> None:
     """Raise ValueError if a setting has another value: the run would silently train with it."""
     # Versions of torch differ in how "off" is saved.
