@@ -78,7 +78,7 @@ OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
         "trainer find-lr dataset=digits optimizer=mo": ["optimizer=momentum"],
         "trainer find-lr steps=300 optimizer=mo": ["optimizer=momentum"],
         "trainer find-lr st": ["steps="],
-        "trainer find-lr --": ["--config-dir", "--from", "--help", "--steps", "--to"],
+        "trainer find-lr --": ["--config-dir", "--from", "--help", "--steps", "--strict", "--techniques", "--to"],
         "trainer find-lr --config-dir own optimizer=adam_": ["optimizer=adam_fast"],
         "trainer help fi": ["finalize", "find-lr"],
         "trainer help finalize ": [],

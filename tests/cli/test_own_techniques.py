@@ -181,3 +181,14 @@ def test_a_setting_that_a_model_has_no_place_for_is_told_and_not_varied(mine, ca
     assert run("-m", *own, "normalization=none,layer") == 2
     assert "normalization is varied, and model=flat has no place for it: its runs would be the same" in told(capsys)
     assert not Path("outputs/sweeps").exists()
+
+
+def test_a_shell_completes_own_techniques_and_commands_show_their_flag(mine, capsys, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "trainer --techniques mine optimizer=l")
+    assert run("--shell-completion", "query=bash") == 0 and capsys.readouterr().out == "optimizer=lion\n"
+    assert run("evaluate", "run", "techniques=mine") == 2
+    assert "techniques=mine: must be typed as --techniques=mine" in told(capsys)
+    assert run("--tecniques", "mine") == 2 and "Did you mean --techniques?" in told(capsys)
+    with pytest.raises(SystemExit):
+        run("reproduce", "--help")
+    assert "--techniques PATH own techniques that the run uses" in told(capsys)

@@ -87,7 +87,8 @@ MISTAKES = {
     "optimizer.learning_rate=1": "optimizer.learning_rate (command line): adam has no such option."
     " Did you mean lr, which stands at the root? Accepted: amsgrad, betas, eps",
     "--learning-rate=0.1": "--learning-rate=0.1 (command line): there is no such flag. Did you mean lr=0.1? Accepted:"
-    " -m, --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion",
+    " -m, --multirun, --cfg job, --config-dir DIR, --techniques PATH, --help, --version, --hydra-help, --info,"
+    " --shell-completion",
     "weight_decay": "weight_decay (command line): must be key=value."
     " Did you mean weight_decay=VALUE, without blanks?",  # an experiment is called so too
     "grad-clip=1": "grad-clip (command line): there is no such key."
@@ -97,7 +98,7 @@ MISTAKES = {
     "hydra.run.dir=here": "hydra.run.dir (command line): of Hydra's own settings only hydra/launcher, hydra.launcher"
     " are accepted; a run's folder is output_dir=FOLDER, a study is asked for by -m",
     "--foo": "--foo (command line): there is no such flag. Accepted: -m, --multirun, --cfg job, --config-dir DIR,"
-    " --help, --version, --hydra-help, --info, --shell-completion",
+    " --techniques PATH, --help, --version, --hydra-help, --info, --shell-completion",
     "-m lr=glob(*)": "lr (command line): this list of values is empty",
     "data_dir=null": """data_dir=null (command line): must be a text. Did you mean 'data_dir="null"'?""",
     "wandb.tags=it's": """wandb.tags=it's (command line): cannot be read; wandb.tags must be a list, each a text."""
@@ -139,7 +140,8 @@ CONTRADICTIONS = {
     "--config-dir a --config-dir b": "--config-dir (command line): is given twice",
     "sweep.method=random": "sweep.method (command line): belongs to a study of several runs: add -m",
     "dataset=digits --foo=1": "--foo=1 (command line): there is no such flag. Accepted: -m,"
-    " --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion",
+    " --multirun, --cfg job, --config-dir DIR, --techniques PATH, --help, --version, --hydra-help, --info,"
+    " --shell-completion",
     "scheduler.warmup_epochs=1 scheduler.warmup_steps=1": "scheduler.warmup_epochs and scheduler.warmup_steps: give one"
     " of them",
     "scheduler=cyclic scheduler.warmup_steps=3": "scheduler=cyclic starts at a rate of 0: with a warm-up set"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from trainer.cli.techniques import FLAG, HELP, STRICT
 from trainer.errors import ConfigError, RunError, reason_of
 from trainer.records.layout import BEST
 from trainer.runtime.memory import within_memory
@@ -19,6 +20,9 @@ from trainer.runtime.stdio import protect_streams
 from trainer.runtime.text import complain, undecoded
 from trainer.storage.places import EMPTY, absent, named_folder, named_run
 
+# Commands that run the techniques of a recorded run, beside `train`.
+RUNNING = ("find-lr", "doctor", "study", "finalize", "evaluate", "predict", "reproduce")
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that accepts `seeds=5` as well as `--seeds 5`. Raises ConfigError for a mistake."""
@@ -27,6 +31,9 @@ class Parser(argparse.ArgumentParser):
         form = argparse.RawDescriptionHelpFormatter
         name = command if command.startswith("python ") else f"python -m trainer {command}"
         super().__init__(name, None, description, epilog, formatter_class=form, allow_abbrev=False)
+        if command in RUNNING:  # shown here; `main` has taken them before the command reads its arguments
+            self.add_argument(FLAG, metavar="PATH", help=HELP[FLAG])
+            self.add_argument(STRICT, action="store_true", help=HELP[STRICT])
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Return the parsed arguments."""
@@ -38,6 +45,8 @@ class Parser(argparse.ArgumentParser):
             (one,) = (action for action in self._get_positional_actions() if action.nargs in (None, "?"))
             named = [str(getattr(parsed, one.dest)), *left]
             self.error(f"one {one.metavar} is expected, {len(named)} are named: {', '.join(named)}")
+        if getattr(parsed, "techniques", None):  # as techniques=PATH, like another option
+            self.error(f"techniques={parsed.techniques}: must be typed as {FLAG}={parsed.techniques}")
         wrong = next((text.partition("=")[0] for text in left if text.startswith("-")), left[0] if left else None)
         if wrong:
             near = difflib.get_close_matches(wrong, list(self._option_string_actions), n=1)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.cli.main import COMMANDS, command_parser
+from trainer.cli.techniques import FLAG, STRICT, brought
 from trainer.config.schema import GROUPS
 from trainer.config.types import DEVICES
 from trainer.errors import ConfigError
@@ -54,6 +55,13 @@ def candidates(line: str) -> list[str]:
     except ValueError:  # a quotation that is still open
         words = line.split()[1:]
     word = words.pop() if words and not line[-1:].isspace() else ""
+    if words and words[-1] == FLAG:  # the shell completes folders and files
+        return []
+    with brought(words) as others:
+        return _candidates(others, word)
+
+
+def _candidates(words: Sequence[str], word: str) -> list[str]:
     command, *before = words if words and words[0] in COMMANDS else ("train", *words)
     if command == "help" or {"-h", "--help"} & set(before):
         choices = [*COMMANDS, *GROUPS, *(_of_train([], word) if re.search("[=.]", word) else [])]
@@ -68,12 +76,12 @@ def candidates(line: str) -> list[str]:
 def _of_train(before: Sequence[str], word: str) -> list[str]:
     from trainer.config.compose import FLAGS, TAKES_VALUE
 
-    flags = (*FLAGS, "--help", "--version", "--shell-completion")
+    flags = (*FLAGS, "--help", "--version", "--shell-completion", FLAG)
     if before and before[-1] in (*TAKES_VALUE, "--shell-completion"):
         return FLAG_VALUES.get(before[-1], [])  # none: the shell completes folders
     flag, equals, value = word.partition("=")
     if word.startswith("-") and equals:
-        values = FLAG_VALUES.get(flag, []) if flag != "--config-dir" else _folders(value)
+        values = FLAG_VALUES.get(flag, []) if flag not in ("--config-dir", FLAG) else _folders(value)
         return [f"{flag}={choice}" for choice in values]
     if word.startswith("-"):
         return [flag for flag in flags if flag.startswith("--")]
@@ -114,7 +122,7 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
     option = f"--{asked.removeprefix('--')}" if equals else asked
     if option in options and options[option].nargs != 0:
         start = f"{name}=" if equals else ""
-        folders = _folders(value) if equals and option in ("--config-dir", "--data-dir", "--figures") else []
+        folders = _folders(value) if equals and option in ("--config-dir", "--data-dir", "--figures", FLAG) else []
         named = {"--device": [*DEVICES], "--sort": [*METRICS]}.get(option) or list(options[option].choices or ())
         values = named or folders
         return [start + choice for choice in values]
@@ -122,7 +130,7 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
         return [option for option in options if option.startswith("--")]
     if command not in ("find-lr", "list"):  # the commands that take settings
         return []
-    names = [f"{option.removeprefix('--')}=" for option in options if option not in ("-h", "--help")]
+    names = [f"{option.removeprefix('--')}=" for option in options if option not in ("-h", "--help", FLAG, STRICT)]
     settings = [text for text in before if "=" in text and f"{text.partition('=')[0]}=" not in names]
     if "--config-dir" in before[:-1]:
         settings += before[before.index("--config-dir") :][:2]

@@ -31,6 +31,7 @@ Compare how neural networks are trained.
   --help, --version       this text; the version. --help optimizer=adam, --help lr: what can be set there
   --hydra-help            Hydra's own flags
   --config-dir DIR        a folder with YAML files of your own, beside those of conf/
+  --techniques PATH       techniques of your own: a folder with optimizer.py, model.py, …, one such file, or pkg:NAME
   --shell-completion install=bash   (or zsh, fish) print a script for eval that completes commands and settings
 
 Commands, as in: python -m trainer report outputs/sweeps/STUDY. Each has its own --help"""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from trainer.cli.common import Parser, exit_code_of
+from trainer.cli.techniques import brought
 from trainer.errors import ConfigError
 from trainer.runtime.process import run_and_exit
 from trainer.runtime.stdio import stdout_exit_code
@@ -51,33 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _chosen(arguments: Sequence[str]) -> int:
     if reason := next(filter(None, map(undecoded, arguments)), None):
         raise ConfigError(reason)
-    arguments, typed = _own_techniques(arguments)
-    if typed:
-        # Not at the top: a command without own techniques needs no schema for them.
-        from trainer.config.own import read, using
-        from trainer.config.own_record import strict
-        from trainer.config.schema import GROUPS
-
-        strict.set("--strict" in arguments)
-        with using([read(value, [*GROUPS]) for value in dict.fromkeys(typed)]):
-            return _run([argument for argument in arguments if argument != "--strict"])
-    return _run(arguments)
-
-
-def _own_techniques(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return (the other arguments, the values of `--techniques`), which a command takes from here alone."""
-    others, typed, rest = list[str](), list[str](), iter(arguments)
-    for argument in rest:
-        flag, equals, value = argument.partition("=")
-        if flag != "--techniques":
-            others.append(argument)
-        elif equals:
-            typed.append(value)
-        elif (following := next(rest, None)) is not None:
-            typed.append(following)
-        else:
-            raise ConfigError("--techniques (command line): needs a folder, a file such as optimizer.py, or pkg:NAME")
-    return others, typed
+    with brought(arguments) as others:
+        return _run(others)
 
 
 def _run(arguments: Sequence[str]) -> int:

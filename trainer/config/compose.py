@@ -25,7 +25,7 @@ from trainer.config.hydra_errors import reworded, usage_errors
 from trainer.config.hydra_source import SCHEME, register_source
 from trainer.config.option_files import own_conf
 from trainer.config.origin import files_of, refuse_hidden, refuse_misplaced, refuse_old_numbers
-from trainer.config.own import active
+from trainer.config.own import FLAG, active
 from trainer.config.resume import resumed
 from trainer.config.run_config import RunConfig, Tag, tagged
 from trainer.config.schema import CONF, own_folder
@@ -37,7 +37,10 @@ from trainer.storage.places import EMPTY
 
 TAKES_VALUE = {"--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--package", "-p"}
 FLAGS = TAKES_VALUE | {"-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help"}
-FLAGS_SHOWN = "-m, --multirun, --cfg job, --config-dir DIR, --help, --version, --hydra-help, --info, --shell-completion"
+FLAGS_SHOWN = (
+    "-m, --multirun, --cfg job, --config-dir DIR, --techniques PATH, --help, --version, --hydra-help, --info,"
+    " --shell-completion"
+)
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,7 @@ def sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if not argument.startswith("-"):
             settings.append(argument)
         elif name not in FLAGS:
-            raise ConfigError(no_such_flag(argument, [*rest], sorted(FLAGS), FLAGS_SHOWN))
+            raise ConfigError(no_such_flag(argument, [*rest], sorted({*FLAGS, FLAG}), FLAGS_SHOWN))
         else:
             if name in TAKES_VALUE and name in [flag.partition("=")[0] for flag in flags]:
                 raise ConfigError(f"{name} (command line): is given twice")

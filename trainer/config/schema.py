@@ -8,8 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from trainer.config.definitions import PACKAGE
 from trainer.config.own import OwnModule, OwnTechniques, active
 from trainer.config.types import BY_NAME, describe
@@ -167,6 +165,8 @@ def _own_functions(module: OwnModule, group: str) -> tuple[OwnFunction, ...]:
 
 def _refuse_defaults(parameters: Mapping[str, tuple[Any, Any]], what: str) -> None:
     """Raise ConfigError for a default that the option itself would refuse."""
+    from pydantic import TypeAdapter, ValidationError  # not at the top: `--help` need not wait for it
+
     for name, (kind, default) in parameters.items():
         try:
             TypeAdapter(kind).validate_python(default) if default is not REQUIRED else None
