@@ -193,7 +193,7 @@ def test_arrays_that_are_no_images_are_told_with_file_and_name(case):
 
 def test_nan_is_refused_before_training():
     write(x_train=np.full(X.shape, np.nan))
-    with pytest.raises(ConfigError, match="dataset=arrays, part train: a pixel is NaN or infinite"):
+    with pytest.raises(ConfigError, match=r"own/set.npz: x_train: a pixel is NaN or infinite, as float32. Accepted: n"):
         quick("dataset=arrays", "data_dir=own", "model=mlp")
 
 
@@ -326,6 +326,8 @@ def test_a_folder_of_save_to_disk():
     assert arrays("test").labels.tolist() == Y[:10].tolist()
     (OWN / "train" / "state.json").write_text(json.dumps({"_data_files": [{"filename": "../test/x.arrow"}]}))
     assert "_data_files must be names of files beside it" in told(RunError)
+    (OWN / "dataset_dict.json").write_text(json.dumps({"splits": ["unsupervised"]}))
+    assert told(ConfigError).startswith("own holds no part of a name that tells what it is for: train, training, test")
 
 
 def test_parquet_files_by_their_names():
@@ -338,6 +340,23 @@ def test_parquet_files_by_their_names():
     )
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_arrow_files_by_their_names(stream):
+    """As `datasets` keeps them in its cache, and as other programs write them."""
+    import pyarrow
+
+    held = table(X, Y)
+    with pyarrow.OSFile(str(OWN / "set-train.arrow"), "wb") as file:
+        new = pyarrow.ipc.new_stream if stream else pyarrow.ipc.new_file
+        with new(file, held.schema) as writer:
+            writer.write_table(held)
+    assert arrays().storage.permute(0, 2, 3, 1).tolist() == X.tolist()
+    Path(OWN, "a.png").touch()
+    assert told(ConfigError, file="a.png") == (
+        "dataset.file=a.png: must be an .npz, a table (.parquet, .arrow) or a folder of files"
+    )
+
+
 def test_pictures_of_16_bits_and_in_grey_keep_their_values():
     deep = (numbers(channels=())[0].astype(np.uint16) * 300)[..., :9]
     parquet(OWN / "all.parquet", table(deep, Y))
@@ -345,6 +364,20 @@ def test_pictures_of_16_bits_and_in_grey_keep_their_values():
     assert sorted(whole.flatten(1).tolist()) == sorted(deep.reshape(40, -1).tolist())
     parquet(OWN / "all.parquet", table([*X[:20, :, :, 0], *X[20:]], Y))  # some in grey, some in colours
     assert arrays().shape == (3, 8, 9)
+
+
+def test_lists_of_numbers_with_a_shape_and_pictures_beside_the_table():
+    pyarrow = pytest.importorskip("pyarrow")
+    features = {"image": {"_type": "Array3D", "shape": [3, 8, 9], "dtype": "uint8"}, "label": {"_type": "Value"}}
+    held = pyarrow.table({"image": X.transpose(0, 3, 1, 2).tolist(), "label": Y})
+    held = held.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    parquet(OWN / "train.parquet", held)
+    assert arrays().storage.permute(0, 2, 3, 1).tolist() == X.tolist()
+    (OWN / "0.png").write_bytes(encoded(X[0]))
+    rows = [{"bytes": None, "path": "0.png"}] * 9
+    parquet(OWN / "train.parquet", pyarrow.table({"picture": rows, "kind": ["a", "b", "c"] * 3}))
+    assert arrays().storage[8].permute(1, 2, 0).tolist() == X[0].tolist()
+    assert arrays().classes == ("a", "b", "c")
 
 
 TABLES = {

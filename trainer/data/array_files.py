@@ -15,7 +15,7 @@ from typing import IO
 
 import numpy as np
 
-from trainer.errors import ConfigError, RunError, printable, reason_of
+from trainer.errors import ConfigError, RunError, printable
 from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.storage.untrusted import refuse_pipe
 
@@ -105,7 +105,7 @@ def _damage_told(what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ConfigError(f"{what}: {reason_of(error)}") from None
+        raise ConfigError(f"{what}: {error.strerror}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
         if isinstance(error, RunError | ConfigError):
             raise

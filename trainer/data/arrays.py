@@ -1,5 +1,6 @@
 """The data set `arrays`: images and labels in an .npz, in .npy files, or in the tables of Hugging Face's `datasets`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -80,8 +81,10 @@ def _stored(data_dir: Path, file: str | None, layout: str, table: TableOptions) 
         if given := [f"dataset.{name}={value}" for name, value in table._asdict().items() if value is not None]:
             raise ConfigError(f"{given[0]} acts on tables, and {place} holds arrays, which are kept as they are")
         return StoredSet(_named(arrays := arrays_in(place), place, layout), _classes(arrays, data_dir))
-    from trainer.data.hugging_face import stored
+    from trainer.data.hugging_face import TABLES, stored
 
+    if not place.is_dir() and not (place.is_file() and place.suffix in TABLES):
+        raise ConfigError(f"dataset.file={file}: must be an .npz, a table ({', '.join(TABLES)}) or a folder of files")
     if layout != "auto":
         raise ConfigError(f"dataset.layout={layout} acts on arrays, and {place} is a table")
     return stored(place, table)
@@ -181,7 +184,10 @@ def _images(stored: StoredPart, train: StoredPart | None, classes: tuple[str, ..
         indices = _whole(labels, stored.what)
         if int(indices.max()) >= len(classes):
             raise ConfigError(f"{stored.what}: label {indices.max()}, where there are {len(classes)} classes")
-    return Images(stored.pixels(), torch.from_numpy(np.ascontiguousarray(indices, np.int64)), classes)
+    images = Images(stored.pixels(), torch.from_numpy(np.ascontiguousarray(indices, np.int64)), classes)
+    if not all(map(math.isfinite, images.value_range)):
+        raise ConfigError(f"{stored.what}: a pixel is NaN or infinite, as float32. Accepted: numbers up to 3.4e38")
+    return images
 
 
 def _values(labels: np.ndarray, what: str) -> np.ndarray:

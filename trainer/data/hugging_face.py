@@ -16,10 +16,12 @@ from trainer.data.table_pictures import decoded
 from trainer.data.values import pixels_of
 from trainer.errors import ConfigError, RunError, printable, reason_of
 from trainer.runtime.extras import require
-from trainer.storage.untrusted import parse_json, read_json
+from trainer.storage.untrusted import parse_json, read_json, refuse_pipe
 
 PICTURES, GRIDS = ("Image",), ("Array2D", "Array3D")  # the features of `datasets` that hold an image
 IMAGE_NAMES, LABEL_NAMES = ("image", "img", "picture"), ("label", "labels", "class", "target")  # in files without them
+ARROW_FILE = b"ARROW1"  # the start of a file that is no stream
+TABLES = (".parquet", ".arrow")
 SAVED = ("dataset_dict.json", "state.json")
 
 
@@ -29,10 +31,12 @@ def is_saved(folder: Path) -> bool:
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """Return the Parquet files of a folder, or if it has none, of those one or two levels below it."""
-    for pattern in ("*.parquet", "*/*.parquet", "*/*/*.parquet"):
-        if found := sorted(path for path in folder.glob(pattern) if path.is_file() and ".cache" not in path.parts):
-            return found
+    """Return the tables of a folder, or if it has none, of those one or two levels below it; of one kind."""
+    for level in ("", "*/", "*/*/"):
+        for suffix in TABLES:
+            paths = folder.glob(f"{level}*{suffix}")
+            if found := sorted(path for path in paths if path.is_file() and ".cache" not in path.parts):
+                return found
     return []
 
 
@@ -43,6 +47,8 @@ def stored(place: Path, options: TableOptions) -> StoredSet:
     """
     require(f"{place}: a table", "hf", "pyarrow")
     files, warnings = _files(place)
+    if not files:
+        raise ConfigError(f"{place} holds no part of a name that tells what it is for: {', '.join(NAMES)}")
     tables = {part: _Table(tuple(paths), place if place.is_dir() else place.parent) for part, paths in files.items()}
     parts = {part: _part(table, options) for part, table in tables.items()}
     # All parts have the same features.
@@ -179,11 +185,14 @@ class _Table:
 
 
 def _arrow(path: Path) -> Any:
-    """Return the table in a file of the Arrow format, which `datasets` writes as a stream; mapped, not read."""
+    """Return the table in a file of the Arrow format, a stream as `datasets` writes it, or not; mapped, not read."""
     import pyarrow
 
+    refuse_pipe(path)
     with pyarrow.memory_map(str(path)) as source:
-        return pyarrow.ipc.open_stream(source).read_all()
+        is_stream = source.read(len(ARROW_FILE)) != ARROW_FILE
+        source.seek(0)
+        return (pyarrow.ipc.open_stream if is_stream else pyarrow.ipc.open_file)(source).read_all()
 
 
 def _is_list(kind: Any) -> bool:
