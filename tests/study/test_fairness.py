@@ -6,11 +6,13 @@ import pytest
 import torch
 from conftest import interpret
 
-from trainer.config.schema import CONF
+from trainer.config.own import read, using
+from trainer.config.schema import CONF, GROUPS
 from trainer.data.images import Images
 from trainer.errors import ConfigError
 from trainer.study.execute import run_study
 from trainer.study.fairness import Fairness, examine
+from trainer.study.gradients import gradients_per_step
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -169,3 +171,53 @@ def test_an_unfair_study_is_warned_of_or_refused(in_empty_folder, capsys):
     run_study(
         interpret(["-m", "experiment=augmentation", *arms[2:], "sweep.fairness_check=strict", "sweep.dry_run=true"])
     )
+
+
+MINE = """
+from torch.optim import LBFGS, Optimizer
+from .parts import Thrice
+
+class SAM(Optimizer):
+    gradients_per_step: int = 2
+
+class ASAM(SAM):
+    def step(self, closure): ...
+
+def _built(params, lr):
+    return ASAM(params, {"lr": lr})
+
+def asam(params, lr, weight_decay):
+    'The gradient at the worst place nearby.'
+    return _built(params, lr)
+
+def thrice(params, lr, weight_decay):
+    'Three gradients.'
+    return Thrice(params, lr)
+
+def once(params, lr, weight_decay):
+    'One gradient.'
+    return LBFGS(params, lr)
+"""
+PARTS = "import torch\n\nclass Thrice(torch.optim.SGD):\n    gradients_per_step = 3\n"
+
+
+def test_the_gradients_of_a_step_are_read_from_the_text():
+    names = ("asam", "thrice", "once", "nobody")
+    assert [gradients_per_step([MINE, PARTS], name) for name in names] == [2, 3, 1, 1]
+
+
+def test_an_optimizer_of_two_gradients_a_step_has_twice_the_compute(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "optimizer.py").write_text(MINE)
+    (folder / "parts.py").write_text(PARTS)
+    lr = "The optimizers are compared at one learning rate, 0.001: it suits some of them better"
+    with using([read(str(folder), [*GROUPS])]):
+        assert examined("optimizer=adam,asam", "lr=0.1,0.2").consequences == (
+            "optimizer=asam takes 2 gradients a step, optimizer=adam 1: twice the compute",
+        )
+        assert examined("optimizer=adam,asam,thrice").consequences == (
+            "optimizer=thrice takes 3 gradients a step, optimizer=adam 1: 3 times the compute",
+            lr,
+        )
+        assert examined("optimizer=adam,once").consequences == (lr,)

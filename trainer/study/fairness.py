@@ -14,6 +14,7 @@ from trainer.data.loader import DeviceLoader, load
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
 from trainer.study.axes import ARM, corners, plain_override
+from trainer.study.gradients import gradients_of
 from trainer.study.plan import Plan, PlannedRun
 from trainer.training.build import build_network, ignored_slots, pick_device
 
@@ -128,6 +129,7 @@ class _Reckoning:
             "steps": steps,
             "images": config.epochs * len(training),
             "parameters": self._parameters(config, training),
+            "gradients": gradients_of(config.optimizer),
             "data": config.dataset.name,
             "split": (config.split_seed, tuple(sorted(config.dataset.shared.items(), key=str))),
             "seed": config.seed,
@@ -195,11 +197,23 @@ def _differences(
         )
         if other is not None and not implied:
             yield quantity, _Finding(intended, 1.0, sentence.format(names[0], names[other]))
+    yield from _passes(names, figures["gradients"], figures["steps"])
     # The best learning rate of SGD is often a hundred times that of Adam: one rate for both favours one of them.
     rates = {run.config.lr for run in group}
     if "optimizer" in varied and len(rates) == 1 and not any("lr" in run.point for run in group):
         sentence = f"The optimizers are compared at one learning rate, {rates.pop():g}: it suits some of them better"
         yield "lr", _Finding(True, 1.0, sentence)
+
+
+def _passes(names: Sequence[str], gradients: Sequence[int], steps: Sequence[int]) -> Iterator[tuple[str, _Finding]]:
+    """Yield a finding if an optimizer computes more gradients in a step than another."""
+    many, few = gradients.index(max(gradients)), gradients.index(min(gradients))
+    ratio = gradients[many] / gradients[few]
+    if ratio == 1:
+        return
+    compute = f": {'twice' if ratio == 2 else f'{ratio:g} times'} the compute" if steps[many] == steps[few] else ""
+    sentence = f"{names[many]} takes {gradients[many]} gradients a step, {names[few]} {gradients[few]}{compute}"
+    yield "gradients", _Finding(True, ratio, sentence)
 
 
 def _sized(varied: set[str]) -> bool:

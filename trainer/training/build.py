@@ -18,10 +18,10 @@ from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.runtime.seeding import derive
 from trainer.techniques.hooks import Augment, StepHooks, join
 from trainer.techniques.layers import AuxiliaryLoss, InputScaling, PatchWhitening, Slots, weights
-from trainer.techniques.scheduler import LRFunction, MomentumLR, ObservingLR, StatefulLR
+from trainer.training.combinations import refuse_closure, refuse_uncapturable, refuse_unfit_rule
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
-from trainer.training.optimizer_state import adapt_to_device, can_capture, momentum_key, needs_closure, scales_gradients
+from trainer.training.optimizer_state import adapt_to_device, needs_closure
 from trainer.training.trainer import ClassificationTrainer, TrainerOptions, Watch, unwatched
 
 WHITENING_IMAGES = 2000  # their 1.8 million patches of 3×3 determine 27 variances to a part in a thousand
@@ -199,13 +199,13 @@ def build_trainer(
     build_again = _builder(config, groups)  # before torch changes the groups
     optimizer = build_optimizer(config, groups)
     if needs_closure(optimizer):
-        _refuse_closure(config)
+        refuse_closure(config)
     adapt_to_device(optimizer, device)
     build_rule, warm_up = config.scheduler.function(), config.scheduler.shared_function()
     rule, warmup_steps = warm_up(build_rule, config.lr, config.epochs, len(train))
-    _refuse_unfit_rule(config, rule, optimizer)
+    refuse_unfit_rule(config, rule, optimizer)
     if config.cuda_graph:
-        _refuse_uncapturable(config, optimizer, device)
+        refuse_uncapturable(config, optimizer, device)
     schedule = Schedule(optimizer, rule, len(train), warmup_steps)
     augments = _scaled(training, [_augment(each.function(), len(training.classes)) for each in config.augmentation])
     options = TrainerOptions(
@@ -232,55 +232,6 @@ def build_hooks(config: RunConfig, model: nn.Module) -> list[StepHooks]:
     """Return the hooks of the regularization, and of the layers that have a loss of their own."""
     auxiliary = [StepHooks(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, AuxiliaryLoss)]
     return [*(choice.function()(model) for choice in config.regularization), *auxiliary]
-
-
-def _refuse_closure(config: RunConfig) -> None:
-    """Raise ConfigError for settings that do not go with an optimizer that asks for its gradients itself."""
-    for setting, value, accepted in (
-        ("precision", config.precision, ("fp32", "bf16")),  # in fp16 the scale of the gradients changes between steps
-        ("cuda_graph", config.cuda_graph, (False,)),  # the number of passes may change
-        ("on_nonfinite", config.on_nonfinite, ("stop",)),  # half a step cannot be skipped
-    ):
-        if value not in accepted:
-            given, others = (str(each).lower() for each in (value, " or ".join(map(str, accepted))))
-            raise ConfigError(
-                f"{setting}={given} does not go with optimizer={config.optimizer.name}, which computes the gradients"
-                f" of a step itself (step(closure)). Accepted: {setting}={others}"
-            )
-
-
-def _refuse_unfit_rule(config: RunConfig, rule: LRFunction, optimizer: Optimizer) -> None:
-    """Raise ConfigError for a schedule that would forget its memory, or set a momentum that does not exist."""
-    name = f"scheduler={config.scheduler.name}"
-    if isinstance(rule, ObservingLR) and not isinstance(rule, StatefulLR):
-        raise ConfigError(
-            f"{name} has observe and not state_dict and load_state_dict: a run that continues would have forgotten"
-            " what it has observed"
-        )
-    if not isinstance(rule, MomentumLR):
-        return
-    if config.cuda_graph:
-        raise ConfigError(f"cuda_graph=true does not go with {name}, which sets the momentum of each step")
-    if not any(map(momentum_key, optimizer.param_groups)):
-        raise ConfigError(
-            f"{name} sets the momentum of each step, and optimizer={config.optimizer.name} has none: choose one whose"
-            " parameter groups have momentum above 0, or betas"
-        )
-
-
-def _refuse_uncapturable(config: RunConfig, optimizer: Optimizer, device: torch.device) -> None:
-    """Raise ConfigError if a step of this run cannot be captured as a CUDA graph."""
-    reason = None
-    if device.type != "cuda":
-        reason = f"needs a CUDA GPU, the device of this run is {device}"
-    elif config.on_nonfinite != "stop":
-        reason = f"needs on_nonfinite=stop: {config.on_nonfinite} reads the loss from the GPU in every step"
-    elif not all(map(can_capture, optimizer.param_groups)):
-        reason = f"does not go with optimizer={config.optimizer.name}, whose step reads values from the GPU"
-    elif config.precision == "fp16" and not scales_gradients(optimizer):
-        reason = f"does not go with optimizer={config.optimizer.name} and precision=fp16; precision=bf16 does"
-    if reason:
-        raise ConfigError(f"cuda_graph=true {reason}")
 
 
 def _compile(model: nn.Module, device: torch.device, whole_step: bool) -> None:

@@ -1,0 +1,58 @@
+"""How many gradients an optimizer computes in a step, read from its source text: nothing of it is run."""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+
+from trainer.config.definitions import PACKAGE
+from trainer.config.schema import GROUPS, Choice
+
+ATTRIBUTE = "gradients_per_step"  # of a class whose step(closure) calls its closure more than once
+
+
+def gradients_of(optimizer: Choice) -> int:
+    """Return the gradients in a step of a chosen optimizer."""
+    if optimizer.own is None:
+        file = PACKAGE.parent / f"{GROUPS[optimizer.group].module.replace('.', '/')}.py"
+        return gradients_per_step([file.read_text(encoding="utf-8")], optimizer.name)
+    own = optimizer.own.groups.get(optimizer.group)  # none of a function that a notebook has given
+    others = [module.text for module in optimizer.own.modules.values() if module is not own]
+    return gradients_per_step([*([own.text] if own else []), *others], optimizer.name)
+
+
+def gradients_per_step(texts: Sequence[str], function: str) -> int:
+    """Return the largest `gradients_per_step` of the classes that a function refers to, 1 if none has it.
+
+    `texts`: the file of the function, and those that it imports from.
+    """
+    definitions: dict[str, ast.AST] = {}
+    for text in reversed(texts):  # a name in the file of the function itself comes first
+        nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        definitions |= {node.name: node for node in nodes}
+    return max([1, *_numbers(function, definitions, set())])
+
+
+def _numbers(name: str, definitions: Mapping[str, ast.AST], seen: set[str]) -> Iterator[int]:
+    """Yield the numbers of the classes that a function or class refers to, and those that these refer to."""
+    if name in seen or name not in definitions:
+        return
+    seen.add(name)
+    node = definitions[name]
+    own = _number(node)
+    if own is not None:
+        yield own
+    # The bases of a class with a number of its own have others.
+    for part in ast.walk(node) if own is None else ():
+        if isinstance(part, ast.Name | ast.Attribute):
+            yield from _numbers(part.id if isinstance(part, ast.Name) else part.attr, definitions, seen)
+
+
+def _number(node: ast.AST) -> int | None:
+    """Return the value of a class attribute of this name, None if there is none."""
+    for statement in node.body if isinstance(node, ast.ClassDef) else ():
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value))
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=value))
+            ) if name == ATTRIBUTE and type(value) is int:
+                return value
+    return None

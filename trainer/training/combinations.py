@@ -1,0 +1,58 @@
+"""Combinations of techniques and settings that cannot be trained, found when their parts are built."""
+
+import torch
+from torch.optim import Optimizer
+
+from trainer.config.run_config import RunConfig
+from trainer.errors import ConfigError
+from trainer.techniques.scheduler import LRFunction, MomentumLR, ObservingLR, StatefulLR
+from trainer.training.optimizer_state import can_capture, momentum_key, scales_gradients
+
+
+def refuse_closure(config: RunConfig) -> None:
+    """Raise ConfigError for settings that do not go with an optimizer that asks for its gradients itself."""
+    for setting, value, accepted in (
+        ("precision", config.precision, ("fp32", "bf16")),  # in fp16 the scale of the gradients changes between steps
+        ("cuda_graph", config.cuda_graph, (False,)),  # the number of passes may change
+        ("on_nonfinite", config.on_nonfinite, ("stop",)),  # half a step cannot be skipped
+    ):
+        if value not in accepted:
+            given, others = (str(each).lower() for each in (value, " or ".join(map(str, accepted))))
+            raise ConfigError(
+                f"{setting}={given} does not go with optimizer={config.optimizer.name}, which computes the gradients"
+                f" of a step itself (step(closure)). Accepted: {setting}={others}"
+            )
+
+
+def refuse_unfit_rule(config: RunConfig, rule: LRFunction, optimizer: Optimizer) -> None:
+    """Raise ConfigError for a schedule that would forget its memory, or set a momentum that does not exist."""
+    name = f"scheduler={config.scheduler.name}"
+    if isinstance(rule, ObservingLR) and not isinstance(rule, StatefulLR):
+        raise ConfigError(
+            f"{name} has observe and not state_dict and load_state_dict: a run that continues would have forgotten"
+            " what it has observed"
+        )
+    if not isinstance(rule, MomentumLR):
+        return
+    if config.cuda_graph:
+        raise ConfigError(f"cuda_graph=true does not go with {name}, which sets the momentum of each step")
+    if not any(map(momentum_key, optimizer.param_groups)):
+        raise ConfigError(
+            f"{name} sets the momentum of each step, and optimizer={config.optimizer.name} has none: choose one whose"
+            " parameter groups have momentum above 0, or betas"
+        )
+
+
+def refuse_uncapturable(config: RunConfig, optimizer: Optimizer, device: torch.device) -> None:
+    """Raise ConfigError if a step of this run cannot be captured as a CUDA graph."""
+    reason = None
+    if device.type != "cuda":
+        reason = f"needs a CUDA GPU, the device of this run is {device}"
+    elif config.on_nonfinite != "stop":
+        reason = f"needs on_nonfinite=stop: {config.on_nonfinite} reads the loss from the GPU in every step"
+    elif not all(map(can_capture, optimizer.param_groups)):
+        reason = f"does not go with optimizer={config.optimizer.name}, whose step reads values from the GPU"
+    elif config.precision == "fp16" and not scales_gradients(optimizer):
+        reason = f"does not go with optimizer={config.optimizer.name} and precision=fp16; precision=bf16 does"
+    if reason:
+        raise ConfigError(f"cuda_graph=true {reason}")
