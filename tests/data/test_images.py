@@ -30,6 +30,13 @@ def test_pixels_keep_their_values(dtype):
     assert tensor.tolist() == values.tolist()
 
 
+def test_tensors_are_taken_as_arrays_are():
+    pixels = torch.tensor([0.5, 2.0], dtype=torch.bfloat16, requires_grad=True).view(2, 1, 1, 1)
+    images = Images.of(pixels, torch.tensor([[1], [0]], dtype=torch.uint8), np.array(["a", "b"]))
+    assert (images.storage.flatten().tolist(), images.labels.tolist()) == ([0.5, 2.0], [1, 0])
+    assert not images.storage.requires_grad and [type(name) for name in images.classes] == [str, str]
+
+
 def test_arrays_that_torch_does_not_take_are_copied():
     whole = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     whole.flags.writeable = False

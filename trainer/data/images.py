@@ -52,7 +52,7 @@ class Images:
             tensor = tensor[:, None]
         if tensor.ndim != 4:
             raise ConfigError(f"pixels: an array {list(tensor.shape)}, where [N, C, H, W] or [N, H, W] is expected")
-        return Images(tensor, labels_of(labels), tuple(classes), own_validation=own_validation)
+        return Images(tensor, labels_of(labels), tuple(map(str, classes)), own_validation=own_validation)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -56,7 +56,10 @@ def kind_of(array: np.ndarray) -> str:
 
 
 def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    # NumPy has no bfloat16.
+    return (values.float() if values.dtype == torch.bfloat16 else values).detach().cpu().numpy()
 
 
 def _tensor(array: np.ndarray) -> Tensor:
