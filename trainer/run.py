@@ -2,8 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from trainer.records.display import (
     warn_of_skipped,
 )
 from trainer.records.layout import BEST, DESCRIBED
+from trainer.records.metrics import further_at
 from trainer.records.outcome import DONE, outcome_or_damage, read_outcome, write_result
 from trainer.records.recorder import Recorder
 from trainer.records.run_folder import RunFolder, open_run_folder, planned_folder, restore, write_setting
@@ -72,6 +73,7 @@ class Result:
     training_images: int
     validation_images: int
     train_eval_accuracy: float | None = None  # see records/train_eval.py
+    further: Mapping[str, float | None] = field(default_factory=dict)  # figures of the best epoch beside these
     stopped: bool = False  # by `stop`, before its last epoch
     interrupt: KeyboardInterrupt | None = None  # arrived after the last step; the caller is to raise it
 
@@ -91,7 +93,7 @@ def train(
     """
     caller_holds_lock, stopped = folder is not None, False
     planned = RunFolder(folder or planned_folder(config), stop_after or config.epochs, can_resume=stop_after is None)
-    device, display = pick_device(config.device), EpochDisplay(planned.last_epoch)
+    device, display = pick_device(config.device), EpochDisplay(planned.last_epoch, config.further)
     announce(config, device, chosen=not caller_holds_lock)
     with within_memory("Use fewer or smaller images, a smaller network, or another device"):
         images = load(config.dataset, expanded(config.data_dir), device)
@@ -142,7 +144,7 @@ def train(
             _log_results(mirror, trainer, opened.path, config)
         if not caller_holds_lock:  # a study reports on its runs together
             print_summary(trainer, config, opened.path)
-        conclude(trainer, opened, time.perf_counter() - started, accuracy)
+        conclude(trainer, opened, time.perf_counter() - started, accuracy, _further(trainer, opened.path))
         return _result(trainer, opened.path, accuracy, stopped, interrupt.error() if interrupt else None)
 
 
@@ -223,7 +225,8 @@ def _log_results(mirror: WandbMirror, trainer: ClassificationTrainer, folder: Pa
 
 
 def _measured(mirror: WandbMirror, trainer: ClassificationTrainer, config: RunConfig, folder: Path) -> float | None:
-    """Return `train_eval_accuracy`, which W&B gets as well."""
+    """Return `train_eval_accuracy`, which W&B gets as well, with what is recorded of the best epoch beside it."""
+    mirror.summarize({f"best_{name}": value for name, value in _further(trainer, folder).items()})
     accuracy = train_eval_accuracy(trainer, folder, config.split_seed)
     mirror.summarize({} if accuracy is None else {"train_eval_accuracy": accuracy})
     return accuracy
@@ -254,9 +257,15 @@ def _result(
         training_images=len(trainer.train.labels),
         validation_images=0 if trainer.validation is None else len(trainer.validation.labels),
         train_eval_accuracy=accuracy,
+        further=_further(trainer, folder),
         stopped=stopped,
         interrupt=interrupt,
     )
+
+
+def _further(trainer: ClassificationTrainer, folder: Path) -> dict[str, float | None]:
+    """Return what is recorded of the best epoch beside loss and accuracy."""
+    return further_at(folder, trainer.early_stopping.best_epoch) if trainer.metrics or trainer.other_loss else {}
 
 
 def _best(trainer: ClassificationTrainer) -> dict[str, Any]:

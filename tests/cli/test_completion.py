@@ -63,7 +63,7 @@ OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
         "trainer show ": [],
         "trainer show RUN --": ["--all", "--help"],
         "trainer compare --": ["--baseline", "--help", "--metric", "--open", "--other-images", "--output"],
-        "trainer compare --metric ": ["validation_accuracy", "validation_loss"],
+        "trainer compare --metric ": ["validation_accuracy", "validation_cross_entropy", "validation_loss"],
         "trainer export STUDY --c": ["--csv"],
         "trainer export STUDY --csv ": [],
         "trainer export STUDY --figures=o": ["--figures=own/"],

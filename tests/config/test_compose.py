@@ -9,7 +9,9 @@ import pytest
 from conftest import ROOT, clean_environment, compose, fresh, interpret, program, subprocess
 
 from trainer.config.aliases import ALIASES
+from trainer.config.check import check
 from trainer.config.hydra_errors import reworded
+from trainer.config.recorded import typed_settings
 from trainer.config.run_config import SweepConfig, WandbConfig
 from trainer.config.schema import GROUPS, shared_parameters, techniques
 from trainer.config.settings import accepts
@@ -115,6 +117,15 @@ MISTAKES = {
     "resume=nowhere": "resume=nowhere: there is no such folder",
 }
 CONTRADICTIONS = {
+    "-m lr=0.1,0.2 sweep.metric=validation_macro_f1": "sweep.metric=validation_macro_f1: lr=0.1 does not measure it."
+    " Give every run 'metric=[macro_f1]'",
+    "-m metric=none,macro_f1 sweep.metric=macro_f1": "sweep.metric=validation_macro_f1: metric=none does not measure"
+    " it. Give every run 'metric=[macro_f1]'",
+    "-m metric=macro_f1 sweep.metric=validation_macro": "metric=macro (sweep.metric=validation_macro): there is no such"
+    " metric. Did you mean macro_f1? Accepted: calibration_error, macro_f1, top_k_accuracy",
+    "-m lr=0.1,0.2 sweep.metric=reason": "sweep.metric='reason' (command line): must be one of validation_accuracy,"
+    " validation_loss, validation_cross_entropy or validation_NAME of a metric=[NAME]",
+    "metric=top_k_accuracy metric.top_k_accuracy.k=0": f"metric.top_k_accuracy.k=0 (command line): {COUNT}",
     "normalization=batch batch_size=1": "normalization=batch needs batch_size of at least 2:"
     " one image has no batch statistics",
     "validate_every=50 epochs=20": "validate_every=50 is more than epochs=20: early stopping would never look;"
@@ -560,3 +571,19 @@ def test_a_reader_that_leaves_early_sees_no_traceback(in_empty_folder):
     script = f"{sys.executable} -m trainer --help | head -1"
     done = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True, env=clean_environment())
     assert (done.stdout, done.stderr) == ("Compare how neural networks are trained.\n", "")
+
+
+def test_a_record_that_is_older_than_a_group_has_its_default():
+    (run,) = compose(["dataset=digits"])
+    tree = {key: value for key, value in run.tree().items() if key not in ("loss", "metric")}
+    assert check(tree) == run
+    typed = typed_settings(tree)
+    assert (typed["loss"], typed["metric"]) == ("cross_entropy", [])
+
+
+@pytest.mark.parametrize("name", ["macro_f1", "validation_macro_f1"])
+def test_the_direction_of_a_metric_is_recorded_with_its_full_name(name):
+    plan = interpret(["-m", "lr=0.1,0.2", "metric=[macro_f1,calibration_error]", f"sweep.metric={name}"])
+    assert (plan.settings.metric, plan.settings.direction, plan.settings.sign) == ("validation_macro_f1", "maximize", 1)
+    turned = interpret(["-m", "lr=0.1,0.2", "metric=[macro_f1]", f"sweep.metric={name}", "sweep.direction=minimize"])
+    assert (turned.settings.direction, turned.settings.sign) == ("minimize", -1)

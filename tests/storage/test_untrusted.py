@@ -709,7 +709,9 @@ HUGE = "1" + 400 * "0"
 ROWS = [
     f'{{"epoch": 1, "train_loss": {HUGE}}}',
     '{"epoch": 1, "train_loss": 1e300}',
-    '{"epoch": 1, "train_loss": -1}',
+    '{"epoch": 1, "train_accuracy": -1}',
+    '{"epoch": 1, "validation_own": "1"}',
+    '{"epoch": 1, "validation_own": 1e300}',
     '{"epoch": 1, "lr": NaN}',
     '{"epoch": 1, "epoch_seconds": 1e300}',
     '{"epoch": -1}',

@@ -25,11 +25,12 @@ from trainer.config.definitions import dumped
 from trainer.config.schema import PACKAGE
 from trainer.errors import ConfigError, RunError
 from trainer.records import code as deciding_code
+from trainer.records.metrics import shown_figure
 from trainer.reports.content import of_study
 from trainer.run import train
 from trainer.runtime.lock import locked
 from trainer.study.execute import run_study
-from trainer.study.live_table import METRIC_FORMATS, LiveTable
+from trainer.study.live_table import LiveTable
 from trainer.study.manifest import Manifest
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
@@ -151,7 +152,7 @@ def test_the_live_table_shows_the_best_runs_on_a_short_screen(metric, monkeypatc
     finished = [row for row in table(folder) if row["state"] == "finished"]
     best = sorted(finished, key=lambda row: sign * float(row[metric]))
     assert [line.split()[0] for line in lines[1:5]] == [f"lr={row['lr']}" for row in best[:4]]
-    assert format(float(best[0][metric]), METRIC_FORMATS[metric]) in lines[1]
+    assert shown_figure(metric, float(best[0][metric])) in lines[1]
     assert lines[5].strip() == "… and 3 more runs" and "7 of 7 runs ended, 1 failed" in lines[6]
 
 

@@ -17,7 +17,8 @@ from trainer.training.copies import detached_copy
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
 from trainer.training.optimizer_state import make_capturable
-from trainer.training.trainer import ClassificationTrainer, TrainerOptions
+from trainer.training.options import TrainerOptions
+from trainer.training.trainer import ClassificationTrainer
 
 CPU = torch.device("cpu")
 

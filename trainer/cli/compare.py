@@ -1,10 +1,15 @@
 """`python -m trainer compare RUN RUN STUDY …`: any runs, arms and studies side by side. Imports no torch."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.cli.common import Parser, not_empty
 from trainer.cli.report import open_page, show
+from trainer.config.directions import USUAL
+from trainer.config.schema import techniques
+from trainer.config.settings import is_of_kind
+from trainer.config.types import Figure, describe
 from trainer.reports.comparison import compared
 from trainer.reports.page import render
 from trainer.runtime.console import say, show_columns
@@ -29,6 +34,14 @@ exit code 0: done. 1: a run is damaged or missing, or the page is not written. 2
 cannot be compared."""
 
 
+def figure(text: str) -> str:
+    """Parse the name of a figure of the validation, for argparse."""
+    name = f"validation_{text}" if text in techniques("metric") else text
+    if not is_of_kind(Figure, name):
+        raise argparse.ArgumentTypeError(f"{text}: must be one of {', '.join(USUAL)} or {describe(Figure)}")
+    return name
+
+
 def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("compare", DESCRIPTION, EPILOG)
@@ -37,8 +50,9 @@ def parser() -> Parser:
     options.add_argument("--baseline", metavar="ARM", help="compare the others with this arm; default: the best one")
     options.add_argument(
         "--metric",
-        choices=("validation_accuracy", "validation_loss"),
-        help="what decides; default: that of the studies, else validation_accuracy",
+        type=figure,
+        help="what decides: validation_accuracy, validation_loss, validation_cross_entropy or validation_NAME of a"
+        " metric; default: that of the studies, else validation_accuracy",
     )
     options.add_argument("--other-images", action="store_true", help="also if they were validated on other images")
     options.add_argument(

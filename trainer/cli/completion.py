@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainer.cli.main import COMMANDS, command_parser
 from trainer.cli.techniques import FLAG, STRICT, brought
+from trainer.config.directions import USUAL
 from trainer.config.schema import GROUPS
 from trainer.config.types import DEVICES
 from trainer.errors import ConfigError
@@ -123,7 +124,8 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
     if option in options and options[option].nargs != 0:
         start = f"{name}=" if equals else ""
         folders = _folders(value) if equals and option in ("--config-dir", "--data-dir", "--figures", FLAG) else []
-        named = {"--device": [*DEVICES], "--sort": [*METRICS]}.get(option) or list(options[option].choices or ())
+        listed = {"--device": [*DEVICES], "--sort": [*METRICS], "--metric": [*USUAL]}
+        named = listed.get(option) or list(options[option].choices or ())
         values = named or folders
         return [start + choice for choice in values]
     if word.startswith("-"):

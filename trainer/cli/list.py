@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.cli.common import Parser, count
+from trainer.config.directions import direction_of
 from trainer.config.schema import GROUPS, techniques
 from trainer.config.settings import kinds_of, options_of, values_in
 from trainer.config.suggestions import no_such_option, root_keys, unknown
@@ -41,10 +42,11 @@ exit code 0: done; of what cannot be read, a warning tells. 1: the folder cannot
 
 def metric(text: str) -> str:
     """Parse the name of a metric, for argparse."""
-    if text not in METRICS:
-        near = difflib.get_close_matches(text, METRICS, n=1, cutoff=0.5)
+    if text not in METRICS and direction_of(text) is None:
+        named = [*METRICS, *(f"validation_{name}" for name in sorted(techniques("metric")))]
+        near = difflib.get_close_matches(text, named, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise argparse.ArgumentTypeError(f"{text}: there is no such metric.{hint} Accepted: {', '.join(METRICS)}")
+        raise argparse.ArgumentTypeError(f"{text}: there is no such metric.{hint} Accepted: {', '.join(named)}")
     return text
 
 

@@ -10,7 +10,7 @@ from trainer.data.download import refuse_download
 from trainer.errors import ConfigError, RunError
 from trainer.records.code import changed_files
 from trainer.records.layout import LAST
-from trainer.records.metrics import METRICS
+from trainer.records.metrics import METRICS, further_of
 from trainer.runtime.files import make_folder
 from trainer.runtime.lock import locked
 from trainer.storage.places import named_folder, named_run, output_root
@@ -205,7 +205,8 @@ def _metric_differences(recorded: Path, again: Path) -> list[str]:
     """Return lines with the largest difference of each metric over the epochs, and the first epoch that differs."""
     old, new = (_rows(folder) for folder in (recorded, again))
     lines, first = [], None
-    for name in COMPARED:
+    further = {name: None for row in new.values() for name in further_of(row)}
+    for name in (*COMPARED, *further):
         gaps = {
             epoch: abs(old[epoch][name] - new[epoch][name])
             for epoch in sorted(old.keys() & new.keys())

@@ -7,6 +7,7 @@ from trainer.config.recorded import with_defaults
 from trainer.config.shell import command
 from trainer.errors import ConfigError
 from trainer.records.layout import BEST, MANIFEST
+from trainer.records.metrics import in_words, shown_figure
 from trainer.reports.content import Content, data_text, moment
 from trainer.reports.run_content import of_run
 from trainer.reports.run_files import Run
@@ -72,6 +73,8 @@ def _facts(content: Content, run: Run) -> Iterable[tuple[str, str]]:
         yield "Validation accuracy", content.format_value(run.outcome.validation_accuracy)
         if run.outcome.validation_loss is not None:
             yield "Validation loss", f"{run.outcome.validation_loss:.4f}"
+        for name, value in run.outcome.further.items():
+            yield in_words(name), "—" if value is None else shown_figure(name, value)
     if (accuracy := run.outcome.train_eval_accuracy) is not None:
         gap = ""
         if run.outcome.gap is not None:

@@ -55,6 +55,8 @@ def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequ
     origin = Origin(typed, files)
     if not isinstance(tree, Mapping):
         raise ConfigError(f"sweep={_shown(tree)} ({origin(['sweep'])}): must be a group of options")
+    if str(tree.get("metric")) in techniques("metric"):  # as in metric=[macro_f1]
+        tree = {**tree, "metric": f"validation_{tree['metric']}"}
     sweep: SweepConfig = _validate(SweepConfig, tree, ("sweep",), "sweep", origin)
     if sweep.method == "grid" and (sweep.stages > 1 or sweep.pruner != "none"):
         what = f"sweep.stages={sweep.stages}" if sweep.stages > 1 else f"sweep.pruner={sweep.pruner}"

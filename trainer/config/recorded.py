@@ -5,14 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.config.option_files import option_files
-from trainer.config.run_config import Tag, tagged
+from trainer.config.run_config import RunConfig, Tag, tagged
 from trainer.config.schema import GROUPS
 from trainer.config.shell import setting
 
 
 def typed_settings(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return {"optimizer": "adam", "optimizer.eps": 1e-8, "augmentation": ["flip"], "wandb.mode": "offline", …}."""
-    return dict(_typed(tree))
+    return dict(
+        _typed({**tree, **{group: default for group, default in younger_groups().items() if group not in tree}})
+    )
+
+
+def younger_groups() -> dict[str, dict[str, Any]]:
+    """Return the groups that a record of an earlier version may lack, as it would have held their defaults."""
+    fields = {name: RunConfig.model_fields[name] for name in GROUPS if not RunConfig.model_fields[name].is_required()}
+    return {name: {} if GROUPS[name].listed else {"name": field.default.name} for name, field in fields.items()}
 
 
 def _typed(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 from annotated_types import Le
 from pydantic import BaseModel, ConfigDict, Field
 
+from trainer.config.directions import direction_of
 from trainer.config.schema import GROUPS, Choice
 from trainer.config.types import (
     Count,
     CountOrZero,
     Device,
     Epochs,
+    Figure,
     Fraction,
     Name,
     NonNegative,
@@ -61,7 +63,7 @@ class SweepConfig(BaseModel):
     method: Literal["grid", "random", "tpe"]
     trials: Count
     stages: Annotated[Count, Le(10)]  # the tenth has 20 000 times the epochs of the first
-    metric: Literal["validation_accuracy", "validation_loss"]
+    metric: Literal["validation_accuracy", "validation_loss", "validation_cross_entropy"] | Figure
     direction: Literal["maximize", "minimize"] | None
     pruner: Literal["none", "median", "hyperband"]
     seed: CountOrZero
@@ -86,8 +88,7 @@ class SweepConfig(BaseModel):
     @property
     def sign(self) -> int:
         """1 if a higher metric is better, else -1."""
-        natural = "maximize" if self.metric == "validation_accuracy" else "minimize"
-        return 1 if (self.direction or natural) == "maximize" else -1
+        return -1 if (self.direction or direction_of(self.metric)) == "minimize" else 1
 
 
 class RunConfig(BaseModel):
@@ -139,6 +140,12 @@ class RunConfig(BaseModel):
     def eager(self) -> "RunConfig":
         """The same run neither compiled nor captured as a graph, so that hooks on its layers are called."""
         return self.model_copy(update={"compile": False, "cuda_graph": False})
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The names of the figures that an epoch records beside the loss and the accuracy of its images."""
+        entropy = () if self.loss.name == "cross_entropy" else ("train_cross_entropy", "validation_cross_entropy")
+        return (*entropy, *(f"validation_{choice.name}" for choice in self.metric))
 
     def tree(self) -> dict[str, Any]:
         """The run as plain YAML values, in the layout of `conf/`; `check(config.tree()) == config`."""

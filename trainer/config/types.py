@@ -24,6 +24,7 @@ OpenFraction = Annotated[float, Strict(), AllowInfNan(False), Gt(0), Lt(1)]
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of a folder
 DEVICES = ("auto", "cpu", "mps", "cuda")  # and cuda:N
 Device = Annotated[str, StringConstraints(strict=True, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Figure = Annotated[str, StringConstraints(strict=True, pattern=r"^validation_[A-Za-z0-9_]+$")]  # of an epoch
 Project = Annotated[str, StringConstraints(strict=True, max_length=128, pattern=r"^[^/\\#?%:]+$")]  # of W&B
 
 BY_NAME: dict[str, Any] = {
@@ -51,6 +52,8 @@ def describe(kind: Any) -> str:
         return "auto, cpu, mps, cuda or cuda:N"
     if kind == Name:
         return "a name of letters, digits, dot, dash and underscore"
+    if kind == Figure:
+        return "validation_NAME of a metric=[NAME]"
     if kind == Project:
         return r"a text without / \ : # ? and %, of 1 to 128 letters"
     if origin is Annotated:

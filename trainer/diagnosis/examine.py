@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
-from trainer.diagnosis.inputs import Evidence, HeldOut, Row
+from trainer.diagnosis.inputs import Evidence, HeldOut, Row, by_cross_entropy
 from trainer.diagnosis.layer_stats import layer_stats_of
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.records.layout import BEST, LAST
@@ -66,7 +66,8 @@ def examine(record: Record) -> Evidence:
         answered = answers(trainer, record.best)
     counts, alike = record.training.class_counts(), alike_share(record.training)
     images = 0 if record.validation is None else len(record.validation)
-    return Evidence(config, record.rows, counts, images, initial, final, answered, divergence, stopped_early, alike)
+    rows = by_cross_entropy(record.rows)
+    return Evidence(config, rows, counts, images, initial, final, answered, divergence, stopped_early, alike)
 
 
 def alike_share(images: Images) -> float:

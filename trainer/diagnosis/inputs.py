@@ -5,9 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.config.run_config import RunConfig
+from trainer.records.metrics import figure_of
 
 Row = Mapping[str, Any]  # a line of metrics.jsonl
 LayerStats = Mapping[str, Any]  # of diagnosis/layer_stats.py
+
+
+def by_cross_entropy(rows: Sequence[Row]) -> list[Row]:
+    """Return the epochs with the cross-entropies as their losses: of another loss no threshold is known."""
+    figures = {"train_loss": "train_cross_entropy", "validation_loss": "validation_cross_entropy"}
+    return [{**row, **{name: figure_of(row, figure) for name, figure in figures.items()}} for row in rows]
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Evidence:
     """A run: its settings, its epochs, layer statistics before training and after it, and facts about its data."""
 
     config: RunConfig
-    rows: Sequence[Row]
+    rows: Sequence[Row]  # their losses are cross-entropies (`by_cross_entropy`)
     class_counts: Mapping[str, int]  # of the training images
     validation_images: int
     initial: LayerStats | None = None
@@ -57,6 +64,17 @@ class Evidence:
     divergence: Divergence | None = None
     stopped_early: bool = False
     alike: float = 0.0  # share of the training images looked at that are one and the same picture
+
+    @property
+    def loss(self) -> str:
+        """The loss of the epochs in words."""
+        return "loss" if self.config.loss.name == "cross_entropy" else "cross-entropy"
+
+    @property
+    def first_loss(self) -> float | None:
+        """The cross-entropy of the network before training, if it is known."""
+        known = self.initial is not None and self.config.loss.name == "cross_entropy"
+        return self.initial["loss"] if self.initial and known else None
 
     @property
     def classes(self) -> int:

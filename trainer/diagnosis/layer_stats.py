@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from trainer.config.run_config import RunConfig
@@ -15,6 +14,7 @@ from trainer.runtime.console import warn
 from trainer.runtime.memory import skip_on_oom
 from trainer.techniques.activation import Activation
 from trainer.techniques.hooks import StepHooks, join
+from trainer.techniques.loss import Loss, cross_entropy
 from trainer.training.build import build_hooks
 from trainer.training.closure_step import step_with_closure
 from trainer.training.copies import detached_copy
@@ -60,7 +60,9 @@ def layer_stats_of(
     model, optimizer = model or trainer.model, optimizer or trainer.optimizer
     activation = config.activation.function()()
     with deterministic_mode(config.deterministic):
-        return measure_layers(model, optimizer, images, labels, activation, lambda twin: build_hooks(config, twin))
+        return measure_layers(
+            model, optimizer, images, labels, activation, lambda twin: build_hooks(config, twin), trainer.loss
+        )
 
 
 def measure_layers(
@@ -70,6 +72,7 @@ def measure_layers(
     labels: Tensor,
     activation: Activation,
     hooks_of: Callable[[nn.Module], list[StepHooks]] = lambda twin: [],
+    loss_of: Loss = cross_entropy,
 ) -> dict[str, Any]:
     """Do a training step on `images` [N, C, H, W] with a copy of network and optimizer; return statistics of it.
 
@@ -79,7 +82,7 @@ def measure_layers(
     histogram `activation`, and `dead` (the share of features or channels that are zero for every image) or `saturated`
     (the share of outputs where the slope is below a twentieth of the steepest); for both `mean` and `std` of the
     outputs. A histogram holds `low`, `high` and `counts`, which add up to ten thousand. `hooks_of` builds the
-    techniques that act on the copy's step. The run itself does not change by a bit.
+    techniques that act on the copy's step, `loss_of` is the run's loss. The run itself does not change by a bit.
     """
     twin, twin_optimizer = detached_copy((model, optimizer))
     measured = (*WEIGHTED, type(activation.build()))
@@ -103,7 +106,7 @@ def measure_layers(
     def differentiate() -> tuple[Tensor, Tensor, Tensor]:
         """Compute the gradients; return logits, loss, and loss with penalty."""
         logits = twin(images).float()
-        loss = F.cross_entropy(logits, labels)
+        loss = loss_of(logits, labels)
         total = loss + hooks.penalty(logits, labels) if hooks.penalty else loss
         twin_optimizer.zero_grad()
         total.backward()

@@ -182,7 +182,8 @@ def early_stopping_too_early(evidence: Evidence) -> Finding | None:
     if curve[-1] > 1.25 * min(curve):  # that is overfitting
         return None
     patience, least = evidence.config.early_stop_patience, evidence.config.early_stop_min_delta
-    seen = f"stopped after epoch {len(evidence.rows)} while the training loss fell by {fall(evidence):.0%} an epoch"
+    fell = f"the training {evidence.loss} fell by {fall(evidence):.0%} an epoch"
+    seen = f"stopped after epoch {len(evidence.rows)} while {fell}"
     waited = counted(patience or 0, "validation")
     meaning = f"{waited} without progress of {least:g} may be no more than the fluctuation of the loss."
     override = "early_stop_min_delta=1e-5" if least > 1e-3 else f"early_stop_patience={max(10, 2 * (patience or 1))}"
@@ -193,7 +194,7 @@ def underfitting(evidence: Evidence) -> Finding | None:
     """Look for a network that does not fit its training images, and for the likeliest reason."""
     if len(evidence.rows) < 2 or fit(evidence) >= FITTED:
         return None
-    seen = f"{fit_in_words(evidence)}; the loss fell {fall(evidence):.0%} an epoch"
+    seen = f"{fit_in_words(evidence)}; the {evidence.loss} fell {fall(evidence):.0%} an epoch"
     # From the most certain reason to the least: a setting that prevents fitting, too few epochs, the rate, the size.
     settings = evidence.config
     if settings.dropout > HALF or settings.weight_decay > 0.01:
@@ -229,7 +230,7 @@ def overfitting(evidence: Evidence) -> Finding | None:
         return None
     seen = (
         f"accuracy of the last three epochs {trained:.1%} (training{as_trained(evidence.config)}), {validated:.1%}"
-        f" (validation); the validation loss is {rows[-1]['validation_loss']:.3g}; the best was"
+        f" (validation); the validation {evidence.loss} is {rows[-1]['validation_loss']:.3g}; the best was"
         f" {best['validation_loss']:.3g}, in epoch {best['epoch']}"
     )
     meaning = "It memorizes its training images."

@@ -22,25 +22,25 @@ def divergence(evidence: Evidence) -> Finding | None:
 def learning_rate_too_high(evidence: Evidence) -> Finding | None:
     """Compare the losses with guessing, the weights with their first values, and count the units that died."""
     curve, guess = losses(evidence), chance(evidence)
-    start = evidence.initial["loss"] if evidence.initial and evidence.initial["loss"] is not None else guess
+    start = guess if evidence.first_loss is None else evidence.first_loss
     limit = 1.1 * max(guess, start)  # good steps stay below the first loss
     seen = None
     epoch = curve.index(max(curve)) + 1 if curve else 0
     # One bad epoch does not count if the next one is far below guessing: Adagrad's first steps are its largest.
     if curve and max(curve) > limit and curve[min(epoch, len(curve) - 1)] > HALF * guess:
-        seen = f"the training loss of epoch {epoch} is {max(curve):.3g}, more than guessing ({guess:.3g})"
+        seen = f"the training {evidence.loss} of epoch {epoch} is {max(curve):.3g}, more than guessing ({guess:.3g})"
     for row in evidence.validated:
         # A network that has memorized its training images may have such a loss on others, hence the second condition.
         if row["validation_loss"] > 1.5 * max(guess, start) and row["train_accuracy"] < FITTED:
-            seen = seen or f"the validation loss of epoch {row['epoch']} is {row['validation_loss']:.3g}"
+            seen = seen or f"the validation {evidence.loss} of epoch {row['epoch']} is {row['validation_loss']:.3g}"
     before = dict(layer_values(evidence.initial, "weight_norm"))
     growth = [
         (norm / before[name], name) for name, norm in layer_values(evidence.final, "weight_norm") if before.get(name)
     ]
     if curve and curve[-1] > 0.9 * guess and growth and max(growth)[0] > GROWN:
         seen = seen or (
-            f"the training loss stays at {curve[-1]:.3g}, that of guessing, while the weights of {max(growth)[1]} grew"
-            f" {max(growth)[0]:.3g}-fold"
+            f"the training {evidence.loss} stays at {curve[-1]:.3g}, that of guessing, while the weights of"
+            f" {max(growth)[1]} grew {max(growth)[0]:.3g}-fold"
         )
     seen = seen or _killed(evidence)
     if seen is None:
@@ -78,8 +78,8 @@ def learning_rate_too_low(evidence: Evidence) -> Finding | None:
     if not straight or largest > TINY_UPDATE:
         return None
     seen = (
-        f"in {counted(len(curve), 'epoch')} the training loss went from {curve[0]:.3g} to {curve[-1]:.3g} along a"
-        f" straight line, a step changes no layer by more than {largest:.1e} of its weights"
+        f"in {counted(len(curve), 'epoch')} the training {evidence.loss} went from {curve[0]:.3g} to {curve[-1]:.3g}"
+        f" along a straight line, a step changes no layer by more than {largest:.1e} of its weights"
     )
     explains = frozenset({"underfitting", "early stopping too early", "vanishing gradients"})
     override = larger_rate(evidence.config)

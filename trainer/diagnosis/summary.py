@@ -8,7 +8,7 @@ import torch
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import command
 from trainer.diagnosis.examine import alike_share
-from trainer.diagnosis.inputs import Evidence, Finding, LayerStats
+from trainer.diagnosis.inputs import Evidence, Finding, LayerStats, by_cross_entropy
 from trainer.diagnosis.layer_stats import IMAGES, layer_stats_of
 from trainer.diagnosis.rules import diagnose
 from trainer.diagnosis.thresholds import FITTED, fit
@@ -53,7 +53,7 @@ def evidence_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path)
     images, validation = trainer.train.images, trainer.validation
     evidence = Evidence(
         config,
-        rows,
+        by_cross_entropy(rows),
         images.class_counts(),
         0 if validation is None else len(validation.labels),
         stopped_early=trainer.early_stopping.exhausted and trainer.epoch < trainer.epochs,

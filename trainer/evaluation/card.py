@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from trainer.evaluation.ledger import LEDGER, Reading
+from trainer.records.metrics import shown_figure
 from trainer.runtime.text import counted
 from trainer.stats.intervals import wilson
 from trainer.study.results import Winner
@@ -59,6 +60,7 @@ def contents(winner: Winner, name: str, config: dict[str, Any], seeds: list[int]
         "ensemble": _ensemble(reading),
         "epochs": winner.epochs,
         "best_epochs": list(winner.best_epochs),
+        "chosen_by": winner.metric,
         winner.metric: {"mean": winner.arm.mean, "deviation": winner.arm.deviation, "runs": len(winner.arm.values)},
         # The more were tried, the more the best validation result is above its true value by chance.
         "configurations_tried": winner.tried[0],
@@ -138,12 +140,12 @@ def _ensemble_lines(card: dict[str, Any]) -> list[str]:
 
 
 def _chosen_by(card: dict[str, Any]) -> str:
-    metric = "validation_accuracy" if "validation_accuracy" in card else "validation_loss"
-    value, form = card[metric], ".2%" if metric == "validation_accuracy" else ".4f"
-    spread = "" if value["deviation"] is None else f" ± {format(value['deviation'], form)}"
+    metric = card["chosen_by"]
+    value = card[metric]
+    spread = "" if value["deviation"] is None else f" ± {shown_figure(metric, value['deviation'])}"
     tried = counted(card["configurations_tried"], "configuration")
     return (
-        f"{metric.replace('_', ' ')} {format(value['mean'], form)}{spread} over"
+        f"{metric.replace('_', ' ')} {shown_figure(metric, value['mean'])}{spread} over"
         f" {counted(value['runs'], 'run')}; it is the best of {tried} tried in {counted(card['runs_tried'], 'run')}"
     )
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from rich.text import Text
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import resume_command
 from trainer.data.images import Images
+from trainer.records.metrics import in_words, shown_figure
 from trainer.records.run_folder import RunFolder
 from trainer.runtime.console import Item, closing_table, duration, on_screen, out, say, warn
 from trainer.runtime.text import counted
@@ -36,10 +37,13 @@ REFRESH_SECONDS = 0.1  # of the progress bar, which would cost more than a step 
 
 
 class EpochDisplay:
-    """The table of epochs and its progress bar. Use as a context manager; call `line` after each epoch."""
+    """The table of epochs and its progress bar. Use as a context manager; call `line` after each epoch.
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    `further`: the names of figures that stand behind the others where the line has room for all of them.
+    """
+
+    def __init__(self, epochs: int, further: Sequence[str] = ()) -> None:
+        self.epochs, self.further = epochs, further
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -85,19 +89,29 @@ class EpochDisplay:
             f"{report.images_per_second:,.0f}",
             f"{report.epoch_seconds:.2f}",
         ]
+        found = [report.further.get(name) for name in self.further]
+        values += [
+            "—" if value is None else shown_figure(name, value) for name, value in zip(self.further, found, strict=True)
+        ]
         mark, style = (
             ("  best", "green") if report.improved and math.isfinite(report.validation_loss or 0.0) else ("", "")
         )
         self.progress.console.print(Text(self._row(values) + mark, style))
 
-    @staticmethod
-    def _row(values: list[str] | None) -> str:
+    def _row(self, values: list[str] | None) -> str:
         """Return the line of the values, or that of the titles."""
         wide = not out.file.isatty() or out.width >= WIDE
         titles = [title if wide else short for title, short, _ in COLUMNS]
-        widths = [max(len(title), least) for title, (_, _, least) in zip(titles, COLUMNS, strict=True)]
-        cells = [f"{value:>{width}}" for value, width in zip(values or titles, widths, strict=True)]
-        return "  ".join(cells) if wide or out.width >= NARROW else " ".join(cells[:5])
+        titles += [name.removeprefix("validation_").replace("_", " ") for name in self.further]
+        leasts = [*(least for _, _, least in COLUMNS), *[8] * len(self.further)]
+        cells = [
+            f"{value:>{max(len(title), least)}}"
+            for value, title, least in zip(values or titles, titles, leasts, strict=True)
+        ]
+        usual, whole = "  ".join(cells[: len(COLUMNS)]), "  ".join(cells)
+        if not out.file.isatty() or out.width >= len(whole) + len("  best"):
+            return whole
+        return usual if wide or out.width >= NARROW else " ".join(cells[:5])
 
 
 def announce(config: RunConfig, device: torch.device, chosen: bool) -> None:
@@ -152,9 +166,13 @@ def warn_of_skipped(report: EpochReport, steps: int) -> None:
 
 
 def conclude(
-    trainer: ClassificationTrainer, folder: RunFolder, seconds: float, train_eval_accuracy: float | None
+    trainer: ClassificationTrainer,
+    folder: RunFolder,
+    seconds: float,
+    train_eval_accuracy: float | None,
+    further: Mapping[str, float | None],
 ) -> None:
-    """Print the closing table of a run that trained for `seconds`."""
+    """Print the closing table of a run that trained for `seconds`; `further`: figures of its best epoch."""
     best = trainer.early_stopping
     if best.exhausted and trainer.epoch < trainer.epochs:
         say(f"Stopped early: {counted(best.waited, 'validation')} without progress.")
@@ -162,6 +180,7 @@ def conclude(
         ("Best epoch", f"{best.best_epoch} of {trainer.epoch}"),
         ("Validation accuracy", f"{best.best_accuracy:.2%}"),
         ("Validation loss", f"{best.best_loss:.4f}"),
+        *((in_words(name), "—" if value is None else shown_figure(name, value)) for name, value in further.items()),
     ]
     hint = [("To train further", longer_command(trainer, folder))] if folder.can_resume else []
     results = [] if trainer.validation is None else validated

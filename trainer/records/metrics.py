@@ -4,9 +4,9 @@ import itertools
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,9 @@ FIGURES = (
     "epoch_seconds",
     "images_per_second",
 )
+# What some runs record besides: their metrics, and the cross-entropy beside another loss.
+FURTHER = re.compile(r"(?:train|validation)_[A-Za-z0-9_]{1,60}")
+CROSS_ENTROPY = "_cross_entropy"
 MAX_EPOCHS = 2_000_000  # of a run that is read into memory: about a gigabyte
 
 
@@ -51,7 +54,7 @@ class MetricsFile:
         """Append the line of an epoch. Raises RunError if it cannot be written; it is then kept."""
         values = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in asdict(report).items()
+            for key, value in report.row().items()
             if key not in ("layer_stats", "gradients") or value is not None
         }
         self.pending.append(json.dumps(values, allow_nan=False) + "\n")
@@ -124,7 +127,8 @@ def row_of(line: bytes) -> dict[str, Any]:
     if type(skipped) is not int or not 0 <= skipped < MAX_COUNT:
         raise ValueError("skipped_steps: must be a whole number")
     flags = {key: bool(row.get(key)) for key in ("improved", "layer_stats")}
-    return {"epoch": row["epoch"], **flags, **figures, "skipped_steps": skipped}
+    further = {key: finite_metric(row, key) for key in row if FURTHER.fullmatch(key) and key not in figures}
+    return {"epoch": row["epoch"], **flags, **figures, "skipped_steps": skipped, **further}
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -140,6 +144,46 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def figure_of(values: Mapping[str, Any], name: str) -> float | None:
+    """Return a figure of an epoch by its name, None if it has none.
+
+    A run that records no cross-entropy beside its loss has that as its loss.
+    """
+    if name.endswith(CROSS_ENTROPY) and name not in values:
+        name = name.replace(CROSS_ENTROPY, "_loss")
+    value: float | None = values.get(name)
+    return value
+
+
 def curve(folder: Path, metric: str) -> dict[int, float]:
     """Return a metric by epoch, for the validated epochs."""
-    return {row["epoch"]: row[metric] for row in read_metrics(folder) if row[metric] is not None}
+    values = {row["epoch"]: figure_of(row, metric) for row in read_metrics(folder)}
+    return {epoch: value for epoch, value in values.items() if value is not None}
+
+
+def further_at(folder: Path, epoch: int) -> dict[str, float | None]:
+    """Return what a run has recorded of an epoch's validation beside loss and accuracy, by name."""
+    row = next((row for row in read_metrics(folder) if row["epoch"] == epoch), {})
+    return further_of(row, "validation")
+
+
+def further_of(row: Mapping[str, Any], images: str = "") -> dict[str, float | None]:
+    """Return the figures of an epoch beside those that every run has; of the training or validation `images` alone."""
+    return {
+        key: value
+        for key, value in row.items()
+        if FURTHER.fullmatch(key) and key not in FIGURES
+        if key.startswith(images)
+    }
+
+
+def in_words(name: str) -> str:
+    """Return the name of a figure of the validation as a person reads it: "Macro f1"."""
+    return name.removeprefix("validation_").replace("_", " ").capitalize()
+
+
+def shown_figure(name: str, value: float) -> str:
+    """Return a figure as a person reads it: an accuracy in percent, another one with four decimals or digits."""
+    if name.endswith("accuracy"):
+        return f"{value:.2%}"
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 or not math.isfinite(value) else f"{value:.4g}"

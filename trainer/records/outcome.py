@@ -4,11 +4,12 @@ import contextlib
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from trainer.errors import RunError
 from trainer.records.layout import HEARTBEAT, JOB, RESULT
+from trainer.records.metrics import FURTHER, figure_of
 from trainer.runtime.files import write_text
 from trainer.runtime.lock import is_held
 from trainer.storage.untrusted import MAX_COUNT, MAX_METRIC, parse_json_as, read_text
@@ -36,11 +37,15 @@ class Outcome:
     training_images: int | None = None  # missing in records of earlier versions
     validation_images: int | None = None
     train_eval_accuracy: float | None = None  # in evaluation mode, with the weights of the best epoch
+    # Of the best epoch, by name: the metrics of the run, and the cross-entropy beside another loss.
+    further: dict[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ValueError for values of an untrusted file that would overflow in a sum."""
         counts = (self.epochs, self.starts, self.best_epoch, self.training_images, self.validation_images)
-        metrics = (self.validation_loss, self.validation_accuracy, self.train_eval_accuracy)
+        metrics = (self.validation_loss, self.validation_accuracy, self.train_eval_accuracy, *self.further.values())
+        if not all(FURTHER.fullmatch(name) for name in self.further):
+            raise ValueError("further: must hold metrics by their names")
         if not all(count is None or 0 <= count < MAX_COUNT for count in counts) or not 0 <= self.seconds < math.inf:
             raise ValueError("a count is out of range")
         if any(value is not None and math.isfinite(value) and abs(value) > MAX_METRIC for value in metrics):
@@ -53,10 +58,16 @@ class Outcome:
             return None
         return self.train_eval_accuracy - self.validation_accuracy
 
+    def figure(self, metric: str) -> float | None:
+        """Return a metric of the best epoch, None if there is none."""
+        usual = {
+            name: getattr(self, name) for name in ("validation_loss", "validation_accuracy", "train_eval_accuracy")
+        }
+        return figure_of({**usual, **self.further}, metric)
+
     def value(self, metric: str) -> float | None:
         """Return a metric of the best epoch, None unless the run has finished."""
-        value: float | None = getattr(self, metric)
-        return value if self.state == "finished" else None
+        return self.figure(metric) if self.state == "finished" else None
 
 
 def read_outcome(folder: Path) -> Outcome:

@@ -16,7 +16,7 @@ from torch import nn
 
 from trainer.errors import reason_of
 from trainer.records.histograms import Counts, parameter_counts
-from trainer.records.metrics import FIGURES, read_metrics
+from trainer.records.metrics import FIGURES, further_of, read_metrics
 from trainer.runtime.console import warn
 from trainer.runtime.files import make_folder
 from trainer.training.epoch import EpochReport
@@ -61,7 +61,7 @@ class EventFile:
         """Record the figures of an epoch and a histogram of each parameter."""
         if self.records:
             with self._warned():
-                self._record(vars(report), parameter_counts(network))
+                self._record(report.row(), parameter_counts(network))
                 self.records.flush()
 
     def close(self) -> None:
@@ -85,7 +85,11 @@ class EventFile:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        values = [Summary.Value(tag=tag, simple_value=row[tag]) for tag in SCALARS if row[tag] is not None]
+        values = [
+            Summary.Value(tag=tag, simple_value=row[tag])
+            for tag in (*SCALARS, *further_of(row))
+            if row[tag] is not None
+        ]
         values += [Summary.Value(tag=f"parameters/{name}", histo=_proto(each)) for name, each in histograms.items()]
         self._write(Event(wall_time=time.time(), step=row["epoch"], summary=Summary(value=values)))
 

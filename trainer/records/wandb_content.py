@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from trainer.config.directions import direction_of
 from trainer.config.run_config import RunConfig, Tag, WandbConfig, tagged
 from trainer.techniques.layer_names import layer_titles
 
@@ -28,12 +29,21 @@ def shown(config: RunConfig) -> WandbConfig:
     return config.wandb.model_copy(update={"tags": tuple(tag[:MAX_TAG] for tag in tags)})
 
 
-def define_metrics(run: Any) -> None:
-    """Draw every metric of a run over its epochs, and keep the best value of losses and accuracies."""
+def define_metrics(run: Any, tree: Mapping[str, Any]) -> None:
+    """Draw every metric of a run with these settings over its epochs, and keep its best value."""
     run.define_metric(X, hidden=True)
     run.define_metric("*", step_metric=X)
-    for name, extreme in EXTREMES.items():
+    for name, extreme in (EXTREMES | _further_extremes(tree)).items():
         run.define_metric(name, step_metric=X, summary=f"{extreme},last")
+
+
+def _further_extremes(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Return the extreme of each figure that a run with these settings records beside loss and accuracy."""
+    entropy = ("train_cross_entropy", "validation_cross_entropy")
+    usual = tree.get("loss", {}).get("name", "cross_entropy") == "cross_entropy"
+    found = {} if usual else dict.fromkeys(entropy, "min")
+    directions = {name: direction_of(name) for name in (f"validation_{metric}" for metric in tree.get("metric", {}))}
+    return found | {name: "max" if each == "maximize" else "min" for name, each in directions.items() if each}
 
 
 def epoch_values(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -48,7 +47,7 @@ class WandbMirror:
         """Send the results of an epoch, with histograms of the network's parameters if one is given."""
         # Layer statistics have histograms of their own.
         histograms = self._histograms(network) if network and not report.layer_stats else {}
-        self.log_row(asdict(report), histograms)
+        self.log_row(report.row(), histograms)
 
     def log_row(self, row: Mapping[str, Any], more: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Send the results of an epoch, as they stand in `metrics.jsonl`."""
@@ -170,7 +169,7 @@ def _start(config: WandbConfig, tree: dict[str, Any], folder: Path, run_id: str)
     """Start the W&B run; warn and return a mirror without one if that fails."""
     try:
         run = begin(config, tree, folder, run_id)
-        define_metrics(run)
+        define_metrics(run, tree)
         return WandbMirror(run)
     except Exception as error:  # wandb is not installed, no space, no permission, its service does not start
         warn(f"W&B records nothing of this run: {first_line(error)}. The run's own folder has everything")

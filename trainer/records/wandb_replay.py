@@ -72,7 +72,8 @@ def mirror_record(folder: Path, config: RunConfig) -> str | None:
 def _send(mirror: WandbMirror, folder: Path, config: RunConfig, outcome: Outcome) -> None:
     for row in _rows(folder):
         mirror.log_row(row)
-    mirror.summarize({key: getattr(outcome, name) for key, name in SUMMARY.items()})
+    further = {f"best_{name}": value for name, value in outcome.further.items()}
+    mirror.summarize({key: getattr(outcome, name) for key, name in SUMMARY.items()} | further)
     if (folder / DESCRIBED).is_file():
         best = read_json(folder / DESCRIBED)
         mirror.log_confusion(best["confusion"], best["classes"])

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainer.errors import RunError
+from trainer.records.metrics import figure_of, further_of
 from trainer.records.outcome import DONE
 from trainer.reports.content import ArmReport, Content
 from trainer.reports.layer_charts import layer_figures
 from trainer.reports.run_files import Run
 
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "seconds")
+MAX_FURTHER = 12  # figures of metrics
 MAX_NUMBERS = 600_000  # in the curves of single runs, about 4 MB of a page: beyond, epochs are left out evenly
 COMPARED = CURVES[:4]  # the quantities in which curves are drawn
 MAX_RATES = 3  # that are listed in words
@@ -29,6 +31,7 @@ def figures(content: Content) -> dict[str, Any]:
         "sign": content.sign,
         "unit": content.unit,
         "curves": curves(content.arms),
+        "further": further_curves(content.arms),
         "values": [[[key, value] for key, value in arm.values.items()] for arm in content.arms],
         "means": [arm.mean if arm.values else None for arm in content.arms],
         "search": content.search,
@@ -44,20 +47,32 @@ def curves(arms: Sequence[ArmReport]) -> list[dict[str, Any]]:
     mean would be over other runs and jump.
     """
     # Counted over the whole page, so that all arms keep the same epochs.
-    numbers = sum(len(run.epochs) for arm in arms for run in arm.runs) * len(CURVES)
+    keys = (*CURVES, *(key for group in further_curves(arms) for key in group["keys"]))
+    numbers = sum(len(run.epochs) for arm in arms for run in arm.runs) * len(keys)
     every = max(1, math.ceil(numbers / MAX_NUMBERS))
-    return [_curves_of(arm, every) for arm in arms]
+    return [_curves_of(arm, every, keys) for arm in arms]
 
 
-def _curves_of(arm: ArmReport, every: int) -> dict[str, Any]:
-    runs = [(run, _columns(run, every)) for run in arm.runs if run.epochs]
+def further_curves(arms: Sequence[ArmReport]) -> list[dict[str, Any]]:
+    """Return what some runs have recorded beside loss and accuracy: {"name": "macro_f1", "keys": [...]} for each."""
+    recorded = {key: None for arm in arms for run in arm.runs for row in run.epochs for key in further_of(row)}
+    names = dict.fromkeys(key.partition("_")[2] for key in recorded)
+    parts = ("train", "validation")
+    return [
+        {"name": name, "keys": [f"{part}_{name}" for part in parts if f"{part}_{name}" in recorded]}
+        for name in sorted(names)[:MAX_FURTHER]
+    ]
+
+
+def _curves_of(arm: ArmReport, every: int, keys: Sequence[str]) -> dict[str, Any]:
+    runs = [(run, _columns(run, every, keys)) for run in arm.runs if run.epochs]
     # A failed run ends early and at other values; alone it is still better than an empty figure.
     finished = [rows for run, rows in runs if run.outcome.state == "finished"] or [rows for _, rows in runs]
     columns = finished if len(runs) > 1 else []
     # zip(strict) below needs equal lengths; stdev needs two runs, and null marks an epoch without validation.
     shared = min((len(run["epoch"]) for run in columns), default=0)
     mean, deviation = dict[str, list[float | None]](), dict[str, list[float | None]]()
-    for key in CURVES:
+    for key in keys:
         rows = list(zip(*(run[key][:shared] for run in columns), strict=True))
         mean[key] = [_number(statistics.mean(row)) if None not in row else None for row in rows]
         deviation[key] = [_number(statistics.stdev(row)) if len(row) > 1 and None not in row else None for row in rows]
@@ -107,13 +122,13 @@ def constant_rate(arms: Sequence[ArmReport]) -> str:
     return f"The learning rate is constant: {listed}."
 
 
-def _columns(run: Run, every: int) -> dict[str, list[Any]]:
+def _columns(run: Run, every: int, keys: Sequence[str]) -> dict[str, list[Any]]:
     rows = [row for row in run.epochs if row["epoch"] % every == 0 or every == 1 or row is run.epochs[-1]]
     # Summed over all epochs before some of them are left out.
     elapsed = dict(zip((row["epoch"] for row in run.epochs), _elapsed(run), strict=True))
     return {
         "epoch": [row["epoch"] for row in rows],
-        **{key: [_number(row[key]) for row in rows] for key in CURVES if key != "seconds"},
+        **{key: [_number(figure_of(row, key)) for row in rows] for key in keys if key != "seconds"},
         "seconds": [_number(elapsed[row["epoch"]]) for row in rows],
     }
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trainer.config.directions import direction_of
 from trainer.config.recorded import shown_value, typed_settings
 from trainer.config.run_config import SweepConfig, Tag, tagged
 from trainer.config.schema import GROUPS
@@ -48,8 +49,8 @@ def compared(words: Sequence[str], baseline: str | None, metric: str | None, oth
     no run and no study, for less than two runs, and unless `other_images` for arms that were not validated on the same
     images.
     """
-    metrics = list[str]()
-    named = [each for word in words for each in _named(word, metrics)]
+    studies = list[SweepConfig]()
+    named = [each for word in words for each in _named(word, studies)]
     labelled = list({run.folder.resolve(): (label, run) for label, run in named}.values())  # each folder once
     if len(labelled) < 2:
         raise ConfigError(f"{words[0]}: one run is nothing to compare: name another run or study")
@@ -59,11 +60,14 @@ def compared(words: Sequence[str], baseline: str | None, metric: str | None, oth
     caution = _other_images(arms)
     if caution and not other_images:
         raise ConfigError(f"{caution}. To compare them nevertheless: --other-images")
-    chosen = metric or (metrics[0] if len(set(metrics)) == 1 else "validation_accuracy")
+    metrics = {each.metric for each in studies}
+    chosen = metric or (metrics.pop() if len(metrics) == 1 else "validation_accuracy")
     every = [run for members in arms.values() for run in members]
+    _refuse_incomparable(chosen, every)
     if caution:  # the noise floor is that of arms which share their images
         every = [replace(run, outcome=replace(run.outcome, validation_images=None)) for run in every]
-    content = of_manifest(_manifest(arms, words, chosen), baseline, False, {run.folder: run for run in every})
+    manifest = _manifest(arms, words, _settings(chosen, studies))
+    content = of_manifest(manifest, baseline, False, {run.folder: run for run in every})
     facts = {name: value for name, value in content.facts if name in ("Runs", "Data")}
     facts = {"Compared": ", ".join(words), **facts}
     facts["Training"] = f"{duration(sum(run.seconds for run in every))} in all"
@@ -73,10 +77,32 @@ def compared(words: Sequence[str], baseline: str | None, metric: str | None, oth
     return replace(content, facts=list(facts.items()), verdict=[*notes, *content.verdict])
 
 
-def _named(word: str, metrics: list[str]) -> Iterator[tuple[str, Run]]:
+def _refuse_incomparable(metric: str, runs: Sequence[Run]) -> None:
+    """Raise ConfigError if a run has not recorded the metric, or if values of different losses would be compared."""
+    for run in runs:
+        if run.outcome.state == "finished" and run.outcome.figure(metric) is None:
+            raise ConfigError(f"--metric {metric}: {run.folder} has not recorded it")
+    losses = {json.dumps(run.config.get("loss") or {"name": "cross_entropy"}, sort_keys=True) for run in runs}
+    if metric == "validation_loss" and len(losses) > 1:
+        raise ConfigError(
+            "--metric validation_loss: the values of different losses cannot be compared. Accepted here:"
+            " validation_accuracy, validation_cross_entropy or a metric"
+        )
+
+
+def _settings(metric: str, studies: Sequence[SweepConfig]) -> SweepConfig:
+    """Return the settings of the comparison. Raises ConfigError if it is not known which values are better."""
+    told = next((each.direction for each in studies if each.metric == metric and each.direction), None)
+    direction = told or direction_of(metric)
+    if direction is None:
+        raise ConfigError(f"--metric {metric}: is not known here, so that it cannot be said which values are better")
+    return SweepConfig.model_validate({**SETTINGS, "metric": metric, "direction": direction})
+
+
+def _named(word: str, studies: list[SweepConfig]) -> Iterator[tuple[str, Run]]:
     """Yield (label, run) for each run in what is named: a run, a study or STUDY:ARM.
 
-    The metric of a study is added to `metrics`.
+    The settings of a study are added to `studies`.
     """
     path, arm = expanded(word), ""
     if not path.exists() and ":" in word:
@@ -89,7 +115,7 @@ def _named(word: str, metrics: list[str]) -> Iterator[tuple[str, Run]]:
         return
     study = Manifest.read(path)
     results = results_of(study)
-    metrics.append(study.settings.metric)
+    studies.append(study.settings)
     for each in [arm_named(results, arm, word)] if arm else results.arms:
         for entry in each.entries:
             run = run_of(study.path(entry), "", entry.config)
@@ -191,7 +217,7 @@ def _other_code(runs: Sequence[Run]) -> list[str]:
     return []
 
 
-def _manifest(arms: Mapping[str, Sequence[Run]], words: Sequence[str], metric: str) -> Manifest:
+def _manifest(arms: Mapping[str, Sequence[Run]], words: Sequence[str], settings: SweepConfig) -> Manifest:
     """Return the comparison as a study, whose only axis is the arm and whose runs lie where they are."""
     typed = {run.folder: typed_settings(run.config) for runs in arms.values() for run in runs}
     varied = {key: dict.fromkeys(str(each.get(key)) for each in typed.values()) for key in REPLICATES}
@@ -218,7 +244,7 @@ def _manifest(arms: Mapping[str, Sequence[Run]], words: Sequence[str], metric: s
         git=None,
         code="",
         data={},
-        settings=SweepConfig.model_validate({**SETTINGS, "metric": metric}),
+        settings=settings,
         axes=(),
         replicates=tuple(f"{key}={','.join(values)}" for key, values in replicates.items()),
         stages=(),

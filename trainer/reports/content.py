@@ -9,6 +9,7 @@ from typing import Any
 
 from trainer.config.recorded import Recorded, shown_value, typed_settings
 from trainer.config.run_config import Tag, tagged
+from trainer.records.metrics import shown_figure
 from trainer.records.outcome import DONE, Outcome, outcome_or_damage
 from trainer.reports.question import question_of
 from trainer.reports.run_files import Run, run_of
@@ -93,8 +94,10 @@ class Content:
         """Return a value of the metric as a person reads it: "98.20 ± 0.31 %"; "—" for nan."""
         if math.isnan(value):
             return "—"
-        spread = "" if deviation is None else f" ± {100 * deviation:.2f}" if self.share else f" ± {deviation:.4f}"
-        return f"{100 * value:.2f}{spread} %" if self.share else f"{value:.4f}{spread}"
+        if not self.share:
+            return " ± ".join(shown_figure(self.metric, each) for each in (value, deviation) if each is not None)
+        spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+        return f"{100 * value:.2f}{spread} %"
 
 
 def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> Content:

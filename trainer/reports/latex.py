@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from trainer.errors import printable
+from trainer.records.metrics import in_words
 from trainer.reports.content import ArmReport, Content
 from trainer.reports.tables import Exported
 from trainer.stats.verdict import Comparison
@@ -87,7 +88,7 @@ def _columns(content: Content) -> list[tuple[str, Callable[[ArmReport], str]]]:
 
     columns: list[tuple[str, Callable[[ArmReport], str]]] = [
         ("Arm" if content.kind == "study" else "Run", lambda arm: escaped(arm.name)),
-        (f"{escaped(content.metric.split('_')[-1].capitalize())}{percent}", value),
+        (f"{escaped(in_words(content.metric))}{percent}", value),
         (f"{escaped(content.unit.capitalize())}s", lambda arm: str(len(arm.values))),
     ]
     pairs = _pairs(content)

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trainer.config.directions import direction_of
 from trainer.config.recorded import typed_settings
 from trainer.config.schema import GROUPS
-from trainer.records.metrics import FIGURES
+from trainer.records.metrics import FIGURES, figure_of
 from trainer.reports.content import ArmReport, Content
 from trainer.reports.run_files import Run
 
@@ -26,8 +27,8 @@ class Row:
 
 
 def is_higher_better(metric: str) -> bool:
-    """Return whether the best value of a metric is its highest: of accuracies and of images per second."""
-    return metric.endswith("accuracy") or metric == "images_per_second"
+    """Return whether the best value of a metric is its highest, as that of accuracies and of images per second."""
+    return metric.endswith("accuracy") or metric == "images_per_second" or direction_of(metric) == "maximize"
 
 
 def rows_of(contents: Iterable[Content], settings: Mapping[str, Sequence[Any]], metric: str) -> list[Row]:
@@ -84,8 +85,7 @@ def _row(content: Content, metric: str) -> Row:
 def value_of(run: Run, metric: str) -> float | None:
     """Return a metric of a run: of its best epoch, or of the run as a whole."""
     if metric not in WHOLE:
-        value: float | None = next((row[metric] for row in run.epochs if row["epoch"] == run.outcome.best_epoch), None)
-        return value
+        return next((figure_of(row, metric) for row in run.epochs if row["epoch"] == run.outcome.best_epoch), None)
     if metric == "parameters":
         return run.best.parameters if run.best else None
     if metric in ("train_eval_accuracy", "gap"):

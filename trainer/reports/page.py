@@ -52,6 +52,7 @@ def render(content: Content, progress: Progress | None = None) -> str:
         constant_rate=constant_rate(content.arms),
         has_gap=_has_gap(content),
         stopped_early=any(run["stopped"] for arm in numbers["curves"] for run in arm["runs"]),
+        further=[each["name"].replace("_", " ") for each in numbers["further"]],
         layers=numbers["layers"],
         has_classes=numbers["classes"] is not None,
         best=content.arms[0].name if content.arms else "",

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from trainer.errors import RunError
 from trainer.records.layout import JOB
-from trainer.records.metrics import read_metrics
+from trainer.records.metrics import further_of, read_metrics
 from trainer.records.outcome import DAMAGED, Outcome, is_alive, read_outcome
 from trainer.storage.untrusted import MAX_COUNT, Kind, parse_json_as, read_text
 from trainer.training.early_stopping import EarlyStopping
@@ -136,6 +136,7 @@ def _lone_outcome(recorded: Outcome, rows: list[dict[str, Any]], limits: RunLimi
         validation_loss=at_best.get("validation_loss"),
         validation_accuracy=at_best.get("validation_accuracy"),
         validation_images=images or None,
+        further=further_of(at_best, "validation"),
         train_eval_accuracy=recorded.train_eval_accuracy if state == "finished" else None,
     )
 

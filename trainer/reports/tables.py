@@ -13,7 +13,7 @@ from trainer.config.recorded import shown_value, typed_settings
 from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError, RunError, printable
 from trainer.records.layout import MANIFEST
-from trainer.records.metrics import FIGURES
+from trainer.records.metrics import FIGURES, figure_of, further_of
 from trainer.reports.comparison import compared
 from trainer.reports.content import Content, of_study, read_arm
 from trainer.reports.run_content import of_run
@@ -147,14 +147,30 @@ class Table:
 
 def runs_table(source: Exported) -> Table:
     """Return a row a run: its place, its settings that are varied, its length, its last and its best figures."""
-    figures = [f"{which}_{name}" for which in ("best", "last") for name in MEASURED]
+    figures = [f"{which}_{name}" for which in ("best", "last") for name in (*MEASURED, *_further(source))]
     length = ("state", "seconds", "epochs", "parameters", "best_epoch", "training_images", "validation_images")
-    return _table(source, (*length, "train_eval_accuracy", "gap", *figures, "reason"), lambda run: [_figures(run)])
+    return _table(
+        source,
+        (*length, "train_eval_accuracy", "gap", *figures, "reason"),
+        lambda run: [_figures(run, _further(source))],
+    )
 
 
 def epochs_table(source: Exported) -> Table:
     """Return a row an epoch of each run, with all that its metrics hold."""
-    return _table(source, EPOCH, lambda run: run.epochs)
+    further = _further(source)
+    return _table(source, (*EPOCH, *further), lambda run: (_with(row, further) for row in run.epochs))
+
+
+def _further(source: Exported) -> list[str]:
+    """Return the names of what some of the runs have recorded beside the figures of every run."""
+    rows = [row for member in source.members for row in (*member.run.epochs, member.run.outcome.further)]
+    return sorted({name for row in rows for name in further_of(row)})
+
+
+def _with(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return an epoch with these figures, None where it has not recorded one."""
+    return {**row, **{name: figure_of(row, name) for name in names}}
 
 
 def _table(source: Exported, names: Sequence[str], rows_of: Callable[[Run], Iterable[Mapping[str, Any]]]) -> Table:
@@ -182,14 +198,15 @@ def _table(source: Exported, names: Sequence[str], rows_of: Callable[[Run], Iter
     return Table({name: _of_one_type(name, values) for name, values in columns.items()})
 
 
-def _figures(run: Run) -> dict[str, Cell]:
+def _figures(run: Run, further: Sequence[str]) -> dict[str, Cell]:
     """Return what a run came to. `best`: in the epoch with the lowest validation loss, `last`: in its last epoch."""
-    outcome, rows = run.outcome, run.epochs
+    outcome, rows = run.outcome, [_with(row, further) for row in run.epochs]
+    measured = (*MEASURED, *further)
     validated = [row for row in rows if row["validation_loss"] is not None]
     lowest = min(validated, key=lambda row: row["validation_loss"], default={"epoch": 0})
     best_epoch = outcome.best_epoch or lowest["epoch"]  # the outcome of a run that is still training does not say it
     best: Mapping[str, Any] = next((row for row in rows if row["epoch"] == best_epoch), {})
-    best = {**best, **({} if best else {name: getattr(outcome, name) for name in MEASURED[2:]})}
+    best = best or {name: outcome.figure(name) for name in measured if name.startswith("validation")}
     return {
         "state": outcome.state,
         "seconds": run.seconds if rows else None,
@@ -200,8 +217,8 @@ def _figures(run: Run) -> dict[str, Cell]:
         "validation_images": outcome.validation_images,
         "train_eval_accuracy": outcome.train_eval_accuracy,
         "gap": outcome.gap,
-        **{f"best_{name}": best.get(name) for name in MEASURED},
-        **{f"last_{name}": rows[-1][name] if rows else None for name in MEASURED},
+        **{f"best_{name}": best.get(name) for name in measured},
+        **{f"last_{name}": rows[-1][name] if rows else None for name in measured},
         "reason": outcome.reason,
     }
 

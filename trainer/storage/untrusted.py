@@ -218,6 +218,8 @@ def finite_metric(row: Mapping[str, Any], name: str) -> float | None:
     if value is None:
         return None
     most = MAX_SECONDS if name.endswith("seconds") else MAX_METRIC
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:  # nor is NaN
-        raise ValueError(f"{name}: must be a number from 0 to {most:g}")
+    # An own loss or metric may be negative, a share, a rate and a time may not.
+    least = 0.0 if name.endswith(("seconds", "_accuracy", "per_second", "_cross_entropy")) or name == "lr" else -most
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:  # nor is NaN
+        raise ValueError(f"{name}: must be a number from {least:g} to {most:g}")
     return float(value)

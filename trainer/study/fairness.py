@@ -61,6 +61,7 @@ def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairn
             for quantity, finding in _differences(group, axis.key, varied, [reckon(run.config) for run in group]):
                 if quantity not in strongest or finding.weight > strongest[quantity].weight:
                     strongest[quantity] = finding
+            findings += _losses(group, axis.key)
         findings += strongest.values()
         findings += _tuning(axis.texts if axis.key == ARM else ())
         findings += _searched(plan, axis.key, bool(axis.texts))
@@ -214,6 +215,15 @@ def _passes(names: Sequence[str], gradients: Sequence[int], steps: Sequence[int]
     compute = f": {'twice' if ratio == 2 else f'{ratio:g} times'} the compute" if steps[many] == steps[few] else ""
     sentence = f"{names[many]} takes {gradients[many]} gradients a step, {names[few]} {gradients[few]}{compute}"
     yield "gradients", _Finding(True, ratio, sentence)
+
+
+def _losses(group: Sequence[PlannedRun], key: str) -> Iterator[_Finding]:
+    """Yield a finding if runs minimize different losses, by which each chooses its best epoch."""
+    other = next((run for run in group if run.config.loss != group[0].config.loss), None)
+    if other:
+        first, second = (plain_override(run.point[key]) for run in (group[0], other))
+        sentence = f"{first} and {second} minimize different losses: each has its best epoch, and stops, by its own"
+        yield _Finding(True, 1.0, sentence)
 
 
 def _sized(varied: set[str]) -> bool:

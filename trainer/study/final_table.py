@@ -12,13 +12,13 @@ from rich.text import Text
 
 from trainer.config.shell import command
 from trainer.errors import ConfigError
+from trainer.records.metrics import shown_figure
 from trainer.records.outcome import DONE, Outcome
 from trainer.runtime.console import duration, say, show_table, warn
 from trainer.runtime.files import write_text
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.study.axes import ARM, Axis, Border, Point, on_border, point_label
-from trainer.study.live_table import METRIC_FORMATS
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
 from trainer.study.results import StudyArm, arms_of, results_of, told_changes, verdict
@@ -104,9 +104,8 @@ def _shown(key: str, value: str, labels: Mapping[str, str], own: Mapping[str, st
 
 def _figures(arm: StudyArm, metric: str) -> list[str]:
     """Return the cells of an arm behind its point: mean and deviation, values, best epochs, time."""
-    form = METRIC_FORMATS[metric]
-    mean = format(arm.mean, form) if arm.values else "—"
-    deviation = "" if arm.deviation is None else f" ± {format(arm.deviation, form)}"
+    mean = shown_figure(metric, arm.mean) if arm.values else "—"
+    deviation = "" if arm.deviation is None else f" ± {shown_figure(metric, arm.deviation)}"
     # The value of a single finished run is its arm's mean and is not repeated.
     values = [_value(outcome, metric) for outcome in arm.outcomes] if len(arm.outcomes) > 1 or not arm.values else []
     epochs = [str(outcome.best_epoch) for outcome in arm.outcomes if outcome.state in DONE]
@@ -117,7 +116,8 @@ def _figures(arm: StudyArm, metric: str) -> list[str]:
 def _value(outcome: Outcome, metric: str) -> str:
     if outcome.state not in DONE:
         return outcome.state
-    value = format(getattr(outcome, metric), METRIC_FORMATS[metric])
+    figure = outcome.figure(metric)
+    value = "—" if figure is None else shown_figure(metric, figure)
     return value if outcome.state == "finished" else f"({value} pruned)"
 
 
@@ -157,12 +157,14 @@ def _acceptable(plan: Plan, border: Border, best: Point) -> Axis | None:
 def _write_csv(study: Manifest) -> None:
     """Write a row for each run, with every digit; nothing in it depends on the time or the place."""
     keys = list(dict.fromkeys(key for entry in study.entries for key in entry.point))
-    figures = ("state", "epochs", "best_epoch", "validation_loss", "validation_accuracy", "reason")
+    outcomes = [study.outcome(entry) for entry in study.entries]
+    further = sorted({name for outcome in outcomes for name in outcome.further})
+    before, after = ("state", "epochs", "best_epoch", "validation_loss", "validation_accuracy"), ("reason",)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "stage", "trial", *keys, *figures])
-    for entry in study.entries:
-        outcome = study.outcome(entry)
-        values = [getattr(outcome, name) for name in figures]
+    writer.writerow(["id", "stage", "trial", *keys, *before, *further, *after])
+    for entry, outcome in zip(study.entries, outcomes, strict=True):
+        values = [getattr(outcome, name) for name in before]
+        values += [*map(outcome.figure, further), *(getattr(outcome, name) for name in after)]
         writer.writerow([entry.id, entry.stage, entry.trial, *(entry.point.get(key, "") for key in keys), *values])
     write_text(study.folder / "table.csv", text.getvalue())

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from trainer.records.metrics import curve
+from trainer.records.metrics import curve, shown_figure
 from trainer.records.outcome import DONE, Outcome
 from trainer.runtime.console import duration, new_console, on_screen, show_line
 from trainer.runtime.text import counted
@@ -21,7 +21,6 @@ from trainer.study.plan import Plan
 STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "running": "bold", "interrupted": "yellow"}
 # A failed run has had its line above the table, so that it takes no place of a better one.
 ORDER = ("running", "finished", "pruned", "failed", "interrupted", "queued")
-METRIC_FORMATS = {"validation_accuracy": ".2%", "validation_loss": ".4f"}
 
 
 class LiveTable:
@@ -120,7 +119,7 @@ class LiveTable:
                 duration((total - trained) * rate * states.count("running")) if state == "running" and rate else ""
             )
             value = self._value(entry, outcomes[entry.id])
-            shown_value = "" if value is None else format(value, METRIC_FORMATS[self.plan.settings.metric])
+            shown_value = "" if value is None else shown_figure(self.plan.settings.metric, value)
             cells = (entry.label, state, f"{trained}/{total}" if trained else "", shown_value, remaining)
             table.add_row(*map(Text, cells), style=STYLES.get(state, "dim"))
         failed = states.count("failed")
@@ -143,8 +142,7 @@ class LiveTable:
     def _value(self, entry: Entry, outcome: Outcome) -> float | None:
         """Return the metric in the epoch with the lowest validation loss, as the final table does; None before it."""
         if outcome.state in DONE:
-            value: float | None = getattr(outcome, self.plan.settings.metric)
-            return value
+            return outcome.figure(self.plan.settings.metric)
         losses = curve(self.study.path(entry), "validation_loss")
         best = min(losses, key=lambda epoch: losses[epoch], default=None)
         return None if best is None else curve(self.study.path(entry), self.plan.settings.metric).get(best)
@@ -154,6 +152,6 @@ def _outcome_text(outcome: Outcome) -> str:
     """Return the end of a run in words: "97.30% in epoch 4 of 5, 12 s"."""
     if outcome.state not in DONE:
         return outcome.state
-    accuracy = format(outcome.validation_accuracy, METRIC_FORMATS["validation_accuracy"])
+    accuracy = format(outcome.validation_accuracy, ".2%")
     pruned = ", pruned" if outcome.state == "pruned" else ""
     return f"{accuracy} in epoch {outcome.best_epoch} of {outcome.epochs}{pruned}, {duration(outcome.seconds)}"

@@ -9,10 +9,24 @@ from typing import Any
 
 from trainer.config.check import check_sweep
 from trainer.config.compose import Multirun, interpret
+from trainer.config.directions import USUAL, direction_of
 from trainer.config.hydra_errors import reworded
 from trainer.config.run_config import RunConfig, SweepConfig
+from trainer.config.schema import techniques
+from trainer.config.suggestions import no_such_option
 from trainer.errors import ConfigError
-from trainer.study.axes import ARM, Axis, Point, command_at, corners, grid, override_key, plain_override, space_size
+from trainer.study.axes import (
+    ARM,
+    Axis,
+    Point,
+    command_at,
+    corners,
+    grid,
+    override_key,
+    plain_override,
+    point_label,
+    space_size,
+)
 from trainer.study.sweeper import Sweep, read_sweep
 
 PROGRESS_FROM = 20  # points: composing more takes over a second and shows a progress bar
@@ -60,6 +74,7 @@ class Plan:
             raise ConfigError(f"retrain={first.retrain!r} (command line): must be true or false")
         if first.tree.get("resume") is not None:
             raise ConfigError("resume= continues a single run: leave -m out. A study is continued by its own command")
+        settings = _directed(settings)
         _refuse_unsearchable(settings, axes, replicates)
         launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         with _integer_hint(axes):
@@ -85,8 +100,8 @@ class Plan:
         if settings.method != "grid":
             # Settings accept intervals: if both ends are accepted, so is every value between them.
             with _integer_hint(axes):
-                for point in corners(axes):
-                    plan.runs_at(point, plan.stage(1)[1])
+                tried = [run for point in corners(axes) for run in plan.runs_at(point, plan.stage(1)[1])]
+            _refuse_other_scales(settings, tried)
             return plan
         points = list(grid(axes))
         if len(points) > PROGRESS_FROM:
@@ -95,6 +110,7 @@ class Plan:
             runs = [run for point in progress(points, f"Composing {len(points)} points") for run in plan.runs_at(point)]
         else:
             runs = [run for point in points for run in plan.runs_at(point)]
+        _refuse_other_scales(settings, runs)
         return replace(plan, runs=tuple(runs))
 
     def stage(self, number: int) -> tuple[int, int]:
@@ -120,8 +136,9 @@ class Plan:
             place = {**point, **replicate}
             # The last value of a setting wins, so what is typed follows the settings of an arm.
             arm = [text for text in place.get(ARM, "").split(" ") if text]
-            job = self.sweep.compose([*arm, *self.sweep.fixed, *_texts(place), *length])
-            runs.append(PlannedRun(place, job.checked()))
+            config = self.sweep.compose([*arm, *self.sweep.fixed, *_texts(place), *length]).checked()
+            _refuse_unmeasured(self.settings.metric, config, place)
+            runs.append(PlannedRun(place, config))
         return runs
 
     def command(self, point: Point) -> str:
@@ -170,6 +187,44 @@ def _integer_hint(axes: Sequence[Axis]) -> Iterator[None]:
                 fault = str(error).partition(". Did you mean")[0]  # an end of the range: not what to type
                 raise ConfigError(f"{fault}; whole numbers: {interval}") from None
         raise
+
+
+def _directed(settings: SweepConfig) -> SweepConfig:
+    """Return the settings with the direction of their metric, which a reader of the study may not know.
+
+    Raises ConfigError if there is no such metric.
+    """
+    if settings.metric in USUAL:
+        return settings
+    direction, name = direction_of(settings.metric), settings.metric.removeprefix("validation_")
+    if direction is None:
+        raise ConfigError(no_such_option("metric", name, techniques("metric"), f"sweep.metric={settings.metric}"))
+    return settings if settings.direction else settings.model_copy(update={"direction": direction})
+
+
+def _refuse_unmeasured(metric: str, run: RunConfig, point: Point) -> None:
+    """Raise ConfigError if a run does not record the metric that decides."""
+    if metric in USUAL or metric in run.further:
+        return
+    names = [choice.name for choice in run.metric] + [metric.removeprefix("validation_")]
+    where = point_label(plain(point)) or "the run"
+    raise ConfigError(
+        f"sweep.metric={metric}: {where} does not measure it. Give every run 'metric=[{','.join(names)}]'"
+    )
+
+
+def _refuse_other_scales(settings: SweepConfig, runs: Sequence[PlannedRun]) -> None:
+    """Raise ConfigError if the values of different losses would be compared with each other."""
+    first, other = (
+        runs[0].config.loss,
+        next((run.config.loss for run in runs if run.config.loss != runs[0].config.loss), None),
+    )
+    if settings.metric == "validation_loss" and other:
+        names = f"{first.name} and {other.name}" if first.name != other.name else f"{first.name} with other options"
+        raise ConfigError(
+            f"sweep.metric=validation_loss: the values of different losses ({names}) cannot be compared. Accepted here:"
+            " validation_accuracy, validation_cross_entropy or a metric"
+        )
 
 
 def _refuse_unsearchable(settings: SweepConfig, axes: Sequence[Axis], replicates: Sequence[Axis]) -> None:

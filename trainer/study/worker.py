@@ -136,6 +136,7 @@ def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt |
         training_images=result.training_images,
         validation_images=result.validation_images,
         train_eval_accuracy=result.train_eval_accuracy,
+        further=dict(result.further),
     )
     return ended, result.interrupt
 

@@ -4,6 +4,7 @@ A function named after a config group is called for every run, and one named `<g
 chosen that option. Each takes the checked run and raises ConfigError with one line.
 """
 
+from trainer.config.directions import direction_of
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import shared_parameters
 from trainer.errors import ConfigError
@@ -69,6 +70,23 @@ def model_ensemble(run: RunConfig) -> None:
         raise ConfigError(
             f"model=ensemble trains its members apart: leave out regularization={', '.join(sorted(joint))}"
         )
+
+
+def regularization_label_smoothing(run: RunConfig) -> None:
+    """Refuse another loss: the penalty is the difference between two cross-entropies."""
+    if run.loss.name != "cross_entropy":
+        raise ConfigError(
+            f"regularization=label_smoothing smooths the labels of loss=cross_entropy: leave it out with"
+            f" loss={run.loss.name}"
+        )
+
+
+def metric(run: RunConfig) -> None:
+    """Refuse the name of a figure that every run records, and a metric that does not say which values are better."""
+    for choice in run.metric:
+        if choice.name in ("loss", "accuracy", "cross_entropy"):
+            raise ConfigError(f"metric={choice.name}: validation_{choice.name} is another figure, rename it")
+        direction_of(f"validation_{choice.name}")
 
 
 def normalization_batch(run: RunConfig) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.techniques.activation import Activation
+from trainer.techniques.loss import Loss, cross_entropy
 
 
 class Slots:
@@ -143,10 +144,10 @@ class AuxiliaryLoss(nn.Module, ABC):
     """A network with outputs besides its logits, whose losses it computes itself."""
 
     @abstractmethod
-    def auxiliary_loss(self, labels: Tensor) -> Tensor:
+    def auxiliary_loss(self, labels: Tensor, loss: Loss = cross_entropy) -> Tensor:
         """Return a scalar to add to the loss, for the last forward pass in training mode.
 
-        `labels`: [N], or [N, K] once mixed.
+        `labels`: [N], or [N, K] once mixed; `loss`: that of the run.
         """
 
 
@@ -170,10 +171,10 @@ class HardSharing(AuxiliaryLoss):
         logits: Tensor = self.fine(features)
         return logits
 
-    def auxiliary_loss(self, labels: Tensor) -> Tensor:
+    def auxiliary_loss(self, labels: Tensor, loss: Loss = cross_entropy) -> Tensor:
         """Return the weighted loss of the coarse head."""
         assert self.coarse_logits is not None
-        return self.coarse_weight * _coarse_loss(self.coarse_logits, labels, self.coarse_of)
+        return self.coarse_weight * _coarse_loss(self.coarse_logits, labels, self.coarse_of, loss)
 
 
 class SoftSharing(AuxiliaryLoss):
@@ -201,12 +202,15 @@ class SoftSharing(AuxiliaryLoss):
         logits: Tensor = self.fine(self.encoder(images))
         return logits
 
-    def auxiliary_loss(self, labels: Tensor) -> Tensor:
+    def auxiliary_loss(self, labels: Tensor, loss: Loss = cross_entropy) -> Tensor:
         """Return the weighted loss of the coarse network and the penalty on the distance."""
         assert self.coarse_logits is not None
         pairs = zip(self.encoder.parameters(), self.coarse_encoder.parameters(), strict=True)
         distance = torch.stack([(one - other).square().sum() for one, other in pairs]).sum()
-        return self.coarse_weight * _coarse_loss(self.coarse_logits, labels, self.coarse_of) + self.strength * distance
+        return (
+            self.coarse_weight * _coarse_loss(self.coarse_logits, labels, self.coarse_of, loss)
+            + self.strength * distance
+        )
 
 
 class Ensemble(AuxiliaryLoss):
@@ -231,9 +235,9 @@ class Ensemble(AuxiliaryLoss):
         log_probabilities = torch.stack([F.log_softmax(member, 1) for member in logits])
         return log_probabilities.logsumexp(0) - math.log(len(logits))
 
-    def auxiliary_loss(self, labels: Tensor) -> Tensor:
+    def auxiliary_loss(self, labels: Tensor, loss: Loss = cross_entropy) -> Tensor:
         """Return the sum of the losses of all members but the first."""
-        losses = [F.cross_entropy(logits.float(), labels) for logits in self.others]
+        losses = [loss(logits.float(), labels) for logits in self.others]
         return torch.stack(losses).sum() if losses else torch.zeros((), device=labels.device)
 
 
@@ -275,9 +279,9 @@ def normalized(shape: tuple[int, ...], slots: Slots) -> list[nn.Module]:
     return [normalization] if normalization else []
 
 
-def _coarse_loss(logits: Tensor, labels: Tensor, coarse_of: Tensor) -> Tensor:
-    """Return the cross-entropy to the coarse class of each label; mixed labels give mixed coarse ones."""
-    return F.cross_entropy(logits.float(), coarse_of[labels] if labels.ndim == 1 else labels @ coarse_of)
+def _coarse_loss(logits: Tensor, labels: Tensor, coarse_of: Tensor, loss: Loss) -> Tensor:
+    """Return the loss for the coarse class of each label; mixed labels give mixed coarse ones."""
+    return loss(logits.float(), coarse_of[labels] if labels.ndim == 1 else labels @ coarse_of)
 
 
 def weights(model: nn.Module) -> list[nn.Parameter]:

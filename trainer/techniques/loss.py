@@ -4,8 +4,12 @@ The chosen one is trained, validated and reported. Beside another one than cross
 cross-entropy, on which runs with different losses can be compared.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor
 from torch.nn import functional as F
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

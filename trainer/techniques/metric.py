@@ -3,6 +3,7 @@
 The annotation of the result says which values are better, in a verdict and in a search by `sweep.metric`.
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 import torch
@@ -13,6 +14,7 @@ from trainer.config.types import Count
 
 Maximized = Annotated[Tensor, "a higher value is better"]
 Minimized = Annotated[Tensor, "a lower value is better"]
+Metric = Callable[[Tensor, Tensor], Tensor]
 
 
 def top_k_accuracy(logits: Tensor, labels: Tensor, *, k: Count = 5) -> Maximized:

@@ -18,11 +18,14 @@ from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.runtime.seeding import derive
 from trainer.techniques.hooks import Augment, StepHooks, join
 from trainer.techniques.layers import AuxiliaryLoss, InputScaling, PatchWhitening, Slots, weights
+from trainer.techniques.loss import Loss
 from trainer.training.combinations import refuse_closure, refuse_uncapturable, refuse_unfit_rule
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
+from trainer.training.measures import other_loss
 from trainer.training.optimizer_state import adapt_to_device, needs_closure
-from trainer.training.trainer import ClassificationTrainer, TrainerOptions, Watch, unwatched
+from trainer.training.options import TrainerOptions, Watch, unwatched
+from trainer.training.trainer import ClassificationTrainer
 
 WHITENING_IMAGES = 2000  # their 1.8 million patches of 3×3 determine 27 variances to a part in a thousand
 
@@ -212,6 +215,8 @@ def build_trainer(
         epochs=config.epochs,
         seed=config.seed,
         hooks=join([*(StepHooks(augment=augment) for augment in augments), *build_hooks(config, model)]),
+        loss=other_loss(config.loss, len(training.classes)),
+        metrics={choice.name: choice.function() for choice in config.metric},
         validate_every=config.validate_every,
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),
         precision=config.precision,
@@ -230,7 +235,8 @@ def build_trainer(
 
 def build_hooks(config: RunConfig, model: nn.Module) -> list[StepHooks]:
     """Return the hooks of the regularization, and of the layers that have a loss of their own."""
-    auxiliary = [StepHooks(penalty=_auxiliary(part)) for part in model.children() if isinstance(part, AuxiliaryLoss)]
+    parts = [part for part in model.children() if isinstance(part, AuxiliaryLoss)]
+    auxiliary = [StepHooks(penalty=_auxiliary(part, config.loss.function())) for part in parts]
     return [*(choice.function()(model) for choice in config.regularization), *auxiliary]
 
 
@@ -248,8 +254,8 @@ def _compile(model: nn.Module, device: torch.device, whole_step: bool) -> None:
     model.compile(mode="reduce-overhead" if device.type == "cuda" and not whole_step else None, dynamic=False)
 
 
-def _auxiliary(network: AuxiliaryLoss) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda _logits, labels: network.auxiliary_loss(labels)
+def _auxiliary(network: AuxiliaryLoss, loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda _logits, labels: network.auxiliary_loss(labels, loss)
 
 
 def _augment(function: Callable[..., tuple[Tensor, Tensor]], classes: int) -> Augment:

@@ -1,7 +1,8 @@
 """The progress of an epoch, with which a run that is stopped between two steps continues bit for bit; its report."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,20 +15,23 @@ class Meters:
     """The loss of each step [steps] and the number of correct predictions of an epoch, on the device.
 
     They are read once an epoch, so that no step waits for the GPU, and lie in the same memory in every epoch, to which
-    a captured step (`cuda_graph=true`) writes. `position` is the step, counted on the device as well.
+    a captured step (`cuda_graph=true`) writes. `position` is the step, counted on the device as well. `cross_entropy`:
+    the sum over the images, of runs with another loss; None if the loss is the cross-entropy.
     """
 
-    def __init__(self, steps: int, device: torch.device) -> None:
+    def __init__(self, steps: int, device: torch.device, other_loss: bool = False) -> None:
         self.losses = torch.zeros(steps, device=device)
         self.correct = torch.zeros((), device=device)
+        self.cross_entropy = torch.zeros((), device=device) if other_loss else None
         self.position = torch.zeros((), dtype=torch.long, device=device)
         self.steps = torch.arange(steps, device=device)
         self.gradients = 0  # computed for an optimizer that asks for them, counted on the host
 
     def clear(self) -> None:
         """Begin an epoch."""
-        for tensor in (self.losses, self.correct, self.position):
-            tensor.zero_()
+        for tensor in (self.losses, self.correct, self.position, self.cross_entropy):
+            if tensor is not None:
+                tensor.zero_()
         self.gradients = 0
 
     def add(self, loss: Tensor, correct: Tensor) -> None:
@@ -37,6 +41,15 @@ class Meters:
         torch.where(self.steps == self.position, loss, self.losses, out=self.losses)
         self.correct += correct
         self.skip()
+
+    def add_cross_entropy(self, total: Tensor) -> None:
+        """Add the sum of a step's images, a scalar."""
+        assert self.cross_entropy is not None
+        self.cross_entropy += total
+
+    def further(self, images: int) -> dict[str, float]:
+        """Return what is reported of the epoch, of so many images, beside loss and accuracy."""
+        return {} if self.cross_entropy is None else {"train_cross_entropy": self.cross_entropy.item() / images}
 
     def skip(self) -> None:
         """Pass over a step, whose loss stays 0."""
@@ -97,6 +110,7 @@ class EpochProgress:
             "correct": self.meters.correct,
             "generators": self.generators,
             **({"gradients": self.meters.gradients} if self.meters.gradients else {}),
+            **({} if self.meters.cross_entropy is None else {"cross_entropy": self.meters.cross_entropy}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -107,6 +121,8 @@ class EpochProgress:
         self.meters.correct.copy_(state["correct"])
         self.meters.position.fill_(self.step)
         self.meters.gradients = state.get("gradients", 0)
+        if self.meters.cross_entropy is not None:
+            self.meters.cross_entropy.copy_(state["cross_entropy"])
         # The state of a CPU generator does not fit a GPU's, nor the reverse: there the epoch's seeds start again.
         self.generators = state["generators"] if state["device"] == self.device.type else {}
 
@@ -118,6 +134,7 @@ class EpochReport:
     The validation figures are None if the epoch was not validated. `improved`: its validation loss is the lowest so
     far. `skipped_steps`: those skipped under `on_nonfinite`. `layer_stats`: see `diagnosis/layer_stats.py`; None if
     they were not recorded. `gradients`: computed in the epoch, None unless the optimizer asks for them itself.
+    `further`: by name, the metrics, and the cross-entropies beside another loss.
     """
 
     epoch: int
@@ -132,3 +149,9 @@ class EpochReport:
     skipped_steps: int = 0
     layer_stats: dict[str, Any] | None = None
     gradients: int | None = None
+    further: Mapping[str, float] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """Return the report as a line of `metrics.jsonl` holds it."""
+        values = dict(vars(self))
+        return values | dict(values.pop("further"))

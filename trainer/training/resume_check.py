@@ -83,8 +83,9 @@ def _refuse_other_progress(trainer: "ClassificationTrainer", saved: Any) -> None
     if saved is None:
         return
     steps = len(trainer.train)
-    blank = EpochProgress(trainer.seed, 0, 0.0, Meters(steps, trainer.device), torch.Generator(trainer.device))
-    blank.meters.gradients = int(trainer.takes_closure)
+    meters = Meters(steps, trainer.device, trainer.other_loss)
+    blank = EpochProgress(trainer.seed, 0, 0.0, meters, torch.Generator(trainer.device))
+    meters.gradients = int(trainer.takes_closure)
     blank.started = 0.0  # `begin` would set torch's global generators
     blank.suspend()
     own = blank.state_dict()
@@ -101,6 +102,7 @@ def _refuse_other_progress(trainer: "ClassificationTrainer", saved: Any) -> None
         "seconds": MAX_SECONDS,
         "lr": MAX_METRIC,
         "correct": MAX_METRIC,
+        **({"cross_entropy": MAX_METRIC} if trainer.other_loss else {}),
     }
     for name, bound in bounds.items():
         refuse_beyond(bound, float(saved[name]), f"progress.{name}")

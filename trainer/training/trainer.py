@@ -1,12 +1,11 @@
 """The training loop. Read `do_train` first, which trains one epoch, then `do_validation` and `train_loop`."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,52 +14,24 @@ from torch.optim import Optimizer
 
 from trainer.data.loader import DeviceLoader
 from trainer.errors import RunError
-from trainer.techniques.hooks import StepHooks
+from trainer.techniques.loss import cross_entropy
 from trainer.training.batch_statistics import BATCHES, measure_statistics
 from trainer.training.closure_step import step_with_closure
 from trainer.training.determinism import deterministic_mode
-from trainer.training.early_stopping import EarlyStopping
 from trainer.training.epoch import EpochProgress, EpochReport, Meters
 from trainer.training.graphed_step import GraphedStep
 from trainer.training.lr_schedule import Schedule
-from trainer.training.nonfinite import Guard, OnNonFinite, raise_if_nonfinite
+from trainer.training.measures import correct, measure
+from trainer.training.nonfinite import Guard, raise_if_nonfinite
 from trainer.training.optimizer_state import load_state, needs_closure, portable_state, set_mode
+from trainer.training.options import TrainerOptions
 
-Precision = Literal["fp32", "bf16", "fp16"]
 HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
-Watch = Callable[[Iterable[Any], int, int, int], Iterable[Any]]
-
-
-def unwatched(batches: Iterable[Any], epoch: int, steps: int, done: int) -> Iterable[Any]:
-    """Return the batches as they are: no progress display."""
-    return batches
 
 
 def never() -> bool:
     """Return False: no pause within an epoch."""
     return False
-
-
-@dataclass(frozen=True)
-class TrainerOptions:
-    """The settings of a `ClassificationTrainer` besides its network, optimizer, schedule and data.
-
-    `hooks`: the techniques that act on a step. `validate_every`: in epochs. `watch(batches, epoch, steps, done)` wraps
-    the batches of an epoch to display progress; `epoch` counts from 1, `done` is the number of steps done already.
-    `build_optimizer()` builds the optimizer again, for weights of zero, with which a saved state is compared.
-    """
-
-    epochs: int
-    seed: int
-    hooks: StepHooks = field(default_factory=StepHooks)
-    validate_every: int = 1
-    early_stopping: EarlyStopping = field(default_factory=lambda: EarlyStopping(None, 0.0))
-    precision: Precision = "fp32"
-    deterministic: bool = False
-    cuda_graph: bool = False
-    on_nonfinite: OnNonFinite = "stop"
-    watch: Watch = unwatched
-    build_optimizer: Callable[[], Optimizer] | None = None
 
 
 class ClassificationTrainer:
@@ -84,6 +55,8 @@ class ClassificationTrainer:
         self.train, self.validation = train, validation
         self.epochs, self.seed, self.validate_every = options.epochs, options.seed, options.validate_every
         self.hooks, self.early_stopping = options.hooks, options.early_stopping
+        self.loss, self.other_loss = options.loss or cross_entropy, options.loss is not None
+        self.metrics, self.measured = options.metrics, dict[str, float]()  # of the last validation, by name
         self.deterministic, self.watch, precision = options.deterministic, options.watch, options.precision
         self.build_optimizer, self.takes_closure = options.build_optimizer, needs_closure(optimizer)
         self.device = train.labels.device
@@ -97,7 +70,8 @@ class ClassificationTrainer:
         self.guard = None if options.on_nonfinite == "stop" else Guard(model, schedule, halve, gradients=not fp16)
         self.epoch = 0  # epochs completed
         self.progress: EpochProgress | None = None  # of the epoch being trained
-        self.meters, self.generator = Meters(len(train), self.device), torch.Generator(self.device)
+        self.meters = Meters(len(train), self.device, self.other_loss)
+        self.generator = torch.Generator(self.device)
         # None: every step is eager.
         self.graph = GraphedStep(train.batch_size, self.generator) if options.cuda_graph else None
         # Counts [K, K] of the last validation: a row for each true class, a column for each predicted class.
@@ -117,7 +91,7 @@ class ClassificationTrainer:
                 yield None
                 continue
             (train_loss, train_accuracy), progress = trained, self.progress
-            started = time.perf_counter()
+            further, started = self.meters.further(progress.images), time.perf_counter()
             self.epoch, self.progress = self.epoch + 1, None
             loss, accuracy, improved = None, None, False
             due = self.epoch % self.validate_every == 0 or self.epoch == self.epochs
@@ -125,6 +99,7 @@ class ClassificationTrainer:
                 self._take_evaluated_weights()
             if self.validation is not None and due:
                 loss, accuracy = self.do_validation()
+                further |= self.measured
                 self.schedule.observe(loss)  # the plateau schedule lowers the rate when the loss stays
                 improved = self.early_stopping.observe(self.epoch, loss, accuracy)
             yield EpochReport(
@@ -139,6 +114,7 @@ class ClassificationTrainer:
                 improved=improved,
                 skipped_steps=progress.skipped_steps,
                 gradients=self.meters.gradients if self.takes_closure else None,
+                further=further,
             )
 
     def do_train(self, pause: Callable[[], bool] = never) -> tuple[float, float] | None:
@@ -198,7 +174,9 @@ class ClassificationTrainer:
         if trained:
             if hooks.after_step:  # hook 4: weight constraints, averages of the weights
                 hooks.after_step()
-            self.meters.add(data_loss.detach() * len(labels), _correct(logits.detach(), labels))
+            self.meters.add(data_loss.detach() * len(labels), correct(logits.detach(), labels))
+            if self.other_loss:
+                self.meters.add_cross_entropy(F.cross_entropy(logits.detach(), labels) * len(labels))
         else:
             self.meters.skip()
         self.scaler.update()
@@ -213,7 +191,7 @@ class ClassificationTrainer:
         with self.autocast:
             logits = self.model(images)
         logits = logits.float()  # the softmax of half-precision logits would lose digits
-        data_loss = F.cross_entropy(logits, labels)
+        data_loss = self.loss(logits, labels)
         # Hook 2: L1, L2, auxiliary losses. They are differentiated; the reported loss is without them.
         penalty = self.hooks.penalty
         loss = data_loss + penalty(logits, labels) if penalty else data_loss
@@ -224,11 +202,11 @@ class ClassificationTrainer:
     def do_validation(self) -> tuple[float, float]:
         """Validate in evaluation mode, without augmentation; return (loss, accuracy) over all validation images.
 
-        `confusion` then holds the counts by true and predicted class.
+        `confusion` then holds the counts by true and predicted class, `measured` the chosen metrics.
         """
         assert self.validation is not None
         model = self.evaluated.eval()
-        loss = torch.zeros((), device=self.device)
+        loss, entropy, answers = *torch.zeros(2, device=self.device), list[Tensor]()
         self.confusion.zero_()
         classes, pairs = len(self.confusion), self.confusion.view(-1)
         # `pairs` is a view of `confusion`: one index per (true, predicted) pair, counted by a single operation.
@@ -237,10 +215,17 @@ class ClassificationTrainer:
                 with self.autocast:
                     logits = model(images).float()
                 # Sums divided once: the mean of batch means would give the images of a smaller last batch more weight.
-                loss += F.cross_entropy(logits, labels, reduction="sum")
+                entropy += F.cross_entropy(logits, labels, reduction="sum")
+                if self.other_loss:
+                    loss += self.loss(logits, labels) * len(labels)
+                if self.metrics:
+                    answers.append(logits.clone())  # compiled code reuses the memory of its results
                 pairs.index_add_(0, labels * classes + logits.argmax(1), torch.ones_like(labels))
+            self.measured = measure(self.metrics, answers, self.validation.labels)
         count = len(self.validation.labels)
-        return loss.item() / count, self.confusion.trace().item() / count
+        if self.other_loss:
+            self.measured["validation_cross_entropy"] = entropy.item() / count
+        return (loss if self.other_loss else entropy).item() / count, self.confusion.trace().item() / count
 
     def _take_evaluated_weights(self) -> None:
         """Let an optimizer that trains other weights than it evaluates set the latter, with statistics of their own."""
@@ -306,11 +291,3 @@ class ClassificationTrainer:
         for name, part in self.hooks.state.items():
             part.load_state_dict(state["hooks"][name])
         self.early_stopping.load_state_dict(state["early_stopping"])
-
-
-def _correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the number of correct predictions; for mixed labels [N, K] the sum of the predicted classes' shares."""
-    predicted = logits.argmax(1)
-    if labels.ndim == 1:
-        return (predicted == labels).sum()
-    return labels.gather(1, predicted[:, None]).sum()

@@ -1,11 +1,12 @@
 // The learning curves, and the buttons that choose what they show.
 const hidden = new Set(); // arms that are not shown
 
-function lines(quantity, chosen) {
+function lines(quantity, chosen, keys) {
   const traces = [];
   const over = chosen.over.value;
   for (const part of quantity === "lr" ? ["validation"] : ["train", "validation"]) {
     if (quantity !== "lr" && !chosen[part].checked) continue;
+    if (keys && !keys.includes(`${part}_${quantity}`)) continue; // a metric is of the validation alone
     const look = { key: quantity === "lr" ? "lr" : `${part}_${quantity}`, part, quantity, over, chosen };
     const others = { x: [], y: [] };
     data.curves.forEach((arm, number) => {
@@ -23,7 +24,7 @@ function lines(quantity, chosen) {
 function linesOf(arm, number, { key, part, quantity, over, chosen }) {
   const training = part === "train", dash = training ? "dash" : "solid", marked = !training && quantity !== "lr";
   const name = `${short(data.arms[number], 40)}${quantity === "lr" ? "" : training ? ", training" : ", validation"}`;
-  const hovertemplate = `%{y:${quantity === "accuracy" ? ".2%" : ".4g"}} at %{x:.4~g}<extra>%{fullData.name}</extra>`;
+  const hovertemplate = `%{y:${quantity.endsWith("accuracy") ? ".2%" : ".4g"}} at %{x:.4~g}<extra>%{fullData.name}</extra>`;
   const base = { type: "scatter", mode: "lines", connectgaps: true, hovertemplate };
   const several = arm.runs.length > 1, traces = [];
   if (chosen.single.checked && several) for (const run of arm.runs)
@@ -65,6 +66,8 @@ function drawCurves() {
   draw("accuracy", lines("accuracy", chosen), { xaxis, yaxis: { tickformat: ".0%" }, title: title("accuracy") });
   draw("loss", lines("loss", chosen), { xaxis, title: title("loss"),
     yaxis: { type: chosen.log.checked ? "log" : "linear", dtick: chosen.log.checked ? "D2" : undefined } });
+  data.further.forEach(({ name, keys }, at) => draw(`further-${at}`, lines(name, chosen, keys), { xaxis,
+    yaxis: { tickformat: name.endsWith("accuracy") ? ".0%" : "~g" }, title: title(name.replaceAll("_", " ")) }));
   draw("rate", lines("lr", chosen), { xaxis, yaxis: { tickformat: "~g", rangemode: "tozero" }, title: title("learning rate") });
 }
 
