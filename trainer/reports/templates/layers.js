@@ -24,7 +24,11 @@ function drawRidges(id, title, layers) {
 function drawFilters(filters) {
   if (!filters.length) return;
   const colours = filters[0].length === 3, height = filters[0][0].length;
-  const pixel = (filter, row, column) => [...(colours ? filter.map((plane) => plane[row][column]) : Array(3).fill(filter[0][row][column])), 1];
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const pixel = (filter, row, column) => {
+    const values = filter.map((plane) => plane[row][column]);
+    return [...(colours ? values : Array(3).fill(mean(values))), 1];
+  };
   const gap = [0, 0, 0, 0];
   const picture = Array.from({ length: height }, (_, row) =>
     filters.flatMap((filter) => [...filter[0][row].map((_, column) => pixel(filter, row, column)), gap]).slice(0, -1));
