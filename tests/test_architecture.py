@@ -12,6 +12,7 @@ from conftest import ROOT
 ORDER = (
     "__main__",
     "cli",
+    "api",
     "reports",
     "evaluation",
     "study",

@@ -1,5 +1,7 @@
 """Exceptions that are reported in one line, without a traceback. Imports no torch."""
 
+from pathlib import Path
+
 MAX_MESSAGE = 2000  # letters of a message
 
 
@@ -41,10 +43,10 @@ class Interrupted(KeyboardInterrupt):
 
     exit_code = 130
 
-    def __init__(self, *arguments: str, reported: bool = False) -> None:
-        """`reported`: a message with what is saved and how to continue has been printed."""
+    def __init__(self, *arguments: str, reported: bool = False, folder: Path | None = None) -> None:
+        """`reported`: a message with what is saved and how to continue has been printed; `folder`: its place."""
         super().__init__(*arguments)
-        self.reported = reported
+        self.reported, self.folder = reported, folder
 
 
 class Preempted(Interrupted):
@@ -56,7 +58,7 @@ class Preempted(Interrupted):
     exit_code = 75
 
 
-def as_reported(interrupt: KeyboardInterrupt) -> Interrupted:
-    """Return the same interrupt, marked as reported."""
+def as_reported(interrupt: KeyboardInterrupt, folder: Path | None = None) -> Interrupted:
+    """Return the same interrupt, marked as reported; `folder`: the run or study that is saved."""
     kind = type(interrupt) if isinstance(interrupt, Interrupted) else Interrupted
-    return kind(*interrupt.args, reported=True)
+    return kind(*interrupt.args, reported=True, folder=folder)

@@ -162,7 +162,7 @@ def report_failure(trainer: ClassificationTrainer, config: RunConfig, data: Data
         say(f"Stopped{by}. Saved: {folder.progress()}{hint}", "yellow")
         if not complete:
             write_result(folder.path, "interrupted", f"stopped{by or ' by the user'}")
-        raise as_reported(error) from None
+        raise as_reported(error, folder.path) from None
     except NonFiniteError as error:
         trainer.release()  # the search for the layer builds a second trainer
         write_result(folder.path, "failed", str(error))  # before the search, which may be interrupted

@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ class OwnTechniques:
 
     `typed`: the value; `modules`: by dotted name; `groups`: config group → the module of its functions; `conf`: the
     folder of its YAML files. An installed package is imported by its own name, a folder by one that holds the hash of
-    its files: another version of them in the same process is another module.
+    its files: another version of them in the same process is another module. Functions that were given to the Python
+    API have no value that could be typed: `typed` is "".
     """
 
     typed: str
@@ -65,12 +66,11 @@ class OwnTechniques:
     modules: Mapping[str, OwnModule]
     groups: Mapping[str, OwnModule]
     conf: Path | None = None
-    functions: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # of a notebook: group → name → object
 
     @property
     def key(self) -> tuple[object, ...]:
         """The content, as a key of caches."""
-        return (self.package, str(self.conf), tuple(self.modules.values()), tuple(self.functions))
+        return (self.package, str(self.conf), tuple(self.modules.values()))
 
     @property
     def word(self) -> str:

@@ -52,8 +52,6 @@ _FINDER = _Texts()
 
 def load(own: OwnTechniques, group: str, name: str) -> Any:
     """Return an own function, importing its file if that has not been done. Raises ConfigError with one line."""
-    if live := own.functions.get(group, {}).get(name):
-        return live
     if not own.installed:
         _FINDER.packages[own.package] = own
         if _FINDER not in sys.meta_path:

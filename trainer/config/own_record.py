@@ -148,7 +148,7 @@ def match(
 def words(folders: Iterable[Path]) -> list[str]:
     """Return the words of a command line that bring the own techniques of recorded runs."""
     typed = [entry["techniques"] for folder in folders for entry in recorded(folder).values()]
-    return [f"{FLAG}={each}" for each in dict.fromkeys(typed)]
+    return [f"{FLAG}={each}" for each in dict.fromkeys(typed) if each]
 
 
 def yours(folders: Iterable[Path]) -> dict[str, str]:
@@ -174,6 +174,11 @@ def _uses(tree: Mapping[str, Any], group: str, technique: str) -> bool:
 
 def _missing(folder: Path, what: str, entry: Mapping[str, Any]) -> str:
     """Return the line for a technique that was not given: what to type, and where the kept copy can be read."""
+    if not entry["techniques"]:
+        return (
+            f"{folder} uses {what}, a function that was given in Python: give it again (techniques=…), or read the copy"
+            f" in {folder / COPIES}, copy its files without .txt to a folder of yours and add {FLAG} FOLDER"
+        )
     return (
         f"{folder} uses {what} of {entry['source']}, which is no technique of this program: add"
         f" {FLAG} {shlex.quote(entry['techniques'])}. A copy to read, which is not run from there: {folder / COPIES}"

@@ -35,6 +35,11 @@ def load(dataset: Choice, data_dir: Path, device: torch.device) -> Images:
     return _last_loaded[key]
 
 
+def forget() -> None:
+    """Let the next run read its data anew, in a process that lives longer than a command."""
+    _last_loaded.clear()
+
+
 def read_part(dataset: Choice, data_dir: Path, part: Part) -> Images:
     """Return one part of a data set, read anew and checked.
 

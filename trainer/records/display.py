@@ -14,7 +14,8 @@ from trainer.config.shell import resume_command
 from trainer.data.images import Images
 from trainer.records.metrics import in_words, shown_figure
 from trainer.records.run_folder import RunFolder
-from trainer.runtime.console import Item, closing_table, duration, on_screen, out, say, warn
+from trainer.runtime.console import Item, closing_table, current_files, duration, on_screen, out, say, warn
+from trainer.runtime.notebook import Bar
 from trainer.runtime.text import counted
 from trainer.techniques.idle import idle_settings
 from trainer.training.build import ignored_slots
@@ -54,6 +55,7 @@ class EpochDisplay:
         self.progress = Progress(*columns, console=out, transient=True, disable=not on_screen())
         # Invisible until the first batch, when its clock is reset: the time for reading data is not training time.
         self.task, self.shown = self.progress.add_task("", visible=False), False
+        self.bar = Bar(on=current_files()[0] is None)
 
     def __enter__(self) -> "EpochDisplay":
         say(self._row(None), "bold")
@@ -62,6 +64,7 @@ class EpochDisplay:
 
     def __exit__(self, *_: Any) -> None:
         self.progress.stop()
+        self.bar.close()
 
     def watch(self, batches: Iterable[Item], epoch: int, steps: int, done: int) -> Iterator[Item]:
         """Yield the batches of an epoch (from 1) that has `steps` steps, `done` of them before; move the bar."""
@@ -72,6 +75,7 @@ class EpochDisplay:
         self.progress.update(self.task, description=f"epoch {epoch}/{self.epochs}", completed=before)
         for step, batch in enumerate(batches, 1):
             yield batch
+            self.bar.show(f"epoch {epoch}/{self.epochs}", before + step, self.epochs * steps)
             if time.monotonic() - updated > REFRESH_SECONDS:
                 updated = time.monotonic()
                 self.progress.update(self.task, completed=before + step)

@@ -20,6 +20,11 @@ SCHEMA_VERSION = 1  # grows when a key is removed or changes its meaning; keys m
 
 def verdict_json(source: Exported) -> str:
     """Return the verdict as JSON; a value that is not finite is null."""
+    return json.dumps(verdict_tree(source), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def verdict_tree(source: Exported) -> dict[str, Any]:
+    """Return the verdict as plain values; one that is not finite is None."""
     content, judged = source.content, source.content.judged
     last = max((member.stage for member in source.members), default=1)
     members = [member for member in source.members if member.stage == last]
@@ -47,7 +52,8 @@ def verdict_json(source: Exported) -> str:
         "comparisons": comparisons,
         "sentences": [*content.verdict, *content.footnotes],
     }
-    return json.dumps(_finite(tree), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    finite: dict[str, Any] = _finite(tree)
+    return finite
 
 
 def winner(arms: Sequence[ArmReport], judged: Verdict | None) -> str | None:

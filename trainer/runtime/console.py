@@ -32,7 +32,8 @@ for _name in ("COLUMNS", "LINES"):  # as some supervisors set them; rich would p
 
 def new_console(stderr: bool = False, file: IO[str] | None = None, width: int | None = None) -> Console:
     """Return a console of standard output or error, or of a file, that changes nothing in the texts."""
-    return Console(stderr=stderr, file=file, width=width, highlight=False, soft_wrap=True)
+    # Not in a notebook's own way, which would make an HTML element of each line and ignore `file`.
+    return Console(stderr=stderr, file=file, width=width, highlight=False, soft_wrap=True, force_jupyter=False)
 
 
 out, err = new_console(), new_console(stderr=True)
@@ -65,16 +66,29 @@ def show_line(console: Console, line: str, style: str) -> None:
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
     """Append the output of the block to this file. Raises OSError if it is not a regular file."""
+    before = current_files()
     with append_log(open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)) as file:
-        out.file = err.file = file
+        set_files((file, file))
         try:
             yield
         finally:
-            out.file = err.file = None  # type: ignore[assignment]  # None: follow sys.stdout and sys.stderr
+            set_files(before)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Drop what the block says on standard output; warnings on standard error remain."""
+    before = current_files()
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        set_files((nowhere, before[1]))
+        try:
+            yield
+        finally:
+            set_files(before)
 
 
 def current_files() -> tuple[IO[str] | None, IO[str] | None]:
-    """Return the files that `logged_to` has set for both streams; None: the streams of the process."""
+    """Return the files that `logged_to` has set for both streams; None: follow those of the process."""
     return out._file, err._file
 
 

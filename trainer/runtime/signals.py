@@ -14,6 +14,20 @@ from trainer.errors import Interrupted, Preempted
 WARNINGS = (signal.SIGTERM, signal.SIGUSR1)
 
 
+_guest = False  # whether the process is another program's, which must outlive what this one does
+
+
+@contextmanager
+def as_guest() -> Iterator[None]:
+    """Let a second Ctrl-C in the block raise KeyboardInterrupt, which by default ends the process."""
+    global _guest  # noqa: PLW0603 - signals belong to the process
+    before, _guest = _guest, True
+    try:
+        yield
+    finally:
+        _guest = before
+
+
 class Stop:
     """The signal that requested a stop; false until there is one."""
 
@@ -26,6 +40,8 @@ class Stop:
     def note(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal during training: the run stops after the step. A second Ctrl-C ends the process at once."""
         if number == signal.SIGINT and self.signal == signal.SIGINT:
+            if _guest:
+                raise KeyboardInterrupt
             # os.write, because the signal may have interrupted a print, which cannot be entered twice.
             with suppress(OSError):  # a full disk: the process ends all the same
                 if sys.stdout.isatty():
@@ -77,7 +93,9 @@ def defer_signals(numbers: tuple[signal.Signals, ...] = (signal.SIGINT, *WARNING
     here = threading.current_thread() is threading.main_thread()
     stop = _shared[-1] if _shared and not here else Stop()
     ours = (signal.SIG_DFL, signal.default_int_handler, raise_preempted)
-    free = [number for number in numbers if signal.getsignal(number) in ours]
+    # The handler of another program, such as that of a loop of asyncio, would wait until the training is over.
+    taken = [signal.SIGINT] if _guest and callable(signal.getsignal(signal.SIGINT)) else []
+    free = [number for number in numbers if signal.getsignal(number) in ours or number in taken]
     if not here:
         free = []  # Python allows handlers in the main thread only
     before = {number: signal.signal(number, stop.note) for number in free}

@@ -75,7 +75,7 @@ def run_study(plan: Plan, home: Path | None = None) -> StudyResult:
         except KeyboardInterrupt as error:
             same = "The same command without retrain=true" if plan.retrain else "The same command"
             say(f"Stopped: {table.ended} of {counted(table.total, 'run')} ended. {same} continues from here", "yellow")
-            raise as_reported(error) from None
+            raise as_reported(error, study.folder) from None
         finally:
             study.note_ended()
         _send_reused(study)

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from trainer.records.metrics import curve, shown_figure
 from trainer.records.outcome import DONE, Outcome
-from trainer.runtime.console import duration, new_console, on_screen, show_line
+from trainer.runtime.console import current_files, duration, new_console, on_screen, show_line
+from trainer.runtime.notebook import Bar
 from trainer.runtime.text import counted
 from trainer.study.folder import Study
 from trainer.study.manifest import Entry
@@ -28,7 +29,8 @@ class LiveTable:
 
     def __init__(self, study: Study, plan: Plan) -> None:
         self.study, self.plan = study, plan
-        self.console = new_console()  # a run in this process redirects the common one into its log
+        self.console = new_console(file=current_files()[0])  # a run in this process redirects the common one to its log
+        self.bar = Bar(on=current_files()[0] is None)
         self.expected: list[Entry] = []
         self.final: dict[str, Outcome] = {}
         self.reported: set[Entry] = set()  # the runs that had ended before, or whose end was printed
@@ -42,6 +44,7 @@ class LiveTable:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self.bar.close()
         if on_screen(self.console):
             self.live.stop()
 
@@ -65,6 +68,7 @@ class LiveTable:
     def run_ended(self, entry: Entry, outcome: Outcome) -> None:
         """Report the end of a run. The count goes by reports: a launcher may let several runs end at once."""
         self.reported.add(entry)
+        self.bar.show(f"{len(self.reported)} of {counted(self.total, 'run')} ended", len(self.reported), self.total)
         if not on_screen(self.console) or outcome.state == "failed":
             line = f"[{len(self.reported)}/{self.total}] {entry.label}: {_outcome_text(outcome)}"
             show_line(self.console, line, STYLES[outcome.state])

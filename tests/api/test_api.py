@@ -1,0 +1,265 @@
+"""The Python API: its examples, a process that is as before, interrupts, threads, notebooks."""
+
+import asyncio
+import doctest
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from xml.etree import ElementTree
+
+import hydra
+import pytest
+import torch
+from conftest import clean_environment, program, timeless
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+
+import trainer
+from trainer import api
+from trainer.errors import ConfigError, Interrupted
+from trainer.runtime.signals import WARNINGS
+
+FAST = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "wandb.mode=disabled", "device=cpu")
+
+
+def bits(run):
+    return timeless(run.folder), {
+        name: value.tolist() for name, value in load_file(run.folder / "best.safetensors").items()
+    }
+
+
+def test_the_examples_of_the_docstrings_are_true(in_empty_folder):
+    """In the order in which they build on each other."""
+    shared = {"trainer": trainer, "torch": torch}
+    order = [api.compose, api.train, api.load, api.study, *vars(api.Study).values(), *vars(api.Run).values()]
+    runner, finder = doctest.DocTestRunner(), doctest.DocTestFinder()
+    tried = 0
+    for each in order:
+        function = each.fget if isinstance(each, property) else each
+        if inspect.isfunction(function) and not function.__name__.startswith("_"):
+            (example,) = finder.find(function, function.__name__, globs=shared) or [None]
+            example.globs = shared
+            assert example.examples or function.__name__ in ("config", "classes"), f"{function.__name__} has no example"
+            runner.run(example, clear_globs=False)
+            tried += len(example.examples)
+    assert runner.failures == 0 and tried >= 20
+
+
+def test_the_package_imports_neither_torch_nor_hydra_before_they_are_needed():
+    code = (
+        "import sys, trainer; print({'torch', 'hydra', 'pydantic'} & set(sys.modules));"
+        "trainer.compose, trainer.study, trainer.Run;"
+        "print('torch' in sys.modules, {*trainer.__all__} <= {*dir(trainer)});"
+        "trainer.compose('dataset=digits'); print('torch' in sys.modules); trainer.nothing"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=clean_environment()
+    )
+    assert done.stdout == "set()\nFalse True\nFalse\n"
+    assert done.stderr.endswith("AttributeError: module 'trainer' has no attribute 'nothing'\n")
+
+
+def test_two_runs_in_a_process_are_as_good_as_two_processes(in_empty_folder):
+    """Whatever the program has set before; and what it has set is as before."""
+    settings = (*FAST, "dropout=0.5", "epochs=2", "augmentation=[noise]", "optimizer=momentum")
+    done = program(*settings, "output_dir=alone", cwd=in_empty_folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    alone = bits(trainer.load("alone"))
+    config = trainer.compose(*settings)
+    torch.manual_seed(7)
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, *WARNINGS)]
+    before, environment = torch.get_rng_state(), dict(os.environ)
+    try:
+        for seed in (1, 0):
+            run = trainer.train(trainer.compose(*settings, f"seed={seed}"), progress=False)
+        assert bits(run) == alone
+        assert torch.equal(torch.get_rng_state(), before) and torch.get_default_dtype() == torch.float64
+        assert not torch.is_grad_enabled() and torch.get_num_threads() == 1
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+    with torch.inference_mode():
+        assert bits(trainer.train(config, progress=False)) == alone
+    assert dict(os.environ) == environment
+    assert [signal.getsignal(number) for number in (signal.SIGINT, *WARNINGS)] == handlers
+
+
+def test_hydra_and_omegaconf_stay_those_of_the_program(in_empty_folder, monkeypatch):
+    monkeypatch.setenv("OWN", "text")
+    Path("own").mkdir()
+    Path("own/config.yaml").write_text("value: ${oc.env:OWN}\n")
+    HydraConfig.instance().cfg = kept = OmegaConf.create({"hydra": {}})
+    with hydra.initialize_config_dir(str(Path("own").absolute()), version_base="1.2"):
+        trainer.compose(*FAST)
+        assert hydra.compose("config").value == "text"
+    assert HydraConfig.instance().cfg is kept
+    HydraConfig.instance().cfg = None
+
+
+def test_a_file_that_changed_between_two_calls_is_read_anew(in_empty_folder):
+    import numpy as np
+
+    images, labels = np.arange(40 * 64).reshape(40, 8, 8) % 255, np.arange(40) % 2
+    settings = ("dataset=arrays", "dataset.train=data.npz", *FAST[2:], "epochs=1", "data_dir=.")
+    pytest.importorskip("trainer.data.arrays")
+    np.savez("data.npz", images=images.astype("uint8"), labels=labels)
+    try:
+        config = trainer.compose(*settings)
+    except ConfigError:
+        config = trainer.compose("dataset=arrays", "dataset.file=data.npz", *FAST[2:], "epochs=1", "data_dir=.")
+    first = trainer.train(config, progress=False)
+    np.savez("data.npz", images=images[::-1].astype("uint8"), labels=labels)
+    assert bits(trainer.train(config, progress=False)) != bits(first)
+
+
+STOPPING = '''
+import signal
+
+from trainer.config.types import Count
+
+STEPS = []
+
+
+def stopping(images, labels, classes, generator, *, step: Count = 3, times: Count = 1):
+    """Send Ctrl-C in a step."""
+    STEPS.append(step)
+    for _ in range(times if len(STEPS) == step else 0):
+        signal.raise_signal(signal.SIGINT)
+    return images, labels
+'''
+
+
+@pytest.fixture
+def stopping(in_empty_folder):
+    """A folder with an augmentation that interrupts the process; a suffix makes its module another one."""
+
+    def write(suffix):
+        Path("mine").mkdir(exist_ok=True)
+        Path("mine/augmentation.py").write_text(f"{STOPPING}# {suffix}\n")
+        return "mine"
+
+    return write
+
+
+@pytest.mark.parametrize(("times", "handler"), [(1, None), (2, None), (1, lambda number, frame: None)])
+def test_an_interrupt_saves_says_where_and_leaves_the_process_alive(stopping, times, handler):
+    settings = (*FAST, "epochs=2", "augmentation=[stopping]", f"augmentation.stopping.times={times}")
+    mine = stopping(f"{times} {handler}")
+    if handler:  # such as that of a loop of asyncio
+        signal.signal(signal.SIGINT, handler)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(
+        Interrupted, match=r"^stopped: the state is saved in .*digits_mlp.*\. To continue: trainer.load\("
+    ) as caught:
+        trainer.train(trainer.compose(*settings, techniques=mine), progress=False)
+    assert signal.getsignal(signal.SIGINT) is before
+    run = trainer.load(caught.value.folder, techniques=mine)
+    assert run.result.state == "interrupted" and isinstance(caught.value, KeyboardInterrupt)
+    resumed = run.resume(progress=False)
+    assert resumed.result.state == "finished"
+    other = trainer.compose(*settings, "augmentation.stopping.step=99", techniques=mine)
+    assert bits(resumed)[1] == bits(trainer.train(other, progress=False))[1]
+
+
+def test_an_interrupted_study_continues_by_the_same_call(stopping):
+    settings = (*FAST, "epochs=1", "augmentation=[stopping]", "seed=0,1")
+    mine = stopping("study")
+    with pytest.raises(
+        Interrupted, match=r"^stopped: the state is saved in .*sweeps.*\. The same call continues"
+    ) as caught:
+        trainer.study(*settings, techniques=mine, progress=False)
+    assert [run.result.state for run in trainer.load(caught.value.folder).runs] == ["interrupted", "queued"]
+    study = trainer.study(*settings, techniques=mine, progress=False)
+    assert study.folder == caught.value.folder.absolute()
+    assert [run.result.state for run in study.runs] == ["finished"] * 2
+
+
+def test_an_interrupt_before_the_first_step_says_that_nothing_was_begun(in_empty_folder, monkeypatch):
+    monkeypatch.setattr("trainer.run.load", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted, match=r"^stopped: nothing was begun$"):
+        trainer.train(trainer.compose(*FAST), progress=False)
+
+
+def test_another_thread_and_a_loop_of_asyncio_train_as_well(in_empty_folder, capsys):
+    config, runs = trainer.compose(*FAST, "epochs=1"), []
+
+    async def within():
+        runs.append(trainer.train(config, progress=False))
+
+    asyncio.run(within())
+    threads = [threading.Thread(target=lambda: runs.append(trainer.train(config, progress=False))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({str(bits(run)) for run in runs}) == 1 and len({run.folder for run in runs}) == 3
+    assert capsys.readouterr().out == ""
+
+
+def test_progress_is_printed_unless_it_is_switched_off(in_empty_folder, capsys):
+    settings = (*FAST, "epochs=1", "lr=0.1,0.01")
+    trainer.study(*settings, progress=False)
+    assert capsys.readouterr().out == ""
+    trainer.study(*settings, "optimizer=sgd")
+    assert "[2/2] lr=0.01: " in capsys.readouterr().out
+    trainer.train(trainer.compose(*settings[:-1]))
+    assert "validation accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (
+            lambda: trainer.compose("optimizer=adm"),
+            "optimizer=adm (command line): there is no such optimizer. Did you mean adam?",
+        ),
+        (
+            lambda: trainer.compose("-m", "lr=0.1,0.2"),
+            "compose('-m'): takes settings and --config-dir=DIR, no other flag: call trainer.study",
+        ),
+        (lambda: trainer.compose("--cfg"), "compose('--cfg'): takes settings and --config-dir=DIR, no other flag"),
+        (lambda: trainer.compose(3), "compose(3): takes settings as texts"),
+        (lambda: trainer.train("dataset=digits"), "train('dataset=digits'): takes what compose returns"),
+        (lambda: trainer.load("nowhere"), "nowhere: there is no such folder"),
+        (lambda: trainer.load("."), ".: is not the folder of a run"),
+        (lambda: trainer.study("sweep.dry_run=true"), "sweep.dry_run=true trains nothing: give it to python -m"),
+        (lambda: trainer.compose(techniques=3), 'techniques=3: must be a path such as "mine", {"optimizer": lion},'),
+        (lambda: trainer.compose(techniques="nowhere"), "--techniques nowhere (command line): there is no such"),
+    ],
+)
+def test_a_mistake_is_one_line(in_empty_folder, call, sentence):
+    with pytest.raises(ConfigError) as caught:
+        call()
+    assert str(caught.value).startswith(sentence) and "\n" not in str(caught.value)
+    assert not [*in_empty_folder.iterdir()]
+
+
+def test_a_frame_without_pandas_names_the_command(in_empty_folder, monkeypatch):
+    run = trainer.train(trainer.compose(*FAST, "epochs=1"), progress=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"^a frame needs pandas: pip install pandas"):
+        _ = run.metrics
+    assert [row["epoch"] for row in run.rows] == [1]
+
+
+def test_a_notebook_shows_table_sentences_and_curves_with_every_text_escaped(in_empty_folder):
+    study = trainer.study(*FAST, "epochs=2", "lr=0.1,0.01", "output_dir=a<b>", progress=False)
+    first, second = study.runs
+    assert first._repr_html_().count("<svg") == study._repr_html_().count("<svg") == 3
+    for html in (study._repr_html_(), first._repr_html_(), study.verdict._repr_html_()):
+        assert "a&lt;b&gt;" in html or "<code>" not in html
+        assert all(word not in html for word in ("<b>0", "<script", "<img", "nan,", "NaN", "a<b>", "color: black"))
+        ElementTree.fromstring(html)  # every element is closed
+    assert "<td>lr=0.1</td>" in study._repr_html_() and "Single runs: nothing can be concluded" in study._repr_html_()
+    assert repr(study) == f"<Study {study.folder}: 2 arms, runs: 2 finished>"
+    assert repr(second) == (
+        f"<Run {second.folder}: finished, 2 epochs, validation_accuracy={second.result.validation_accuracy:.4f}>"
+    )
+    assert str(study.verdict).startswith("Single runs")
