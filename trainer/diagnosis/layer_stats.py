@@ -105,9 +105,12 @@ def measure_layers(
     # The order of a real step: forward, loss, backward, limits of the gradients, update, limits of the weights.
     def differentiate() -> tuple[Tensor, Tensor, Tensor]:
         """Compute the gradients; return logits, loss, and loss with penalty."""
-        logits = twin(images).float()
-        loss = loss_of(logits, labels)
-        total = loss + hooks.penalty(logits, labels) if hooks.penalty else loss
+        # Of the techniques beside augmentation: one may remember the batch here for its penalty.
+        generator = torch.Generator(images.device).manual_seed(0)
+        batch, targets = hooks.augment(images, labels, generator) if hooks.augment else (images, labels)
+        logits = twin(batch).float()
+        loss = loss_of(logits, targets)
+        total = loss + hooks.penalty(logits, targets) if hooks.penalty else loss
         twin_optimizer.zero_grad()
         total.backward()
         return logits, loss, total

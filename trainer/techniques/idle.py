@@ -35,8 +35,9 @@ def _schedule(run: RunConfig) -> Iterator[str]:
     if factors > math.ceil(epochs - warmup):
         unused = factors - math.ceil(epochs - warmup)
         yield f"scheduler.factors lists {factors}, the last {unused} are not used: {_length(run)}"
-    # The middle of an epoch as well: some schedules change in every step.
-    times = (half / 2 for half in range(2 * min(math.ceil(epochs - warmup), MOST_EPOCHS)))
+    # The middle of an epoch as well, and the last step: some schedules change in every step.
+    last = math.nextafter(epochs - warmup, 0)
+    times = [last, *(half / 2 for half in range(2 * min(math.ceil(epochs - warmup), MOST_EPOCHS)))]
     if any(rule(time) != rule(0.0) for time in times if time < epochs - warmup):
         return
     after = range(math.ceil(epochs - warmup), math.ceil(epochs - warmup) + MOST_EPOCHS)
