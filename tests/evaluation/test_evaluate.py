@@ -16,6 +16,7 @@ import torch
 from conftest import ROOT, clean_environment, compose, interpret, narrow, program, quick, tiny_images
 from full_disk import on_a_full_disk
 from PIL import Image
+from sklearn.metrics import f1_score, top_k_accuracy_score
 
 from trainer.cli import evaluate
 from trainer.cli.main import main
@@ -170,6 +171,23 @@ def test_the_printed_numbers_are_those_of_the_network(capsys):
     assert (reading.accuracy, reading.images, reading.why) == (correct / 297, 297, "to see")
     assert (reading.networks[0].run, reading.networks[0].checkpoint) == ("outputs/run", snapshot.digest)
     assert reading.data == images.fingerprint and reading.digest in printed
+
+
+def test_the_metrics_of_the_run_are_measured_on_the_test_images_in_the_same_reading(capsys):
+    quick(*SHORT, "lr=0.03", "metric=[macro_f1,top_k_accuracy]", "metric.top_k_accuracy.k=2", "output_dir=run")
+    capsys.readouterr()
+    assert evaluate.main(["run"]) == 0
+    printed = capsys.readouterr().out
+    network, images = (
+        load_network(Path("run/best.safetensors")),
+        test_set.read_part(compose(TINY)[0].dataset, Path(), "test"),
+    )
+    with torch.inference_mode():
+        table = network.network(images.pixels)
+    f1 = f1_score(images.labels, table.argmax(1), average="macro")
+    top = top_k_accuracy_score(images.labels, table, k=2)
+    assert f"Macro f1             {f1:.4f}\n" in printed and f"Top k accuracy       {top:.2%}\n" in printed
+    assert len(read_ledger(own_ledger())) == 1
 
 
 def test_the_matrix_of_ten_long_names_fits_80_columns_and_many_classes_are_listed(capsys):

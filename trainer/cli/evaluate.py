@@ -88,6 +88,7 @@ def _evaluate(paths: Sequence[Path], where: str, data_dir: str | None, why: str 
 
 def show(names: Sequence[str], classes: Sequence[str], result: "Result") -> None:
     """Print the scores: several networks side by side, then each class."""
+    from trainer.records.metrics import in_words, shown_figure
     from trainer.runtime.console import closing_table, say
 
     scores = result.overall
@@ -100,6 +101,7 @@ def show(names: Sequence[str], classes: Sequence[str], result: "Result") -> None
             ("Test accuracy", f"{scores.accuracy:.2%}  ({scores.correct} of {counted(scores.images, 'image')})"),
             ("95 % interval", f"{low:.2%} to {high:.2%} (Wilson)"),
             ("Calibration error", f"{scores.calibration_error:.2%} (expected, 15 bins)"),
+            *((in_words(name), shown_figure(name, value)) for name, value in result.metrics.items()),
         ]
     )
     say("")

@@ -3,8 +3,8 @@
 Nothing that trains or sweeps imports this module; a test checks that.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from trainer.config.run_config import RunConfig
+from trainer.config.schema import techniques
 from trainer.data.download import refuse_download
 from trainer.data.images import Images, Shape
 from trainer.data.loader import read_part
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, reason_of
 from trainer.evaluation.inference import TrainedNetwork, evaluation_batches
 from trainer.evaluation.ledger import (
     Measurement,
@@ -32,16 +33,21 @@ from trainer.runtime.console import warn
 from trainer.runtime.files import expanded
 from trainer.runtime.signals import defer_signals
 from trainer.stats.scores import Scores, score
+from trainer.training.measures import measure
 
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of each network, those of the ensemble if there is one, and the reading in the ledger."""
+    """The scores of each network, those of the ensemble if there is one, and the reading in the ledger.
+
+    `metrics`: those that the run was measured by, of the ensemble or of the only network.
+    """
 
     reading: Reading
     ledger: Path
     members: tuple[Scores, ...]
     ensemble: Scores | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def overall(self) -> Scores:
@@ -71,7 +77,8 @@ def read_test_set(
     ]
     labels = images.labels.numpy()
     members = tuple(score(table.numpy(), labels) for table in tables)
-    ensemble = score(mean_probabilities(tables[:averaged]).numpy(), labels) if averaged else None
+    together = mean_probabilities(tables[:averaged]) if averaged else tables[0]
+    ensemble = score(together.numpy(), labels) if averaged else None
     mean = sum(scores.accuracy for scores in members) / len(members)
     measurement = Measurement(
         networks=tuple(_network(snapshot, scores, ledger) for snapshot, scores in zip(snapshots, members, strict=True)),
@@ -85,11 +92,25 @@ def read_test_set(
     )
     with defer_signals() as stop:
         # Written before anybody sees a figure: if the ledger cannot be written, there is no result.
-        result = Result(append(ledger, measurement), ledger, members, ensemble)
+        reading = append(ledger, measurement)
+        result = Result(reading, ledger, members, ensemble, _metrics(snapshots[0].config, together, images.labels))
         show(result)
     if stop:
         raise stop.error()
     return result
+
+
+def _metrics(config: RunConfig, probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return the metrics of a run for these probabilities [N, K], without those that are not known here or fail."""
+    logits, found = probabilities.clamp_min(torch.finfo(torch.double).tiny).log().float(), dict[str, float]()
+    for choice in config.metric:
+        if choice.own is None and choice.name not in techniques("metric"):
+            continue  # one of somebody's own, without --techniques
+        try:
+            found |= measure({choice.name: choice.function()}, [logits], labels)
+        except Exception as error:  # the reading is written: its result must be shown
+            warn(f"metric={choice.name} gives no value: {type(error).__name__}: {reason_of(error)}")
+    return found
 
 
 def mean_probabilities(tables: Sequence[Tensor]) -> Tensor:

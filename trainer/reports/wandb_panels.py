@@ -27,7 +27,7 @@ def report(content: Content, entity: str, project: str, group: str) -> Any:
         wr.UnorderedList(list[Any](content.verdict)),
         *(wr.P(f"{line}.") for line in content.footnotes),
         wr.H2("Learning curves"),
-        wr.PanelGrid(runsets=[runs], panels=_curves()),
+        wr.PanelGrid(runsets=[runs], panels=_curves(content.metric)),
         wr.H2("Arms"),
         wr.MarkdownBlock(_table(content)),
         *([wr.H2("Search"), wr.PanelGrid(runsets=[runs], panels=search)] if search else []),
@@ -43,7 +43,7 @@ def view(content: Content, entity: str, project: str, group: str) -> Any:
 
     verdict = "\n".join(f"* {line}" for line in (*content.verdict, *content.footnotes))
     panels = {
-        "Learning curves": _curves(),
+        "Learning curves": _curves(content.metric),
         "Search": _search(content),
         "Arms": [wr.MarkdownPanel(_table(content)), wr.MarkdownPanel(verdict)],
     }
@@ -66,8 +66,8 @@ def _filter(group: str) -> str:
     return f"Group == {group!r} and JobType == 'train'"
 
 
-def _curves() -> list[Any]:
-    """Return a panel for each curve: a line for each arm, the mean of its runs, with their lowest and highest."""
+def _curves(metric: str) -> list[Any]:
+    """Return a panel for each curve, that of the metric first: the mean of an arm, with its lowest and highest run."""
     import wandb_workspaces.reports.v2.interface as wr
 
     return [
@@ -80,7 +80,7 @@ def _curves() -> list[Any]:
             groupby_rangefunc="minmax",
             max_runs_to_show=RUNS,
         )
-        for key in CURVES
+        for key in dict.fromkeys((metric, *CURVES))
     ]
 
 

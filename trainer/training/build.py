@@ -1,5 +1,6 @@
 """Build a trainer from a checked configuration: network, optimizer, schedule, techniques."""
 
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainer.config.run_config import RunConfig
+from trainer.config.schema import Choice
 from trainer.data.images import Images
 from trainer.data.loader import DeviceLoader, statistics
 from trainer.errors import ConfigError
@@ -18,7 +20,6 @@ from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.runtime.seeding import derive
 from trainer.techniques.hooks import Augment, StepHooks, join
 from trainer.techniques.layers import AuxiliaryLoss, InputScaling, PatchWhitening, Slots, weights
-from trainer.techniques.loss import Loss
 from trainer.training.combinations import refuse_closure, refuse_uncapturable, refuse_unfit_rule
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
@@ -236,7 +237,7 @@ def build_trainer(
 def build_hooks(config: RunConfig, model: nn.Module) -> list[StepHooks]:
     """Return the hooks of the regularization, and of the layers that have a loss of their own."""
     parts = [part for part in model.children() if isinstance(part, AuxiliaryLoss)]
-    auxiliary = [StepHooks(penalty=_auxiliary(part, config.loss.function())) for part in parts]
+    auxiliary = [StepHooks(penalty=_auxiliary(part, config.loss)) for part in parts]
     return [*(choice.function()(model) for choice in config.regularization), *auxiliary]
 
 
@@ -254,8 +255,9 @@ def _compile(model: nn.Module, device: torch.device, whole_step: bool) -> None:
     model.compile(mode="reduce-overhead" if device.type == "cuda" and not whole_step else None, dynamic=False)
 
 
-def _auxiliary(network: AuxiliaryLoss, loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda _logits, labels: network.auxiliary_loss(labels, loss)
+def _auxiliary(network: AuxiliaryLoss, choice: Choice) -> Callable[[Tensor, Tensor], Tensor]:
+    loss = functools.cache(choice.function)  # called in training alone: a network is evaluated without its loss
+    return lambda _logits, labels: network.auxiliary_loss(labels, loss())
 
 
 def _augment(function: Callable[..., tuple[Tensor, Tensor]], classes: int) -> Augment:
