@@ -11,7 +11,7 @@ import yaml
 from conftest import ROOT, compose, quick
 
 from trainer import __version__
-from trainer.cli.main import COMMANDS, command_main
+from trainer.cli.main import COMMANDS, command_main, main
 from trainer.config.help import options, sections
 from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError
@@ -74,6 +74,8 @@ def check_script(name, arguments):
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_every_command_could_start(page, command, capsys):
     words = shlex.split(command)
+    if "--techniques" in words:
+        return  # run below, with the file that the page shows
     if words[:3] == ["python", "-m", "trainer"]:
         check_run(words[3:], capsys)
     elif words[:3] == ["python", "-m", "pytest"]:
@@ -163,3 +165,15 @@ def test_the_two_commands_are_in_the_readme():
 def test_the_changelogs_newest_version_is_the_programs():
     titles = re.findall(r"^## \[([^\]]+)\]", TEXTS[ROOT / "CHANGELOG.md"], flags=re.MULTILINE)
     assert titles[:2] == ["Unreleased", __version__]
+
+
+def test_the_first_technique_of_the_documents_is_trained_as_they_say(in_empty_folder, capsys):
+    text = (ROOT / "docs" / "own_techniques.md").read_text()
+    Path("mine").mkdir()
+    Path("mine/optimizer.py").write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    lines = re.search(r"```bash\n(.*?)```", text, re.DOTALL)[1].splitlines()
+    for line in lines:
+        words = shlex.split(line, comments=True)[3:]
+        short = [] if "--help" in words else ["epochs=1", "dataset.image_size=16", "wandb.mode=disabled"]
+        assert main([*words, *short]) == 0
+    assert "lion (yours: mine/optimizer.py)" in " ".join(capsys.readouterr().out.split())
