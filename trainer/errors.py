@@ -58,7 +58,12 @@ class Preempted(Interrupted):
     exit_code = 75
 
 
-def as_reported(interrupt: KeyboardInterrupt, folder: Path | None = None) -> Interrupted:
-    """Return the same interrupt, marked as reported; `folder`: the run or study that is saved."""
+def as_reported(interrupt: KeyboardInterrupt) -> Interrupted:
+    """Return the same interrupt, marked as reported."""
     kind = type(interrupt) if isinstance(interrupt, Interrupted) else Interrupted
-    return kind(*interrupt.args, reported=True, folder=folder)
+    return kind(*interrupt.args, reported=True, folder=getattr(interrupt, "folder", None))
+
+
+def tell_folder(interrupt: BaseException, folder: Path) -> None:
+    """Note where the state is saved, before it is reported: a second interrupt may come meanwhile."""
+    interrupt.folder = folder  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from trainer.data.loader import load
 from trainer.diagnosis.layer_stats import with_layer_stats
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.summary import print_summary
-from trainer.errors import NonFiniteError, Preempted, RunError, as_reported, reason_of
+from trainer.errors import NonFiniteError, Preempted, RunError, as_reported, reason_of, tell_folder
 from trainer.records.code import code_files, code_hashes
 from trainer.records.display import (
     EpochDisplay,
@@ -156,13 +156,14 @@ def report_failure(trainer: ClassificationTrainer, config: RunConfig, data: Data
         yield
         return
     except KeyboardInterrupt as error:
+        tell_folder(error, folder.path)
         by = f" by {error}" if isinstance(error, Preempted) else ""
         complete = read_outcome(folder.path).state in DONE  # interrupted while W&B finished
         hint = f". To continue: {resume_command(folder.path)}" if folder.can_resume and not complete else ""
         say(f"Stopped{by}. Saved: {folder.progress()}{hint}", "yellow")
         if not complete:
             write_result(folder.path, "interrupted", f"stopped{by or ' by the user'}")
-        raise as_reported(error, folder.path) from None
+        raise as_reported(error) from None
     except NonFiniteError as error:
         trainer.release()  # the search for the layer builds a second trainer
         write_result(folder.path, "failed", str(error))  # before the search, which may be interrupted

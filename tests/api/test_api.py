@@ -2,8 +2,10 @@
 
 import asyncio
 import doctest
+import importlib
 import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from xml.etree import ElementTree
 import hydra
 import pytest
 import torch
-from conftest import clean_environment, program, timeless
+from conftest import ROOT, clean_environment, program, timeless
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
@@ -48,6 +50,17 @@ def test_the_examples_of_the_docstrings_are_true(in_empty_folder):
             runner.run(example, clear_globs=False)
             tried += len(example.examples)
     assert runner.failures == 0 and tried >= 20
+
+
+def test_the_code_of_the_page_runs(in_empty_folder, monkeypatch, capsys):
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    Path("code_of_the_page.py").write_text(
+        "".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    )
+    monkeypatch.syspath_prepend(str(in_empty_folder))
+    page = importlib.import_module("code_of_the_page")
+    assert "3 seeds" in capsys.readouterr().out and page.run.result.state == "finished"
+    assert {row["arm"] for row in page.halves.rows} == {"constant", "halved"}
 
 
 def test_the_package_imports_neither_torch_nor_hydra_before_they_are_needed():
@@ -121,37 +134,35 @@ def test_a_file_that_changed_between_two_calls_is_read_anew(in_empty_folder):
 
 STOPPING = '''
 import signal
+from pathlib import Path
 
 from trainer.config.types import Count
 
 STEPS = []
 
 
-def stopping(images, labels, classes, generator, *, step: Count = 3, times: Count = 1):
-    """Send Ctrl-C in a step."""
-    STEPS.append(step)
-    for _ in range(times if len(STEPS) == step else 0):
-        signal.raise_signal(signal.SIGINT)
+def stopping(images, labels, classes, generator, *, times: Count = 1):
+    """Send Ctrl-C in the third step of the first run."""
+    STEPS.append(1)
+    if len(STEPS) == 3 and not Path("stopped").exists():
+        Path("stopped").touch()
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
     return images, labels
 '''
 
 
 @pytest.fixture
-def stopping(in_empty_folder):
-    """A folder with an augmentation that interrupts the process; a suffix makes its module another one."""
-
-    def write(suffix):
-        Path("mine").mkdir(exist_ok=True)
-        Path("mine/augmentation.py").write_text(f"{STOPPING}# {suffix}\n")
-        return "mine"
-
-    return write
+def mine(in_empty_folder):
+    """A folder with an augmentation that interrupts the process."""
+    Path("mine").mkdir()
+    Path("mine/augmentation.py").write_text(STOPPING)
+    return "mine"
 
 
 @pytest.mark.parametrize(("times", "handler"), [(1, None), (2, None), (1, lambda number, frame: None)])
-def test_an_interrupt_saves_says_where_and_leaves_the_process_alive(stopping, times, handler):
+def test_an_interrupt_saves_says_where_and_leaves_the_process_alive(mine, times, handler):
     settings = (*FAST, "epochs=2", "augmentation=[stopping]", f"augmentation.stopping.times={times}")
-    mine = stopping(f"{times} {handler}")
     if handler:  # such as that of a loop of asyncio
         signal.signal(signal.SIGINT, handler)
     before = signal.getsignal(signal.SIGINT)
@@ -164,13 +175,12 @@ def test_an_interrupt_saves_says_where_and_leaves_the_process_alive(stopping, ti
     assert run.result.state == "interrupted" and isinstance(caught.value, KeyboardInterrupt)
     resumed = run.resume(progress=False)
     assert resumed.result.state == "finished"
-    other = trainer.compose(*settings, "augmentation.stopping.step=99", techniques=mine)
-    assert bits(resumed)[1] == bits(trainer.train(other, progress=False))[1]
+    whole = trainer.train(trainer.compose(*settings, techniques=mine), progress=False)
+    assert bits(resumed) == bits(whole)
 
 
-def test_an_interrupted_study_continues_by_the_same_call(stopping):
+def test_an_interrupted_study_continues_by_the_same_call(mine):
     settings = (*FAST, "epochs=1", "augmentation=[stopping]", "seed=0,1")
-    mine = stopping("study")
     with pytest.raises(
         Interrupted, match=r"^stopped: the state is saved in .*sweeps.*\. The same call continues"
     ) as caught:
@@ -179,6 +189,17 @@ def test_an_interrupted_study_continues_by_the_same_call(stopping):
     study = trainer.study(*settings, techniques=mine, progress=False)
     assert study.folder == caught.value.folder.absolute()
     assert [run.result.state for run in study.runs] == ["finished"] * 2
+
+
+def test_an_interrupt_while_one_is_reported_tells_the_folder_as_well(mine, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trainer.run.read_outcome", interrupted)
+    for call in (trainer.study, lambda *settings, **given: trainer.train(trainer.compose(*settings, **given))):
+        Path("stopped").unlink(missing_ok=True)
+        with pytest.raises(Interrupted, match="the state is saved in"):
+            call(*FAST, "epochs=1", "augmentation=[stopping]", techniques=mine)
 
 
 def test_an_interrupt_before_the_first_step_says_that_nothing_was_begun(in_empty_folder, monkeypatch):

@@ -7,8 +7,10 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from trainer.config import own_import
 from trainer.config.own import OwnTechniques, using
 from trainer.errors import Interrupted
 from trainer.runtime.console import silenced
@@ -31,9 +33,10 @@ def training(techniques: Sequence[OwnTechniques], progress: bool, again: str) ->
 
     Raises Interrupted with the folder in the message, and `again`, how to continue, for Ctrl-C.
     """
-    from trainer.data.loader import forget
+    from trainer.data import loader
 
-    forget()  # the files may have changed since an earlier call
+    loader.forget()  # the files may have changed since an earlier call
+    own_import.forget()
     with (
         composing(techniques),
         _same_environment(),
@@ -45,13 +48,22 @@ def training(techniques: Sequence[OwnTechniques], progress: bool, again: str) ->
         try:
             yield
         except KeyboardInterrupt as interrupt:
-            folder = getattr(interrupt, "folder", None)
+            folder = _saved(interrupt)
             by = f" by {interrupt}" if str(interrupt) else ""
             kept = f"the state is saved in {folder}. {again.format(folder=folder)}" if folder else "nothing was begun"
             kind = type(interrupt) if isinstance(interrupt, Interrupted) else Interrupted
             raise kind(f"stopped{by}: {kept}", reported=True, folder=folder) from None
         finally:
-            forget()  # the memory of a data set that the program may not need any more
+            loader.forget()  # the memory of a data set that the program may not need any more
+
+
+def _saved(interrupt: BaseException | None) -> Path | None:
+    """Return the folder that an interrupt tells, or the one during whose report it came."""
+    while interrupt:
+        if folder := getattr(interrupt, "folder", None):
+            return Path(folder)
+        interrupt = interrupt.__context__
+    return None
 
 
 @contextlib.contextmanager

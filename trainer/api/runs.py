@@ -17,7 +17,7 @@ from trainer.config.check import check
 from trainer.config.own import OwnTechniques
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import setting
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, tell_folder
 from trainer.records.layout import BEST
 from trainer.records.metrics import read_metrics
 from trainer.records.outcome import Outcome
@@ -168,7 +168,7 @@ def train(config: RunConfig, *, progress: bool = True) -> Run:
 
         result = train_run(config)
         if result.interrupt:  # it came after the last step: the cells below must not run
-            result.interrupt.folder = result.folder  # type: ignore[attr-defined]
+            tell_folder(result.interrupt, result.folder)
             raise result.interrupt
     return Run(result.folder, own)
 

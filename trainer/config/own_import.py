@@ -63,6 +63,12 @@ def load(own: OwnTechniques, group: str, name: str) -> Any:
         raise ConfigError(f"{place_of(error, own) or module.shown}: {described(error)}") from None
 
 
+def forget() -> None:
+    """Let the next run import own techniques anew, whose modules may hold what an earlier run has left in them."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in _FINDER.packages]:
+        del sys.modules[name]
+
+
 def described(error: BaseException) -> str:
     """Return the type and the first line of an error."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}".rstrip(": ")

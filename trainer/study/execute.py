@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainer.config.check import check
 from trainer.config.own import active
-from trainer.errors import ConfigError, RunError, as_reported
+from trainer.errors import ConfigError, RunError, as_reported, tell_folder
 from trainer.records.metrics import curve
 from trainer.records.outcome import DONE
 from trainer.records.wandb_replay import mirror_records
@@ -73,9 +73,10 @@ def run_study(plan: Plan, home: Path | None = None) -> StudyResult:
             with table:
                 completed = _train(plan, study, fingerprints, Launch(plan, study, table.run_ended), table)
         except KeyboardInterrupt as error:
+            tell_folder(error, study.folder)
             same = "The same command without retrain=true" if plan.retrain else "The same command"
             say(f"Stopped: {table.ended} of {counted(table.total, 'run')} ended. {same} continues from here", "yellow")
-            raise as_reported(error, study.folder) from None
+            raise as_reported(error) from None
         finally:
             study.note_ended()
         _send_reused(study)
