@@ -17,6 +17,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.evaluation.inference import load_network
 from trainer.runtime.seeding import derive
 from trainer.storage import checkpoint
+from trainer.techniques.hooks import StepHooks
 from trainer.training.build import build_trainer
 from trainer.training.resume_check import refuse_misfit
 
@@ -320,3 +321,59 @@ def test_the_best_checkpoint_holds_the_weights_that_were_validated(monkeypatch):
     assert (logits.argmax(1) == validation.labels).float().mean().item() == pytest.approx(
         result.best_validation_accuracy
     )
+
+
+def test_a_wrapper_that_does_not_save_what_it_wraps_is_named_at_the_first_save(built, monkeypatch):
+    monkeypatch.setattr(own_optimizers.SAM, "state_dict", torch.optim.Optimizer.state_dict)
+    trainer = built("sam")
+    trainer.state_dict()  # nothing is to be lost yet
+    reports_of(trainer, pause_after=1)
+    with pytest.raises(RunError) as caught:
+        trainer.state_dict()
+    assert str(caught.value) == (
+        "optimizer: SAM wraps SGD, whose state is not part of SAM.state_dict(): a run that continues would have lost"
+        " it. Return it there under a name of its own, and restore it in load_state_dict"
+    )
+
+
+def test_an_optimizer_whose_groups_have_no_rate_is_refused(built, monkeypatch):
+    class Fixed(torch.optim.Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {})
+
+    monkeypatch.setattr(own_optimizers, "lion", lambda params, lr, weight_decay: Fixed(params))
+    with pytest.raises(ConfigError, match=r"^optimizer=sgd has a parameter group without lr, which the schedule sets$"):
+        built("lion")
+
+
+class Memory:
+    """The state of a regularization that begins with nothing."""
+
+    def __init__(self):
+        self.center, self.last, self.steps = None, None, []
+
+    def note(self, model):
+        self.center = next(model.parameters()).detach().clone()
+        self.last, self.steps = float(self.center.sum()), [*self.steps, (-1, self.center[0])]
+
+    def state_dict(self):
+        return {"center": self.center, "last": self.last, "steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.center, self.last, self.steps = state["center"], state["last"], state["steps"]
+
+
+def test_the_memory_of_a_regularization_may_begin_with_nothing(built, monkeypatch, tmp_path):
+    def remember(model, *, strength):
+        memory = Memory()
+        return StepHooks(after_step=lambda: memory.note(model), state={"memory": memory})
+
+    monkeypatch.setattr("trainer.techniques.regularization.l1", remember)
+    whole, first, second = (built("lion", "regularization=l1") for _ in range(3))
+    expected = reports_of(whole)
+    kept = reports_of(first, pause_after=7)
+    state = resumed(first, second, tmp_path / "last.safetensors")
+    assert kept + reports_of(second) == expected and same_state(whole.state_dict(), second.state_dict())
+    state["hooks"]["memory"]["steps"] = 3
+    with pytest.raises(ValueError, match=r"^hooks\.memory\.steps must be a list$"):
+        refuse_misfit(built("lion", "regularization=l1"), state)

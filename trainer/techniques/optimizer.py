@@ -1,6 +1,12 @@
 """The update rules, where g is the gradient of the loss; all of them are torch's.
 
-`params` are torch's parameter groups: `weight_decay_scope` has already decided which of them are decayed.
+`params` are torch's parameter groups, whose "params" are pairs of name and parameter: `weight_decay_scope` has already
+decided which of them are decayed. A group that an optimizer makes may have an `lr_scale`, by which the schedule's rate
+is multiplied. An optimizer may have a state of any form and beyond that:
+
+* a `step(closure)` that requires the closure, which computes the gradients of the step's batch anew and returns the
+  loss; a class attribute `gradients_per_step` tells how often it is called;
+* `train()` and `eval()`, if the weights to evaluate are not those to train.
 """
 
 from typing import Any

@@ -2,7 +2,8 @@
 
 Schedules that are defined by epoch are constant within one, hence `int(epoch)`; `cyclic` and `triangular` change in
 every step.
-`epochs` is the length of the run without its warm-up.
+`epochs` is the length of the run without its warm-up. A schedule that is an object may have a memory (`StatefulLR`),
+which may depend on validation losses (`ObservingLR`), and a cycle of the momentum (`MomentumLR`).
 """
 
 import math

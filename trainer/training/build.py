@@ -20,7 +20,7 @@ from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.runtime.seeding import derive
 from trainer.techniques.hooks import Augment, StepHooks, join
 from trainer.techniques.layers import AuxiliaryLoss, InputScaling, PatchWhitening, Slots, weights
-from trainer.training.combinations import refuse_closure, refuse_uncapturable, refuse_unfit_rule
+from trainer.training.combinations import refuse_closure, refuse_no_rate, refuse_uncapturable, refuse_unfit_rule
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
 from trainer.training.measures import other_loss
@@ -202,6 +202,7 @@ def build_trainer(
     groups = parameter_groups(model, config.weight_decay, config.weight_decay_scope)
     build_again = _builder(config, groups)  # before torch changes the groups
     optimizer = build_optimizer(config, groups)
+    refuse_no_rate(config, optimizer)
     if needs_closure(optimizer):
         refuse_closure(config)
     adapt_to_device(optimizer, device)

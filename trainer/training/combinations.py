@@ -9,6 +9,14 @@ from trainer.techniques.scheduler import LRFunction, MomentumLR, ObservingLR, St
 from trainer.training.optimizer_state import can_capture, momentum_key, scales_gradients
 
 
+def refuse_no_rate(config: RunConfig, optimizer: Optimizer) -> None:
+    """Raise ConfigError for an optimizer with a parameter group that has no rate for the schedule to set."""
+    if not all("lr" in group for group in optimizer.param_groups):
+        raise ConfigError(
+            f"optimizer={config.optimizer.name} has a parameter group without lr, which the schedule sets"
+        )
+
+
 def refuse_closure(config: RunConfig) -> None:
     """Raise ConfigError for settings that do not go with an optimizer that asks for its gradients itself."""
     for setting, value, accepted in (

@@ -27,9 +27,10 @@ class Schedule:
         self.steps_per_epoch, self.warmup_steps = steps_per_epoch, warmup_steps
         self.steps, self.scale = 0, 1.0
         self.applied: tuple[float, float | None] | None = None  # the rate and momentum that the optimizer has
+        self.cycle: Any = rule if isinstance(rule, MomentumLR) else None
         # Of each parameter group: which setting is its momentum, if the rule sets one.
-        cycles = isinstance(rule, MomentumLR)
-        self.momenta = [momentum_key(group) if cycles else None for group in optimizer.param_groups]
+        key = momentum_key if self.cycle is not None else lambda group: None
+        self.momenta: list[str | None] = [key(group) for group in optimizer.param_groups]
         self._apply()
 
     def step(self) -> None:
@@ -57,7 +58,7 @@ class Schedule:
     @property
     def momentum(self) -> float | None:
         """The momentum of the next step, None if the rule sets none."""
-        return float(self.rule.momentum(self.time)) if isinstance(self.rule, MomentumLR) else None
+        return None if self.cycle is None else float(self.cycle.momentum(self.time))
 
     @property
     def time(self) -> float:

@@ -1,12 +1,14 @@
 """The state of an optimizer in a checkpoint, and the options that depend on the device instead of the run."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
+
+from trainer.errors import RunError
 
 # They select how a step is computed, not its result, and belong to the device: a checkpoint does not set them.
 DEVICE_OPTIONS = ("fused", "capturable")
@@ -82,9 +84,51 @@ def scales_gradients(optimizer: Optimizer) -> bool:
 def portable_state(optimizer: Optimizer) -> dict[str, Any]:
     """Return the optimizer's state, in which a learning rate is a plain number and parameters have no names.
 
-    Their names are those of the network, which a checkpoint holds as well.
+    Their names are those of the network, which a checkpoint holds as well. Raises RunError if the optimizer wraps
+    another one, whose state is not part of its own.
     """
-    return dict(_portable(optimizer.state_dict()))
+    state = optimizer.state_dict()
+    inner = [each for each in optimizers_in(optimizer) if each is not optimizer]
+    if inner:
+        _refuse_forgotten(optimizer, inner, list(tensors_in(state)))
+    return dict(_portable(state))
+
+
+def _refuse_forgotten(optimizer: Optimizer, inner: Sequence[Optimizer], saved: Sequence[Tensor]) -> None:
+    known = set(map(id, saved))
+    for each in inner:
+        for tensor in tensors_in(list(each.state.values())):
+            # A state may also be given as a copy.
+            if id(tensor) not in known and not any(torch.equal(tensor, other) for other in saved):
+                name, within = type(optimizer).__name__, type(each).__name__
+                raise RunError(
+                    f"optimizer: {name} wraps {within}, whose state is not part of {name}.state_dict(): a run that"
+                    f" continues would have lost it. Return it there under a name of its own, and restore it in"
+                    f" load_state_dict"
+                )
+
+
+def optimizers_in(value: Any) -> Iterator[Optimizer]:
+    """Yield the optimizers in a value: also those that an optimizer wraps, alone or in lists and groups."""
+    if isinstance(value, Optimizer):
+        yield value
+        yield from optimizers_in([each for key, each in vars(value).items() if key not in ("state", "param_groups")])
+    elif isinstance(value, Mapping):
+        yield from optimizers_in(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from optimizers_in(item)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in a value, also those inside of lists and groups."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from tensors_in(list(value.values()))
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from tensors_in(item)
 
 
 def _portable(tree: Any) -> Any:
@@ -162,11 +206,14 @@ def _restore_types(optimizer: Optimizer, saved: Mapping[Any, Any]) -> None:
 
 
 def _typed(loaded: Any, saved: Any, device: torch.device | None) -> Any:
-    if isinstance(loaded, Mapping) and isinstance(saved, Mapping):
-        return {key: _typed(value, saved.get(key), device) for key, value in loaded.items()}
-    if isinstance(loaded, list | tuple) and isinstance(saved, list | tuple):
-        return type(saved)(_typed(*pair, device) for pair in zip(loaded, saved, strict=True))
-    if isinstance(loaded, Tensor) and isinstance(saved, Tensor):
+    """Return a loaded value with the types of the saved one; groups and lists stay the same objects."""
+    if isinstance(loaded, dict) and isinstance(saved, Mapping):
+        loaded.update({key: _typed(value, saved[key], device) for key, value in loaded.items() if key in saved})
+    elif isinstance(loaded, list) and isinstance(saved, list) and len(loaded) == len(saved):
+        loaded[:] = [_typed(*pair, device) for pair in zip(loaded, saved, strict=True)]
+    elif isinstance(loaded, tuple) and isinstance(saved, tuple) and len(loaded) == len(saved):
+        return tuple(_typed(*pair, device) for pair in zip(loaded, saved, strict=True))
+    elif isinstance(loaded, Tensor) and isinstance(saved, Tensor):
         return (loaded if loaded.dtype == saved.dtype else saved).to(device or loaded.device)
     return saved if isinstance(saved, str) else loaded  # torch takes a text apart as if it were a list
 

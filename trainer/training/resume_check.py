@@ -57,6 +57,8 @@ def refuse_misfit(trainer: "ClassificationTrainer", state: Any) -> None:
             refuse_other_optimizer(trainer.build_optimizer, state[name], tuple(scheduled))
         elif name == "schedule":
             _refuse_other_schedule(trainer.schedule.rule, own[name], state[name])
+        elif name == "hooks":
+            _refuse_other_hooks(own[name], state[name])
         elif name == "progress":
             _refuse_other_progress(trainer, state[name])
         elif name != "scaler" or state[name] != {}:  # without half precision there is nothing to scale
@@ -76,6 +78,14 @@ def _refuse_other_schedule(rule: LRFunction, own: Mapping[str, Any], saved: Any)
     refuse_beyond(1.0, saved["scale"], "schedule.scale")  # halve_lr only lowers the rate, and so does Plateau
     if isinstance(rule, Plateau):
         refuse_beyond(own["rule"]["lr"], saved["rule"]["lr"], "schedule.rule.lr")
+
+
+def _refuse_other_hooks(own: Mapping[str, Any], saved: Any) -> None:
+    """Check the state of each technique that acts on a step, which may have begun with None or an empty list."""
+    if not isinstance(saved, Mapping) or own.keys() != saved.keys():
+        raise ValueError(f"hooks must hold {', '.join(own) or 'nothing'}")
+    for name in own:
+        refuse_other_memory(own[name], saved[name], f"hooks.{name}", tensors=True)
 
 
 def _refuse_other_progress(trainer: "ClassificationTrainer", saved: Any) -> None:

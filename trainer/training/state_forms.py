@@ -36,33 +36,33 @@ def refuse_unlike(own: Any, saved: Any, where: str, signed: bool = False) -> Non
         raise ValueError(f"{where}={saved!r} is out of range")
 
 
-def refuse_other_memory(own: Any, saved: Any, where: str) -> None:
+def refuse_other_memory(own: Any, saved: Any, where: str, tensors: bool = False) -> None:
     """Compare a memory with that at the start of a run, from which it grows. Raises ValueError.
 
-    None may have become any plain value and a plain value None; a list or an empty group may hold any.
+    None may have become any plain value and a plain value None; a list or an empty group may hold any. `tensors`: they
+    may also be, or hold, a tensor of any shape.
     """
     if isinstance(own, Mapping) and own:
         if not isinstance(saved, Mapping) or own.keys() != saved.keys():
             raise ValueError(f"{where} must hold {', '.join(map(str, own))}")
         for key in own:
-            refuse_other_memory(own[key], saved[key], f"{where}.{key}")
+            refuse_other_memory(own[key], saved[key], f"{where}.{key}", tensors)
     elif isinstance(own, Tensor) or (isinstance(own, bool | str) and saved is not None):
         refuse_unlike(own, saved, where)
-    elif not _is_plain(saved):
+    elif not _is_plain(saved, tensors):
         raise ValueError(f"{where} must be a plain value, or a list or group of them")
     elif isinstance(own, Mapping | list | tuple):
         if type(saved) is not type(own):
             raise ValueError(f"{where} must be a {type(own).__name__}")
-    elif own is not None and saved is not None and not is_number(saved):
+    elif own is not None and saved is not None and (not is_number(saved) or isinstance(saved, Tensor)):
         raise ValueError(f"{where}={saved!r}, where a number is expected")
 
 
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(map(_is_plain, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
+def _is_plain(value: Any, tensors: bool) -> bool:
+    items = list(value.values()) if isinstance(value, Mapping) else value
+    if isinstance(items, list | tuple):
+        return all(_is_plain(item, tensors) for item in items)
+    return value is None or isinstance(value, bool | int | float | str) or (tensors and isinstance(value, Tensor))
 
 
 def refuse_other_setting(own: Any, saved: Any, where: str) -> None:
