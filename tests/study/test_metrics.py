@@ -78,7 +78,9 @@ def test_an_own_loss_and_metric_are_trained_resumed_recorded_and_shown(capfd):
     assert timeless(Path("part"))[-1] == timeless(Path("whole"))[-1]
     capfd.readouterr()
     assert main(["show", "whole"]) == 0
-    assert f"Brier                {best['validation_brier']:.4f}" in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert f"Brier                {best['validation_brier']:.4f}" in printed
+    assert f"In that epoch: brier {best['validation_brier']:.4f}, macro f1 " in printed
     assert main(["export", "whole", "--epochs", "epochs.csv", "--csv", "runs.csv"]) == 0
     assert [float(row["validation_brier"]) for row in table(Path("epochs.csv"))] == [
         r["validation_brier"] for r in rows
@@ -140,6 +142,19 @@ def test_a_metric_without_a_direction_is_one_line(capfd):
         "trainer: mine/metric.py, line 8: brier must say which values are better by the annotation of its result:"
         " -> Maximized or -> Minimized\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("accuracy", "validation_accuracy is another figure, rename it"),
+        ("a" * 61, "the name of a metric has a–z, A–Z, 0–9 and _, at most 60 of them"),
+    ],
+)
+def test_a_metric_whose_name_no_figure_can_have_is_refused(name, reason, capfd):
+    Path("mine/metric.py").write_text(METRIC.replace("def brier", f"def {name}"))
+    assert trainer(*QUIET, f"metric={name}") == 2
+    assert capfd.readouterr().err == f"trainer: metric={name}: {reason}\n"
 
 
 def test_a_search_prefers_low_values_of_a_metric_that_is_minimized(capfd):

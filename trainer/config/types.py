@@ -24,7 +24,7 @@ OpenFraction = Annotated[float, Strict(), AllowInfNan(False), Gt(0), Lt(1)]
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of a folder
 DEVICES = ("auto", "cpu", "mps", "cuda")  # and cuda:N
 Device = Annotated[str, StringConstraints(strict=True, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-Figure = Annotated[str, StringConstraints(strict=True, pattern=r"^validation_[A-Za-z0-9_]+$")]  # of an epoch
+Figure = Annotated[str, StringConstraints(strict=True, pattern=r"^validation_[A-Za-z0-9_]{1,60}$")]  # of an epoch
 Project = Annotated[str, StringConstraints(strict=True, max_length=128, pattern=r"^[^/\\#?%:]+$")]  # of W&B
 
 BY_NAME: dict[str, Any] = {

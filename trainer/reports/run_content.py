@@ -4,12 +4,13 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from trainer.config.own_record import yours
 from trainer.config.recorded import with_defaults
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError, printable
-from trainer.records.metrics import METRICS
+from trainer.records.metrics import METRICS, further_of, in_words, shown_figure
 from trainer.reports.content import ArmReport, Content, data_text, environment_rows, moment, own_techniques
 from trainer.reports.run_files import Run, RunLimits, run_of
 from trainer.runtime.console import duration
@@ -50,6 +51,7 @@ def of_run(folder: Path, full: bool = False) -> Content:
         sentences = [
             f"The lowest validation loss, {best['validation_loss']:.4f}, was in epoch {epoch} of {len(run.epochs)}:"
             f" {accuracy:.2%} of the validation images were right.",
+            *_beside(best),
             "One run does not show what another seed would give: repeat it with -m seed=0,1,2.",
         ]
     ended = _ended(run, limits.epochs)
@@ -75,6 +77,13 @@ def of_run(folder: Path, full: bool = False) -> Content:
         started=run.environment.started if run.environment else "",
         settings=with_defaults(config) if full else [],
     )
+
+
+def _beside(best: Mapping[str, Any]) -> list[str]:
+    """Return a sentence on the metrics of the best epoch, none where it has no others than every run."""
+    found = {in_words(name).lower(): (name, value) for name, value in further_of(best, "validation").items()}
+    words = [f"{word} {shown_figure(name, value)}" for word, (name, value) in found.items() if value is not None]
+    return [f"In that epoch: {', '.join(words)}."] if words else []
 
 
 def _origin(run: Run) -> list[tuple[str, str]]:

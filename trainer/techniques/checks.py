@@ -7,6 +7,8 @@ chosen that option. Each takes the checked run and raises ConfigError with one l
 from trainer.config.directions import direction_of
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import shared_parameters
+from trainer.config.settings import is_of_kind
+from trainer.config.types import Figure
 from trainer.errors import ConfigError
 from trainer.techniques.remedies import WIDTHS, size_read
 
@@ -82,10 +84,12 @@ def regularization_label_smoothing(run: RunConfig) -> None:
 
 
 def metric(run: RunConfig) -> None:
-    """Refuse the name of a figure that every run records, and a metric that does not say which values are better."""
+    """Refuse a name that no figure can have, and a metric that does not say which values are better."""
     for choice in run.metric:
         if choice.name in ("loss", "accuracy", "cross_entropy"):
             raise ConfigError(f"metric={choice.name}: validation_{choice.name} is another figure, rename it")
+        if not is_of_kind(Figure, f"validation_{choice.name}"):
+            raise ConfigError(f"metric={choice.name}: the name of a metric has a–z, A–Z, 0–9 and _, at most 60 of them")
         direction_of(f"validation_{choice.name}")
 
 
