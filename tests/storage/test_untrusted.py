@@ -326,7 +326,7 @@ RESUMED = {
 BUILT = {
     "interpolation": (config(data_dir="${oc.env:MARKER}"), "data_dir holds an interpolation"),
     "control characters": (config(weight_decay_scope="\x1b]0;x\x07"), "weight_decay_scope holds control characters"),
-    "class of code": (config(optimizer={"name": "os.system"}), "there is no such optimizer"),
+    "class of code": (config(model={"name": "os.system"}), "there is no such model"),
     "a rate of zero": (config(lr=0.0), "lr=0.0 (configuration): must be a number above 0"),
     "one class": (changed(classes=["a"]), "classes: must be at least two names"),
     "a million layers": (config(model={"name": "mlp", "hidden": [1] * 19_000}), "layers, the file holds 6 weights"),

@@ -19,6 +19,7 @@ from trainer.runtime.seeding import derive
 from trainer.storage import checkpoint
 from trainer.techniques.hooks import StepHooks
 from trainer.training.build import build_trainer
+from trainer.training.optimizer_state import make_capturable
 from trainer.training.resume_check import refuse_misfit
 
 TINY = ("dataset=digits", "model=mlp", "model.hidden=[6]", "batch_size=10", "lr=0.02", "epochs=3", "optimizer=sgd")
@@ -344,6 +345,21 @@ def test_an_optimizer_whose_groups_have_no_rate_is_refused(built, monkeypatch):
     monkeypatch.setattr(own_optimizers, "lion", lambda params, lr, weight_decay: Fixed(params))
     with pytest.raises(ConfigError, match=r"^optimizer=sgd has a parameter group without lr, which the schedule sets$"):
         built("lion")
+
+
+class Doubled(torch.optim.SGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                weight.data.add_(weight.grad, alpha=-2 * group["lr"])
+
+
+@pytest.mark.parametrize(("kind", "adapted"), [(Doubled, False), (type("Same", (torch.optim.SGD,), {}), True)])
+def test_the_step_of_an_own_class_gets_numbers_also_on_a_gpu(kind, adapted):
+    optimizer = kind([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    make_capturable(optimizer, torch.device("cpu"))
+    (group,) = optimizer.param_groups
+    assert (bool(group["fused"]), torch.is_tensor(group["lr"])) == (adapted, adapted)
 
 
 class Memory:

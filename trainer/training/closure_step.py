@@ -31,7 +31,8 @@ def step_with_closure(
         if limit_gradients:
             limit_gradients()
         passes += 1
-        first.extend([] if first else [logits.detach(), reported.detach()])
+        if not first:  # compiled code reuses the memory of its results in the next pass
+            first.extend([logits.detach().clone(), reported.detach()])
         return loss.detach()
 
     optimizer.step(closure)

@@ -1,6 +1,7 @@
 """Combinations of techniques and settings that cannot be trained, found when their parts are built."""
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from trainer.config.run_config import RunConfig
@@ -58,7 +59,7 @@ def refuse_uncapturable(config: RunConfig, optimizer: Optimizer, device: torch.d
         reason = f"needs a CUDA GPU, the device of this run is {device}"
     elif config.on_nonfinite != "stop":
         reason = f"needs on_nonfinite=stop: {config.on_nonfinite} reads the loss from the GPU in every step"
-    elif not all(map(can_capture, optimizer.param_groups)):
+    elif not all(can_capture(group) and isinstance(group["lr"], Tensor) for group in optimizer.param_groups):
         reason = f"does not go with optimizer={config.optimizer.name}, whose step reads values from the GPU"
     elif config.precision == "fp16" and not scales_gradients(optimizer):
         reason = f"does not go with optimizer={config.optimizer.name} and precision=fp16; precision=bf16 does"

@@ -26,7 +26,12 @@ def adapt_to_device(optimizer: Optimizer, device: torch.device) -> None:
 
 
 def make_capturable(optimizer: Optimizer, device: torch.device) -> None:
-    """Let the optimizer's step read nothing from the device, if torch has such a form of it; its rate lies there."""
+    """Let the optimizer's step read nothing from the device, if torch has such a form of it; its rate lies there.
+
+    The step of a class of one's own expects numbers, also if the class is derived from one of torch's.
+    """
+    if not type(optimizer).step.__module__.startswith("torch."):
+        return
     rates: dict[float, Tensor] = {}  # one for all groups of the same `lr_scale`: a schedule writes it once
     for group in optimizer.param_groups:
         if "capturable" in group:
