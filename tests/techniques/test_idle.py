@@ -4,6 +4,8 @@ import pytest
 from conftest import compose, interpret, quick
 
 from trainer.cli.reproduce import main
+from trainer.config.own import read, using
+from trainer.config.schema import GROUPS
 from trainer.study.plan import idle_search
 from trainer.techniques.idle import idle_settings
 
@@ -106,3 +108,11 @@ def test_a_run_that_another_one_decides_on_is_not_told(capsys):
     capsys.readouterr()
     assert main([str(folder)]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_schedule_of_ones_own_is_not_run_for_it(tmp_path):
+    file = tmp_path / "scheduler.py"
+    file.write_text("raise SystemExit\n\n\ndef flat(lr, epochs):\n    'Flat.'\n    return lambda epoch: lr\n")
+    with using([read(str(file), [*GROUPS])]):
+        (run,) = compose(["scheduler=flat", "epochs=3"])
+        assert idle_settings(run) == []

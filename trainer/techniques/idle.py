@@ -26,6 +26,8 @@ def idle_settings(run: RunConfig) -> list[str]:
 
 def _schedule(run: RunConfig) -> Iterator[str]:
     """Compare the rates of all epochs with the first one."""
+    if run.scheduler.own:  # the code of one's own is not run before the first run is built
+        return
     name, epochs = run.scheduler.name, run.epochs
     warmup = run.scheduler.shared["warmup_epochs"]
     rule = run.scheduler.function()(run.lr, epochs - warmup)
