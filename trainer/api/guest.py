@@ -6,17 +6,18 @@ A run must not depend on what the program has set, either: two runs in one proce
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from trainer.config import own_import
 from trainer.config.own import OwnTechniques, using
-from trainer.errors import Interrupted
+from trainer.errors import Interrupted, RunError, reason_of
 from trainer.runtime.console import silenced
 from trainer.runtime.memory import within_memory
 from trainer.runtime.signals import as_guest
 
+UNKNOWN = object()
 _one_at_a_time = threading.RLock()  # Hydra, torch's generators and standard output belong to the whole process
 
 
@@ -47,6 +48,8 @@ def training(techniques: Sequence[OwnTechniques], progress: bool, again: str) ->
     ):
         try:
             yield
+        except OSError as error:
+            raise RunError(reason_of(error)) from error
         except KeyboardInterrupt as interrupt:
             folder = _saved(interrupt)
             by = f" by {interrupt}" if str(interrupt) else ""
@@ -113,7 +116,7 @@ def _same_torch() -> Iterator[None]:
         (lambda: cudnn.allow_tf32, lambda value: setattr(cudnn, "allow_tf32", value), True),
         (lambda: matmul.allow_tf32, lambda value: setattr(matmul, "allow_tf32", value), False),
     ]
-    before, threads = [read() for read, _, _ in settings], torch.get_num_threads()
+    before, threads = [_read(read) for read, _, _ in settings], torch.get_num_threads()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
         try:
@@ -126,8 +129,16 @@ def _same_torch() -> Iterator[None]:
 
 def _write(settings: Sequence[tuple[Any, Any, Any]], values: Sequence[Any]) -> None:
     for (read, write, _), value in zip(settings, values, strict=True):
-        if read() != value:
+        if value is not UNKNOWN and (now := _read(read)) is not UNKNOWN and now != value:
             write(value)
+
+
+def _read(read: Callable[[], Any]) -> Any:
+    """Return a setting of torch; UNKNOWN where a newer interface has set what this one would read."""
+    try:
+        return read()
+    except RuntimeError:
+        return UNKNOWN
 
 
 def _default_device() -> Any:

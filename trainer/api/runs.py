@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.api.given import techniques_of
-from trainer.api.guest import composing, training
+from trainer.api.guest import training
 from trainer.api.settings import composed, settings
 from trainer.config.check import check
-from trainer.config.own import OwnTechniques
+from trainer.config.own import OwnTechniques, using
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import setting
 from trainer.errors import ConfigError, tell_folder
@@ -54,7 +54,7 @@ class Run:
     @property
     def config(self) -> RunConfig:
         """The settings as they are recorded. Raises ConfigError if they are damaged."""
-        with composing(self._own):
+        with using(self._own):
             return check(read_config(self.folder / "config.yaml"), needed=())
 
     @property
@@ -93,9 +93,9 @@ class Run:
     def model(self) -> torch.nn.Module:
         """Return the network of the best epoch in evaluation mode on the CPU, with its input scaling as first layer.
 
-        It takes images [N, C, H, W], bytes from 0 to 255 or floats from 0 to 1, as the data set has them, and returns
-        logits [N, K]. Raises ConfigError if there is no checkpoint or an own technique is missing, RunError if it is
-        damaged.
+        It takes images [N, C, H, W], bytes from 0 to 255 or floats from 0 to 1, or in the unit of a data set of floats,
+        and returns logits [N, K]. Its weights are frozen (`requires_grad_` thaws them). Raises ConfigError if there is
+        no checkpoint or an own technique is missing, RunError if it is damaged.
 
         >>> logits = run.model()(torch.zeros(5, 1, 32, 32, dtype=torch.uint8))
         >>> tuple(logits.shape)
@@ -118,7 +118,7 @@ class Run:
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != network.shape:
             wanted, got = ", ".join(map(str, network.shape)), ", ".join(map(str, pixels.shape))
             raise ConfigError(f"predict: images must be [N, {wanted}], these are [{got}]")
-        return network.probabilities(pixels.split(1024), torch.device("cpu"))
+        return network.probabilities(pixels.split(1024), torch.device("cpu")).clone()  # no tensor of inference mode
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ class Run:
         path = self.folder / BEST
         if not path.is_file():
             raise ConfigError(f"{self.folder}: has not been validated yet, {path} does not exist")
-        with composing(self._own):
+        with using(self._own):
             return load_network(path)
 
     def resume(self, *overrides: str, epochs: int | None = None, progress: bool = True) -> Run:
