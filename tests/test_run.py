@@ -21,6 +21,7 @@ from trainer.cli import doctor, evaluate, reproduce
 from trainer.errors import ConfigError, RunError
 from trainer.run import train
 from trainer.storage import checkpoint
+from trainer.storage.encoding import UnstorableError
 
 KEYS = ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch_seconds"]
 
@@ -184,7 +185,7 @@ def test_a_checkpoint_of_an_earlier_version_is_named_by_whatever_looks_for_one(i
 def test_a_failed_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "last.safetensors"
     checkpoint.save(path, last_of({"epoch": 1}))
-    with pytest.raises(TypeError, match="function is not JSON serializable"):
+    with pytest.raises(UnstorableError, match="value cannot be saved: it is of type function"):
         checkpoint.save(path, last_of({"epoch": 2, "value": lambda: None}))
     assert checkpoint.load(path).epoch == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.safetensors"]

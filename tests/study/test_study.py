@@ -498,7 +498,7 @@ def test_another_studys_runs_may_be_damaged_or_gone():
 def test_what_the_deciding_code_imports_decides_too():
     """Or it checks, tells, stores, sets up the process: what is moved out of a deciding module is not forgotten."""
     beside = {"config", "errors", "storage"}
-    beside |= {f"runtime.{name}" for name in ("console", "files", "memory", "signals", "text")}
+    beside |= {f"runtime.{name}" for name in ("console", "extras", "files", "memory", "signals", "text")}
     deciding = {name.removesuffix(".py").replace("/", ".") for name in (*deciding_code.CORE, "techniques")}
     paths = [PACKAGE / name for name in deciding_code.CORE]
     files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
