@@ -38,7 +38,9 @@ function linesOf(arm, number, { key, part, quantity, over, chosen }) {
   const there = mean.map((_, at) => at).filter((at) => mean[at] !== null && deviation[at] != null);
   if (there.length > 1 && marked) {
     const upper = there.map((at) => mean[at] + deviation[at]);
-    const lower = there.map((at) => Math.max(mean[at] - deviation[at], quantity === "loss" ? mean[at] / 100 : 0));
+    // A share is not below 0, nor is a positive loss on its log axis; a metric may be.
+    const least = (value) => (quantity === "loss" && value > 0 ? value / 100 : quantity.endsWith("accuracy") ? 0 : -Infinity);
+    const lower = there.map((at) => Math.max(mean[at] - deviation[at], least(mean[at])));
     traces.push({ ...base, x: [...there.map((at) => x[at]), ...there.map((at) => x[at]).reverse()],
       y: [...upper, ...lower.reverse()], fill: "toself", fillcolor: faint(colour(number), 0.18), line: { width: 0 },
       hoverinfo: "skip", hovertemplate: undefined });
