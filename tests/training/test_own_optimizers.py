@@ -118,6 +118,7 @@ OTHER = {
         "[0].x=1, where None or its like is",
     ),
     "a count": ("muon", put("param_groups", 0, "count", value="x"), "[0].count='x', where a number is expected"),
+    "no mode": ("schedule_free", lambda tree: tree["param_groups"][0].pop("train_mode"), "train_mode, weight_decay"),
     "a step": ("muon", put("state", 1, "step", value=-1), "state.1.step=-1.0 is out of range"),
     "type": (
         "muon",

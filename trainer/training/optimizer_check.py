@@ -141,20 +141,20 @@ def _refuse_other_part(history: Sequence[Any], saved: Any, where: str, free: Seq
 def _refuse_other_group(history: Sequence[Any], saved: Any, where: str, free: Sequence[str]) -> None:
     """Compare the settings of a parameter group, and the form of what the steps have changed in it."""
     first, form = history[0], history[-1]
+    changed = {key for key in form if any(_differ(group.get(key), first.get(key)) for group in history)}
     # A switch that is off may be missing: later versions of torch have more of them.
-    needed = {key for key, value in first.items() if not is_off(value)}
+    needed = changed | {key for key, value in first.items() if not is_off(value)}
     if not isinstance(saved, Mapping) or not needed <= saved.keys():
         raise ValueError(f"{where} must hold {', '.join(sorted(needed))}")
     for key, value in saved.items():
         if key in (*DEVICE_OPTIONS, "param_names"):  # they are not loaded
             continue
-        values = [group.get(key) for group in history]
-        if key in free or any(_differ(value, values[0]) for value in values):
+        if key in free or key in changed:
             refuse_other_form(form.get(key), value, f"{where}.{key}")
-        elif isinstance(values[0], Tensor):
-            refuse_unlike(values[0], value, f"{where}.{key}")
+        elif isinstance(first.get(key), Tensor):
+            refuse_unlike(first[key], value, f"{where}.{key}")
         else:
-            refuse_other_setting(values[0], value, f"{where}.{key}")
+            refuse_other_setting(first.get(key), value, f"{where}.{key}")
 
 
 def _differ(one: Any, other: Any) -> bool:
