@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import trainer
-from trainer.records.environment import git_state
+from trainer.records.environment import git_state, uncommitted_changes
 
 
 def git(folder, *arguments):
@@ -33,6 +33,24 @@ def test_the_variables_of_a_hook_do_not_lead_to_another_repository(checkout, mon
     for name, place in {**places, "GIT_OBJECT_DIRECTORY": other / "objects", "GIT_COMMON_DIR": other}.items():
         monkeypatch.setenv(name, str(place))
         assert git_state() == {"commit": own, "dirty": False}
+
+
+def test_what_is_in_no_commit_is_kept_as_a_patch(checkout):
+    uncommitted_changes.cache_clear()
+    file = Path("own/trainer/step.py")
+    file.write_text("rate = 1\n")
+    git("own", "add", ".")
+    git("own", "commit", "-q", "-m", "step")
+    assert uncommitted_changes() == ""
+    uncommitted_changes.cache_clear()
+    file.write_text("rate = 2\n")
+    patch = uncommitted_changes()
+    uncommitted_changes.cache_clear()
+    assert patch.endswith("\n") and "\n-rate = 1\n+rate = 2\n" in patch
+    Path("patch").write_text(patch)
+    git("own", "checkout", "-q", ".")
+    git("own", "apply", str(Path("patch").resolve()))
+    assert file.read_text() == "rate = 2\n"
 
 
 def test_a_changed_file_whose_name_is_not_utf_8_counts_as_changed(checkout):

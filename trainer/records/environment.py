@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from trainer.config.run_config import RunConfig
 from trainer.config.shell import command
 from trainer.records.code import code_hashes
 
+MAX_PATCH = 2**20  # letters of the changes of a checkout that a run keeps
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "numpy", "scikit-learn", "wandb")
 
 
@@ -59,6 +61,19 @@ def git_state() -> dict[str, Any] | None:
     commit = _git(root, "rev-parse", "HEAD")
     changes = _git(root, "status", "--porcelain")
     return None if commit is None else {"commit": commit, "dirty": bool(changes)}
+
+
+@cache  # once in a process, which runs what it has imported
+def uncommitted_changes() -> str:
+    """Return the changes of the trainer's checkout that are in no commit, as a patch; "" without any.
+
+    Files that git does not know are not part of it. Of a patch above `MAX_PATCH` bytes nothing is kept.
+    """
+    state = git_state()
+    if not state or not state["dirty"]:
+        return ""
+    patch = _git(Path(trainer.__file__).resolve().parent.parent, "diff", "HEAD", "--", "trainer", "conf") or ""
+    return f"{patch}\n" if 0 < len(patch) <= MAX_PATCH else ""
 
 
 def _git(root: Path, *arguments: str) -> str | None:

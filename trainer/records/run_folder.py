@@ -21,8 +21,8 @@ from trainer.config.shell import resume_command
 from trainer.data.identity import data_differences
 from trainer.errors import ConfigError, RunError
 from trainer.records.code import changed_files
-from trainer.records.environment import stamp
-from trainer.records.layout import JOB, LAST
+from trainer.records.environment import stamp, uncommitted_changes
+from trainer.records.layout import JOB, LAST, PATCH
 from trainer.records.metrics import METRICS, count_of
 from trainer.runtime.console import warn
 from trainer.runtime.files import WRITING, expanded, make_folder, write_text
@@ -219,6 +219,8 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path, data: s
             f"the run continues with torch {torch.__version__} on {now['device']} (threads: {now['threads']}), unlike"
             " before: the last bits may differ from those of a run that was not stopped"
         )
+    if patch := uncommitted_changes():
+        write_text(folder / PATCH, patch)
     stamps.append(now)  # one entry per start
     write_text(path, json.dumps(stamps, indent=2) + "\n")
     return run_id
