@@ -24,7 +24,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_every_yaml_and_the_package(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"trainer/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")} <= names
-    assert {"trainer/__main__.py", "trainer/cli/completion.bash"} <= names
+    assert {"trainer/__main__.py", "trainer/py.typed", "trainer/cli/completion.bash"} <= names
     assert not [name for name in names if name.startswith(("tests", "conf", "outputs"))]
 
 

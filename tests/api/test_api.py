@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 import trainer
 from trainer import api
-from trainer.errors import ConfigError, Interrupted
+from trainer.errors import ConfigError, Interrupted, RunError
 from trainer.runtime.signals import WARNINGS
 
 FAST = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "wandb.mode=disabled", "device=cpu")
@@ -260,6 +260,23 @@ def test_a_mistake_is_one_line(in_empty_folder, call, sentence):
         call()
     assert str(caught.value).startswith(sentence) and "\n" not in str(caught.value)
     assert not [*in_empty_folder.iterdir()]
+
+
+def test_a_failed_run_is_an_exception_and_what_is_shown_of_it_never_fails(in_empty_folder):
+    failing = (*FAST, "epochs=2", "lr=1e30", "optimizer=sgd")
+    with pytest.raises(RunError, match=r"not finite.*Saved: 0 of 2 epochs"):
+        trainer.train(trainer.compose(*failing, "output_dir=failed"), progress=False)
+    run = trainer.load("failed")
+    assert run.result.state == "failed" and "It failed after 0 of 2 epochs" in run._repr_html_()
+    with pytest.raises(ConfigError, match=r"has not been validated yet, .*best.safetensors does not exist"):
+        run.model()
+    study = trainer.study(*failing, "seed=0,1", progress=False)
+    assert repr(study) == f"<Study {study.folder}: 1 arms, runs: 2 failed>"
+    damages = ((run, "config.yaml", "does not hold the settings of a run"), (study, "study.json", "is damaged"))
+    for shown, file, words in damages:
+        (shown.folder / file).write_text("<")
+        assert f"{shown.folder}: " in repr(shown) and words in repr(shown)
+        assert words in shown._repr_html_() and "<svg" not in shown._repr_html_()
 
 
 def test_a_frame_without_pandas_names_the_command(in_empty_folder, monkeypatch):

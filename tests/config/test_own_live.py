@@ -24,6 +24,7 @@ from trainer.config.types import Fraction, Positive
 
 RATES = (0.9, 0.99)
 HISTORY = []
+LOGGER = __name__
 
 def sign(values: Values):
     return values.sign()
@@ -42,6 +43,7 @@ class Lion(torch.optim.Optimizer):
 
 def lion(params, lr, weight_decay, *, betas: tuple[Fraction, Fraction] = (0.9, 0.99)):
     """The sign of a momentum. Chen et al. 2023."""
+    assert __name__ != "__main__"
     model = Lion(params, dict(lr=lr, weight_decay=weight_decay))  # `model` is a global name as well
     return model
 '''

@@ -17,7 +17,7 @@ from trainer.config.check import check
 from trainer.config.own import OwnTechniques, using
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import setting
-from trainer.errors import ConfigError, tell_folder
+from trainer.errors import ConfigError, OneLineError, tell_folder
 from trainer.records.layout import BEST
 from trainer.records.metrics import read_metrics
 from trainer.records.outcome import Outcome
@@ -39,14 +39,17 @@ class Run:
         self.folder, self._own = folder.absolute(), tuple(techniques)  # whatever folder the program goes to
 
     def __repr__(self) -> str:
-        result = self.result
+        try:
+            result = self.result
+        except OneLineError as error:  # what shows an object must not fail
+            return f"<Run {self.folder}: {error}>"
         accuracy = (
             "" if result.validation_accuracy is None else f", validation_accuracy={result.validation_accuracy:.4f}"
         )
         return f"<Run {self.folder}: {result.state}, {result.epochs} epochs{accuracy}>"
 
     def _repr_html_(self) -> str:
-        return inline.of_run(self._content())
+        return inline.shown(lambda: inline.of_run(self._content()))
 
     def _content(self) -> Content:
         return of_run(self.folder)

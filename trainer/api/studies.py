@@ -12,11 +12,12 @@ from trainer.api.guest import composing, training
 from trainer.api.runs import Run, frame
 from trainer.api.settings import settings
 from trainer.config.own import OwnTechniques
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, OneLineError
 from trainer.reports import inline, markdown, page
 from trainer.reports.content import of_study
 from trainer.reports.tables import exported, runs_table
 from trainer.reports.verdict_file import verdict_tree
+from trainer.storage.places import RUN
 from trainer.study.manifest import Manifest
 from trainer.study.plan import plan_from
 
@@ -71,22 +72,27 @@ class Study:
         self.folder, self._own = folder.absolute(), tuple(techniques)  # whatever folder the program goes to
 
     def __repr__(self) -> str:
-        states = [run.result.state for run in self.runs]
+        try:
+            manifest, arms = Manifest.read(self.folder), len(self.rows)
+        except OneLineError as error:  # what shows an object must not fail
+            return f"<Study {self.folder}: {error}>"
+        states = [manifest.told_outcome(entry).state for entry in manifest.entries]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-        return f"<Study {self.folder}: {len(self.rows)} arms, runs: {counts}>"
+        return f"<Study {self.folder}: {arms} arms, runs: {counts}>"
 
     def _repr_html_(self) -> str:
-        return inline.of_study(of_study(self.folder, search=False))
+        return inline.shown(lambda: inline.of_study(of_study(self.folder, search=False)))
 
     @property
     def runs(self) -> list[Run]:
-        """The runs whose folders are there, in the order of the plan.
+        """The runs that have a folder, in the order of the plan.
 
         >>> len(study.runs)
         6
         """
         manifest = Manifest.read(self.folder)
-        return [Run(manifest.path(each), self._own) for each in manifest.entries if not manifest.is_missing(each)]
+        folders = map(manifest.path, manifest.entries)
+        return [Run(folder, self._own) for folder in folders if (folder / RUN).is_file()]
 
     @property
     def rows(self) -> list[dict[str, Any]]:

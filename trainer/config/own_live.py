@@ -92,7 +92,7 @@ def _add(name: str, value: Any, text: _Text, cells: _Text) -> None:
     source, future = _source(value)
     space = vars(sys.modules[value.__module__]) if isinstance(value, type) else value.__globals__
     for used in _global_names(source):
-        if used in space:
+        if used in space and not used.startswith("__"):  # each module has its own __name__ and __file__
             _provide(used, space[used], space, name, text, cells)
     text.annotations |= future
     text.definitions.append(source)

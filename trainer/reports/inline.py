@@ -5,10 +5,11 @@ they are readable where it is light and where it is dark.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import Any
 
+from trainer.errors import OneLineError
 from trainer.reports.charts import curves
 from trainer.reports.content import Content
 from trainer.reports.page import rows, texts, titles
@@ -42,6 +43,14 @@ def of_run(content: Content) -> str:
     """Return the facts, the result and the curves of a run. Every text in it is escaped."""
     facts = "; ".join(f"{name}: {value}" for name, value in content.facts)
     return _framed(content, f"<p>{escape(facts)}</p>{listed(content.verdict)}")
+
+
+def shown(make: Callable[[], str]) -> str:
+    """Return what `make` returns, or the line of the error where a record is damaged or gone."""
+    try:
+        return make()
+    except OneLineError as error:
+        return f"<p>{escape(str(error))}</p>"
 
 
 def listed(sentences: Sequence[str]) -> str:
