@@ -17,6 +17,7 @@ ORDER = (
     "evaluation",
     "study",
     "run",
+    "checking",
     "diagnosis",
     "records",
     "training",

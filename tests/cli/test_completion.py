@@ -75,6 +75,10 @@ OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
         "trainer report STUDY --b": ["--baseline"],
         "trainer evaluate --data-dir --d": [],
         "trainer predict own --ex": ["--export"],
+        "trainer check-techniques ": [],
+        "trainer check-techniques own/optimizer.py sw": ["sweep.", "swift"],
+        "trainer check-techniques own/optimizer.py swift optimizer=ada": OPTIMIZERS,
+        "trainer check-techniques own --": ["--device", "--help", "--test-part"],
         "trainer find-lr dataset=digits optimizer=mo": ["optimizer=momentum"],
         "trainer find-lr steps=300 optimizer=mo": ["optimizer=momentum"],
         "trainer find-lr st": ["steps="],
@@ -91,6 +95,7 @@ def test_candidates(line, words, in_empty_folder, monkeypatch):
     own = in_empty_folder / "own" / "optimizer"
     own.mkdir(parents=True)
     shutil.copy(ROOT / "conf" / "optimizer" / "adam.yaml", own / "adam_fast.yaml")
+    (own.parent / "optimizer.py").write_text("def swift(params, lr, weight_decay): ...\n")
     found = candidates(line)
     assert found == words if line else set(words) < set(found)
 

@@ -130,6 +130,8 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
         return [start + choice for choice in values]
     if word.startswith("-"):
         return [option for option in options if option.startswith("--")]
+    if command == "check-techniques" and before:
+        return [*_own_names(before[0]), *_of_train([text for text in before[1:] if "=" in text], word)]
     if command not in ("find-lr", "list"):  # the commands that take settings
         return []
     names = [f"{option.removeprefix('--')}=" for option in options if option not in ("-h", "--help", FLAG, STRICT)]
@@ -137,3 +139,13 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
     if "--config-dir" in before[:-1]:
         settings += before[before.index("--config-dir") :][:2]
     return names + _of_train(settings, word)
+
+
+def _own_names(path: str) -> list[str]:
+    """Return the names of the functions of own techniques."""
+    from trainer.config.own import read, using
+    from trainer.config.schema import own_functions
+
+    own = read(path, [*GROUPS])
+    with using([own]):
+        return [name for group in own.groups for name in own_functions(group)]

@@ -1,0 +1,131 @@
+"""All checks of one technique, and their outcome as a row of a table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trainer.checking import augmentation, common, dataset, measure, network, optimizer, schedule
+from trainer.checking.subject import CheckError, Subject, stirred
+from trainer.config.own_import import described, place_of
+from trainer.config.schema import GROUPS, REQUIRED
+from trainer.config.types import describe
+from trainer.errors import ConfigError, RunError, reason_of
+
+Check = Callable[[Subject], str | None]
+OK, FAILED, NONE = "ok", "FAILED", "—"
+COLUMNS = ("seed", "resume", "random", "bf16")
+
+# Of each group what it promises beside the columns that all have.
+CONTRACTS: dict[str, tuple[Check, ...]] = {
+    "dataset": dataset.CHECKS,
+    "model": (*network.MODEL, common.passes),
+    "activation": network.ACTIVATION,
+    "normalization": network.NORMALIZATION,
+    "init": network.INIT,
+    "optimizer": (*optimizer.CHECKS, common.passes),
+    "scheduler": schedule.SCHEDULER,
+    "regularization": (*schedule.REGULARIZATION, common.passes),
+    "augmentation": augmentation.CHECKS,
+    "loss": measure.LOSS,
+    "metric": measure.METRIC,
+}
+assert CONTRACTS.keys() == GROUPS.keys()
+
+
+@dataclass
+class Row:
+    """The outcome of all checks of a technique.
+
+    `cells`: by column; `contract`: [kept, checked] of the promises of its group; `failures`: a sentence each.
+    """
+
+    title: str
+    place: str
+    cells: dict[str, str] = field(default_factory=dict)
+    contract: list[int] = field(default_factory=lambda: [0, 0])
+    step: str = NONE
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def texts(self) -> list[str]:
+        """The cells of the row."""
+        kept, count = self.contract
+        contract = f"{kept} of {count}" if count else NONE
+        return [self.title, *(self.cells.get(name, NONE) for name in COLUMNS), contract, self.step]
+
+
+def checked(subject: Subject) -> Row:
+    """Check one technique. The global random generators are afterwards what they were."""
+    with stirred(0):
+        return _row(subject)
+
+
+def _row(subject: Subject) -> Row:
+    row = Row(f"{subject.group}={subject.name}", subject.function.place)
+    if _missing(subject, row) or not passes(subject, row, _builds):
+        row.contract[1] = len(CONTRACTS[subject.group])
+        return row
+    for column, check in _columns(subject.group).items():
+        row.cells[column] = OK if passes(subject, row, check) else FAILED
+    for check in CONTRACTS[subject.group]:
+        row.contract[1] += 1
+        row.contract[0] += passes(subject, row, check)
+    if not row.failures:
+        row.step = common.step_time(subject)
+    return row
+
+
+def _columns(group: str) -> dict[str, Check]:
+    if group == "dataset":
+        return {"seed": dataset.reads_the_same, "random": common.no_global_draws}
+    checks = (common.same_bits, common.resumed, common.no_global_draws, common.half_precision)
+    return dict(zip(COLUMNS, checks, strict=True))
+
+
+def _missing(subject: Subject, row: Row) -> bool:
+    """Say how an option without a default is given, if one is missing."""
+    given = {text.partition("=")[0].rpartition(".")[2] for text in subject.settings}
+    listed = f"{subject.name}." if GROUPS[subject.group].listed else ""
+    for name, (kind, default) in subject.function.parameters.items():
+        if default is REQUIRED and name not in given and not _in_yaml(subject, name):
+            key = f"{subject.group}.{listed}{name}"
+            row.failures.append(f"{key} has no default, it must be {describe(kind)}: add {key}=VALUE to this command")
+    return bool(row.failures)
+
+
+def _in_yaml(subject: Subject, name: str) -> bool:
+    import yaml
+
+    file = subject.own.conf and subject.own.conf / subject.group / f"{subject.name}.yaml"
+    if not file or not file.is_file():
+        return False
+    tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    options = tree.get(subject.name) if GROUPS[subject.group].listed else tree
+    return isinstance(options, dict) and options.get(name, "???") != "???"
+
+
+def _builds(subject: Subject) -> str | None:
+    """Compose the run and build all of it, so that a mistake at the start is told once."""
+    subject.trainer()
+    return None
+
+
+def passes(subject: Subject, row: Row, check: Check) -> bool:
+    """Return whether a check passes; note what it says, or why it fails."""
+    try:
+        note = check(subject)
+    except CheckError as error:
+        reason = str(error)
+    except (ConfigError, RunError, OSError) as error:
+        reason = reason_of(error)
+    except Exception as error:
+        # Also what torch raises for a wrong shape: the line of the own file says more than the last one of torch.
+        place = place_of(error, subject.own)
+        reason = f"{described(error)}{f' ({place})' if place else ''}"
+    else:
+        row.notes += [note] if note and note not in row.notes else []
+        return True
+    what = "" if check is _builds else f"{check.__name__.replace('_', ' ')}: "
+    if not any(each.endswith(reason) for each in row.failures):  # one mistake may break several promises
+        row.failures.append(f"{what}{reason}")
+    return False
