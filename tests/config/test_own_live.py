@@ -164,9 +164,17 @@ def test_a_class_without_methods_a_decorator_an_alias_and_a_module_are_found(not
         from __future__ import annotations
         import functools, math as m
         from helpers_of_a_test import root as square_root
+        import torch
+
+        QUARTER = 0.25
 
         class Rates:
-            low = 0.25
+            low = QUARTER
+
+        @functools.cache
+        @torch.no_grad()
+        def quarter():
+            return QUARTER
 
         def doubled(function):
             @functools.wraps(function)
@@ -177,11 +185,11 @@ def test_a_class_without_methods_a_decorator_an_alias_and_a_module_are_found(not
 
         @doubled
         def flat(lr: NoSuchName, epochs):
-            return lambda epoch: m.floor(lr) * square_root(Rates.low)
+            return lambda epoch: m.floor(lr) * square_root(Rates.low) * quarter()
         """
     )
     config = trainer.compose(*FAST, "scheduler=flat", techniques={"scheduler": module.flat})
-    assert config.scheduler.function()(3.5, 3)(0.0) == 3.0
+    assert config.scheduler.function()(3.5, 3)(0.0) == 2 * 3 * 0.5 * 0.25
     (cells,) = (each for each in config.scheduler.own.modules.values() if each.name.endswith("cells"))
     assert "import math\n" in cells.text and "def root(value):" in cells.text
     del sys.modules["helpers_of_a_test"]

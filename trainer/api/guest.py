@@ -36,7 +36,6 @@ def training(techniques: Sequence[OwnTechniques], progress: bool, again: str) ->
     """
     from trainer.data import loader
 
-    loader.forget()  # the files may have changed since an earlier call
     own_import.forget()
     with (
         composing(techniques),
@@ -57,7 +56,7 @@ def training(techniques: Sequence[OwnTechniques], progress: bool, again: str) ->
             kind = type(interrupt) if isinstance(interrupt, Interrupted) else Interrupted
             raise kind(f"stopped{by}: {kept}", reported=True, folder=folder) from None
         finally:
-            loader.forget()  # the memory of a data set that the program may not need any more
+            loader.forget()  # the files may have changed until the next call
 
 
 def _saved(interrupt: BaseException | None) -> Path | None:

@@ -90,7 +90,8 @@ def _add(name: str, value: Any, text: _Text, cells: _Text) -> None:
         return
     text.objects[name] = value
     source, future = _source(value)
-    space = vars(sys.modules[value.__module__]) if isinstance(value, type) else value.__globals__
+    # A decorator may return a function of another module.
+    space = vars(sys.modules[value.__module__]) if isinstance(value, type) else inspect.unwrap(value).__globals__
     for used in _global_names(source):
         if used in space and not used.startswith("__"):  # each module has its own __name__ and __file__
             _provide(used, space[used], space, name, text, cells)
@@ -109,7 +110,7 @@ def _provide(name: str, value: Any, space: Mapping[str, Any], user: str, text: _
                 f" functions by name (from {value.__name__} import …), or give the folder by its path"
             )
         text.imports[f"import {value.__name__}" + ("" if value.__name__ == name else f" as {name}")] = None
-    elif isinstance(value, FunctionType | type) and _is_own(value.__module__):
+    elif (isinstance(value, type) or isinstance(inspect.unwrap(value), FunctionType)) and _is_own(value.__module__):
         _add(value.__name__, value, cells, cells)
         if text is not cells:
             text.imports[f"from .{CELLS} import {_aliased(value.__name__, name)}"] = None
