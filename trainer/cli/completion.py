@@ -130,6 +130,8 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
         return [start + choice for choice in values]
     if word.startswith("-"):
         return [option for option in options if option.startswith("--")]
+    if command == "new":
+        return [] if before else [*GROUPS]
     if command == "check-techniques" and before:
         return [*_own_names(before[0]), *_of_train([text for text in before[1:] if "=" in text], word)]
     if command not in ("find-lr", "list"):  # the commands that take settings

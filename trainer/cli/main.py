@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "score runs on the test set, and record in a ledger that it was read",
     "predict": "classify image files, or export the network",
     "reproduce": "train a recorded run again and compare the weights bit by bit",
+    "new": "write an own technique to fill in: its function and its settings",
     "check-techniques": "try own techniques in seconds: seeds, resuming, shapes, and what their group promises",
     "help": "print this text, or that of the command, group, option or setting that follows",
 }

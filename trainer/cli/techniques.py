@@ -32,6 +32,9 @@ def taken(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def brought(arguments: Sequence[str]) -> Iterator[list[str]]:
     """Make the typed techniques known in the block, and yield the other arguments. Raises ConfigError."""
     others, typed = taken(arguments)
+    if others[:1] == ["new"]:  # writes into the folder, which need not exist
+        yield [*others, *(f"{FLAG}={each}" for each in typed)]
+        return
     if not typed:
         yield others
         return

@@ -126,7 +126,7 @@ def read(typed: str, groups: Sequence[str]) -> OwnTechniques:
             raise ConfigError(f"{FLAG} {typed} (command line): there is no such folder or file")
         root, name = (place if place.is_dir() else place.parent), ""
         named = tuple(groups) if place.is_dir() else (place.stem,)
-        _refuse_record(typed, place)
+        refuse_record(typed, place)
         if not place.is_dir() and (place.suffix != ".py" or place.stem not in groups):
             raise ConfigError(f"{FLAG} {typed}: a file must have the name of a group: {_files(groups)}")
     found = [group for group in named if (root / f"{group}.py").is_file()]
@@ -149,7 +149,7 @@ def _files(groups: Sequence[str]) -> str:
     return ", ".join(f"{group}.py" for group in groups)
 
 
-def _refuse_record(typed: str, place: Path) -> None:
+def refuse_record(typed: str, place: Path) -> None:
     """Raise ConfigError for a path inside a run or study: a folder that was sent must not bring code that is run."""
     for folder in (place.resolve(), *place.resolve().parents):
         run = (folder / "config.yaml").is_file() and any(
