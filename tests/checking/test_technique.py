@@ -315,7 +315,7 @@ DRAW = "torch.rand(len(images), generator=generator, device=images.device)"
         (schedule.restores_its_state, "scheduler", "def state_dict", "def _state_dict",
          "failed: it observes losses and has no state_dict"),
         (schedule.acts, "regularization", "StepHooks(penalty=lambda logits, labels: 1e-4 * torch.stack([w.square().sum("
-         ") for w in weights]).sum())", "StepHooks()", "failed: it acts at no place"),
+         ") for w in weights]).sum())", "StepHooks()", "acts at no place of model="),
         (schedule.acts, "regularization", "for w in weights]).sum()", "for w in weights])",
          "failed: its penalty is [8], where a finite scalar tensor is expected"),
         # dataset

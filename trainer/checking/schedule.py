@@ -65,10 +65,12 @@ def acts(subject: Subject) -> str | None:
         hooks = trainer.hooks
         places = [name for name in ("augment", "penalty", "limit_gradients", "after_step", "evaluated")
                   if getattr(hooks, name) is not None]  # fmt: skip
-        if not places:
-            fail("it acts at no place: StepHooks needs augment, penalty, limit_gradients, after_step or evaluated")
+        if any(part._forward_hooks or part._forward_pre_hooks for part in trainer.model.modules()):
+            places.append("hooks of the model's layers")
         if hooks.penalty:
             images, labels = trainer.train.at(torch.arange(8, device=subject.device))
+            if hooks.augment:  # where a penalty may remember the batch
+                images, labels = hooks.augment(images, labels, trainer.generator)
             value = hooks.penalty(trainer.model(images).float(), labels)
             if not isinstance(value, torch.Tensor) or value.ndim or not value.isfinite():
                 shown = list(value.shape) if isinstance(value, torch.Tensor) and value.ndim else value
@@ -77,6 +79,8 @@ def acts(subject: Subject) -> str | None:
         wrong = [name for name, each in trainer.evaluated.named_parameters() if not each.isfinite().all()]
     if wrong:
         fail(f"after 3 steps {wrong[0]} is not finite")
+    if not places:
+        return f"acts at no place of model={subject.config.model.name}: name one on which it does, as in model=resnet9"
     return f"acts by {', '.join(places)}"
 
 
