@@ -315,12 +315,17 @@ DRAW = "torch.rand(len(images), generator=generator, device=images.device)"
         (schedule.restores_its_state, "scheduler", "def state_dict", "def _state_dict",
          "failed: it observes losses and has no state_dict"),
         (schedule.acts, "regularization", "StepHooks(penalty=lambda logits, labels: 1e-4 * torch.stack([w.square().sum("
-         ") for w in weights]).sum())", "StepHooks()", "acts at no place of model="),
+         ") for w in weights]).sum())", "StepHooks()", "changes nothing in model=lecture_cnn: if it"),
+        (schedule.acts, "regularization", "StepHooks(penalty=lambda logits, labels: 1e-4 * torch.stack([w.square().sum("
+         ") for w in weights]).sum())", "[layer.register_forward_hook(lambda module, inputs, output: output * 1.01) for"
+         " layer in model[1]] and StepHooks()", "acts within the layers"),
         (schedule.acts, "regularization", "for w in weights]).sum()", "for w in weights])",
          "failed: its penalty is [8], where a finite scalar tensor is expected"),
         # dataset
         (dataset.reads_the_same, "dataset", ".manual_seed(int(part == \"test\"))", "", None),
         (dataset.reads_the_same, "dataset", "generator=draw)", ")", "failed: two readings lead to other images"),
+        (dataset.reads_without_global_draws, "dataset", "generator=draw)", ") * torch.randperm(60).view(-1, 1, 1, 1)",
+         "failed: torch's global generator is drawn from (mine/dataset.py, line 10), whose state another program"),
         (dataset.reads, "dataset", "% 3", "% 4", "failed: "),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import time
 
+from trainer.checking.common import fail_of_draw
 from trainer.checking.subject import Subject, fail, stirred
 from trainer.data.images import Images
 from trainer.data.loader import read_part
@@ -24,6 +25,16 @@ def reads_the_same(subject: Subject) -> str | None:
     one, other = (_read(subject, seed).fingerprint for seed in (1, 2))
     if one != other:
         fail("two readings lead to other images, labels or another order: what is drawn needs a fixed seed")
+    return None
+
+
+def reads_without_global_draws(subject: Subject) -> str | None:
+    """Read the training part and see whether a global generator was drawn from."""
+    with stirred(3) as drawn:
+        read_part(subject.choice, expanded(subject.config.data_dir), "train")
+        names = drawn()
+    if names:
+        fail_of_draw(subject, names[0], "whose state another program decides: use a generator with a fixed seed")
     return None
 
 

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import torch
+from torch import Tensor
 
-from trainer.checking.subject import Subject, fail, stirred, take_steps
+from trainer.checking.subject import Subject, fail, moved, stirred, take_steps, weights_of
 from trainer.techniques.scheduler import MomentumLR, ObservingLR, StatefulLR
 
 EPOCHS, A_STEP = 30, 0.25  # of a longer run, asked for in quarters of an epoch
+STEPS = 3
+PLACES = ("augment", "penalty", "limit_gradients", "after_step", "evaluated")  # of StepHooks
 LOSSES = (2.0, 1.5, *[1.5] * 20)  # of validations: they fall, then stay
 
 
@@ -59,29 +62,38 @@ def _rule(subject: Subject) -> Any:
 
 
 def acts(subject: Subject) -> str | None:
-    """Tell where a regularization acts, and compute what it adds to the loss."""
+    """Tell where a regularization acts, and look at what it adds to the loss in some steps."""
     with stirred(1):
         trainer = subject.trainer()
         hooks = trainer.hooks
-        places = [name for name in ("augment", "penalty", "limit_gradients", "after_step", "evaluated")
-                  if getattr(hooks, name) is not None]  # fmt: skip
-        if any(part._forward_hooks or part._forward_pre_hooks for part in trainer.model.modules()):
-            places.append("hooks of the model's layers")
         if hooks.penalty:
-            images, labels = trainer.train.at(torch.arange(8, device=subject.device))
-            if hooks.augment:  # where a penalty may remember the batch
-                images, labels = hooks.augment(images, labels, trainer.generator)
-            value = hooks.penalty(trainer.model(images).float(), labels)
-            if not isinstance(value, torch.Tensor) or value.ndim or not value.isfinite():
-                shown = list(value.shape) if isinstance(value, torch.Tensor) and value.ndim else value
-                fail(f"its penalty is {shown}, where a finite scalar tensor is expected")
-        take_steps(trainer, 3)
-        wrong = [name for name, each in trainer.evaluated.named_parameters() if not each.isfinite().all()]
-    if wrong:
-        fail(f"after 3 steps {wrong[0]} is not finite")
-    if not places:
-        return f"acts at no place of model={subject.config.model.name}: name one on which it does, as in model=resnet9"
-    return f"acts by {', '.join(places)}"
+            trainer.hooks = replace(hooks, penalty=_looked_at(hooks.penalty))
+        take_steps(trainer, STEPS)
+        if wrong := [name for name, each in trainer.evaluated.named_parameters() if not each.isfinite().all()]:
+            fail(f"after {STEPS} steps {wrong[0]} is not finite")
+    places = [name for name in PLACES if getattr(hooks, name) is not None]
+    if places:
+        return f"acts by {', '.join(places)}"
+    with stirred(1):
+        without = subject.trainer(regularization=())
+        take_steps(without, STEPS)
+    if moved(weights_of(without), weights_of(trainer)) == 0:
+        return (
+            f"changes nothing in model={subject.config.model.name}: if it acts on the layers of another, add model=NAME"
+        )
+    return "acts within the layers"  # by hooks on them, or in their place
+
+
+def _looked_at(penalty: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    def look(logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the penalty, if it is one."""
+        value = penalty(logits, labels)
+        if not isinstance(value, Tensor) or value.ndim or not value.isfinite():
+            shown = list(value.shape) if isinstance(value, Tensor) and value.ndim else value
+            fail(f"its penalty is {shown}, where a finite scalar tensor is expected")
+        return value
+
+    return look
 
 
 Checks = tuple[Callable[[Subject], str | None], ...]

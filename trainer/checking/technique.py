@@ -77,7 +77,7 @@ def _row(subject: Subject) -> Row:
 
 def _columns(group: str) -> dict[str, Check]:
     if group == "dataset":
-        return {"seed": dataset.reads_the_same, "random": common.no_global_draws}
+        return {"seed": dataset.reads_the_same, "random": dataset.reads_without_global_draws}
     checks = (common.same_bits, common.resumed, common.no_global_draws, common.half_precision)
     return dict(zip(COLUMNS, checks, strict=True))
 
