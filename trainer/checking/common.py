@@ -130,11 +130,12 @@ def step_time(subject: Subject) -> str:
             return "—"
         for trainer in trainers:
             take_steps(trainer, 2)
-        # By turns, and the ratio of neighbours: another program may disturb for a while.
-        ratios, end = list[float](), time.perf_counter() + TIMED_SECONDS
-        while len(ratios) < FEWEST or (len(ratios) < TIMED_STEPS and time.perf_counter() < end):
-            ratios.append(_seconds(trainers[0]) / _seconds(trainers[1]))
-    return f"{statistics.median(ratios):.1f}× {name}"
+        # By turns, and the median of the faster half: another program may disturb for a while.
+        times, end = list[tuple[float, float]](), time.perf_counter() + TIMED_SECONDS
+        while len(times) < FEWEST or (len(times) < TIMED_STEPS and time.perf_counter() < end):
+            times.append((_seconds(trainers[0]), _seconds(trainers[1])))
+    own, built_in = (statistics.median(sorted(each)[: len(times) // 2 + 1]) for each in zip(*times, strict=True))
+    return f"{own / built_in:.1f}× {name}"
 
 
 def _seconds(trainer: ClassificationTrainer) -> float:
