@@ -54,12 +54,14 @@ def test_the_examples_of_the_docstrings_are_true(in_empty_folder):
 
 def test_the_code_of_the_page_runs(in_empty_folder, monkeypatch, capsys):
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    Path("code_of_the_page.py").write_text(
-        "".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
-    )
+    code = "".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    for shown, shorter in (('"epochs=2"', '"epochs=1", "wandb.mode=disabled"'), ("seed=0,1,2", "seed=0")):
+        assert shown in code
+        code = code.replace(shown, shorter)
+    Path("code_of_the_page.py").write_text(code)
     monkeypatch.syspath_prepend(str(in_empty_folder))
     page = importlib.import_module("code_of_the_page")
-    assert "3 seeds" in capsys.readouterr().out and page.run.result.state == "finished"
+    assert "Single runs: nothing can be concluded" in capsys.readouterr().out and page.run.result.state == "finished"
     assert {row["arm"] for row in page.halves.rows} == {"constant", "halved"}
 
 
