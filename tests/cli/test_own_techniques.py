@@ -97,6 +97,8 @@ def test_a_run_keeps_copies_and_is_read_again_with_the_techniques_that_it_uses(m
         assert run(*again) == 2 and told(capsys) == missing
     assert run("evaluate", "parts", "--device", "cpu") == 0  # needs the network, no optimizer
     assert run("show", "parts") == 0 and "optimizer=lion of mine/optimizer.py" in told(capsys)
+    assert run("list", ".", "optimizer=lion") == 0 and "parts" in told(capsys)
+    assert run("list", ".", "optimizer=loin") == 2 and "there is no such optimizer" in told(capsys)
     assert run("report", "parts") == 0 and "mine/optimizer.py" in Path("parts/report.html").read_text()
     shutil.move("mine", "elsewhere")
     assert run("--techniques", "elsewhere", "resume=parts", "epochs=4") == 0
@@ -145,8 +147,7 @@ def test_a_study_is_continued_with_the_techniques_that_are_typed_and_by_joblib(m
     study = ("-m", *LION, "seed=0,1", "sweep.name=own", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert run(*study) == 0
     (folder,) = Path("outputs/sweeps").glob("own-*")
-    assert len(list(folder.glob("*/best.safetensors"))) == 2
-    capsys.readouterr()
+    assert len(list(folder.glob("*/best.safetensors"))) == 2 and "Yours: optimizer=lion of mine" in told(capsys)
     assert run("study", folder, "continue") == 2 and "add --techniques mine" in told(capsys)
     assert run("--techniques=mine", "study", folder, "add", "seed=2", "hydra/launcher=basic") in (0, 2)
 

@@ -2,7 +2,7 @@
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,17 @@ def main(arguments: Sequence[str]) -> int:
     if len(roots) > 1:
         parser().error(f"one ROOT is expected, {len(roots)} are named: {', '.join(roots)}")
     settings = dict(map(setting, filters))
-    studies, runs, unreadable = contents_below(named_place(roots[0] if roots else str(output_root())))
+    try:
+        place = named_place(roots[0] if roots else str(output_root()))
+    except ConfigError:
+        _refuse_unknown(settings)
+        raise
+    studies, runs, unreadable = contents_below(place)
     shown = request.sort or "validation_accuracy"
     rows = rows_of(newest_first([*studies, *runs]), settings, shown)
     rows = sorted_by_value(rows, shown) if request.sort else rows
+    if not rows:  # a name that is no technique of this program may be an own one of a recorded run
+        _refuse_unknown(settings)
     if rows:
         _show(rows[: request.limit], shown)
     else:
@@ -101,13 +108,17 @@ def setting(word: str) -> tuple[str, list[Any]]:
     values = values_in(key, text)
     if values is None:
         raise ConfigError(f"{word} (command line): must be one value or several, as in lr=0.1,0.01")
-    if key in GROUPS:
-        for name in (each for value in values for each in (value if isinstance(value, list) else [value])):
-            if name != "none" and name not in options_of(key):
-                raise ConfigError(no_such_option(key, str(name), options_of(key), "command line"))
-            if name != "none" and name not in techniques(key):  # as augmentation=lecture
-                raise ConfigError(f"{key}={name} (command line): stands for several techniques. Name one of them")
     return key, values
+
+
+def _refuse_unknown(settings: Mapping[str, Sequence[Any]]) -> None:
+    """Raise ConfigError for a technique that there is not."""
+    chosen = ((key, value) for key, values in settings.items() for value in values if key in GROUPS)
+    for key, name in ((key, name) for key, value in chosen for name in (value if isinstance(value, list) else [value])):
+        if name != "none" and name not in options_of(key):
+            raise ConfigError(no_such_option(key, str(name), options_of(key), "command line"))
+        if name != "none" and name not in techniques(key):  # as augmentation=lecture
+            raise ConfigError(f"{key}={name} (command line): stands for several techniques. Name one of them")
 
 
 def _show(rows: Sequence[Row], shown: str) -> None:

@@ -38,6 +38,9 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
     arms = sorted(ranked(arms, plan.settings.sign), key=lambda arm: -arm.stage)
     _write_csv(study)
     show_table(_table(plan, arms, study))
+    told = " ".join(f"{key}={value} {value}" for arm in arms for key, value in arm.point.items()).split(" ")
+    if fixed := [f"{name} of {file}" for name, file in study.yours.items() if name not in told]:
+        say(f"Yours: {', '.join(fixed)}")
     best = next((arm for arm in arms if arm.values and arm.stage == plan.settings.stages), None)
     if best:
         _warn_of_borders(plan, best.texts)
