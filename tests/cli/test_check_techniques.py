@@ -61,12 +61,24 @@ def test_code_that_fails_is_told_with_its_line(mine, capsys):
     assert code == 1 and any(error in line for line in lines), lines
 
 
+def test_one_mistake_of_a_model_is_one_sentence(mine, capsys):
+    Path("mine/model.py").write_text(RIGHT["model"].replace("shape[0] *", "3 *"))
+    code, lines = printed(capsys, "mine/model.py")
+    assert code == 1 and lines[1].split() == ["model=own", *["FAILED"] * 4, "2", "of", "6", "—"]
+    reason = "RuntimeError: mat1 and mat2 shapes cannot be multiplied"
+    assert [line.partition(" (")[2].partition(": ")[2] for line in lines if reason in line] == [
+        f"takes channels: with 1 channel: {reason} (4x256 and 768x10)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["nowhere"], "--techniques nowhere (command line): there is no such folder or file"),
         (["mine", "ownn"], "ownn: there is no such function in mine. Did you mean own? There are: own, own"),
         (["mine", "optimizer.betta=1"], "optimizer.betta=1 (command line): none of the functions that are checked has"),
+        (["mine", "lr=fast"], "lr='fast' (command line): must be a number above 0"),
+        (["mine", "own", "lr=0.1,0.01"], "lr=0.1,0.01 (command line): several values need -m"),
         (["mine", "--device", "tpu"], "argument --device: tpu: must be auto, cpu, mps, cuda or cuda:N"),
         ([], "PATH: is missing. See python -m trainer check-techniques --help"),
     ],

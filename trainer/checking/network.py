@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from trainer.checking.subject import Subject, fail, first_difference, stirred
+from trainer.checking.subject import Subject, fail, first_difference, stirred, told
+from trainer.runtime.text import counted
 from trainer.training.build import ignored_slots
 
 TOLERANCE = 1e-3
@@ -21,12 +22,11 @@ def takes_channels(subject: Subject) -> str | None:
                 for mode in (True, False):
                     logits = trainer.model.train(mode)(images)
         except Exception as error:
-            error.add_note(f"with {channels} channels") if hasattr(error, "add_note") else None
-            raise
+            fail(f"with {counted(channels, 'channel')}: {told(subject, error)}")
         count = len(trainer.train.images.classes)
         if not isinstance(logits, Tensor) or logits.shape != (4, count):
             shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            fail(f"4 images of {channels} channels become {shape}, where [4, {count}] is expected")
+            fail(f"4 images of {counted(channels, 'channel')} become {shape}, where [4, {count}] is expected")
     return None
 
 

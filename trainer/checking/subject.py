@@ -13,10 +13,12 @@ from torch import Tensor
 
 from trainer.config.compose import interpret
 from trainer.config.own import OwnTechniques
+from trainer.config.own_import import described, place_of
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import GROUPS, Choice, OwnFunction
 from trainer.data.images import Images
 from trainer.data.loader import load
+from trainer.errors import ConfigError, RunError, reason_of
 from trainer.runtime.files import expanded
 from trainer.training.build import build_model, build_trainer, pick_device
 from trainer.training.epoch import EpochReport
@@ -39,6 +41,16 @@ class CheckError(Exception):
 def fail(sentence: str) -> NoReturn:
     """Let a check fail with this sentence."""
     raise CheckError(sentence)
+
+
+def told(subject: "Subject", error: Exception) -> str:
+    """Return the sentence for an error in a check: of one of torch or Python its type, and the line of the own file."""
+    if isinstance(error, CheckError):
+        return str(error)
+    if isinstance(error, ConfigError | RunError | OSError):
+        return reason_of(error)
+    place = place_of(error, subject.own)
+    return f"{described(error)}{f' ({place})' if place else ''}"
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,13 @@
 """All checks of one technique, and their outcome as a row of a table."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trainer.checking import augmentation, common, dataset, measure, network, optimizer, schedule
-from trainer.checking.subject import CheckError, Subject, stirred
-from trainer.config.own_import import described, place_of
+from trainer.checking.subject import Subject, stirred, told
 from trainer.config.schema import GROUPS, REQUIRED
 from trainer.config.types import describe
-from trainer.errors import ConfigError, RunError, reason_of
 
 Check = Callable[[Subject], str | None]
 OK, FAILED, NONE = "ok", "FAILED", "—"
@@ -55,21 +54,27 @@ class Row:
 
 
 def checked(subject: Subject) -> Row:
-    """Check one technique. The global random generators are afterwards what they were."""
+    """Check one technique. The global random generators are afterwards what they were.
+
+    Raises ConfigError for settings of the command line that do not suit it.
+    """
     with stirred(0):
         return _row(subject)
 
 
 def _row(subject: Subject) -> Row:
     row = Row(f"{subject.group}={subject.name}", subject.function.place)
-    if _missing(subject, row) or not passes(subject, row, _builds):
+    missing = _missing(subject, row)
+    if subject.settings and not missing:
+        _ = subject.config  # composed here: a mistake in a setting is none of the technique
+    if missing or not passes(subject, row, _builds):
         row.contract[1] = len(CONTRACTS[subject.group])
         return row
-    for column, check in _columns(subject.group).items():
-        row.cells[column] = OK if passes(subject, row, check) else FAILED
-    for check in CONTRACTS[subject.group]:
+    for check in CONTRACTS[subject.group]:  # first: of one mistake it is told what it breaks first
         row.contract[1] += 1
         row.contract[0] += passes(subject, row, check)
+    for column, check in _columns(subject.group).items():
+        row.cells[column] = OK if passes(subject, row, check) else FAILED
     if not row.failures:
         row.step = common.step_time(subject)
     return row
@@ -114,18 +119,17 @@ def passes(subject: Subject, row: Row, check: Check) -> bool:
     """Return whether a check passes; note what it says, or why it fails."""
     try:
         note = check(subject)
-    except CheckError as error:
-        reason = str(error)
-    except (ConfigError, RunError, OSError) as error:
-        reason = reason_of(error)
     except Exception as error:
-        # Also what torch raises for a wrong shape: the line of the own file says more than the last one of torch.
-        place = place_of(error, subject.own)
-        reason = f"{described(error)}{f' ({place})' if place else ''}"
+        reason = told(subject, error)
     else:
         row.notes += [note] if note and note not in row.notes else []
         return True
     what = "" if check is _builds else f"{check.__name__.replace('_', ' ')}: "
-    if not any(each.endswith(reason) for each in row.failures):  # one mistake may break several promises
+    # One mistake may break several promises, with batches of other sizes.
+    if not any(_without_numbers(each).endswith(_without_numbers(reason)) for each in row.failures):
         row.failures.append(f"{what}{reason}")
     return False
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\d+", "", text)
