@@ -166,6 +166,10 @@ def test_the_flag_needs_a_value(in_empty_folder, capsys):
             "def lion(params, lr, weight_decay, *, scale: Positive = 0): ...",
             "line 1: lion: scale=0 by default, which must be a number above 0",
         ),
+        (
+            "def lion(params, lr, weight_decay, *, name: str = 'x'): ...",
+            "line 1: lion: name is a setting that every optimizer has: call yours otherwise",
+        ),
         ("def lion(:", "line 1: invalid syntax"),
         (
             "import helpers\n",
@@ -187,6 +191,7 @@ def test_two_places_may_not_have_the_same_technique(mine, capsys):
 
 
 def test_a_single_file_and_a_package_bring_techniques_as_well(mine, monkeypatch, capsys):
+    Path("mine/optimizer.py").write_text("\ufeff" + LION)  # as some editors begin a file
     write("alone", activation='import torch\nfrom trainer.techniques.activation import Activation\n\n\ndef cube():\n'
           '    """The cube."""\n    return Activation(torch.nn.Identity, gain=1.0)\n')  # fmt: skip
     write("site/my_package", __init__="", scheduler="def flat(lr, epochs):\n    return lambda epoch: lr\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.own import active
-from trainer.config.schema import CONF, GROUPS, REQUIRED, OwnFunction, own_functions
+from trainer.config.schema import CONF, GROUPS, REQUIRED, OwnFunction, own_functions, shared_parameters
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SignatureFile:
 
         options = {
             key: "???" if default is REQUIRED else list(default) if isinstance(default, tuple) else default
-            for key, (_, default) in self.function.parameters.items()
+            for key, (_, default) in {**self.function.parameters, **shared_parameters(self.group)}.items()
         }
         name, listed = self.function.name, GROUPS[self.group].listed
         tree: dict[str, Any] = {name: options} if listed else {"name": name, **options}

@@ -240,7 +240,7 @@ def _refuse_sibling(imported: Imported, module: OwnModule, root: Path, is_folder
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.reason if isinstance(error, UnicodeDecodeError) else error.strerror
         raise ConfigError(f"{_shown(file)}: must be a text in UTF-8 that can be read ({reason})") from None

@@ -159,15 +159,17 @@ def _own_functions(module: OwnModule, group: str) -> tuple[OwnFunction, ...]:
         _refuse_signature(node, GROUPS[group].takes, f"{place}: {node.name}")
         purpose = " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
         found.append(OwnFunction(node.name, place, purpose, parameters := _parameters(node, module.shown)))
-        _refuse_defaults(parameters, f"{place}: {node.name}")
+        _refuse_options(group, parameters, f"{place}: {node.name}")
     return tuple(found)
 
 
-def _refuse_defaults(parameters: Mapping[str, tuple[Any, Any]], what: str) -> None:
-    """Raise ConfigError for a default that the option itself would refuse."""
+def _refuse_options(group: str, parameters: Mapping[str, tuple[Any, Any]], what: str) -> None:
+    """Raise ConfigError for an option whose name the group uses itself, or whose default it would refuse itself."""
     from pydantic import TypeAdapter, ValidationError  # not at the top: `--help` need not wait for it
 
     for name, (kind, default) in parameters.items():
+        if name in shared_parameters(group) or (name == "name" and not GROUPS[group].listed):
+            raise ConfigError(f"{what}: {name} is a setting that every {group} has: call yours otherwise")
         try:
             TypeAdapter(kind).validate_python(default) if default is not REQUIRED else None
         except ValidationError:
