@@ -71,6 +71,16 @@ def test_a_file_that_exists_is_kept_and_gets_only_the_imports_that_it_lacks(in_e
     assert main(["--techniques=mine", "--help", "optimizer=tiger_two"]) == 0
 
 
+def test_lines_that_hold_more_than_an_import_stay_as_they_are(in_empty_folder):
+    Path("mine").mkdir()
+    text = "from typing import Union; width = 3\r\nfrom trainer.config.types import Count  # whole\r\n"
+    Path("mine/optimizer.py").write_bytes(text.encode())
+    assert new("optimizer", "lion") == 0
+    written = Path("mine/optimizer.py").read_bytes().decode()
+    assert written.startswith(f"{text}from typing import Any\r\nimport torch\r\nfrom trainer.config.types import Frac")
+    assert written.count("\n") == written.count("\r\n") and main(["--techniques=mine", "--help", "optimizer=lion"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -82,6 +92,14 @@ def test_a_file_that_exists_is_kept_and_gets_only_the_imports_that_it_lacks(in_e
         (["optimizer", "class"], "class (command line): must be a name of Python, of letters, digits and _, which beg"),
         (["optimizer", "_lion"], "_lion (command line): must be a name of Python"),
         (["optimizer", "two-words"], "two-words (command line): must be a name of Python"),
+        (
+            ["regularization", "weights"],
+            "weights (command line): has a meaning in Python or in the technique",
+        ),
+        (
+            ["scheduler", "float"],
+            "float (command line): has a meaning in Python or in the technique",
+        ),
         (["optimizer", "sign"], "mine/optimizer.py, line 6: sign is there already: give another name than sign"),
         (["optimizer", "nn"], "mine/optimizer.py, line 3: nn is there already: give another name than nn"),
         (["model", "net"], "mine/model.py, line 1: invalid syntax; mend it first"),

@@ -1,6 +1,7 @@
 """`python -m trainer new GROUP NAME --techniques DIR`: a technique to fill in, which works as it is written."""
 
 import ast
+import builtins
 import re
 import sys
 from collections.abc import Sequence
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
     if settings.exists():
         raise ConfigError(f"{settings}: exists; give the technique another name")
     template = _template(group, name)
+    if name in dir(builtins) or name in _bound(ast.Module([*template.imports], [])):
+        raise ConfigError(f"{name} (command line): has a meaning in Python or in the technique: give another name")
     text = _added(file, template, name) if file.exists() else _whole(template)
     for place, content in ((file, text), (settings, template.yaml)):
         make_folder(place.parent)
@@ -131,7 +134,8 @@ def _added(file: Path, template: Template, name: str) -> str:
     Raises ConfigError with the line for a file that is no Python, or that has one of the names already.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        raw = file.read_bytes().decode("utf-8")
+        text = raw.replace("\r\n", "\n")
         tree = ast.parse(text)
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
@@ -147,7 +151,8 @@ def _added(file: Path, template: Template, name: str) -> str:
         if lacking:
             same = ast.Import(lacking) if isinstance(node, ast.Import) else ast.ImportFrom(node.module, lacking, 0)
             missing.append(ast.unparse(same))
-    return _with_imports(text, tree, missing).rstrip("\n") + f"\n\n\n{template.body}"
+    whole = _with_imports(text, tree, missing).rstrip("\n") + f"\n\n\n{template.body}"
+    return whole.replace("\n", "\r\n") if "\r\n" in raw else whole
 
 
 Bound = dict[str, tuple[str, int]]
@@ -194,7 +199,7 @@ def _with_imports(text: str, tree: ast.Module, missing: Sequence[str]) -> str:
             node
             for node in imports
             if isinstance(node, ast.ImportFrom) and isinstance(new, ast.ImportFrom) and node.module == new.module
-            and not node.level and "#" not in "".join(lines[node.lineno - 1 : node.end_lineno])
+            and not node.level and _is_alone(node, lines)
         ]  # fmt: skip
         if same:
             assert isinstance(new, ast.ImportFrom)
@@ -208,3 +213,9 @@ def _with_imports(text: str, tree: ast.Module, missing: Sequence[str]) -> str:
     for first, last, new_text in sorted(changes, reverse=True):
         lines[first - 1 : last] = new_text.splitlines()
     return "\n".join(lines)
+
+
+def _is_alone(node: ast.stmt, lines: Sequence[str]) -> bool:
+    """Return whether nothing else stands on the lines of a statement, neither a comment nor another statement."""
+    own = lines[node.lineno - 1 : node.end_lineno]
+    return node.col_offset == 0 and "#" not in "".join(own) and not own[-1][node.end_col_offset :].strip()
