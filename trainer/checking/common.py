@@ -33,7 +33,7 @@ FROM = {"random": "Python's random", "numpy.random": "NumPy's global generator",
 
 def same_bits(subject: Subject) -> str | None:
     """Train twice from one seed, with other states of the global generators around, and compare everything."""
-    if (name := first_difference(subject.undisturbed, ended(subject.trainer, 2))) is not None:
+    if (name := first_difference(subject.undisturbed, ended(subject.exact_trainer, 2))) is not None:
         fail(
             f"two trainings from the same seed differ ({name}): every draw must come from the run's seed, by torch or"
             " by a generator that is given, and nothing may be kept from one run to the next"
@@ -46,7 +46,7 @@ def resumed(subject: Subject) -> str | None:
     steps, training = len(subject.trainer().train), subject.parts[0]
     stop = steps + steps // 2
     with TemporaryDirectory() as place, stirred(3):
-        folder, trainer, done = Path(place), subject.trainer(), iter(range(1, stop))
+        folder, trainer, done = Path(place), subject.exact_trainer(), iter(range(1, stop))
         recorder, reports = Recorder(folder, subject.config, training, {}, 0), list[tuple[Any, ...]]()
         for report in trainer.train_loop(lambda: next(done, None) is None):
             recorder.save(trainer, report)
@@ -56,7 +56,7 @@ def resumed(subject: Subject) -> str | None:
         recorder.close()
         del trainer
         torch.manual_seed(4)
-        other = subject.trainer()
+        other = subject.exact_trainer()
         restore(other, folder, subject.config, {})
         reports += [figures(report) for report in other.train_loop() if report]
         state = state_of(other, reports)

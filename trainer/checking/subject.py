@@ -96,7 +96,11 @@ class Subject:
     @cached_property
     def undisturbed(self) -> dict[str, Any]:
         """The end of a run: all figures and all state, by path."""
-        return ended(self.trainer, 1)
+        return ended(self.exact_trainer, 1)
+
+    def exact_trainer(self) -> ClassificationTrainer:
+        """Return the trainer of a run whose bits are promised: on a GPU they are so with deterministic=true alone."""
+        return self.trainer(deterministic=self.config.deterministic or self.device.type != "cpu")
 
     def trainer(self, channels: int = 0, **changes: Any) -> ClassificationTrainer:
         """Return the trainer of the run, with other settings if some are named, and with so many channels if not 0."""
