@@ -50,8 +50,8 @@ def test_an_option_without_a_default_is_told_and_taken_from_the_command_line(min
         "FAILED optimizer=own (mine/optimizer.py, line 8): optimizer.beta has no default, it must be a number: add"
         in (lines[2])
     )
-    code, lines = printed(capsys, "mine/optimizer.py", "own", "optimizer.beta=0.9", "lr=0.01")
-    assert (code, lines[-1]) == (0, "1 of 1 pass")
+    code, lines = printed(capsys, "mine/optimizer.py", "own", "optimizer.beta=0.9", "lr=0.01", "optimizer=adam")
+    assert (code, lines[-1]) == (0, "1 of 1 pass") and lines[1].startswith("optimizer=own ")
 
 
 def test_code_that_fails_is_told_with_its_line(mine, capsys):

@@ -115,7 +115,7 @@ def composed(group: str, name: str, settings: Sequence[str] = ()) -> RunConfig:
     base = [(text, text.partition("=")[0]) for text in (*BASE, f"epochs={epochs}")]
     base = [(text, key) for text, key in base if key not in given and not {key.partition(".")[0]} & {*given, group}]
     chosen = f"{group}=[{name}]" if GROUPS[group].listed else f"{group}={name}"
-    config = interpret([*(text for text, _ in base), *([] if group in given else [chosen]), *settings])
+    config = interpret([*(text for text, _ in base), chosen, *settings])
     assert isinstance(config, RunConfig)
     return config
 
