@@ -26,7 +26,7 @@ class Lion(torch.optim.Optimizer):
         """Take a step."""
         for group in self.param_groups:
             first, second = group["betas"]
-            for weight in group["params"]:
+            for weight in (each for each in group["params"] if each.grad is not None):
                 moment = self.state[weight].setdefault("moment", torch.zeros_like(weight))
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.sub_(moment.lerp(weight.grad, 1 - first).sign_(), alpha=group["lr"])

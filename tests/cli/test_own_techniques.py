@@ -91,7 +91,7 @@ def test_a_run_keeps_copies_and_is_read_again_with_the_techniques_that_it_uses(m
     capsys.readouterr()
     missing = (
         "trainer: parts uses optimizer=lion of mine/optimizer.py, which is no technique of this program: add"
-        " --techniques mine. A copy to read, which is not run from there: parts/techniques"
+        " --techniques mine. Its folder techniques holds a copy to read, which is not run"
     )
     for again in (["resume=parts", "epochs=4"], ["reproduce", "parts"], ["doctor", "parts"]):
         assert run(*again) == 2 and told(capsys) == missing
@@ -117,27 +117,34 @@ def test_a_technique_that_was_edited_since_is_told_and_refused_under_strict(mine
     capsys.readouterr()
     assert run("--techniques=mine", "--strict", "resume=run", "epochs=2") == 2
     assert told(capsys) == (
-        "trainer: optimizer=lion: mine/optimizer.py is not what run was trained with: 2 lines differ. The copy that was"
+        "trainer: optimizer=lion: mine/helpers.py is not what run was trained with: 1 line differs. The copy that was"
         " kept: run/techniques"
     )
     assert run("--techniques=mine", "resume=run", "epochs=2") == 0
     printed = told(capsys)
-    assert (
-        "warning: optimizer=lion: mine/optimizer.py is not what run was trained with: 2 lines differ (hash" in printed
+    assert "warning: optimizer=lion: mine/helpers.py is not what run was trained with: 1 line differs" in printed
+    assert "other code of the trainer" not in printed
+    edit(mine / "optimizer.py", "def lion", "def tiger")
+    assert run("--techniques=mine", "resume=run", "epochs=3") == 2
+    assert "run uses optimizer=lion of mine/optimizer.py, where it is not any more: there is tiger, plain" in told(
+        capsys
     )
-    assert "the run continues with other code of the trainer than before (own/optimizer.py:lion)" in printed
+    assert not Path("run/techniques/model.py.txt").exists()  # which it does not use
+    assert run("show", "run") == 0 and "python -m trainer dataset=digits" in (shown := told(capsys))
+    assert "doctor run --techniques=mine" in shown
 
 
 def test_a_study_trains_again_what_its_techniques_change_and_no_more(mine, capsys):
-    study = ("-m", *LION[:-2], "lr=0.01", "optimizer=lion,plain,adam", "sweep.name=own")
+    study = ("-m", *LION[:-2], "lr=0.01", "optimizer=lion,plain,adam")
     assert run(*study) == 0
     printed = told(capsys)
     assert "lion (yours: mine/optimizer.py)" in printed and "--techniques=mine" in printed
-    (folder,) = Path("outputs/sweeps").glob("own-*")
+    (folder,) = Path("outputs/sweeps").glob("digits_*")
     assert "--techniques" not in json.dumps(json.loads((folder / "study.json").read_text())["command"])
     assert run(*study) == 0 and "3 are finished already" in told(capsys)
     edit(mine / "optimizer.py", "SGD(params, lr)", "SGD(params, lr / 2)")
-    assert run(*study) == 0 and "2 are finished already" in told(capsys)
+    assert run(*study) == 0 and "2 are finished already" in (printed := told(capsys))
+    assert "of the same command, with other code of optimizer=plain of mine/optimizer.py: what they decide" in printed
     edit(mine / "optimizer.py", '"""The sign of a momentum."""', '"""Other words."""')
     edit(mine / "helpers.py", "values.sign()", "values.sign().clone()")
     assert run(*study) == 0 and "2 are finished already" in told(capsys)

@@ -156,7 +156,7 @@ def test_the_flag_needs_a_value(in_empty_folder, capsys):
         ("def lion(params, lr, weight_decay, *, a: Literal[x]): ...", "line 1: a of lion:"),
         (
             "def lion(params, lr, weight_decay, *, a): ...",
-            "line 1: a of lion: no annotation is not a type of an option.",
+            "line 1: a of lion: an option needs a type. Accepted: Count,",
         ),
         (
             "def lion(params, lr, weight_decay, *, a: int = f()): ...",

@@ -101,7 +101,10 @@ def test_a_run_and_a_study_open_no_file_of_the_test_set(in_empty_folder):
 
 
 def test_no_code_leads_from_training_to_the_test_set():
-    """One module says "test" to a data set, and nothing that trains or sweeps imports it."""
+    """One module says "test" to a data set to score it, and nothing that trains or sweeps imports it.
+
+    Another compares the form of an own data set's parts, on request (check-techniques --test-part).
+    """
     naming = [
         path.name
         for path in (ROOT / "trainer").rglob("*.py")
@@ -110,10 +113,11 @@ def test_no_code_leads_from_training_to_the_test_set():
             isinstance(node, ast.Constant) and node.value == "test" for node in ast.walk(ast.parse(path.read_text()))
         )
     ]
-    assert naming == ["test_set.py"]
+    assert sorted(naming) == ["dataset.py", "test_set.py"]
     names = [path.stem for path in (ROOT / "trainer" / "study").glob("*.py") if path.stem != "__init__"]
     modules = ["trainer.__main__", "trainer.cli.train", "trainer.run"] + [f"trainer.study.{name}" for name in names]
-    script = f"import sys, {', '.join(modules)}; print('trainer.evaluation.test_set' in sys.modules)"
+    script = f"import sys, {', '.join(modules)}; print('trainer.evaluation.test_set' in sys.modules or"
+    script += " 'trainer.checking.dataset' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "False\n"
 

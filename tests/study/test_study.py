@@ -226,8 +226,8 @@ def test_a_study_that_begins_anew_says_why(monkeypatch, capsys):
     _, second = study(*SHORT, "lr=0.1,0.2")
     assert second != first
     assert (
-        f"Note: {first} is of the same command, with other code, or other versions of torch, numpy, scikit-learn: its"
-        " runs are trained anew here\n"
+        f"Note: {first} is of the same command, with other code, or other versions of torch, numpy, scikit-learn: what"
+        " they decide is trained anew here\n"
     ) in capsys.readouterr().out
     study(*SHORT, "lr=0.1,0.2")  # continues
     study(*SHORT, "lr=0.1,0.3")  # another command

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from trainer.cli.techniques import FLAG, HELP, STRICT
+from trainer.cli.techniques import HELP, STRICT
+from trainer.config.own import FLAG
 from trainer.errors import ConfigError, RunError, reason_of
 from trainer.records.layout import BEST
 from trainer.runtime.memory import within_memory

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.cli.main import COMMANDS, command_parser
-from trainer.cli.techniques import FLAG, STRICT, brought
+from trainer.cli.techniques import STRICT, brought
 from trainer.config.directions import USUAL
+from trainer.config.own import FLAG
 from trainer.config.schema import GROUPS
 from trainer.config.types import DEVICES
 from trainer.errors import ConfigError

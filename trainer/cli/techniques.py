@@ -3,29 +3,13 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from trainer.errors import ConfigError
+from trainer.config.own import FLAG, taken
 
-FLAG, STRICT = "--techniques", "--strict"
+STRICT = "--strict"
 HELP = {
     FLAG: "own techniques that the run uses: a folder, a file such as optimizer.py, or pkg:NAME of a package",
     STRICT: "refuse own techniques that are not those that the run was trained with",
 }
-
-
-def taken(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return (the other arguments, the values of `--techniques`). Raises ConfigError for one without a value."""
-    others, typed, rest = list[str](), list[str](), iter(arguments)
-    for argument in rest:
-        flag, equals, value = argument.partition("=")
-        if flag != FLAG:
-            others.append(argument)
-        elif equals:
-            typed.append(value)
-        elif (following := next(rest, None)) is not None:
-            typed.append(following)
-        else:
-            raise ConfigError(f"{FLAG} (command line): needs a folder, a file such as optimizer.py, or pkg:NAME")
-    return others, list(dict.fromkeys(typed))
 
 
 @contextlib.contextmanager

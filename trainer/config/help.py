@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from trainer.config.option_files import OptionFile, option_files
+from trainer.config.option_files import OptionFile, SignatureFile, option_files, own_conf
 from trainer.config.schema import CONF, GROUPS, REQUIRED, shared_parameters, techniques
 
 
@@ -32,7 +32,8 @@ def options(group: str, own: Path | None = None) -> Iterator[tuple[str, str]]:
     default = f"- {group}: "
     chosen = [line.partition(default)[2] for line in _lines(CONF / "config.yaml") if default in line]
     for name, file in option_files(group, own).items():
-        yield name + (" *" if name in chosen else ""), first_comment(file)
+        yours = "" if isinstance(file, SignatureFile) or file.parent.parent not in own_conf() else " (yours)"
+        yield name + (" *" if name in chosen else ""), first_comment(file) + yours
 
 
 def first_comment(file: OptionFile) -> str:
@@ -102,7 +103,7 @@ def option_settings(group: str, name: str, file: OptionFile, with_shared: bool =
     for key, (kind, default) in {**own, **shared}.items():
         if with_shared or key not in shared:
             value = values.get(key, default)
-            text = "" if value is REQUIRED else shown(value)
+            text = "" if value in (REQUIRED, "???") else shown(value)
             yield Setting(f"{prefix}.{key}", text, describe(kind), notes.get(key, ""))
     for key, value in tree.items() if with_shared and group in tree else ():
         if key not in (group, "defaults"):

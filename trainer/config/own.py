@@ -107,6 +107,22 @@ def flags() -> list[str]:
     return [f"{FLAG}={each.typed}" for each in active() if each.typed]
 
 
+def taken(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return (the other arguments, the values of `--techniques`). Raises ConfigError for one without a value."""
+    others, typed, rest = list[str](), list[str](), iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        if flag != FLAG:
+            others.append(argument)
+        elif equals:
+            typed.append(value)
+        elif (following := next(rest, None)) is not None:
+            typed.append(following)
+        else:
+            raise ConfigError(f"{FLAG} (command line): needs a folder, a file such as optimizer.py, or pkg:NAME")
+    return others, list(dict.fromkeys(typed))
+
+
 def module_of(name: str) -> OwnModule | None:
     """Return the file of a dotted name among the own techniques, or None."""
     return next((each.modules[name] for each in active() if name in each.modules), None)

@@ -60,7 +60,8 @@ def load(own: OwnTechniques, group: str, name: str) -> Any:
     try:
         return getattr(import_module(module.name), name)
     except Exception as error:
-        raise ConfigError(f"{place_of(error, own) or module.shown}: {described(error)}") from None
+        reason = described(error).replace(f"{own.package}.", ".").replace(" (unknown location)", "")
+        raise ConfigError(f"{place_of(error, own) or module.shown}: {reason}") from None
 
 
 def forget() -> None:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.definitions import Reach
-from trainer.config.own import FLAG, OwnTechniques
+from trainer.config.own import FLAG, OwnModule, active
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import GROUPS, Choice, own_of, source_module
+from trainer.config.schema import GROUPS, Choice, own_functions, own_of, source_module
 from trainer.errors import ConfigError, printable
 from trainer.runtime.files import write_text
 from trainer.runtime.text import complain, counted
@@ -72,7 +72,7 @@ def described(config: RunConfig) -> dict[str, dict[str, Any]]:
             "source": choice.own.groups[choice.group].shown,
             "techniques": choice.own.typed,
             "hash": technique_hash(choice.group, choice.name),
-            "files": {_copy_of(key): _sha256(text) for key, text in _texts(choice.own).items()},
+            "files": {_copy_of(key): _sha256(module.text) for key, module in _modules(choice).items()},
         }
         for choice in choices(config)
         if choice.own
@@ -85,15 +85,20 @@ def keep(config: RunConfig, folder: Path) -> None:
         return
     place = folder / COPIES
     for choice in choices(config):
-        for key, text in _texts(choice.own).items() if choice.own else ():
+        for key, module in _modules(choice).items():
             file = place / _copy_of(key)
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, text)
+            write_text(file, module.text)
     write_text(place / INDEX, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
 
 
-def _texts(own: OwnTechniques) -> dict[str, str]:
-    return {module.key: module.text for module in own.modules.values()}
+def _modules(choice: Choice) -> dict[str, OwnModule]:
+    """Return the own files that a technique reaches, by their names in records."""
+    if not choice.own:
+        return {}
+    reach = Reach()
+    reach.add(choice.own.groups[choice.group].name, choice.name)
+    return {module.key: module for name, module in choice.own.modules.items() if name in reach.found}
 
 
 def _copy_of(key: str) -> str:
@@ -138,11 +143,12 @@ def match(
     refuse_missing(folder, tree, needed)
     for group, technique, entry in _used(folder, tree):
         own = own_of(group, technique)
-        if own and (now := technique_hash(group, technique)) != entry["hash"]:
-            what = f"{own.groups[group].shown} is not what {folder} was trained with{_lines(folder, own)}"
+        if own and technique_hash(group, technique) != entry["hash"]:
+            files, lines = _differing(folder, Choice(group, technique, own=own))
+            what = f"{' and '.join(files) or 'the code'} is not what {folder} was trained with{lines}"
             if strict.get() if refuse is None else refuse:
                 raise ConfigError(f"{group}={technique}: {what}. The copy that was kept: {folder / COPIES}")
-            complain(f"warning: {group}={technique}: {what} (hash {entry['hash']} then, {now} now)")
+            complain(f"warning: {group}={technique}: {what}")
 
 
 def words(folders: Iterable[Path]) -> list[str]:
@@ -179,21 +185,37 @@ def _missing(folder: Path, what: str, entry: Mapping[str, Any]) -> str:
             f"{folder} uses {what}, a function that was given in Python: give it again (techniques=…), or read the copy"
             f" in {folder / COPIES}, copy its files without .txt to a folder of yours and add {FLAG} FOLDER"
         )
+    if given := [each for each in active() if each.typed == entry["techniques"]]:
+        group = what.partition("=")[0]
+        names = ", ".join(name for name, (own, _) in own_functions(group).items() if own in given)
+        return f"{folder} uses {what} of {entry['source']}, where it is not any more: there is {names or 'none'}"
     return (
         f"{folder} uses {what} of {entry['source']}, which is no technique of this program: add"
-        f" {FLAG} {shlex.quote(entry['techniques'])}. A copy to read, which is not run from there: {folder / COPIES}"
+        f" {FLAG} {shlex.quote(entry['techniques'])}. Its folder {COPIES} holds a copy to read, which is not run"
     )
 
 
-def _lines(folder: Path, own: OwnTechniques) -> str:
-    """Return ": 3 lines differ", of all files of an own technique; "" where a copy cannot be read."""
-    differ = 0
-    try:
-        for key, text in _texts(own).items():
-            copy = folder / COPIES / _copy_of(key)
-            before = copy.read_text(encoding="utf-8") if copy.is_file() and copy.stat().st_size <= LONGEST else ""
-            pairs = difflib.unified_diff(before.splitlines(), text.splitlines(), n=0, lineterm="")
-            differ += sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in pairs)
-    except (OSError, ValueError):
-        return ""
-    return f": {counted(differ, 'line differs', 'lines differ')}" if differ else ""
+def changed(folders: Iterable[Path]) -> list[str]:
+    """Return the own techniques of recorded runs that have changed since: "optimizer=lion of mine/optimizer.py"."""
+    found = dict[str, None]()
+    for name, entry in (each for folder in folders for each in recorded(folder).items()):
+        group, _, technique = name.partition(".")
+        if group in GROUPS and own_of(group, technique) and technique_hash(group, technique) != entry["hash"]:
+            found[f"{group}={technique} of {entry['source']}"] = None
+    return list(found)
+
+
+def _differing(folder: Path, choice: Choice) -> tuple[list[str], str]:
+    """Return the files of an own technique that differ from the kept copies, and ": 3 lines differ"."""
+    files, count = list[str](), 0
+    for key, module in _modules(choice).items():
+        copy = folder / COPIES / _copy_of(key)
+        try:
+            before = copy.read_text(encoding="utf-8") if copy.stat().st_size <= LONGEST else ""
+        except (OSError, ValueError):
+            continue
+        pair = difflib.SequenceMatcher(None, before.splitlines(), module.text.splitlines(), autojunk=False)
+        edits = [edit for edit in pair.get_opcodes() if edit[0] != "equal"]
+        files += [module.shown] if edits else []
+        count += sum(max(there - here, now - then) for _, here, there, then, now in edits)
+    return files, f": {counted(count, 'line differs', 'lines differ')}" if count else ""

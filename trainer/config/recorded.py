@@ -94,9 +94,19 @@ def with_defaults(tree: Mapping[str, Any]) -> list[Recorded]:
     found = []
     for key in sorted(settings, key=lambda key: (key.split(".")[0] in without_effect, key.split(".")[0] not in GROUPS)):
         differs = key not in defaults or not _same(settings[key], defaults[key])
-        default = shown_value(key, defaults[key]) if key in defaults else "this version has no such setting"
+        missing = "an own technique's" if _is_own(key, settings) else "this version has no such setting"
+        default = shown_value(key, defaults[key]) if key in defaults else missing
         found.append(Recorded(key, shown_value(key, settings[key]), default if differs else "", differs))
     return found
+
+
+def _is_own(key: str, settings: Mapping[str, Any]) -> bool:
+    """Return whether a setting is an option of a technique that this command was not given."""
+    group, _, option = key.partition(".")
+    if group not in GROUPS or not option:
+        return False
+    name = option.partition(".")[0] if GROUPS[group].listed else settings.get(group)
+    return name not in option_files(group)
 
 
 def _same(value: Any, default: Any) -> bool:

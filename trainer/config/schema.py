@@ -229,10 +229,9 @@ def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef, file: str) -> 
         try:
             kind = _kind(argument.annotation)
         except (TypeError, ValueError) as error:
-            names = ", ".join(sorted(BY_NAME))
-            raise ConfigError(
-                f"{what}: {error} is not a type of an option. Accepted: {names}, Literal[…], tuple[…], … | None"
-            ) from None
+            names = ", ".join(sorted(BY_NAME.keys() - {"Members"}))
+            wrong = f"{error} is not a type of an option" if argument.annotation else "an option needs a type"
+            raise ConfigError(f"{what}: {wrong}. Accepted: {names}, Literal[…], tuple[…], … | None") from None
         try:
             default = REQUIRED if value is None else ast.literal_eval(value)
         except ValueError:

@@ -71,6 +71,8 @@ def read_test_set(
     ledger = ledger_of(snapshots[0].path)
     refuse_unwritable(ledger)
     _warn_of_earlier_readings(ledger, snapshots)  # verifies the ledger as well, so it comes first
+    for name in _unknown_metrics(snapshots[0].config):
+        warn(f"metric={name} is an own one and left out: with --techniques it is measured in the same reading")
     images = _test_images(snapshots, data_dir)
     tables = [
         network.probabilities(evaluation_batches(images, f"Testing {network.name}"), device) for network in snapshots
@@ -100,12 +102,16 @@ def read_test_set(
     return result
 
 
+def _unknown_metrics(config: RunConfig) -> list[str]:
+    """Return the names of the metrics that this command was not given."""
+    return [choice.name for choice in config.metric if choice.own is None and choice.name not in techniques("metric")]
+
+
 def _metrics(config: RunConfig, probabilities: Tensor, labels: Tensor) -> dict[str, float]:
     """Return the metrics of a run for these probabilities [N, K], without those that are not known here or fail."""
     logits, found = probabilities.clamp_min(torch.finfo(torch.double).tiny).log().float(), dict[str, float]()
-    for choice in config.metric:
-        if choice.own is None and choice.name not in techniques("metric"):
-            continue  # one of somebody's own, without --techniques
+    unknown = _unknown_metrics(config)
+    for choice in (each for each in config.metric if each.name not in unknown):
         try:
             found |= measure({choice.name: choice.function()}, [logits], labels)
         except Exception as error:  # the reading is written: its result must be shown

@@ -84,15 +84,31 @@ def changed_files(then: Any, now: Any) -> str:
     if not isinstance(before, Mapping) or not isinstance(after, Mapping):
         return ""
     compared = [name for name in {*before, *after} if ":" not in str(name) or (name in before and name in after)]
-    names = sorted(printable(str(name)) for name in compared if before.get(name) != after.get(name))
+    names = sorted(_told(printable(str(name))) for name in compared if before.get(name) != after.get(name))
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+def _told(name: str) -> str:
+    """Return the name of code as a person finds it; an own technique by its setting: "your optimizer=lion"."""
+    folder, _, rest = name.partition("/")
+    return f"your {rest.replace('.py:', '=')}" if folder == KEY else name
+
+
+def without_own(entry: Any) -> dict[str, Any]:
+    """Return an entry of the code without own techniques, of which `own_record.match` tells."""
+    code = entry.get("code") if isinstance(entry, Mapping) else None
+    return (
+        {"code": {name: value for name, value in code.items() if not str(name).startswith(f"{KEY}/")}}
+        if isinstance(code, Mapping)
+        else {}
+    )
 
 
 def warn_of_other_network(folder: Path, config: RunConfig) -> None:
     """Warn if the code of the networks is not what the run in a folder was trained with; nothing without a record."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, ConfigError):
-        network = [choice for choice in chosen(config) if choice.group in NETWORK]
+        network = [choice for choice in chosen(config) if choice.group in NETWORK and not choice.own]
         now = {_key(choice): technique_hash(choice.group, choice.name) for choice in network}
         now |= {name: value for name, value in core_hashes().items() if name in SHARED}
         before = read_json(folder / "environment.json")[-1]["code"]

@@ -20,7 +20,7 @@ from trainer.config.run_config import RunConfig, Tag, tagged
 from trainer.config.shell import resume_command
 from trainer.data.identity import data_differences
 from trainer.errors import ConfigError, RunError
-from trainer.records.code import changed_files
+from trainer.records.code import changed_files, without_own
 from trainer.records.environment import stamp, uncommitted_changes
 from trainer.records.layout import JOB, LAST, PATCH
 from trainer.records.metrics import METRICS, count_of
@@ -179,7 +179,7 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig, pro
     with checkpoint_errors(path):
         refuse_misfit(trainer, state.trainer)
         trainer.load_state_dict(state.trainer)
-    if files := changed_files(state.provenance, provenance):
+    if files := changed_files(without_own(state.provenance), without_own(provenance)):
         warn(
             f"the run continues with other code of the trainer than before ({files}): its next epochs are not those of"
             " a run that was not stopped"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.config.own_record import yours
+from trainer.config.own_record import words, yours
 from trainer.config.recorded import with_defaults
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError, printable
@@ -56,7 +56,7 @@ def of_run(folder: Path, full: bool = False) -> Content:
         ]
     ended = _ended(run, limits.epochs)
     sentences = [*ended, *sentences] if run.outcome.state == "failed" else [*sentences, *ended]
-    sentences.append(f"What may be wrong with it: {command('doctor', folder)}")
+    sentences.append(f"What may be wrong with it: {command('doctor', folder, *words([folder]))}")
     facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {limits.epochs}")]
     facts += [("Trained for", duration(run.seconds)), *own_techniques(yours([folder]))]
     if full:

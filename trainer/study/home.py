@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from trainer.config.own_record import COPIES, INDEX, changed
 from trainer.errors import ConfigError
 from trainer.records.layout import MANIFEST, SWEEPS
 from trainer.runtime.files import WRITING, expanded, realpath
@@ -34,7 +35,10 @@ class Earlier:
         """Return what the study of the same command was trained with that is not the same now."""
         if self.code != code:
             return f"code, or other versions of {', '.join(LIBRARIES)}"
-        return "data" if self.data != data else "settings in the YAML files"
+        if self.data != data:
+            return "data"
+        own = changed(path.parent.parent for path in sorted(self.folder.glob(f"*/{COPIES}/{INDEX}")))
+        return f"code of {', '.join(own)}" if own else "settings in the YAML files, or code of its techniques"
 
 
 def sweeps_of(plan: Plan) -> Path:

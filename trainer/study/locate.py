@@ -58,7 +58,7 @@ def located(plan: Plan, fingerprints: DataFingerprints, home: Path | None = None
         say(f"Note: {reasons[0]}. This one gets a folder of its own")
     elif same := next((each for each in earlier if each.command == list(plan.arguments)), None):
         other = same.differs_in(code, fingerprints.known)
-        say(f"Note: {same.folder} is of the same command, with other {other}: its runs are trained anew here")
+        say(f"Note: {same.folder} is of the same command, with other {other}: what they decide is trained anew here")
     return plan, Study(plan, new_folder(plan, name_of(plan), plan_id), code, fingerprints.known, plan_id)
 
 

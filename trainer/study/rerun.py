@@ -4,6 +4,8 @@ import contextlib
 import shlex
 from pathlib import Path
 
+from trainer.config.own import taken
+from trainer.config.own_record import words as own_words
 from trainer.config.run_config import Tag, tagged
 from trainer.config.schema import GROUPS, shared_parameters
 from trainer.config.shell import command, resume_command
@@ -28,7 +30,7 @@ def command_with(folder: Path, override: str) -> str:
 def command_of(folder: Path) -> str | None:
     """Return the command that trains such a run alone; None where none is recorded, or another than training."""
     settings = _settings(folder)
-    return None if settings is None else command(*settings.values())
+    return None if settings is None else command(*settings.values(), *own_words([folder]))
 
 
 def _settings(folder: Path) -> dict[str, str] | None:
@@ -67,7 +69,8 @@ def _of_run(folder: Path) -> list[str] | None:
     settings: list[str] = []
     # The settings of a resume come last, and so replace those of the first start.
     for words in commands:
-        typed = words[4:] if words[3:4] == ["train"] else words[3:]
+        typed, _ = taken(words[4:] if words[3:4] == ["train"] else words[3:])
+        typed = [word for word in typed if word != "--strict"]
         named = typed[:1] and "=" not in typed[0] and not typed[0].startswith(("-", "~"))
         if words[:3] != START or "-m" in typed or named:
             return None  # a study, or another command, such as trainer finalize
