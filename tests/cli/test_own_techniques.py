@@ -130,8 +130,13 @@ def test_a_technique_that_was_edited_since_is_told_and_refused_under_strict(mine
         capsys
     )
     assert not Path("run/techniques/model.py.txt").exists()  # which it does not use
-    assert run("show", "run") == 0 and "python -m trainer dataset=digits" in (shown := told(capsys))
-    assert "doctor run --techniques=mine" in shown
+    stamps = json.loads(Path("run/environment.json").read_text())
+    command = "python -m trainer --strict --techniques mine dataset=digits optimizer=lion"
+    Path("run/environment.json").write_text(json.dumps([stamp | {"command": command} for stamp in stamps]))
+    assert run("show", "run") == 0
+    printed = told(capsys)
+    assert "doctor run --techniques=mine" in printed
+    assert "python -m trainer dataset=digits optimizer=lion --techniques=mine" in printed
 
 
 def test_a_study_trains_again_what_its_techniques_change_and_no_more(mine, capsys):
