@@ -34,6 +34,10 @@ def reason_of(error: BaseException) -> str:
     return str(error)
 
 
+class TechniqueError(RunError):
+    """An error in an own technique while it is used: file and line, the technique, type and message of the error."""
+
+
 class NonFiniteError(RunError):
     """A loss or a weight that is NaN or infinite."""
 

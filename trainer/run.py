@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from trainer.data.loader import load
 from trainer.diagnosis.layer_stats import with_layer_stats
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.summary import print_summary
-from trainer.errors import NonFiniteError, Preempted, RunError, as_reported, reason_of, tell_folder
+from trainer.errors import NonFiniteError, Preempted, RunError, TechniqueError, as_reported, reason_of, tell_folder
 from trainer.records.code import code_files, code_hashes
 from trainer.records.display import (
     EpochDisplay,
@@ -27,7 +28,7 @@ from trainer.records.display import (
     report_complete,
     warn_of_skipped,
 )
-from trainer.records.layout import BEST, DESCRIBED
+from trainer.records.layout import BEST, DESCRIBED, TRACEBACK
 from trainer.records.metrics import further_at
 from trainer.records.outcome import DONE, outcome_or_damage, read_outcome, write_result
 from trainer.records.recorder import Recorder
@@ -38,10 +39,11 @@ from trainer.records.train_eval import train_eval_accuracy
 from trainer.records.wandb_content import shown, told
 from trainer.records.wandb_mirror import WandbMirror, wandb_mirror
 from trainer.runtime.console import say, waiting, warn
-from trainer.runtime.files import expanded
+from trainer.runtime.files import expanded, write_text
 from trainer.runtime.memory import is_out_of_memory, release_frames, skip_on_oom, within_memory
 from trainer.runtime.signals import defer_signals
 from trainer.storage.untrusted import read_json
+from trainer.training.blame import line_of
 from trainer.training.build import build_trainer, pick_device
 from trainer.training.oom import batch_size_advice
 from trainer.training.trainer import ClassificationTrainer
@@ -152,6 +154,7 @@ def train(
 def report_failure(trainer: ClassificationTrainer, config: RunConfig, data: Data, folder: RunFolder) -> Iterator[None]:
     """Report an error or interrupt of the training: print what is saved and how to continue, and record the reason."""
     doctor_hint = ""
+    (folder.path / TRACEBACK).unlink(missing_ok=True)  # of an earlier start
     try:
         yield
         return
@@ -171,15 +174,22 @@ def report_failure(trainer: ClassificationTrainer, config: RunConfig, data: Data
         hint = "A smaller lr, regularization=gradient_clipping or on_nonfinite=skip usually helps"
         reason = f"{error}{where}. {hint}"
         doctor_hint = f". What may be wrong: {command('doctor', folder.path)}"
-    except RunError as error:
-        reason = str(error)
     except Exception as error:
-        if not is_out_of_memory(error):  # a bug, such as one in a technique: its traceback is shown
+        if line := line_of(error, config):
+            write_text(folder.path / TRACEBACK, "".join(traceback.format_exception(error)))
+            write_result(folder.path, "failed", line)
+            release_frames(error)
+            saved = f"Saved: {folder.progress()}, in {folder.path}"
+            raise TechniqueError(f"{line}. {saved}. Traceback: {folder.path / TRACEBACK}") from None
+        if isinstance(error, RunError):
+            reason = str(error)
+        elif is_out_of_memory(error):
+            release_frames(error)
+            trainer.release()  # smaller batch sizes are tried with another trainer
+            reason = batch_size_advice(config, data.training, data.validation, data.device)
+        else:  # a bug of this program: its traceback is shown
             write_result(folder.path, "failed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
             raise
-        release_frames(error)
-        trainer.release()  # smaller batch sizes are tried with another trainer
-        reason = batch_size_advice(config, data.training, data.validation, data.device)
     write_result(folder.path, "failed", reason)
     raise RunError(f"{reason}. Saved: {folder.progress()}, in {folder.path}{doctor_hint}")
 

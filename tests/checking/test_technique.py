@@ -267,10 +267,11 @@ DRAW = "torch.rand(len(images), generator=generator, device=images.device)"
         (augmentation.draws_for_each_image, "augmentation", RETURN, "return images.flip(3), labels", None),
         # model and its parts
         (network.takes_channels, "model", "shape[0] *", "1 *",
-         "failed: with 3 channels: RuntimeError: mat1 and mat2 shapes cannot be multiplied (4x768 and 256x10)"),
+         "failed: with 3 channels: mine/model.py: model=own: RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
         (network.takes_channels, "model", "shape[0] *", "3 *",
-         "failed: with 1 channel: RuntimeError: mat1 and mat2 shapes cannot be multiplied (4x256 and 768x10)"),
-        (network.takes_channels, "model", "len(classes)))", "7))", "failed: 4 images of 1 channel become [4, 7], wh"),
+         "failed: with 1 channel: mine/model.py: model=own: RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
+        (network.takes_channels, "model", "len(classes)))", "7))",
+         "failed: with 1 channel: mine/model.py: model=own returned [2, 7] for 2"),
         (network.trains_all, "model", "len(classes)))", "len(classes)), Idle())\n\n\nclass Idle(nn.Linear):\n    def "
          "__init__(self):\n        super().__init__(2, 2)\n\n    def forward(self, x):\n        return x",
          "failed: no gradient reaches 1.2.weight and 1 more: each parameter must take part"),

@@ -187,6 +187,121 @@ def test_a_mistake_in_a_model_is_told_as_what_it_is(mine, capsys):
     assert "mine/model.py: model=none_at_all returned list, which must be torch.nn.Module" in told(capsys)
 
 
+PARTS = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.linear = nn.Linear(shape[0] * shape[1] * shape[2], classes)
+
+    def forward(self, images):
+        logits = self.linear(images.flatten(1))
+        if self.training:
+            self.missing
+        return logits
+"""
+NET = """
+from torch import nn
+
+from .parts import Net
+
+
+def net(shape, classes, slots):
+    return Net(shape, len(classes))
+
+
+def sequence(shape, classes, slots):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3, len(classes)))
+"""
+SMALL = (*QUICK[:3], "dataset.image_size=8", "epochs=1", "--techniques=mine", "output_dir=run")
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "line"),
+    [
+        (", classes)\n", ", classes + 1)\n", "model=net returned [2, 11] for 2 images, where [2, 10] is expected"),
+        (", classes)\n", ", classes - 1)\n", "model=net returned [2, 9] for 2 images, where [2, 10] is expected"),
+        ("return logits", "pass", "model=net returned None for 2 images, where [2, 10] is expected"),
+        ("return logits", "return [logits]", "model=net returned a list for 2 images, where [2, 10] is expected"),
+        ("return logits", "return logits.argmax(1)", "returned [2] of torch.int64 for 2 images, where [2, 10]"),
+        (
+            "logits = ",
+            "logits = images.wrong + ",
+            "parts.py, line 12: model=net: AttributeError: 'Tensor' object",
+        ),
+    ],
+)
+def test_what_a_model_returns_is_tried_before_the_run(mine, capsys, was, becomes, line):
+    (mine / "model.py").write_text(NET)
+    (mine / "parts.py").write_text(PARTS)
+    edit(mine / "parts.py", was, becomes)
+    assert run(*SMALL, "model=net") == 2
+    assert line in (printed := told(capsys)) and printed.count("\n") == 0 and "Traceback" not in printed
+    assert not Path("run").exists()
+
+
+def test_a_model_of_torchs_layers_that_do_not_fit_is_named(mine, capsys):
+    (mine / "model.py").write_text(NET)
+    (mine / "parts.py").write_text(PARTS)
+    assert run(*SMALL, "model=sequence") == 2
+    assert "trainer: mine/model.py: model=sequence: RuntimeError: mat1 and mat2 shapes" in told(capsys)
+
+
+FAULTY = {
+    "loss": "def bad(logits, labels):\n    return logits.mean() if len(labels) == 2 else logits.wrong",
+    "metric": "from trainer.techniques.metric import Maximized\n\n\n"
+    "def bad(logits, labels) -> Maximized:\n    return logits.wrong",
+    "augmentation": "def bad(images, labels, classes, generator):\n    return images.wrong, labels",
+    "regularization": "from trainer.techniques.hooks import StepHooks\n\n\n"
+    "def bad(model):\n    return StepHooks(after_step=lambda: model.wrong)",
+}
+
+
+def test_an_error_of_a_technique_during_the_training_is_one_line_and_its_traceback_a_file(mine, capsys):
+    (mine / "model.py").write_text(NET)
+    (mine / "parts.py").write_text(PARTS)
+    assert run(*SMALL, "model=net") == 1
+    line = "mine/parts.py, line 14: model=net: AttributeError: 'Net' object has no attribute 'missing'"
+    printed = told(capsys)
+    assert f"trainer: {line}. Saved: 0 of 1 epoch, in run. " in printed and "Traceback: run/traceback.txt" in printed
+    assert "most recent call" not in printed and json.loads(Path("run/result.json").read_text())["reason"] == line
+    assert "self.missing" in Path("run/traceback.txt").read_text()
+    edit(mine / "parts.py", "self.missing", "pass")
+    assert run("--techniques=mine", "resume=run") == 0 and not Path("run/traceback.txt").exists()
+
+
+@pytest.mark.parametrize("group", FAULTY)
+def test_an_error_in_what_a_step_calls_names_the_technique(mine, capsys, group):
+    (mine / f"{group}.py").write_text(FAULTY[group])
+    assert run(*SMALL, *TINY[:2], f"{group}=bad" if group == "loss" else f"{group}=[bad]") == 1
+    number = FAULTY[group].count("\n") + 1
+    assert f"trainer: mine/{group}.py, line {number}: {group}=bad: AttributeError:" in (printed := told(capsys))
+    assert "most recent call" not in printed
+
+
+def test_an_error_of_a_technique_is_the_reason_of_a_studys_run(mine, capsys):
+    (mine / "loss.py").write_text(FAULTY["loss"])
+    assert run("-m", *SMALL[:-1], *TINY[:2], "loss=bad,cross_entropy", "sweep.name=own") == 1
+    assert "mine/loss.py, line 2: loss=bad: AttributeError: 'Tensor' object has no attribute" in told(capsys)
+    (log,) = (path for path in Path("outputs/sweeps").glob("own-*/*/log.txt") if "wrong" in path.read_text())
+    assert "Traceback (most recent call last)" in log.read_text()
+
+
+def test_a_loss_that_takes_no_mixed_labels_is_told_before_the_run(mine, capsys):
+    (mine / "loss.py").write_text(
+        "def poly1(logits, labels):\n    return -logits.log_softmax(1).gather(1, labels[:, None]).mean()\n"
+    )
+    assert run(*SMALL, *TINY[:2], "loss=poly1", "augmentation=[flip]") == 0
+    assert run(*SMALL[:-1], *TINY[:2], "loss=poly1", "augmentation=[mixup]", "output_dir=mixed") == 2
+    assert "loss=poly1 does not go with augmentation=[mixup], which mixes images" in (printed := told(capsys))
+    assert "(mine/loss.py, line 2)" in printed and not Path("mixed").exists()
+    study = ("-m", *SMALL[:-1], *TINY[:2], "loss=poly1", "augmentation=[flip],[mixup]", "sweep.dry_run=true")
+    assert run(*study) == 1 and "loss=poly1 does not go with augmentation=[mixup]" in told(capsys)
+
+
 def test_a_setting_that_a_model_has_no_place_for_is_told_and_not_varied(mine, capsys):
     own = ("--techniques=mine", *QUICK, "dataset.image_size=8", "model=flat")
     assert run(*own, "normalization=layer", "output_dir=run") == 0

@@ -2,15 +2,16 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from trainer.config.own import OwnTechniques
 from trainer.config.own_import import described, place_of
-from trainer.errors import ConfigError, RunError
+from trainer.errors import ConfigError, OneLineError, RunError, TechniqueError
+from trainer.runtime.memory import is_out_of_memory
 
-# Group → module and name of the type that its functions return. Those of the other groups are called in each step or
-# change a layer in place: an error there is one of the training, and shown with its traceback.
+# Group → module and name of the type that its functions return, where they must return one.
 RESULTS = {
     "dataset": ("trainer.data.images", "Images"),
     "model": ("torch.nn", "Module"),
@@ -19,16 +20,18 @@ RESULTS = {
     "scheduler": ("collections.abc", "Callable"),
     "regularization": ("trainer.techniques.hooks", "StepHooks"),
 }
+IN_TRAINING = ("loss", "metric", "augmentation")  # their functions are called in a step or validation
+HOOKS = ("augment", "penalty", "limit_gradients", "after_step")
 
 
 def guarded(own: OwnTechniques, group: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function with its errors as ConfigError: file and line, type and message.
+    """Return the function with its errors as one line: file and line, type and message.
 
-    Errors that are such lines already pass, and those of a network that is too large, which are reported elsewhere.
+    While the run is built the line is a ConfigError, later a TechniqueError. Errors that are such lines already pass,
+    and those of a network that is too large, which are reported elsewhere.
     """
-    if group not in RESULTS:
-        return function
-    module, name = RESULTS[group]
+    if group in IN_TRAINING:
+        return _guarded_in_training(own, group, function.__name__, function)
 
     @functools.wraps(function)
     def call(*values: Any, **options: Any) -> Any:
@@ -41,11 +44,34 @@ def guarded(own: OwnTechniques, group: str, function: Callable[..., Any]) -> Cal
                 raise
             place = place_of(error, own) or own.groups[group].shown
             raise ConfigError(f"{place}: {group}={function.__name__}: {described(error)}") from error
+        module, name = RESULTS.get(group, ("builtins", "object"))
         if not isinstance(result, getattr(import_module(module), name)):
             raise ConfigError(
                 f"{own.groups[group].shown}: {group}={function.__name__} returned {type(result).__name__}, which must"
                 f" be {module}.{name}"
             )
+        if group == "regularization":
+            hooks = {hook: action for hook in HOOKS if (action := getattr(result, hook))}
+            watched = {
+                hook: _guarded_in_training(own, group, function.__name__, action) for hook, action in hooks.items()
+            }
+            return replace(result, **watched)
         return result
+
+    return call
+
+
+def _guarded_in_training(own: OwnTechniques, group: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*values: Any, **options: Any) -> Any:
+        try:
+            return function(*values, **options)
+        except OneLineError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            place = place_of(error, own) or own.groups[group].shown
+            raise TechniqueError(f"{place}: {group}={name}: {described(error)}") from error
 
     return call

@@ -15,6 +15,7 @@ from trainer.runtime.text import counted
 from trainer.study.axes import corners, point_label
 from trainer.study.folder import Study
 from trainer.study.plan import Plan, plain
+from trainer.training.blame import line_of
 from trainer.training.build import build_trainer, pick_device
 
 
@@ -30,9 +31,12 @@ def dry_run(plan: Plan, study: Study) -> int:
         try:
             seconds.append(epoch_seconds(run.config) * run.config.epochs)
             say(f"{name}: {counted(run.config.epochs, 'epoch')}, at most {duration(seconds[-1])}")
-        except (RunError, ConfigError, RuntimeError) as error:  # RuntimeError: torch's own, as of a shape
+        except Exception as error:
+            line = line_of(error, run.config)
+            if line is None and not isinstance(error, RuntimeError | ConfigError):  # RuntimeError: torch's own
+                raise
             failed += 1
-            fail(RunError(f"{name}: {str(error).splitlines()[0]}"))
+            fail(RunError(f"{name}: {line or str(error).splitlines()[0]}"))
     count = len(plan.runs) or plan.points * (len(runs) // max(1, len(list(corners(plan.axes)))))
     # The mean of the tried runs stands for the others.
     total = sum(seconds) / max(len(seconds), 1) * count

@@ -14,8 +14,8 @@ from trainer.config.check import check
 from trainer.config.own import read, using
 from trainer.config.own_record import match
 from trainer.config.schema import GROUPS
-from trainer.errors import ConfigError, Preempted, RunError
-from trainer.records.layout import HEARTBEAT, JOB
+from trainer.errors import ConfigError, Preempted, RunError, TechniqueError
+from trainer.records.layout import HEARTBEAT, JOB, TRACEBACK
 from trainer.records.metrics import curve, read_metrics
 from trainer.records.outcome import BEAT_SECONDS, DONE, Outcome, read_outcome, write_outcome
 from trainer.runtime import console
@@ -89,9 +89,11 @@ def work(folder: Path, launched: bool = False) -> None:
                 write_outcome(folder, outcome)
                 raise
             except (RunError, ConfigError, OSError) as error:
+                if isinstance(error, TechniqueError):
+                    console.out.print((folder / TRACEBACK).read_text(encoding="utf-8"), markup=False)
                 console.fail(error)
                 outcome = replace(outcome, state="failed", reason=str(error))
-            except Exception as error:  # an error in a technique: the other runs continue
+            except Exception as error:  # a bug of this program: the other runs continue
                 console.out.print(traceback.format_exc(), markup=False)
                 lines = str(error).strip().splitlines() or [""]
                 outcome = replace(outcome, state="failed", reason=f"{type(error).__name__}: {lines[0]}")

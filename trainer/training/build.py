@@ -20,12 +20,14 @@ from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.runtime.seeding import derive
 from trainer.techniques.hooks import Augment, StepHooks, join
 from trainer.techniques.layers import AuxiliaryLoss, InputScaling, PatchWhitening, Slots, weights
+from trainer.training.blame import own_errors_told
 from trainer.training.combinations import refuse_closure, refuse_no_rate, refuse_uncapturable, refuse_unfit_rule
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
 from trainer.training.measures import other_loss
 from trainer.training.optimizer_state import adapt_to_device, needs_closure
 from trainer.training.options import TrainerOptions, Watch, unwatched
+from trainer.training.probes import refuse_unmixable, refuse_wrong_output
 from trainer.training.trainer import ClassificationTrainer
 
 WHITENING_IMAGES = 2000  # their 1.8 million patches of 3×3 determine 27 variances to a part in a thousand
@@ -194,11 +196,22 @@ def _builder(config: RunConfig, groups: list[dict[str, Any]]) -> Callable[[], Op
 def build_trainer(
     config: RunConfig, training: Images, validation: Images | None, device: torch.device, watch: Watch = unwatched
 ) -> ClassificationTrainer:
-    """Return the trainer of a configuration, with its network and data on the device."""
+    """Return the trainer of a configuration, with its network and data on the device.
+
+    Raises ConfigError with one line for a mistake in an own technique.
+    """
+    with own_errors_told(config):
+        return _built(config, training, validation, device, watch)
+
+
+def _built(
+    config: RunConfig, training: Images, validation: Images | None, device: torch.device, watch: Watch
+) -> ClassificationTrainer:
     train = DeviceLoader(training, config.batch_size, device)
     if len(training) < config.batch_size:
         warn(f"batch_size={config.batch_size} is more than the {len(training)} training images: one step per epoch")
     model = build_model(config, training).to(device)  # drawn on the CPU: one seed, the same weights on every device
+    refuse_wrong_output(config, model, train)
     groups = parameter_groups(model, config.weight_decay, config.weight_decay_scope)
     build_again = _builder(config, groups)  # before torch changes the groups
     optimizer = build_optimizer(config, groups)
@@ -213,11 +226,14 @@ def build_trainer(
         refuse_uncapturable(config, optimizer, device)
     schedule = Schedule(optimizer, rule, len(train), warmup_steps)
     augments = _scaled(training, [_augment(each.function(), len(training.classes)) for each in config.augmentation])
+    hooks = join([*(StepHooks(augment=augment) for augment in augments), *build_hooks(config, model)])
+    loss = other_loss(config.loss, len(training.classes))
+    refuse_unmixable(config, loss, hooks.augment, train)
     options = TrainerOptions(
         epochs=config.epochs,
         seed=config.seed,
-        hooks=join([*(StepHooks(augment=augment) for augment in augments), *build_hooks(config, model)]),
-        loss=other_loss(config.loss, len(training.classes)),
+        hooks=hooks,
+        loss=loss,
         metrics={choice.name: choice.function() for choice in config.metric},
         validate_every=config.validate_every,
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),

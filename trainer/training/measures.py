@@ -48,7 +48,7 @@ def other_loss(choice: Choice, classes: int) -> Loss | None:
         return None
     loss: Loss = choice.function()
     logits = torch.linspace(-1, 1, 2 * classes).view(2, classes).requires_grad_()
-    value: object = loss(logits, torch.arange(2) % classes)
+    value: object = loss(logits, torch.arange(2) % classes)  # an error of an own one is told by `build_trainer`
     if not isinstance(value, Tensor) or value.ndim or not value.requires_grad:
         what = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         without = " without a gradient" if isinstance(value, Tensor) and not value.ndim else ""
