@@ -45,6 +45,7 @@ from trainer.runtime.signals import defer_signals
 from trainer.storage.untrusted import read_json
 from trainer.training.blame import line_of
 from trainer.training.build import build_trainer, pick_device
+from trainer.training.forgotten import refuse_forgotten
 from trainer.training.oom import batch_size_advice
 from trainer.training.trainer import ClassificationTrainer
 from trainer.training.turns import pass_turn
@@ -100,9 +101,14 @@ def train(
     with within_memory("Use fewer or smaller images, a smaller network, or another device"):
         images = load(config.dataset, expanded(config.data_dir), device)
         training, validation = config.dataset.shared_function()(images, config.split_seed)
-        provenance = {"data": identity_of(images, training, validation), "code": code_hashes(config)}
-        data = Data(training, validation, device, provenance)
+        data = Data(
+            training,
+            validation,
+            device,
+            {"data": identity_of(images, training, validation), "code": code_hashes(config)},
+        )
         trainer = build_trainer(config, training, validation, device, display.watch)
+    refuse_forgotten(config, trainer.model)
     with open_run_folder(trainer, planned, config, data.provenance, caller_holds_lock) as opened:
         if trainer.finished or trainer.epoch >= opened.last_epoch:
             return _complete(trainer, config, opened)

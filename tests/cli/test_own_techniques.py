@@ -302,6 +302,94 @@ def test_a_loss_that_takes_no_mixed_labels_is_told_before_the_run(mine, capsys):
     assert run(*study) == 1 and "loss=poly1 does not go with augmentation=[mixup]" in told(capsys)
 
 
+BELIEF = """
+import torch
+
+
+def belief(params, lr, weight_decay):
+    return Belief(params, dict(lr=lr))
+
+
+class Belief(torch.optim.Optimizer):
+    def __init__(self, params, defaults):
+        super().__init__(params, defaults)
+        self.t, self.rates, self.slow = 0, [], {}
+
+    @torch.no_grad()
+    def step(self):
+        ADVANCE
+        for group in self.param_groups:
+            for weight in group["params"]:
+                self.state[weight]["seen"] = self.state[weight].get("seen", 0) + 1
+                self.last = self.state[weight]["seen"]
+                weight.sub_(weight.grad, alpha=group["lr"] / (1 + self.t))
+"""
+RESTORED = """
+    def state_dict(self):
+        return {**super().state_dict(), "steps": self.t}
+
+    def load_state_dict(self, state):
+        self.t = state["steps"]
+        super().load_state_dict({key: state[key] for key in ("state", "param_groups")})
+"""
+COUNTING = """
+class Counting:
+    def __init__(self, lr):
+        self.lr, self.calls = lr, 0
+
+    def __call__(self, epoch):
+        self.calls += 1
+        return self.lr / self.calls
+
+
+def counting(lr, epochs):
+    return Counting(lr)
+
+
+def closed(lr, epochs):
+    calls = []
+    return lambda epoch: calls.append(epoch) or lr / len(calls)
+"""
+
+
+@pytest.mark.parametrize(
+    ("advance", "name"),
+    [
+        ("self.t += 1", "t"),
+        ("self._t = getattr(self, '_t', 0) + 1", "_t"),
+        ("self.t = torch.as_tensor(self.t) + 1", "t"),
+        ("self.rates.append(0.1)", "rates"),
+        ("self.slow.update({weight: weight + 1 for weight in self.param_groups[0]['params']})", None),
+        ("self.slow.setdefault(0, self.param_groups[0]['params'][0].clone()).mul_(0.5)", "slow"),
+        ("pass", None),
+    ],
+)
+def test_an_optimizer_whose_memory_is_not_saved_is_told_before_the_run(mine, capsys, advance, name):
+    (mine / "optimizer.py").write_text(BELIEF.replace("ADVANCE", advance))
+    code = run(*SMALL, *TINY[:2], "optimizer=belief")
+    assert code == (2 if name else 0) and Path("run").exists() == (not name)
+    assert not name or (
+        f"mine/optimizer.py: optimizer=belief keeps `{name}` outside of state and param_groups, where it is not saved:"
+        " keep it in self.state[weight] or in the parameter group, or return it from state_dict()" in told(capsys)
+    )
+
+
+def test_a_memory_that_the_state_holds_is_kept(mine):
+    (mine / "optimizer.py").write_text(BELIEF.replace("ADVANCE", "self.t += 1") + RESTORED)
+    assert run(*SMALL, *TINY[:2], "optimizer=belief") == 0
+    edit(mine / "optimizer.py", 'self.t = state["steps"]', "pass")
+    assert run(*SMALL[:-1], "output_dir=other", *TINY[:2], "optimizer=belief") == 2
+
+
+def test_a_schedule_that_remembers_its_calls_is_told_before_the_run(mine, capsys):
+    (mine / "scheduler.py").write_text(COUNTING)
+    assert run(*SMALL, *TINY[:2], "scheduler=counting") == 2
+    assert "mine/scheduler.py: scheduler=counting keeps `calls`, which is not saved: compute the" in told(capsys)
+    assert run(*SMALL, *TINY[:2], "scheduler=closed") == 2
+    assert "mine/scheduler.py: scheduler=closed remembers its calls, and would say" in told(capsys)
+    assert not Path("run").exists()
+
+
 def test_a_setting_that_a_model_has_no_place_for_is_told_and_not_varied(mine, capsys):
     own = ("--techniques=mine", *QUICK, "dataset.image_size=8", "model=flat")
     assert run(*own, "normalization=layer", "output_dir=run") == 0

@@ -70,7 +70,7 @@ def _states(optimizer: Optimizer, rate: float | None) -> Iterator[Any]:
             group["lr"] = group["lr"] if rate is None else rate
         try:
             set_mode(optimizer, training=True)
-            _take_step(optimizer)
+            take_step(optimizer)
         except Exception as error:
             if step:
                 return
@@ -80,7 +80,7 @@ def _states(optimizer: Optimizer, rate: float | None) -> Iterator[Any]:
             yield _form(portable_state(optimizer))
 
 
-def _take_step(optimizer: Optimizer) -> None:
+def take_step(optimizer: Optimizer) -> None:
     """Take a step down (w + 1)²/2, whose gradient is one at weights of zero."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
