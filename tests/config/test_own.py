@@ -1,5 +1,6 @@
 """Techniques of one's own: read as text, checked like those of the program, imported when the first run is built."""
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -119,14 +120,26 @@ def test_without_the_flag_an_own_technique_is_none(mine, capsys):
         ("pkg:a b", "--techniques pkg:a b (command line): there is no installed package a b"),
         ("run/techniques", "--techniques run/techniques: lies in the record of a run,"),
         ("study/deep/er", "--techniques study/deep/er: lies in the record of a study,"),
+        ("pkg:run.techniques", "--techniques pkg:run.techniques: lies in the record of a run,"),
+        ("run/link", "--techniques run/link: lies in the record of a run,"),
+        ("link", "--techniques link: lies in the record of a run,"),
+        ("part/techniques", "--techniques part/techniques: lies in the record of a run,"),
+        ("moved/optimizer.py", "--techniques moved/optimizer.py: lies in the record of a run's techniques,"),
     ],
 )
-def test_a_place_that_brings_no_techniques_is_refused(mine, capsys, typed, sentence):
+def test_a_place_that_brings_no_techniques_is_refused(mine, capsys, monkeypatch, typed, sentence):
+    monkeypatch.syspath_prepend(Path.cwd())
     Path("empty").mkdir()
     for folder, name in (("run/techniques", "../environment.json"), ("study/deep/er", "../../study.json")):
         write(folder, optimizer=LION, helpers=HELPERS)
         Path(folder, name).write_text("[]")
-    Path("run/config.yaml").write_text("")
+    for folder in ("part/techniques", "moved"):
+        write(folder, optimizer=LION, helpers=HELPERS)
+        Path(folder, "index.json").touch()
+    for file in ("run/config.yaml", "part/config.yaml", "moved/optimizer.py.txt"):
+        Path(file).touch()
+    Path("run/link").symlink_to(Path("mine").absolute())
+    Path("link").symlink_to("run/techniques")
     assert refusal("--techniques", typed, "optimizer=lion", capsys=capsys).startswith(sentence)
 
 
@@ -171,6 +184,14 @@ def test_the_flag_needs_a_value(in_empty_folder, capsys):
             "line 1: lion: name is a setting that every optimizer has: call yours otherwise",
         ),
         ("def lion(:", "line 1: invalid syntax"),
+        ("def lion(params, lr, weight_decay, *, a: Literal[()]): ...", "line 1: a of lion: Literal[()] is not a type"),
+        (
+            "def lion(params, lr, weight_decay, *, a: int = {[]: 1}): ...",
+            "line 1: a of lion: its default must be a plain value, not {[]: 1}",
+        ),
+        (f"x = {'-' * 5000}1", "an expression is nested more than 100 deep"),
+        (f"x = {'+'.join('1' * 5000)}", "an expression is nested more than 100 deep"),
+        ("x = '\0'", "source code string cannot contain null bytes"),
         (
             "import helpers\n",
             "line 1: a file of the same folder is imported with a dot: from . import helpers, or from .helpers",
@@ -180,7 +201,8 @@ def test_the_flag_needs_a_value(in_empty_folder, capsys):
 def test_a_file_that_cannot_be_used_is_told_with_its_line(in_empty_folder, capsys, text, sentence):
     write("mine", optimizer=text, helpers=HELPERS)
     for arguments in (["optimizer=lion"], ["--help", "optimizer"]):
-        assert refusal("--techniques=mine", *arguments, capsys=capsys).startswith(f"mine/optimizer.py, {sentence}")
+        place = "mine/optimizer.py, " if sentence.startswith("line") else "mine/optimizer.py: "
+        assert refusal("--techniques=mine", *arguments, capsys=capsys).startswith(place + sentence)
 
 
 def test_two_places_may_not_have_the_same_technique(mine, capsys):
@@ -241,6 +263,47 @@ def test_other_files_of_the_same_folder_are_another_module_in_the_same_process(m
     assert update() == -1.0
     write("mine", helpers="def sign(values):\n    return 2 * values.sign()\n")
     assert update() == -2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("- a\n", "must be lines of key: value"),
+        ("name: lion\n\tbetas: 1\n", ", line 2: found character '\\t' that cannot start any token"),
+        ("name: !!python/object/apply:os.system [x]\n", ", line 1: could not determine a constructor"),
+        ("name: \udcff\n", "must be a text in UTF-8 (invalid start byte at byte 6)"),
+    ],
+)
+def test_a_yaml_file_that_cannot_be_read_is_told_by_help_in_one_line(mine, capsys, text, sentence):
+    file = Path("mine/conf/optimizer/lion.yaml")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    told = refusal("--techniques=mine", "--help", "optimizer=lion", capsys=capsys)
+    assert told.startswith(str(file.absolute())) and sentence in told
+
+
+def test_odd_files_beside_a_technique_do_no_harm(mine, capsys):
+    write(".", mine="raise SystemExit('the file beside the folder is run')\n", time="")
+    write("mine", optimizer="import time\nfrom . import helpers\n" + LION, time="")  # time is of Python, not this file
+    Path("mine/conf/optimizer/lion.yaml").mkdir(parents=True)
+    os.mkfifo("mine/conf/optimizer/pipe.yaml")
+    os.mkfifo("mine/model.py")
+    write("new\nline", optimizer=LION.replace("lion(", "tiger("), helpers=HELPERS)
+    assert main(["--techniques=mine", "--techniques=new\nline", "--help", "optimizer"]) == 0
+    assert "(yours: new?line/optimizer.py)" in " ".join(capsys.readouterr().out.split())
+    with own("mine"):
+        (run,) = compose(["optimizer=lion"])
+        run.optimizer.function()
+
+
+@pytest.mark.parametrize("where", ["", "    "])
+def test_a_technique_that_leaves_the_program_is_a_mistake(in_empty_folder, where):
+    text = f"import sys\n\n\ndef lion(params, lr, weight_decay):\n    pass\n{where}sys.exit(0)\n"
+    write("mine", optimizer=text)
+    with own("mine"):
+        (run,) = compose(["optimizer=lion"])
+        with pytest.raises(ConfigError, match=r"^mine/optimizer.py, line 6: (optimizer=lion: )?SystemExit: 0$"):
+            run.optimizer.function()([], 0.1, 0.0)
 
 
 def test_a_technique_that_fails_at_import_is_told_in_one_line(in_empty_folder):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from trainer.config.option_files import OptionFile, SignatureFile, option_files, own_conf
 from trainer.config.schema import CONF, GROUPS, REQUIRED, shared_parameters, techniques
+from trainer.errors import ConfigError
 
 
 class Setting(NamedTuple):
@@ -92,13 +93,13 @@ def option_settings(group: str, name: str, file: OptionFile, with_shared: bool =
 
     `with_shared`: also those that all options of the group have, and the settings of the root that the file sets.
     """
-    import yaml
-
     from trainer.config.types import describe
 
-    tree, notes, listed = yaml.safe_load(file.read_text(encoding="utf-8")) or {}, _notes(file), GROUPS[group].listed
-    values: dict[str, Any] = (tree.get(name) if listed else tree.get(group, tree)) or {}
-    technique, prefix = (name, f"{group}.{name}") if listed else (values.get("name", name), group)
+    tree, notes, listed = _tree(file), _notes(file), GROUPS[group].listed
+    values: Any = (tree.get(name) if listed else tree.get(group, tree)) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: must be lines of key: value")
+    technique, prefix = (name, f"{group}.{name}") if listed else (str(values.get("name", name)), group)
     own, shared = techniques(group).get(technique, {}), shared_parameters(group)
     for key, (kind, default) in {**own, **shared}.items():
         if with_shared or key not in shared:
@@ -146,7 +147,7 @@ def _below(key: str, several: tuple[Setting, ...]) -> tuple[Setting, ...]:
 
 def _option(group: str, name: str, file: OptionFile, with_shared: bool = False) -> Section:
     notes = _comments_above(file)
-    members = re.findall(r"^  - (\w+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    members = re.findall(r"^  - (\w+)$", _text(file), re.MULTILINE)
     if members and GROUPS[group].listed:
         notes = (*notes, f"The same as {group}='[{','.join(members)}]'")
     return Section(f"{group}={name}", notes, tuple(option_settings(group, name, file, with_shared)))
@@ -166,7 +167,7 @@ def shown(value: Any) -> str:
 
 def _notes(file: OptionFile) -> dict[str, str]:
     """Return the comment that stands behind the value of each key."""
-    return dict(re.findall(r"^ *(\w+):[^#\n]*# *(.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    return dict(re.findall(r"^ *(\w+):[^#\n]*# *(.*)$", _text(file), flags=re.MULTILINE))
 
 
 def _comments_above(file: OptionFile) -> tuple[str, ...]:
@@ -175,4 +176,27 @@ def _comments_above(file: OptionFile) -> tuple[str, ...]:
 
 
 def _lines(file: OptionFile) -> list[str]:
-    return file.read_text(encoding="utf-8").splitlines()
+    return _text(file).splitlines()
+
+
+def _text(file: OptionFile) -> str:
+    """Return the text of a file, which may be one of the user's. Raises ConfigError if it is none."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: must be a text in UTF-8 ({error.reason} at byte {error.start})") from None
+
+
+def _tree(file: OptionFile) -> dict[str, Any]:
+    """Return the settings in a file. Raises ConfigError with the line for what is no YAML of settings."""
+    import yaml
+
+    try:
+        tree = yaml.safe_load(_text(file))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{file}{place}: {getattr(error, 'problem', None) or 'is not YAML'}") from None
+    if not isinstance(tree, dict | None):
+        raise ConfigError(f"{file}: must be lines of key: value")
+    return tree or {}

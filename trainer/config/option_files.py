@@ -11,6 +11,7 @@ from typing import Any
 
 from trainer.config.own import active
 from trainer.config.schema import CONF, GROUPS, REQUIRED, OwnFunction, own_functions, shared_parameters
+from trainer.errors import printable
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class SignatureFile:
         }
         name, listed = self.function.name, GROUPS[self.group].listed
         tree: dict[str, Any] = {name: options} if listed else {"name": name, **options}
-        file = self.function.place.partition(", line ")[0]
+        file = printable(self.function.place.partition(", line ")[0])
         first = (self.function.purpose or "No docstring").replace("\n", " ")
         return f"# {first} (yours: {file})\n{yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)}"
 
@@ -52,7 +53,7 @@ def option_files(group: str, config_dir: Path | None = None) -> dict[str, Option
     """Return {option: its file} by name; a file of `conf/` goes first, as in a composition."""
     folders = [*([] if config_dir is None else [config_dir]), *own_conf(), CONF]
     files: dict[str, OptionFile] = dict(signature_files(group, folders))
-    files.update({file.stem: file for folder in folders for file in (folder / group).glob("*.yaml")})
+    files.update({file.stem: file for folder in folders for file in (folder / group).glob("*.yaml") if file.is_file()})
     return dict(sorted(files.items()))
 
 

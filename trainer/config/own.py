@@ -7,17 +7,21 @@ import contextlib
 import functools
 import hashlib
 import os
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.config.record_folder import record_around
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
 
 FLAG = "--techniques"
 PACKAGE_FORM = "pkg:"
+MAX_LEVELS = 100  # of a syntax tree
 KEY = "own"  # of a file in hashes and records, in place of the folder in which it happens to lie
 
 
@@ -44,10 +48,17 @@ class OwnModule:
     def tree(self) -> ast.Module:
         """Return the parsed file. Raises ConfigError with its line for a text that is no Python."""
         try:
-            return ast.parse(self.text, self.shown)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Python gives them when the file is imported
+                tree = ast.parse(self.text, self.shown)
         except (SyntaxError, ValueError) as error:
-            line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
             raise ConfigError(f"{self.shown}{line}: {getattr(error, 'msg', error)}") from None
+        except (RecursionError, MemoryError):  # what Python raises for brackets and signs
+            tree = None
+        if tree is None or _is_deep(tree):
+            raise ConfigError(f"{self.shown}: an expression is nested more than {MAX_LEVELS} deep")
+        return tree
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,7 @@ def read(typed: str, groups: Sequence[str]) -> OwnTechniques:
     if typed.startswith(PACKAGE_FORM):
         name = typed.removeprefix(PACKAGE_FORM)
         root, named = _package_folder(name), tuple(groups)
+        refuse_record(typed, root)
     else:
         place = expanded(typed).absolute()
         if not typed or not place.exists():
@@ -167,15 +179,11 @@ def _files(groups: Sequence[str]) -> str:
 
 def refuse_record(typed: str, place: Path) -> None:
     """Raise ConfigError for a path inside a run or study: a folder that was sent must not bring code that is run."""
-    for folder in (place.resolve(), *place.resolve().parents):
-        run = (folder / "config.yaml").is_file() and any(
-            (folder / name).exists() for name in ("environment.json", "metrics.jsonl", "result.json", "job.json")
+    if found := record_around(place):
+        raise ConfigError(
+            f"{FLAG} {typed}: lies in the record of a {found[0]}, {found[1]}, from which no code is run. Read the"
+            " files, and copy them to another folder to use them"
         )
-        if run or (folder / "study.json").is_file():
-            raise ConfigError(
-                f"{FLAG} {typed}: lies in the record of a {'run' if run else 'study'}, {folder}, from which no code is"
-                " run. Read the files, and copy them to another folder to use them"
-            )
 
 
 def _package_folder(name: str) -> Path:
@@ -212,7 +220,8 @@ def _closure(package: str, root: Path, groups: Sequence[str], is_folder: bool) -
 
 def _file_of(name: str, package: str, root: Path) -> Path | None:
     below = root.joinpath(*name.removeprefix(package).split("."))
-    return next((file for file in (below.with_suffix(".py"), below / "__init__.py") if file.is_file()), None)
+    files = [below / "__init__.py"] if below == root else [below.with_suffix(".py"), below / "__init__.py"]
+    return next((file for file in files if file.is_file()), None)
 
 
 @dataclass(frozen=True)
@@ -243,6 +252,8 @@ def absolute_name(node: ast.ImportFrom, package: str) -> str:
 def _refuse_sibling(imported: Imported, module: OwnModule, root: Path, is_folder: bool) -> None:
     """Raise ConfigError for `import helpers`, which would find another module of this name or none."""
     first = imported.names[0].partition(".")[0]
+    if first in sys.stdlib_module_names:
+        return
     if is_folder and not imported.relative and ((root / f"{first}.py").is_file() or (root / first).is_dir()):
         from importlib.machinery import PathFinder
 
@@ -252,6 +263,14 @@ def _refuse_sibling(imported: Imported, module: OwnModule, root: Path, is_folder
                 f"{module.shown}, line {imported.line}: a file of the same folder is imported with a dot: from ."
                 f" import {first}, or from .{first} import …"
             )
+
+
+def _is_deep(tree: ast.AST) -> bool:
+    """Return whether a tree has too many levels for functions that call themselves for each."""
+    level = [tree]
+    for _ in range(MAX_LEVELS):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return bool(level)
 
 
 def _text(file: Path) -> str:

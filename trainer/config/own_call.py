@@ -39,7 +39,7 @@ def guarded(own: OwnTechniques, group: str, function: Callable[..., Any]) -> Cal
             result = function(*values, **options)
         except (ConfigError, RunError, MemoryError, OverflowError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if any(word in str(error).lower() for word in ("overflow", "out of memory", "meta tensor")):
                 raise
             place = place_of(error, own) or own.groups[group].shown

@@ -59,8 +59,9 @@ def load(own: OwnTechniques, group: str, name: str) -> Any:
     module = own.groups[group]
     try:
         return getattr(import_module(module.name), name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = described(error).replace(f"{own.package}.", ".").replace(" (unknown location)", "")
+        reason = reason.replace(f"'{own.package}'", "'.'")
         raise ConfigError(f"{place_of(error, own) or module.shown}: {reason}") from None
 
 

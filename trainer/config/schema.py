@@ -234,7 +234,7 @@ def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef, file: str) -> 
             raise ConfigError(f"{what}: {wrong}. Accepted: {names}, Literal[…], tuple[…], … | None") from None
         try:
             default = REQUIRED if value is None else ast.literal_eval(value)
-        except ValueError:
+        except (ValueError, TypeError):
             raise ConfigError(
                 f"{what}: its default must be a plain value, not {ast.unparse(value or function)}"
             ) from None
@@ -253,7 +253,9 @@ def _kind(annotation: ast.expr | None) -> Any:
             return _kind(left) | _kind(right)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
             accepted = ast.literal_eval(values)
-            return Literal[accepted]
+            members = accepted if isinstance(accepted, tuple) else (accepted,)
+            if members and all(isinstance(each, str | int | float | None) for each in members):
+                return Literal[accepted]
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[item, ast.Constant(value=last)])) if (
             last is Ellipsis
         ):
