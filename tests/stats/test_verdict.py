@@ -19,7 +19,8 @@ from trainer.stats.corrections import Bound, noise_floor
 from trainer.stats.verdict import Design, judge
 from trainer.study.axes import REPLICATES
 from trainer.study.manifest import Manifest
-from trainer.study.results import missing_runs, results_of, verdict
+from trainer.study.reservations import missing_runs
+from trainer.study.results import results_of, verdict
 
 # Validation accuracies over six seeds.
 NONE = (0.640, 0.652, 0.646, 0.655, 0.649, 0.643)

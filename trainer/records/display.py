@@ -12,7 +12,7 @@ from rich.text import Text
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import resume_command
 from trainer.data.images import Images
-from trainer.records.metrics import in_words, shown_figure
+from trainer.records.metrics import CROSS_ENTROPY, in_words, shown_figure
 from trainer.records.run_folder import RunFolder
 from trainer.runtime.console import Item, closing_table, current_files, duration, on_screen, out, say, warn
 from trainer.runtime.notebook import Bar
@@ -56,6 +56,7 @@ class EpochDisplay:
         # Invisible until the first batch, when its clock is reset: the time for reading data is not training time.
         self.task, self.shown = self.progress.add_task("", visible=False), False
         self.bar = Bar(on=current_files()[0] is None)
+        self.warned = set[str]()  # figures that were not finite
 
     def __enter__(self) -> "EpochDisplay":
         say(self._row(None), "bold")
@@ -101,6 +102,11 @@ class EpochDisplay:
             ("  best", "green") if report.improved and math.isfinite(report.validation_loss or 0.0) else ("", "")
         )
         self.progress.console.print(Text(self._row(values) + mark, style))
+        # Loss and cross-entropy are told as the reason of a run that fails.
+        for name, figure in report.further.items():
+            if not name.endswith(CROSS_ENTROPY) and not math.isfinite(figure) and name not in self.warned:
+                self.warned.add(name)
+                warn(f"metric {name.removeprefix('validation_')} was {figure} in epoch {report.epoch}")
 
     def _row(self, values: list[str] | None) -> str:
         """Return the line of the values, or that of the titles."""

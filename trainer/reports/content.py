@@ -19,7 +19,8 @@ from trainer.stats.arms import Arm, ranked
 from trainer.stats.verdict import Verdict
 from trainer.study.axes import REPLICATES
 from trainer.study.manifest import Entry, Manifest
-from trainer.study.results import StudyArm, arm_named, reservations, results_of, verdict
+from trainer.study.reservations import reservations
+from trainer.study.results import StudyArm, arm_named, results_of, verdict
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from trainer.stats.arms import ranked
 from trainer.study.axes import ARM, Axis, Border, Point, on_border, point_label
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
-from trainer.study.results import StudyArm, arms_of, results_of, told_changes, verdict
+from trainer.study.reservations import told_changes, unmeasured_runs
+from trainer.study.results import StudyArm, arms_of, nowhere_finite, results_of, verdict
 
 MAX_VALUES = 12  # of an arm in the table
 MAX_COMPARISONS = 5  # the nearest to the best arm
@@ -63,7 +64,7 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
         )
     say(f"Study: {study.folder}")
     say(f"Curves and more: {command('report', study.folder, '--open')}")
-    return 1 if failed else 0
+    return 1 if failed or nowhere_finite(results_of(study)) else 0
 
 
 def _show_verdict(study: Manifest) -> None:
@@ -71,7 +72,7 @@ def _show_verdict(study: Manifest) -> None:
     results = results_of(study)
     judged = verdict(results)
     lines = replace(judged, comparisons=judged.comparisons[:MAX_COMPARISONS]).lines()
-    say("\n" + "\n".join([*lines, *told_changes(results)]))
+    say("\n" + "\n".join([*lines, *told_changes(results), *unmeasured_runs(results)]))
     if len(judged.comparisons) > MAX_COMPARISONS:
         say(f"{counted(len(judged.comparisons) - MAX_COMPARISONS, 'more comparison')}: see the report, below")
 

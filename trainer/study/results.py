@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import ConfigError, RunError
-from trainer.records.outcome import DAMAGED, DONE, MISSING, Outcome, outcome_or_damage
+from trainer.records.outcome import DAMAGED, DONE, Outcome, outcome_or_damage
 from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.verdict import Design, Verdict, judge
@@ -84,12 +84,17 @@ def arms_of(
         values = {}
         for entry, outcome in zip(runs, outcomes, strict=True):
             value = outcome.value(study.settings.metric)
-            if value is not None and math.isfinite(value):
+            if value is not None and is_finite(value):
                 # The fold or split comes first: the verdict averages over the seeds of each.
                 images, seed = (" ".join(entry.point[key] for key in keys) for keys in (splits, seeds))
                 values["/".join(part for part in (images, seed) if part)] = value
         arms.append(StudyArm(name, values, tuple(runs), tuple(outcomes)))
     return arms
+
+
+def is_finite(value: float | None) -> bool:
+    """Return whether there is a value that can be compared."""
+    return value is not None and math.isfinite(value)
 
 
 def _arm_names(entries: Sequence[Entry], labels: Mapping[str, str]) -> list[str]:
@@ -129,11 +134,22 @@ def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
     """Judge a study. Raises ConfigError if no arm with finished runs has the baseline's name."""
     equal = equal_arms(results.arms)
     if baseline is None:
-        return replace(judge(results.arms, results.design), equal=equal)
+        judged = replace(judge(results.arms, results.design), equal=equal)
+        if unmeasured := nowhere_finite(results):
+            return replace(judged, reasons=(f"{unmeasured}: there is nothing to compare",))
+        return judged
     arm = arm_named(results, baseline, f"--baseline={baseline}")
     if not arm.values:
         raise ConfigError(f"--baseline={baseline}: none of its runs has finished")
     return replace(judge(results.arms, results.design, arm.name), equal=equal)
+
+
+def nowhere_finite(results: StudyResults) -> str:
+    """Return a sentence if runs have finished and none has a finite value of the study's metric, else ""."""
+    finished = sum(arm.states.get("finished", 0) for arm in results.arms)
+    if not finished or any(arm.values for arm in results.arms):
+        return ""
+    return f"{results.design.metric} was not finite in the best epoch of {finished} of {counted(finished, 'run')}"
 
 
 def arm_named(results: StudyResults, name: str, typed: str) -> StudyArm:
@@ -173,45 +189,6 @@ def _results_by_replicate(arm: StudyArm) -> tuple[Any, ...]:
         for entry, outcome in zip(arm.entries, arm.outcomes, strict=True)
     ]
     return tuple(sorted(runs))
-
-
-def reservations(results: StudyResults) -> list[str]:
-    """Return the sentences on what a reader of the verdict must know: changes in the light of results, missing runs."""
-    return [*told_changes(results), *missing_runs(results)]
-
-
-def told_changes(results: StudyResults) -> list[str]:
-    """Return a sentence for each change of the study that was made when results were known, and what follows."""
-    changes = [change.sentence for change in results.changes if change.sentence]
-    if changes:
-        changes.append("A comparison that is changed in the light of its results errs in more than 5 % of cases")
-    return changes
-
-
-def missing_runs(results: StudyResults) -> list[str]:
-    """Return a sentence for each kind of run without a value; failed runs make the mean of their arm look better."""
-    sentences = []
-    if results.missing:
-        total = sum(len(arm.outcomes) for arm in results.arms)
-        kept = results.missing - sum(arm.states.get(MISSING, 0) for arm in results.arms)
-        known = "; where study.json holds their results, these are used" if kept else ""
-        are = "is missing: its folder is gone" if results.missing == 1 else "are missing: their folders are gone"
-        sentences.append(f"{results.missing} of {counted(total, 'run')} {are}{known}")
-    for arm in results.arms:
-        states = arm.states
-        total, failed, pruned = len(arm.outcomes), states.get("failed", 0), states.get("pruned", 0)
-        damaged, gone = states.get(DAMAGED, 0), states.get(MISSING, 0)
-        mean_note = "; the mean covers only the runs that finished" if arm.values else ""
-        kinds = {
-            f"failed{mean_note}": failed,
-            "were stopped by sweep.pruner and are not compared": pruned,
-            f"cannot be read{mean_note}": damaged,
-            f"are missing{mean_note}": gone,
-            "have not finished": total - failed - pruned - damaged - gone - states.get("finished", 0),
-        }
-        runs = counted(total, "run")
-        sentences += [f"{arm.name}: {count} of {runs} {what}" for what, count in kinds.items() if count]
-    return sentences
 
 
 @dataclass(frozen=True)

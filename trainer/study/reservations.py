@@ -1,0 +1,55 @@
+"""What a reader of a study's verdict must know: changes in the light of results, runs without a value."""
+
+from trainer.records.outcome import DAMAGED, MISSING
+from trainer.runtime.text import counted
+from trainer.study.results import StudyResults, is_finite
+
+
+def reservations(results: StudyResults) -> list[str]:
+    """Return the sentences on what a reader of the verdict must know: changes in the light of results, missing runs."""
+    return [*told_changes(results), *missing_runs(results)]
+
+
+def told_changes(results: StudyResults) -> list[str]:
+    """Return a sentence for each change of the study that was made when results were known, and what follows."""
+    changes = [change.sentence for change in results.changes if change.sentence]
+    if changes:
+        changes.append("A comparison that is changed in the light of its results errs in more than 5 % of cases")
+    return changes
+
+
+def missing_runs(results: StudyResults) -> list[str]:
+    """Return a sentence for each kind of run without a value; failed runs make the mean of their arm look better."""
+    sentences = []
+    if results.missing:
+        total = sum(len(arm.outcomes) for arm in results.arms)
+        kept = results.missing - sum(arm.states.get(MISSING, 0) for arm in results.arms)
+        known = "; where study.json holds their results, these are used" if kept else ""
+        are = "is missing: its folder is gone" if results.missing == 1 else "are missing: their folders are gone"
+        sentences.append(f"{results.missing} of {counted(total, 'run')} {are}{known}")
+    for arm in results.arms:
+        states = arm.states
+        total, failed, pruned = len(arm.outcomes), states.get("failed", 0), states.get("pruned", 0)
+        damaged, gone = states.get(DAMAGED, 0), states.get(MISSING, 0)
+        mean_note = "; the mean covers only the runs that finished" if arm.values else ""
+        kinds = {
+            f"failed{mean_note}": failed,
+            "were stopped by sweep.pruner and are not compared": pruned,
+            f"cannot be read{mean_note}": damaged,
+            f"are missing{mean_note}": gone,
+            "have not finished": total - failed - pruned - damaged - gone - states.get("finished", 0),
+        }
+        runs = counted(total, "run")
+        sentences += [f"{arm.name}: {count} of {runs} {what}" for what, count in kinds.items() if count]
+    return [*sentences, *unmeasured_runs(results)]
+
+
+def unmeasured_runs(results: StudyResults) -> list[str]:
+    """Return a sentence for each arm with runs whose metric was not finite, unless the verdict says it of all."""
+    metric, sentences = results.design.metric, list[str]()
+    for arm in results.arms if any(arm.values for arm in results.arms) else ():
+        count = sum(each.state == "finished" and not is_finite(each.value(metric)) for each in arm.outcomes)
+        if count:
+            runs = counted(len(arm.outcomes), "run")
+            sentences.append(f"{arm.name}: {metric} was not finite in {count} of {runs}, which cannot be compared")
+    return sentences
