@@ -164,7 +164,7 @@ SCHEDULER = "trainer/techniques/scheduler.py"
     ("new", "reason"),
     {
         "gamma: list[float] = 0.95": "gamma of exponential: list[float] is not a type of an option. Accepted: Count,",
-        "gamma=0.95": "gamma of exponential: no annotation is not a type of an option. Accepted: Count,",
+        "gamma=0.95": "gamma of exponential: an option needs a type. Accepted: Count,",
         "gamma: tuple[float] = 0.95": "gamma of exponential: tuple[float] is not a type of an option. Accepted: Count,",
         "gamma: Positive = 1 - 0.05": "gamma of exponential: its default must be a plain value, not 1 - 0.05",
         "gamma: Positive = ": "",
