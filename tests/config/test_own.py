@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from conftest import compose
 from trainer.cli.main import main
 from trainer.config.definitions import Reach
 from trainer.config.own import active, read, using
-from trainer.config.own_record import technique_hash
+from trainer.config.own_record import _version, technique_hash
 from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError
 
@@ -341,3 +342,62 @@ def test_definitions_that_only_a_name_in_a_text_can_reach_count_all(in_empty_fol
         reach = Reach()
         reach.add(f"{active()[0].package}.optimizer", "one")
         assert set(*reach.found.values()) == {"one", "two", "*"}
+
+
+USES = "def lion(params, lr, weight_decay):\n    return _f(params)\n"
+RETURN = "\n\ndef _f(p):\n    return"
+REGISTER = "LIST = []\n\n\ndef _register(function):\n    LIST.append(function)\n    return function\n"
+BASE = "class Base:\n    known = []\n\n    def __init_subclass__(cls):\n        Base.known.append(cls)\n"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "helpers", "was", "becomes"),
+    [
+        ("from torch import einsum\n\n\ndef _f(p):\n    return einsum('a b, b -> a', p, p)\n", "", "-> a", "-> b"),
+        (f"from . import helpers\n{RETURN} 0\n", "from . import other\nother.X = 1\n", "= 1", "= 2"),
+        ("from .helpers import f as _f\n", "def __getattr__(name):\n    return lambda p: 1\n", ": 1", ": 2"),
+        ("from .helpers import act\n\n\ndef _f(p):\n    return act\n", "from torch import sin as act\n", "sin", "cos"),
+        (f"from . import helpers\n{RETURN} helpers.act\n", "from torch import sin as act\n", "sin", "cos"),
+        ("from torch import sin as g\n\nT = {}\nT[0] = g\n\n\ndef _f(p):\n    return T\n", "", "sin", "cos"),
+        (f"{REGISTER}\n\n@_register\ndef _g():\n    return 1\n{RETURN} LIST\n", "", "return 1", "return 2"),
+        (
+            f"from .helpers import LIST, _register\n\n\n@_register\ndef _g():\n    return 1\n{RETURN} LIST\n",
+            REGISTER,
+            "return 1",
+            "return 2",
+        ),
+        (f"{BASE}\n\nclass _Sub(Base):\n    x = 1\n\n\ndef _f(p):\n    return Base.known\n", "", "x = 1", "x = 2"),
+        ("A = (B := 1)\n\n\ndef _f(p):\n    return B\n", "", "= 1", "= 2"),
+    ],
+)  # fmt: skip
+def test_the_hash_sees_what_reaches_a_result_by_a_side_way(in_empty_folder, optimizer, helpers, was, becomes):
+    hashes = []
+    for old, new in (("", ""), (was, becomes)):
+        texts = [text.replace(old, new) if old else text for text in (optimizer, helpers)]
+        write("mine", optimizer=texts[0] + USES, helpers=texts[1], other="")
+        with own("mine"):
+            hashes.append(technique_hash("optimizer", "lion"))
+    assert hashes[0] != hashes[1]
+
+
+def test_the_hash_sees_every_module_that_is_imported_under_one_name(in_empty_folder, monkeypatch):
+    monkeypatch.syspath_prepend(Path("site").absolute())
+    hashes = []
+    for value in (1, 2):
+        text = "import package_of_mine.a\nimport package_of_mine.b\n\n\ndef _f(p):\n    return package_of_mine.a.X\n"
+        write("site/package_of_mine", __init__="", optimizer=text + USES, a=f"X = {value}\n", b="")
+        with own("pkg:package_of_mine"):
+            hashes.append(technique_hash("optimizer", "lion"))
+    assert hashes[0] != hashes[1] and _version("sklearn") == version("scikit-learn")
+
+
+def test_what_a_person_alone_reads_changes_no_hash(in_empty_folder):
+    told = "def _f(p):\n    '''A text.'''\n    print('A text', p)\n    assert p, 'A text'\n"
+    told += "    raise ValueError('A text')\n"
+    unused = f"{REGISTER}\n\n@_register\ndef _g():\n    return 'A text'\n\n\n"
+    hashes = []
+    for text in (told, told.replace("A text", "Other words"), "# A comment.\nimport json\n" + told, unused + told):
+        write("mine", optimizer=text + USES)
+        with own("mine"):
+            hashes.append(technique_hash("optimizer", "lion"))
+    assert len(set(hashes)) == 1

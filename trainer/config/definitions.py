@@ -19,6 +19,8 @@ from trainer.config.own import OwnModule, absolute_name, module_of
 PACKAGE = Path(__file__).resolve().parent.parent
 FOLLOWED = "trainer.techniques"  # the modules of this program whose definitions are told apart
 ALL = "*"
+MADE = "__getattr__"  # of a module: it makes names that have no definition
+TOLD = frozenset({"print", "warn", "debug", "info", "warning"})  # functions whose texts are wording
 # A function that looks names up by text may reach any definition of its file.
 BY_TEXT = frozenset({"globals", "vars", "locals", "eval", "exec", "import_module", "__import__"})
 
@@ -31,6 +33,17 @@ class Definitions:
     named: Mapping[str, list[ast.stmt]]
     imports: Mapping[str, tuple[str, str | None]]  # local name → module, name in it or None for the module itself
     loose: list[ast.stmt]
+    called: list[tuple[str, str]]  # a function or class, and a decorator or base that its definition calls
+    all_imports: list[tuple[str, str | None]]  # also those whose local name a later one takes
+
+    def brought(self, name: str) -> list[tuple[str, str | None]]:
+        """Return what a local name stands for: `import a.b` and `import a.c` both bring modules below `a`."""
+        found = self.imports[name]
+        if found[1] is not None or "." not in found[0]:
+            return [found]
+        return [each for each in self.all_imports if each[1] is None and f"{each[0]}.".startswith(f"{name}.")] or [
+            found
+        ]
 
 
 @dataclass
@@ -39,26 +52,42 @@ class Reach:
 
     found: dict[str, dict[str, None]] = field(default_factory=dict)
     outside: set[str] = field(default_factory=set)
+    listeners: list[tuple[str, str, str]] = field(default_factory=list)
 
     def add(self, module: str, name: str = ALL) -> bool:
         """Add a definition and all that it uses. Return False if the module is not one of those that are followed."""
         if (text := _definitions(module)) is None:
             return False
-        first, names = module not in self.found, self.found.setdefault(module, {})
-        if first:
-            self._use(text, text.loose, module)
+        self._run(module, text)
+        names = self.found[module]
         if name in names:
             return True
         if name == ALL:
             names[ALL] = None
-            for each in text.named:
+            for each in (*text.named, *(text.imports if module_of(module) else ())):
                 self.add(module, each)
         elif name in text.named:
             names[name] = None
             self._use(text, text.named[name], module)
         elif name in text.imports:  # passed on, as by an __init__.py
+            names[name] = None
             self._import(*text.imports[name])
+        elif MADE in text.named:
+            self.add(module, MADE)
         return True
+
+    def _run(self, module: str, text: Definitions) -> None:
+        """Add what the import of a module runs: its loose statements, and those of the own modules that it imports."""
+        if module in self.found:
+            return
+        self.found[module] = {}
+        self._use(text, text.loose, module)
+        self.listeners += [(module, *each) for each in text.called] if module_of(module) else []
+        above = [(module.rpartition(".")[0], None)]
+        for target, name in [*text.all_imports, *above] if module_of(module) else []:
+            for each in (target, f"{target}.{name}"):
+                if own := module_of(each):
+                    self._run(each, _of_own(own))
 
     def _use(self, text: Definitions, nodes: Iterable[ast.stmt], module: str) -> None:
         own = module_of(module)
@@ -68,7 +97,8 @@ class Reach:
                 if node.id in text.named:
                     self.add(module, node.id)
                 elif node.id in text.imports:
-                    self._import(*text.imports[node.id])
+                    for found in text.brought(node.id):
+                        self._import(*found)
                 elif node.id in BY_TEXT:
                     self.add(module)
             elif isinstance(node, ast.Import | ast.ImportFrom):  # within a function
@@ -81,18 +111,44 @@ class Reach:
         if not self.add(module, name or ALL):
             self.outside.add(module.partition(".")[0])
 
+    def _add_registered(self) -> None:
+        """Add the definitions that enter themselves into what was reached: `@register` appends to a list."""
+        before = -1
+        while before != (before := sum(map(len, self.found.values()))):
+            for module, name, caller in self.listeners:
+                if name not in self.found[module]:
+                    reach = Reach()
+                    reach.add(module, caller)
+                    if any(_is_state(each, state) for each, names in reach.found.items()
+                           for state in names.keys() & self.found.get(each, {}).keys()):  # fmt: skip
+                        self.add(module, name)
+
     def hashes(self) -> dict[str, str]:
         """Return {file: SHA-256 of the definitions reached in it, without their wording, to ten digits}."""
         found = {}
+        self._add_registered()
         for module, names in self.found.items():
             text = _definitions(module)
             assert text is not None
-            nodes = [node for name in text.named if name in names for node in text.named[name]]
-            used = {each.id for node in nodes for each in ast.walk(node) if isinstance(each, ast.Name)}
+            nodes = [*text.loose, *(node for name in text.named if name in names for node in text.named[name])]
+            used = {each.id for node in nodes for each in ast.walk(node) if isinstance(each, ast.Name)} | names.keys()
             imports = sorted(f"{name} {_neutral(*text.imports[name])}" for name in used & text.imports.keys())
-            parts = [*imports, *(dumped(node) for node in (*text.loose, *nodes))]
+            parts = [*imports, *(dumped(node, own=module_of(module) is not None) for node in nodes)]
+            if not parts and module_of(module):  # a file that brings nothing
+                continue
             found[text.key] = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
         return dict(sorted(found.items()))
+
+
+def _is_state(module: str, name: str) -> bool:
+    """Return whether a definition is a value that code at the top of a file can change, such as a list."""
+    text = _definitions(module)
+    for node in text.named.get(name, []) if text else []:
+        if isinstance(node, ast.ClassDef) and "__init_subclass__" in [getattr(each, "name", "") for each in node.body]:
+            return True
+        if isinstance(node, ast.Assign | ast.AnnAssign) and not isinstance(node.value, ast.Constant | ast.Tuple):
+            return True
+    return False
 
 
 def _neutral(module: str, name: str | None) -> str:
@@ -101,11 +157,12 @@ def _neutral(module: str, name: str | None) -> str:
     return f"{own.key if own else module} {name}"
 
 
-def dumped(node: ast.AST) -> str:
+def dumped(node: ast.AST, own: bool = False) -> str:
     """Return a syntax tree as a text without comments, docstrings, messages of errors, and texts with a blank in them.
 
     Rewording a message must not train a finished study again. A text that decides something, such as the name of an
-    option, has no blank.
+    option, has no blank. In `own` code it may, as the equation of an einsum: there only docstrings, messages of errors
+    and what is printed are dropped.
     """
 
     class Remover(ast.NodeTransformer):  # ast.parse has dropped the comments already
@@ -117,13 +174,24 @@ def dumped(node: ast.AST) -> str:
                 node.exc.args, node.exc.keywords = [], []
             return node
 
+        def visit_Assert(self, node: ast.Assert) -> ast.AST:
+            node.msg = None
+            return self.generic_visit(node)
+
+        def visit_Call(self, node: ast.Call) -> ast.AST:
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if own and name in TOLD:
+                node.args = [each for each in node.args if not isinstance(each, ast.Constant | ast.JoinedStr)]
+            return self.generic_visit(node)
+
         def visit_Constant(self, node: ast.Constant) -> ast.AST:
-            worded = isinstance(node.value, str) and " " in node.value
+            worded = not own and isinstance(node.value, str) and " " in node.value
             return ast.Constant("") if worded else node
 
         def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
             texts = [part.value for part in node.values if isinstance(part, ast.Constant)]
-            return ast.Constant("") if any(" " in str(text) for text in texts) else self.generic_visit(node)
+            worded = not own and any(" " in str(text) for text in texts)
+            return ast.Constant("") if worded else self.generic_visit(node)
 
     return ast.dump(Remover().visit(copy.deepcopy(node)))
 
@@ -165,7 +233,16 @@ def _read(tree: ast.Module, package: str, key: str) -> Definitions:
             for name in names:
                 named.setdefault(name, []).append(node)
             loose += [] if names else [node]
-    return Definitions(key, named, _imports(imported, package), loose)
+    several = [each for node in imported for each in _imports([node], package).values()]
+    called = [
+        (node.name, each.id)
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        for part in (*node.decorator_list, *(node.bases if isinstance(node, ast.ClassDef) else ()))
+        for each in ast.walk(part)
+        if isinstance(each, ast.Name)
+    ]
+    return Definitions(key, named, _imports(imported, package), loose, called, several)
 
 
 def _for_types(node: ast.stmt) -> bool:
@@ -178,7 +255,8 @@ def _names(node: ast.stmt) -> list[str]:
         return [node.name]
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        names = [each for target in targets for each in ast.walk(target)]
+        inner = [each.target for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
+        names = [each for target in (*targets, *inner) for each in ast.walk(target)]
         # `table["adam"] = …` changes a definition and is none.
         plain = all(isinstance(each, ast.Name | ast.Tuple | ast.List | ast.Store | ast.Starred) for each in names)
         return [each.id for each in names if isinstance(each, ast.Name)] if plain else []

@@ -11,9 +11,10 @@ import functools
 import hashlib
 import json
 import shlex
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,12 @@ def technique_hash(group: str, name: str) -> str:
 @functools.cache
 def _version(package: str) -> str:
     """Return the version of an installed package; "" for one of Python itself, and where it is unknown."""
+    if package in sys.stdlib_module_names:
+        return ""
     with contextlib.suppress(PackageNotFoundError):
         return version(package)
+    with contextlib.suppress(PackageNotFoundError, LookupError):  # sklearn comes with scikit-learn
+        return version(packages_distributions()[package][0])
     return ""
 
 
