@@ -1,6 +1,7 @@
 """Runs and studies with techniques of one's own: trained, read again, compared, and never run from a record."""
 
 import json
+import os
 import shutil
 import textwrap
 from pathlib import Path
@@ -120,7 +121,14 @@ def test_a_technique_that_was_edited_since_is_told_and_refused_under_strict(mine
         "trainer: optimizer=lion: mine/helpers.py is not what run was trained with: 1 line differs. The copy that was"
         " kept: run/techniques"
     )
-    assert run("--techniques=mine", "resume=run", "epochs=2") == 0
+    kept = Path("run/techniques/helpers.py.txt")
+    text = kept.read_text()
+    kept.unlink()
+    os.mkfifo(kept)  # in a record that was sent
+    assert run("--techniques=mine", "--strict", "resume=run", "epochs=2") == 2 and "the code is not" in told(capsys)
+    kept.unlink()
+    kept.write_text(text)
+    assert run("--techniques=mine", "--techniques=./mine/", "resume=run", "epochs=2") == 0
     printed = told(capsys)
     assert "warning: optimizer=lion: mine/helpers.py is not what run was trained with: 1 line differs" in printed
     assert "other code of the trainer" not in printed

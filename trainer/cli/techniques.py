@@ -29,7 +29,8 @@ def brought(arguments: Sequence[str]) -> Iterator[list[str]]:
 
     token = strict.set(STRICT in others)
     try:
-        with using([read(value, [*GROUPS]) for value in typed]):
+        found = [read(value, [*GROUPS]) for value in typed]
+        with using([*{each.package: each for each in found}.values()]):  # one folder may have two spellings
             yield [argument for argument in others if argument != STRICT]
     finally:
         strict.reset(token)

@@ -25,7 +25,7 @@ from trainer.config.schema import GROUPS, Choice, own_functions, own_of, source_
 from trainer.errors import ConfigError, printable
 from trainer.runtime.files import write_text
 from trainer.runtime.text import complain, counted
-from trainer.storage.untrusted import read_json
+from trainer.storage.untrusted import read_json, refuse_pipe
 
 COPIES = "techniques"  # the folder of the copies, in that of a run
 INDEX = "index.json"
@@ -216,6 +216,7 @@ def _differing(folder: Path, choice: Choice) -> tuple[list[str], str]:
     for key, module in _modules(choice).items():
         copy = folder / COPIES / _copy_of(key)
         try:
+            refuse_pipe(copy)  # the record may be a stranger's
             before = copy.read_text(encoding="utf-8") if copy.stat().st_size <= LONGEST else ""
         except (OSError, ValueError):
             continue
