@@ -21,6 +21,7 @@ from trainer.errors import Interrupted
 from trainer.runtime.signals import WARNINGS
 
 
+@pytest.mark.long
 def test_two_runs_in_a_process_are_as_good_as_two_processes(in_empty_folder):
     """Whatever the program has set before; and what it has set is as before."""
     settings = (*FAST, "dropout=0.5", "epochs=2", "augmentation=[noise]", "optimizer=momentum")

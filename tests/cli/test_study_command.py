@@ -61,6 +61,7 @@ def test_a_study_grows_where_it_lies_and_loses_what_is_dropped(tmp_path, capsys)
     assert command.main([str(moved)]) == 0 and arms(moved) == {"adam": 3, "rmsprop": 3}
 
 
+@pytest.mark.long
 def test_a_study_and_its_arms_get_other_names(capsys):
     folder = begun("optimizer=sgd,adam")
     assert command.main([str(folder), "rename", "adam", "Adam of 2014"]) == 0
@@ -80,6 +81,7 @@ def test_a_study_and_its_arms_get_other_names(capsys):
     assert set(arms(renamed)) == {"sgd", "Adam", "adamw"} and Manifest.read(renamed).id == study_id
 
 
+@pytest.mark.long
 def test_an_experiment_with_arms_takes_one_more(tmp_path):
     own = tmp_path / "own" / "experiment"
     own.mkdir(parents=True)
@@ -108,6 +110,7 @@ def test_an_experiment_with_arms_takes_one_more(tmp_path):
     assert command.main([*yaml, str(folder), "continue"]) == 0 and starts(folder) == {1}
 
 
+@pytest.mark.long
 def test_what_was_dropped_from_a_grid_of_two_axes_does_not_come_back():
     folder = begun("lr=0.1,0.2", "dropout=0,0.5")
     assert command.main([str(folder), "drop", "lr=0.2 dropout=0.5", "--yes"]) == 0

@@ -91,6 +91,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.libc_ver() < ("glibc", "2.35"), reason="another C library, or an older one")
 def test_freed_memory_is_kept_for_the_next_tensor():
     def faults(*words, **environment):

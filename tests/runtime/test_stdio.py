@@ -92,6 +92,7 @@ def test_the_choice_of_the_user_for_such_characters_stays():
     assert shown.read_text() == "&#215;\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_not_hinder_a_run_and_get_nothing_of_its_files(closed, in_empty_folder):
     def started(*arguments):

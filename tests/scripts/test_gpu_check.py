@@ -18,6 +18,7 @@ def beside_the_scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
 
 
+@pytest.mark.long
 def test_parts_run_on_a_cpu_and_the_page_has_their_results(in_empty_folder):
     """Two of six; all of them, in a minute: python scripts/gpu_check.py --device cpu --small --out FOLDER."""
     parts = ("tests", "steps")
@@ -45,6 +46,7 @@ def test_parts_run_on_a_cpu_and_the_page_has_their_results(in_empty_folder):
     assert page.count("Not measured.") == 4
 
 
+@pytest.mark.long
 def test_a_part_that_fails_hangs_or_has_no_time_ends_no_other_and_keeps_what_it_wrote(tmp_path, monkeypatch):
     from gpu_check import Check
 

@@ -45,6 +45,7 @@ def killing(pattern: str):
 LONG = (*TINY, "epochs=80", "early_stop_patience=null", "optimizer=sgd")
 
 
+@pytest.mark.long
 def test_a_failing_and_a_killed_run_cost_no_other():
     arguments = (*LONG, "lr=0.1,1e30,0.2,0.3", "hydra/launcher=joblib")
     with killing("lr-0.2-*") as killed:
@@ -66,6 +67,7 @@ def test_a_failing_and_a_killed_run_cost_no_other():
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_submitit_carries_a_study_with_a_failing_run():
     """`scripts/check_launchers.py` kills one, too: submitit takes 15 seconds to notice."""
     code, folder = study(*SHORT, "optimizer=sgd", "lr=0.1,1e30,0.2", "hydra/launcher=submitit_local")
@@ -171,11 +173,13 @@ def seen(folder: Path) -> list[str]:
     return [line.partition("=")[2] for log in logs for line in log.splitlines() if line.startswith(VISIBLE)]
 
 
+@pytest.mark.long
 def test_each_worker_of_joblib_trains_on_a_gpu_of_its_own(two_gpus):
     code, folder = study(*ANYWHERE, "epochs=2", "device=auto", "seed=0,1,2,3", "hydra/launcher=joblib")
     assert code == 0 and len(seen(folder)) == 4 and set(seen(folder)) <= set(two_gpus)
 
 
+@pytest.mark.long
 def test_submitit_does_not_hide_the_gpus(two_gpus, monkeypatch):
     monkeypatch.setenv(VISIBLE, two_gpus[1])
     more = "+hydra.launcher.array_parallelism=2"

@@ -185,6 +185,7 @@ def killed_at(monkeypatch, owner, name, number):
     monkeypatch.setattr(owner, name, call)
 
 
+@pytest.mark.long
 def test_a_kill_between_the_save_and_the_answer_leaves_a_run_pruned_where_it_was(monkeypatch):
     arguments = (*TINY, "epochs=4", "sweep.method=tpe", "sweep.trials=9", "sweep.pruner=median")
     _, folder = study(*arguments, "lr=tag(log,interval(1e-5,1))")
@@ -199,6 +200,7 @@ def test_a_kill_between_the_save_and_the_answer_leaves_a_run_pruned_where_it_was
     assert table(folder) == undisturbed
 
 
+@pytest.mark.long
 def test_a_search_that_tries_three_points_at_a_time_goes_on_as_it_would_have(monkeypatch):
     """Each point is asked for by what was known when its batch was begun."""
     monkeypatch.setattr(Launch, "parallel", property(lambda self: 3, lambda self, value: None), raising=False)

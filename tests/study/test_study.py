@@ -317,6 +317,7 @@ def wait_for(condition, seconds=60.0):
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_a_search_that_was_killed_twice_equals_an_undisturbed_one(in_empty_folder):
     """A grid is less: it asks nothing of what was trained before."""
     axes = ("sweep.method=tpe", "sweep.trials=12", "lr=tag(log,interval(1e-3,1))", "sweep.pruner=median")

@@ -105,6 +105,7 @@ def test_a_run_of_another_study_is_taken_whole_or_not_at_all(monkeypatch, tmp_pa
     assert [entry.source for entry in Manifest.read(third).entries] == [None, None]
 
 
+@pytest.mark.long
 def test_a_named_study_grows_by_the_same_command_with_more_values(capsys):
     folder = study("lr=0.1,0.2", "sweep.name=mine")
     first = stamps(folder)

@@ -46,6 +46,7 @@ def test_the_forward_pass_is_in_16_bits_and_the_weights_are_not(precision, kind)
     assert trainer.do_validation()[0] == pytest.approx(exact.do_validation()[0], rel=0.05)
 
 
+@pytest.mark.long
 def test_clipping_sees_gradients_as_they_are_and_not_as_fp16_scales_them():
     norms = {}
     for precision in ("fp32", "fp16"):
