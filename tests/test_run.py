@@ -69,6 +69,7 @@ def test_a_run_leaves_its_record(in_empty_folder):
     assert best.config == config | {"output_dir": "here"}
 
 
+@pytest.mark.long
 def test_the_digits_are_learnt(in_empty_folder):
     assert quick("epochs=30").best_validation_accuracy >= 0.965
 

@@ -18,6 +18,7 @@ def outputs(cell) -> str:
     return "".join(part.get("text", "") + str(part.get("data", "")) for part in cell.outputs)
 
 
+@pytest.mark.long
 def test_the_notebook_leads_from_the_installation_to_a_verdict(notebook, in_empty_folder, monkeypatch):
     client = pytest.importorskip("nbclient")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

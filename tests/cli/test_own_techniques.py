@@ -163,6 +163,7 @@ def test_a_study_trains_again_what_its_techniques_change_and_no_more(mine, capsy
     assert run(*study) == 0 and "2 are finished already" in told(capsys)
 
 
+@pytest.mark.long
 def test_a_study_is_continued_with_the_techniques_that_are_typed_and_by_joblib(mine, capsys):
     study = ("-m", *LION, "seed=0,1", "sweep.name=own", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert run(*study) == 0

@@ -129,6 +129,7 @@ def test_what_was_dropped_from_a_grid_of_two_axes_does_not_come_back():
         command.main([str(folder), "add", "seed=1"])
 
 
+@pytest.mark.long
 def test_arms_with_names_keep_them(tmp_path, capsys):
     own = tmp_path / "own" / "experiment"
     own.mkdir(parents=True)

@@ -124,6 +124,7 @@ def test_what_to_try_keeps_ones_own_yaml_and_what_was_taken_away(in_empty_folder
     assert command_with(folder, "lr=0.03") == "lr=0.03"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["null", 'it\'s "1e5"', "-m"])
 def test_a_run_in_a_folder_of_any_name_goes_on_by_the_printed_command(name, in_empty_folder):
     done = program(*QUICK, "epochs=1", setting("output_dir", name), cwd=in_empty_folder)

@@ -74,6 +74,7 @@ for arguments in map(json.loads, sys.argv[1:]):
 """
 
 
+@pytest.mark.long
 def test_a_run_and_a_study_open_no_file_of_the_test_set(in_empty_folder):
     for part in ("train", "test"):
         for name in ("cat", "dog"):

@@ -224,6 +224,7 @@ def test_a_search_that_tries_three_points_at_a_time_goes_on_as_it_would_have(mon
     assert len(known) == 24 and all(finished == number - number % 3 for number, finished in known)
 
 
+@pytest.mark.long
 def test_coarse_to_fine_narrows_and_says_why(capsys):
     arguments = ("epochs=6", "sweep.method=random", "sweep.trials=8", "sweep.stages=2")
     _, folder = study(*TINY, *arguments, "lr=tag(log,interval(1e-5,1))", "seed=0,1")

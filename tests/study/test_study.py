@@ -366,6 +366,7 @@ def test_a_study_that_someone_works_on_says_who(in_empty_folder):
     assert study(*SHORT, "lr=0.1,0.2")[0] == 0 and not left.exists()
 
 
+@pytest.mark.long
 def test_two_studies_at_the_same_time_share_nothing(in_empty_folder):
     both = [started(*SHORT, f"lr=0.1,0.{n}", cwd=in_empty_folder) for n in (2, 3)]
     assert [process.wait(60) for process in both] == [0, 0]

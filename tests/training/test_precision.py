@@ -31,6 +31,7 @@ def built_on_few(*arguments):
     return build_trainer(config, tiny_images(120, (3, 32, 32)), tiny_images(20, (3, 32, 32), seed=1), CPU)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("precision", "kind"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
 def test_the_forward_pass_is_in_16_bits_and_the_weights_are_not(precision, kind):
     trainer, exact = built(f"precision={precision}"), built()
@@ -88,6 +89,7 @@ def test_a_step_whose_scaled_gradients_overflow_changes_nothing(optimizer):
     assert not any(value is not None and value.any() for value in memory)
 
 
+@pytest.mark.long
 def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names():
     plain, compiled = quick(*TINY, "epochs=1"), quick(*TINY, "epochs=1", "compile=true")
     for one, other in zip(metrics(plain.folder), metrics(compiled.folder), strict=True):
