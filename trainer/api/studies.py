@@ -46,7 +46,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a study shows. `winner`: the arm that is better than every other, None if that is not concluded.
+    """The verdict of a study. `winner`: the arm that is better than every other, None if that is not concluded.
 
     `sentences`: what the report says, as one text each; `notes`: the test, and the noise floor behind it.
     """

@@ -74,7 +74,7 @@ class Images:
 
     @property
     def are_bytes(self) -> bool:
-        """Whether the pixels are uint8, 0 black and 255 white, and not floats of a range of their own."""
+        """True if the pixels are uint8, 0 black and 255 white; False for floats of a range of their own."""
         return self.storage.dtype == torch.uint8
 
     @cached_property

@@ -21,7 +21,7 @@ ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for a
 
 
 class _Kind(NamedTuple):
-    """What the header of a picture says: its size when it is upright, and whether it has colours or 16 bits."""
+    """The header of a picture: its size when it is upright, and whether it has colours or 16 bits."""
 
     height: int
     width: int

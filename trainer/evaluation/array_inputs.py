@@ -55,5 +55,5 @@ def _kind_of_training(pixels: Tensor, network: TrainedNetwork, file: Path) -> Te
 
 
 def _is_unit(bounds: tuple[float, float]) -> bool:
-    """Whether values were from 0 to 1, as which bytes are read as well."""
+    """True if values were from 0 to 1, as which bytes are read as well."""
     return UNIT[0] <= bounds[0] and bounds[1] <= UNIT[1]

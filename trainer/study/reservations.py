@@ -1,4 +1,4 @@
-"""What a reader of a study's verdict must know: changes in the light of results, runs without a value."""
+"""The reservations about a study's verdict: changes in the light of results, runs without a value."""
 
 from trainer.records.outcome import DAMAGED, MISSING
 from trainer.runtime.text import counted

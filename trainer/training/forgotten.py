@@ -1,4 +1,4 @@
-"""What own optimizers and schedules remember and no checkpoint holds: found with small twins before the run."""
+"""The memory of own optimizers and schedules that no checkpoint holds: found with small twins before the run."""
 
 import contextlib
 import copy
