@@ -31,8 +31,9 @@ from trainer.data.images import Images
 from trainer.data.sources import image_folder
 from trainer.errors import ConfigError
 from trainer.runtime.files import write_text
-from trainer.training.build import build_trainer, first_network
+from trainer.training.build import build_trainer
 from trainer.training.graphed_step import WARM_UP_STEPS
+from trainer.training.network import first_network
 from trainer.training.trainer import ClassificationTrainer
 
 CLASSES = tuple("0123456789")

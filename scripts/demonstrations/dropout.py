@@ -64,7 +64,7 @@ def passes(words: Sequence[str], layer: int | None, images: int) -> "tuple[float
     """Return (p, activations in evaluation [N, F], in training passes [D, N, F], mask of the first of these [N, F])."""
     import torch
 
-    from trainer.training.build import build_model
+    from trainer.training.network import build_model
 
     run = settings("dropout=0.5", *words)
     training = training_split(words)

@@ -49,7 +49,7 @@ def entering(name: str, words: Sequence[str], images: int) -> "list[Tensor]":
     """Return the inputs of each activation of the network: [N·F] values of a batch in training mode."""
     import torch
 
-    from trainer.training.build import build_model
+    from trainer.training.network import build_model
 
     model = () if any(word.startswith("model") for word in words) else DEFAULT
     run = settings(*model, *words, f"normalization={name}")

@@ -33,7 +33,7 @@ from trainer.stats.scores import calibration_error, score
 from trainer.storage import checkpoint
 from trainer.storage.checkpoint_state import Best
 from trainer.study.execute import run_study
-from trainer.training.build import build_model
+from trainer.training.network import build_model
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
 SHORT = (*TINY, "epochs=2")

@@ -8,7 +8,7 @@ from conftest import compose, tiny_images
 
 from trainer.errors import ConfigError
 from trainer.runtime import memory
-from trainer.training.build import build_model
+from trainer.training.network import build_model
 
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

@@ -22,7 +22,7 @@ from trainer.errors import ConfigError
 from trainer.evaluation.inference import load_network
 from trainer.techniques.augmentation import crop, cutout, mixup
 from trainer.techniques.layers import InputScaling
-from trainer.training.build import build_model
+from trainer.training.network import build_model
 
 FOLDER = ROOT / "scripts" / "demonstrations"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))

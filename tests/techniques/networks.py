@@ -8,7 +8,8 @@ from torch import nn
 
 from trainer.data.images import Images
 from trainer.techniques.layers import InputScaling
-from trainer.training.build import build_model, build_trainer
+from trainer.training.build import build_trainer
+from trainer.training.network import build_model
 
 NORMALIZATIONS = ("none", "batch", "layer", "group")
 

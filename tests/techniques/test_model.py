@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from trainer.config.schema import techniques
 from trainer.data.images import Images
 from trainer.errors import ConfigError
-from trainer.training.build import build_model, build_trainer
+from trainer.training.build import build_trainer
+from trainer.training.network import build_model
 
 CPU = torch.device("cpu")
 

@@ -13,14 +13,14 @@ from trainer.errors import RunError
 from trainer.evaluation.inference import evaluation_batches
 from trainer.records.outcome import read_outcome
 from trainer.runtime.memory import is_out_of_memory, release_frames
-from trainer.training import build
+from trainer.training import network as networks
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
 
 
 def short_of(monkeypatch, limit, failures=10**9, validating=10**9):
     """Networks that run out of memory above a number of images, in training or in validation."""
-    real, failed = build.build_network, []
+    real, failed = networks.build_network, []
 
     def refuse(module, inputs):
         if len(inputs[0]) > (limit if module.training else validating) and len(failed) < failures:
@@ -32,7 +32,7 @@ def short_of(monkeypatch, limit, failures=10**9, validating=10**9):
         network.register_forward_pre_hook(refuse)
         return network
 
-    monkeypatch.setattr(build, "build_network", built)
+    monkeypatch.setattr(networks, "build_network", built)
     return failed
 
 

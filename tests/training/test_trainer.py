@@ -12,10 +12,11 @@ from trainer.data.loader import DeviceLoader
 from trainer.errors import RunError
 from trainer.runtime.seeding import derive, generator
 from trainer.techniques.hooks import StepHooks
-from trainer.training.build import build_model, build_trainer
+from trainer.training.build import build_trainer
 from trainer.training.copies import detached_copy
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
+from trainer.training.network import build_model
 from trainer.training.optimizer_state import make_capturable
 from trainer.training.options import TrainerOptions
 from trainer.training.trainer import ClassificationTrainer

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trainer.checking.subject import Subject, fail, first_difference, stirred, told
 from trainer.runtime.text import counted
-from trainer.training.build import ignored_slots
+from trainer.training.network import ignored_slots
 
 TOLERANCE = 1e-3
 

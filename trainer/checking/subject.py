@@ -20,8 +20,9 @@ from trainer.data.images import Images
 from trainer.data.loader import load
 from trainer.errors import ConfigError, RunError, reason_of
 from trainer.runtime.files import expanded
-from trainer.training.build import build_model, build_trainer, pick_device
+from trainer.training.build import build_trainer, pick_device
 from trainer.training.epoch import EpochReport
+from trainer.training.network import build_model
 from trainer.training.trainer import ClassificationTrainer
 
 # The run around the technique.

@@ -15,7 +15,8 @@ from trainer.diagnosis.thresholds import FITTED, fit
 from trainer.records.metrics import read_metrics
 from trainer.runtime.console import closing_table
 from trainer.runtime.memory import skip_on_oom
-from trainer.training.build import build_optimizer, first_network, parameter_groups
+from trainer.training.build import build_optimizer, parameter_groups
+from trainer.training.network import first_network
 from trainer.training.trainer import ClassificationTrainer
 
 FINDINGS = 3  # at most

@@ -24,7 +24,8 @@ from trainer.storage.untrusted import validate_plain
 from trainer.techniques.hooks import join
 from trainer.techniques.layers import InputScaling
 from trainer.techniques.remedies import size_read
-from trainer.training.build import build_hooks, network_to_load
+from trainer.training.build import build_hooks
+from trainer.training.network import network_to_load
 from trainer.training.state_forms import refuse_unlike
 
 LAYERS = {"mlp": "hidden", "ensemble": "members"}  # model → its option that is a number, or a list, of layers

@@ -18,8 +18,8 @@ from trainer.runtime.console import Item, closing_table, current_files, duration
 from trainer.runtime.notebook import Bar
 from trainer.runtime.text import counted
 from trainer.techniques.idle import idle_settings
-from trainer.training.build import ignored_slots
 from trainer.training.epoch import EpochReport
+from trainer.training.network import ignored_slots
 from trainer.training.trainer import ClassificationTrainer
 
 # Title, short title, and the least width of each column.

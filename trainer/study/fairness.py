@@ -16,7 +16,8 @@ from trainer.runtime.files import expanded
 from trainer.study.axes import ARM, corners, plain_override
 from trainer.study.gradients import gradients_of
 from trainer.study.plan import Plan, PlannedRun
-from trainer.training.build import build_network, ignored_slots, pick_device
+from trainer.training.build import pick_device
+from trainer.training.network import build_network, ignored_slots
 
 PARAMETER_TOLERANCE = 0.01  # relative: networks within 1 % count as equally large
 LENGTH_SETTINGS = ("epochs", "batch_size")

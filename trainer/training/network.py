@@ -1,0 +1,116 @@
+"""Build the network of a run: for training from its images, or without them for the weights of a file."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config.run_config import RunConfig
+from trainer.data.images import Images
+from trainer.data.loader import statistics
+from trainer.errors import ConfigError
+from trainer.runtime.memory import gigabytes, physical_memory
+from trainer.runtime.seeding import derive
+from trainer.techniques.layers import InputScaling, PatchWhitening, Slots
+
+WHITENING_IMAGES = 2000  # their 1.8 million patches of 3×3 determine 27 variances to a part in a thousand
+
+
+def build_model(config: RunConfig, images: Images) -> nn.Module:
+    """Return the network, initialized from the run's seed, behind a layer that scales its input."""
+    _refuse_too_large(config, images)
+    return first_network(config, images, *statistics(images))
+
+
+def first_network(config: RunConfig, images: Images, mean: Tensor, std: Tensor) -> nn.Module:
+    """Return the same as `build_model`, given the mean and standard deviation [C] of the images."""
+    # Seeded just before the layers draw their weights, so that nothing built earlier changes them.
+    torch.manual_seed(derive(config.seed, "init"))
+    model = build_network(config, images.shape, images.classes, mean, std)
+    initialize, gain = config.init.function(), config.activation.function()().gain
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            initialize(layer, gain)
+        if isinstance(layer, PatchWhitening):
+            layer.fit(model[0](pixels.cpu()) for pixels in _sample(images))
+    return model
+
+
+def _sample(images: Images) -> Iterator[Tensor]:
+    """Yield the pixels of some images, in parts."""
+    for positions in images.spread(WHITENING_IMAGES).split(16):  # few: a pixel has a patch of 27 numbers
+        yield images.at(positions)
+
+
+def _refuse_too_large(config: RunConfig, images: Images) -> None:
+    """Raise ConfigError if the weights do not fit into the memory."""
+    try:
+        network = _on_meta(config, images.shape, images.classes)
+        if network is None:
+            return
+        needed = _bytes_of(network)
+    except (RuntimeError, OverflowError, TypeError) as error:
+        if "overflow" not in str(error).lower() and not isinstance(error, OverflowError):
+            raise  # a mistake in the code of the model
+        needed = None  # the size does not fit into 64 bits
+    _refuse_larger_than_memory(config, needed)
+
+
+def _bytes_of(network: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+
+
+def _refuse_larger_than_memory(config: RunConfig, needed: int | None) -> None:
+    """Raise ConfigError for more bytes than the memory has; None stands for more than can be counted."""
+    memory = physical_memory()
+    if needed is None or needed > memory:
+        size = "more bytes than can be counted" if needed is None else gigabytes(needed)
+        raise ConfigError(f"model={config.model.name} needs {size} for its weights, the memory is {gigabytes(memory)}")
+
+
+def build_network(
+    config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...], mean: Tensor, std: Tensor
+) -> nn.Sequential:
+    """Return the network before initialization, for images of `shape` (C, H, W) with these `mean` and `std` [C]."""
+    return _assembled(config, shape, classes, mean, std)[0]
+
+
+def ignored_slots(config: RunConfig, images: Images) -> tuple[str, ...]:
+    """Return the settings among activation, normalization and dropout that the run's model has no place for."""
+    channels = torch.ones(images.shape[0])
+    with torch.random.fork_rng(devices=[]):  # building draws weights: the caller's generator stays as it is
+        _, slots = _assembled(config, images.shape, images.classes, channels, channels)
+    return tuple(name for name in Slots.NAMES if name not in slots.used)
+
+
+def network_to_load(config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...]) -> nn.Sequential:
+    """Return the network that the weights of a file are to be assigned to, on torch's "meta" device.
+
+    An own model is built on the CPU, if its weights fit there: it may have values that no file holds.
+    """
+    network = _on_meta(config, shape, classes)
+    if network is not None and config.model.own is None:
+        return network
+    if network is not None:
+        _refuse_larger_than_memory(config, _bytes_of(network))
+    channels = torch.ones(shape[0])
+    return build_network(config, shape, classes, channels, channels)
+
+
+def _on_meta(config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...]) -> nn.Sequential | None:
+    channels = torch.empty(shape[0], device="meta")
+    try:
+        with torch.device("meta"):
+            return build_network(config, shape, classes, channels, channels)
+    except (RuntimeError, NotImplementedError, ConfigError) as error:
+        if config.model.own is None or "overflow" in str(error).lower():
+            raise
+        return None
+
+
+def _assembled(
+    config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...], mean: Tensor, std: Tensor
+) -> tuple[nn.Sequential, Slots]:
+    slots = Slots(config.activation.function()(), config.normalization.function(), config.dropout)
+    network = config.model.function()(shape, classes, slots)
+    return nn.Sequential(InputScaling(mean, std, *shape[1:]), network), slots
