@@ -3,13 +3,12 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.config.types import NonNegative
+from trainer.config.types import OpenFraction
 
 
-def focal(logits: Tensor, labels: Tensor, *, gamma: NonNegative = 2.0) -> Tensor:
-    """Focal loss: −(1 − p)^γ·ln p of the true class, which passes over what is easy. Lin et al. 2017."""
-    log_probabilities = F.log_softmax(logits, 1)
-    each = (1 - log_probabilities.exp()) ** gamma * -log_probabilities
+def generalized_cross_entropy(logits: Tensor, labels: Tensor, *, q: OpenFraction = 0.7) -> Tensor:
+    """(1 − p^q) / q of the true class, which wrong labels mislead less. Zhang & Sabuncu 2018."""
+    each = (1 - (q * F.log_softmax(logits, 1)).exp()) / q
     if labels.ndim == 1:
         return each.gather(1, labels[:, None]).mean()
     return (labels * each).sum(1).mean()

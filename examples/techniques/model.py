@@ -8,29 +8,45 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config.types import Count
-from trainer.techniques.layers import ResidualBlock, Slots, normalized
+from trainer.techniques.layers import Slots, normalized
 
 
-def resnet20(shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots, *, width: Count = 16) -> nn.Module:
-    """ResNet-20 for CIFAR-10: three stages of three blocks, 0.27 million parameters. He et al. 2016.
-
-    The shortcut of a stage that halves the sides is a 1×1 convolution.
-    """
-    inputs, height, across = shape
-    wide = width * slots.activation.pieces
-    layers = [nn.Conv2d(inputs, wide, 3, 1, 1, bias=False), *normalized((wide, height, across), slots)]
-    layers.append(slots.activation.build())
-    inputs = width
-    for stage in range(3):
-        for block in range(3):
-            stride = 2 if stage and not block else 1
-            layers.append(ResidualBlock(inputs, width * 2**stage, (height, across), stride, slots))
-            inputs, height, across = width * 2**stage, -(-height // stride), -(-across // stride)
+def densenet(
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    slots: Slots,
+    *,
+    growth: Count = 12,
+    layers: tuple[Count, ...] = (4, 4, 4),
+) -> nn.Module:
+    """DenseNet: each layer reads the channels of all layers before it in its block. Huang et al. 2017."""
+    channels, height, width = shape
+    parts: list[nn.Module] = [nn.Conv2d(channels, channels := 2 * growth, 3, padding=1, bias=False)]
+    for number, count in enumerate(layers):
+        if number:  # half of the channels, half of the sides
+            parts += [nn.Conv2d(channels, channels // 2, 1, bias=False), nn.AvgPool2d(2)]
+            channels, height, width = channels // 2, height // 2, width // 2
+        for _ in range(count):
+            parts.append(Dense(channels, growth, (height, width), slots))
+            channels += growth
     dropout = [nn.Dropout(slots.dropout)] if slots.dropout else []
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *dropout, nn.Linear(inputs, len(classes)))
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *dropout, nn.Linear(channels, len(classes)))
 
 
-def vit(
+class Dense(nn.Sequential):
+    """A 3×3 convolution, normalization and activation, whose output is put beside the input."""
+
+    def __init__(self, inputs: int, growth: int, size: tuple[int, int], slots: Slots) -> None:
+        wide = growth * slots.activation.pieces  # maxout takes this many channels for each that it returns
+        convolution = nn.Conv2d(inputs, wide, 3, padding=1, bias=False)
+        super().__init__(convolution, *normalized((wide, *size), slots), slots.activation.build())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [N, inputs + growth, H, W]."""
+        return torch.cat([features, super().forward(features)], 1)
+
+
+def mlp_mixer(
     shape: tuple[int, int, int],
     classes: tuple[str, ...],
     slots: Slots,
@@ -38,57 +54,82 @@ def vit(
     patch: Count = 4,
     width: Count = 64,
     depth: Count = 4,
-    heads: Count = 4,
 ) -> nn.Module:
-    """A small vision transformer with layer normalization of its own. Dosovitskiy et al. 2021."""
-    return ViT(shape, len(classes), slots, patch, width, depth, heads)
+    """MLP-Mixer: one MLP across the patches, one across the channels, by turns. Tolstikhin et al. 2021."""
+    words = (shape[1] // patch) * (shape[2] // patch)
+    blocks = [Mixing(words, width, slots) for _ in range(depth)]
+    return nn.Sequential(Patches(shape[0], width, patch), *blocks, Mean(width), nn.Linear(width, len(classes)))
 
 
-class ViT(nn.Module):
-    """Patches as words: a linear map, learned positions, blocks of attention and an MLP, and the mean of all words."""
+class Patches(nn.Conv2d):
+    """A linear map of each patch: [N, C, H, W] → [N, patches, width]."""
 
-    def __init__(
-        self, shape: tuple[int, int, int], classes: int, slots: Slots, patch: int, width: int, depth: int, heads: int
-    ) -> None:
-        super().__init__()
-        channels, height, across = shape
-        self.patches = nn.Conv2d(channels, width, patch, patch)
-        self.positions = nn.Parameter(torch.randn(1, (height // patch) * (across // patch), width) * 0.02)
-        self.blocks = nn.Sequential(*(Block(width, heads, slots) for _ in range(depth)))
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
+    def __init__(self, channels: int, width: int, patch: int) -> None:
+        super().__init__(channels, width, patch, patch)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits [N, K]."""
-        words = self.patches(images).flatten(2).transpose(1, 2) + self.positions
-        logits: Tensor = self.head(self.blocks(words).mean(1))
-        return logits
+        """Return [N, patches, width]."""
+        return super().forward(images).flatten(2).transpose(1, 2)
 
 
-class Block(nn.Module):
-    """Attention, then an MLP of four times the width, each added to its input."""
+class Mixing(nn.Module):
+    """Two MLPs with one hidden layer, each added to its input and with layer normalization of its own before."""
 
-    def __init__(self, width: int, heads: int, slots: Slots) -> None:
+    def __init__(self, words: int, width: int, slots: Slots) -> None:
         super().__init__()
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, heads, slots.dropout, batch_first=True)
-        wide = 4 * width
-        up = nn.Linear(width, wide * slots.activation.pieces)
-        self.fold = slots.activation.pieces  # maxout takes this many features for each that it returns
-        self.up, self.activation, self.down = up, slots.activation.build(), nn.Linear(wide, width)
+        self.across_patches, self.across_channels = (_mlp(length, slots) for length in (words, width))
 
     def forward(self, words: Tensor) -> Tensor:
-        """Return words [N, patches, width]."""
-        normal = self.before(words)
-        words = words + self.attention(normal, normal, normal, need_weights=False)[0]
-        hidden = self.up(self.between(words)).transpose(1, 2)  # features second, as activations expect them
-        return words + self.down(self.activation(hidden).transpose(1, 2))
+        """Return [N, patches, width]."""
+        words = words + self.across_patches(self.before(words).transpose(1, 2)).transpose(1, 2)
+        return words + self.across_channels(self.between(words))
 
 
-def timm_model(
-    shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots, *, architecture: str = "resnet10t"
+class Mean(nn.Module):
+    """Normalization, then the mean of all words: [N, patches, width] → [N, width]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """Return [N, width]."""
+        mean: Tensor = self.norm(words).mean(1)
+        return mean
+
+
+def _mlp(length: int, slots: Slots) -> nn.Module:
+    """Return an MLP over the last axis."""
+    folds = slots.activation.pieces
+    swap = Swap() if folds > 1 else nn.Identity()  # maxout expects features in second place
+    dropout = [nn.Dropout(slots.dropout)] if slots.dropout else []
+    up, down = nn.Linear(length, 2 * length * folds), nn.Linear(2 * length, length)
+    return nn.Sequential(up, swap, slots.activation.build(), swap, *dropout, down)
+
+
+class Swap(nn.Module):
+    """The second and the third axis exchanged."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [N, B, A] of [N, A, B]."""
+        return features.transpose(1, 2)
+
+
+def torchvision_model(
+    shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots, *, architecture: str = "squeezenet1_1"
 ) -> nn.Module:
-    """Any network of timm by its name, without pretrained weights and without slots. pip install timm."""
-    import timm
+    """Any network of torchvision for colour images by its name, without pretrained weights and without slots."""
+    from torchvision.models import get_model
 
-    network: nn.Module = timm.create_model(architecture, in_chans=shape[0], num_classes=len(classes))
-    return network
+    network: nn.Module = get_model(architecture, weights=None, num_classes=len(classes))
+    # Its first convolution takes three channels: a grey image is given three times.
+    return network if shape[0] == 3 else nn.Sequential(Repeated(), network)
+
+
+class Repeated(nn.Module):
+    """A grey image as three equal channels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return [N, 3, H, W] of [N, 1, H, W]."""
+        return images.expand(-1, 3, -1, -1)

@@ -98,7 +98,7 @@ def test_progress_is_printed_unless_it_is_switched_off(in_empty_folder, capsys):
         (lambda: trainer.load("nowhere"), "nowhere: there is no such folder"),
         (lambda: trainer.load("."), ".: is not the folder of a run"),
         (lambda: trainer.study("sweep.dry_run=true"), "sweep.dry_run=true trains nothing: give it to python -m"),
-        (lambda: trainer.compose(techniques=3), 'techniques=3: must be a path such as "mine", {"optimizer": lion},'),
+        (lambda: trainer.compose(techniques=3), 'techniques=3: must be a path such as "mine", {"optimizer": tiger},'),
         (lambda: trainer.compose(techniques="nowhere"), "--techniques nowhere (command line): there is no such"),
     ],
 )

@@ -30,9 +30,9 @@ def test_the_notebook_leads_from_the_installation_to_a_verdict(notebook, in_empt
     shown = {cell.source: outputs(cell) for cell in notebook.cells if cell.cell_type == "code"}
     (first, second) = (text for source, text in shown.items() if source.startswith(("run = ", "small = ", "study = ")))
     assert "5/5" in first
-    assert "<svg" in second and "5/5" not in second and "lion" in second
+    assert "<svg" in second and "5/5" not in second and "tiger" in second
     assert "torch.Size([1, 10])" in "".join(shown.values())
-    assert all(word in shown["print(study.verdict)"] for word in ("adam", "lion", "3 seeds", ", p "))
+    assert all(word in shown["print(study.verdict)"] for word in ("adam", "tiger", "3 seeds", ", p "))
     assert len([*in_empty_folder.glob("outputs/sweeps/*/*/techniques/optimizer.py.txt")]) == 3
 
 

@@ -77,7 +77,7 @@ OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
         "trainer predict own --ex": ["--export"],
         "trainer new opt": ["optimizer"],
         "trainer new optimizer ": [],
-        "trainer new optimizer lion --t": ["--techniques"],
+        "trainer new optimizer lynx --t": ["--techniques"],
         "trainer check-techniques ": [],
         "trainer check-techniques own/optimizer.py sw": ["sweep.", "swift"],
         "trainer check-techniques own/optimizer.py swift optimizer=ada": OPTIMIZERS,

@@ -44,9 +44,9 @@ def test_a_technique_of_every_group_passes_its_checks_as_it_is_written(in_empty_
 def test_a_file_that_exists_is_kept_and_gets_only_the_imports_that_it_lacks(in_empty_folder, capsys):
     Path("mine").mkdir()
     Path("mine/optimizer.py").write_text(SIGN)
-    assert new("optimizer", "lion") == 0
+    assert new("optimizer", "lynx") == 0
     once = Path("mine/optimizer.py").read_text()
-    kept, body = once.split("\n\n\ndef lion(", 1)
+    kept, body = once.split("\n\n\ndef lynx(", 1)
     assert kept.splitlines() == [
         "# my optimizers",
         "import math",
@@ -59,38 +59,38 @@ def test_a_file_that_exists_is_kept_and_gets_only_the_imports_that_it_lacks(in_e
         "def sign(params, lr, weight_decay):",
         "    return optim.SGD(params, lr)",
     ]
-    assert "class _Lion(torch.optim.Optimizer):" in body
+    assert "class _Lynx(torch.optim.Optimizer):" in body
     Path("mine/optimizer.py").write_text(once.replace("types import Fraction", "types import Count, Positive"))
-    assert new("optimizer", "tiger_two") == 0
+    assert new("optimizer", "lynx_two") == 0
     twice = Path("mine/optimizer.py").read_text()
     assert (
         "from trainer.config.types import Count, Fraction, Positive\n" in twice and twice.count("import torch\n") == 1
     )
     names = [node.name for node in ast.parse(twice).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    assert names == ["sign", "lion", "_Lion", "tiger_two", "_TigerTwo"]
-    assert main(["--techniques=mine", "--help", "optimizer=tiger_two"]) == 0
+    assert names == ["sign", "lynx", "_Lynx", "lynx_two", "_LynxTwo"]
+    assert main(["--techniques=mine", "--help", "optimizer=lynx_two"]) == 0
 
 
 def test_lines_that_hold_more_than_an_import_stay_as_they_are(in_empty_folder):
     Path("mine").mkdir()
     text = "from typing import Union; width = 3\r\nfrom trainer.config.types import Count  # whole\r\n"
     Path("mine/optimizer.py").write_bytes(text.encode())
-    assert new("optimizer", "lion") == 0
+    assert new("optimizer", "lynx") == 0
     written = Path("mine/optimizer.py").read_bytes().decode()
     assert written.startswith(f"{text}from typing import Any\r\nimport torch\r\nfrom trainer.config.types import Frac")
-    assert written.count("\n") == written.count("\r\n") and main(["--techniques=mine", "--help", "optimizer=lion"]) == 0
+    assert written.count("\n") == written.count("\r\n") and main(["--techniques=mine", "--help", "optimizer=lynx"]) == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (
-            ["optimiser", "lion"],
+            ["optimiser", "lynx"],
             "optimiser (command line): there is no such group. Did you mean optimizer? Accepted: d",
         ),
         (["optimizer", "adam"], "adam (command line): optimizer=adam is one of the project's: give another name"),
         (["optimizer", "class"], "class (command line): must be a name of Python, of letters, digits and _, which beg"),
-        (["optimizer", "_lion"], "_lion (command line): must be a name of Python"),
+        (["optimizer", "_lynx"], "_lynx (command line): must be a name of Python"),
         (["optimizer", "two-words"], "two-words (command line): must be a name of Python"),
         (
             ["regularization", "weights"],
@@ -103,7 +103,7 @@ def test_lines_that_hold_more_than_an_import_stay_as_they_are(in_empty_folder):
         (["optimizer", "sign"], "mine/optimizer.py, line 6: sign is there already: give another name than sign"),
         (["optimizer", "nn"], "mine/optimizer.py, line 3: nn is there already: give another name than nn"),
         (["model", "net"], "mine/model.py, line 1: invalid syntax; mend it first"),
-        (["loss", "focal"], "mine/conf/loss/focal.yaml: exists; give the technique another name"),
+        (["loss", "gentle"], "mine/conf/loss/gentle.yaml: exists; give the technique another name"),
         (["metric", "cost"], "mine/metric.py, line 1: Tensor must be torch.Tensor in it, which a new technique needs"),
         (["optimizer"], "NAME: is missing. See python -m trainer new --help"),
     ],
@@ -113,7 +113,7 @@ def test_what_cannot_be_written_is_one_line_and_changes_nothing(in_empty_folder,
     Path("mine/optimizer.py").write_text(SIGN)
     Path("mine/model.py").write_text("def net(:\n")
     Path("mine/metric.py").write_text("from numpy import ndarray as Tensor\n")
-    Path("mine/conf/loss/focal.yaml").write_text("name: focal\n")
+    Path("mine/conf/loss/gentle.yaml").write_text("name: gentle\n")
     before = {path: path.read_text() for path in Path("mine").rglob("*") if path.is_file()}
     assert new(*arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -134,5 +134,5 @@ def test_a_place_for_no_techniques_is_refused(in_empty_folder, capsys, folder, s
     Path("run/config.yaml").touch()
     Path("run/metrics.jsonl").touch()
     Path("file.py").touch()
-    assert main([f"--techniques={folder}", "new", "optimizer", "lion"]) == 2
+    assert main([f"--techniques={folder}", "new", "optimizer", "lynx"]) == 2
     assert capsys.readouterr().err.startswith(f"trainer: {sentence}") and not Path("run/mine").exists()

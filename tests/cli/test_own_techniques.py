@@ -17,7 +17,7 @@ import torch
 from .helpers import sign
 
 
-def lion(params, lr, weight_decay):
+def lynx(params, lr, weight_decay):
     """The sign of a momentum."""
     return _Lion(params, dict(lr=lr, weight_decay=weight_decay))
 
@@ -55,7 +55,7 @@ def none_at_all(shape, classes, slots):
     return [nn.Flatten()]
 '''
 HELPERS = "def sign(values):\n    return values.sign()\n"
-LION = ("--techniques=mine", *QUICK, *TINY, "optimizer=lion", "lr=0.001")
+OWN_RUN = ("--techniques=mine", *QUICK, *TINY, "optimizer=lynx", "lr=0.001")
 
 
 @pytest.fixture
@@ -83,23 +83,23 @@ def told(capsys) -> str:
 
 
 def test_a_run_keeps_copies_and_is_read_again_with_the_techniques_that_it_uses(mine, capsys):
-    assert run(*LION, "output_dir=whole", "epochs=4") == 0
-    assert run(*LION, "output_dir=parts", "epochs=2") == 0
+    assert run(*OWN_RUN, "output_dir=whole", "epochs=4") == 0
+    assert run(*OWN_RUN, "output_dir=parts", "epochs=2") == 0
     kept = Path("parts/techniques")
     assert (kept / "optimizer.py.txt").read_text() == OPTIMIZER and (kept / "helpers.py.txt").read_text() == HELPERS
     index = json.loads((kept / "index.json").read_text())
-    assert index["optimizer.lion"]["source"] == "mine/optimizer.py" and not list(kept.glob("*.py"))
+    assert index["optimizer.lynx"]["source"] == "mine/optimizer.py" and not list(kept.glob("*.py"))
     capsys.readouterr()
     missing = (
-        "trainer: parts uses optimizer=lion of mine/optimizer.py, which is no technique of this program: add"
+        "trainer: parts uses optimizer=lynx of mine/optimizer.py, which is no technique of this program: add"
         " --techniques mine. Its folder techniques holds a copy to read, which is not run"
     )
     for again in (["resume=parts", "epochs=4"], ["reproduce", "parts"], ["doctor", "parts"]):
         assert run(*again) == 2 and told(capsys) == missing
     assert run("evaluate", "parts", "--device", "cpu") == 0  # needs the network, no optimizer
-    assert run("show", "parts") == 0 and "optimizer=lion of mine/optimizer.py" in told(capsys)
-    assert run("list", ".", "optimizer=lion") == 0 and "parts" in told(capsys)
-    assert run("list", ".", "optimizer=loin") == 2 and "there is no such optimizer" in told(capsys)
+    assert run("show", "parts") == 0 and "optimizer=lynx of mine/optimizer.py" in told(capsys)
+    assert run("list", ".", "optimizer=lynx") == 0 and "parts" in told(capsys)
+    assert run("list", ".", "optimizer=lnyx") == 2 and "there is no such optimizer" in told(capsys)
     assert run("report", "parts") == 0 and "mine/optimizer.py" in Path("parts/report.html").read_text()
     shutil.move("mine", "elsewhere")
     assert run("--techniques", "elsewhere", "resume=parts", "epochs=4") == 0
@@ -113,12 +113,12 @@ def test_a_run_keeps_copies_and_is_read_again_with_the_techniques_that_it_uses(m
 
 
 def test_a_technique_that_was_edited_since_is_told_and_refused_under_strict(mine, capsys):
-    assert run(*LION, "output_dir=run", "epochs=1") == 0
+    assert run(*OWN_RUN, "output_dir=run", "epochs=1") == 0
     edit(mine / "helpers.py", "values.sign()", "2 * values.sign()")
     capsys.readouterr()
     assert run("--techniques=mine", "--strict", "resume=run", "epochs=2") == 2
     assert told(capsys) == (
-        "trainer: optimizer=lion: mine/helpers.py is not what run was trained with: 1 line differs. The copy that was"
+        "trainer: optimizer=lynx: mine/helpers.py is not what run was trained with: 1 line differs. The copy that was"
         " kept: run/techniques"
     )
     kept = Path("run/techniques/helpers.py.txt")
@@ -130,28 +130,28 @@ def test_a_technique_that_was_edited_since_is_told_and_refused_under_strict(mine
     kept.write_text(text)
     assert run("--techniques=mine", "--techniques=./mine/", "resume=run", "epochs=2") == 0
     printed = told(capsys)
-    assert "warning: optimizer=lion: mine/helpers.py is not what run was trained with: 1 line differs" in printed
+    assert "warning: optimizer=lynx: mine/helpers.py is not what run was trained with: 1 line differs" in printed
     assert "other code of the trainer" not in printed
-    edit(mine / "optimizer.py", "def lion", "def tiger")
+    edit(mine / "optimizer.py", "def lynx", "def puma")
     assert run("--techniques=mine", "resume=run", "epochs=3") == 2
-    assert "run uses optimizer=lion of mine/optimizer.py, where it is not any more: there is tiger, plain" in told(
+    assert "run uses optimizer=lynx of mine/optimizer.py, where it is not any more: there is puma, plain" in told(
         capsys
     )
     assert not Path("run/techniques/model.py.txt").exists()  # which it does not use
     stamps = json.loads(Path("run/environment.json").read_text())
-    command = "python -m trainer --strict --techniques mine dataset=digits optimizer=lion"
+    command = "python -m trainer --strict --techniques mine dataset=digits optimizer=lynx"
     Path("run/environment.json").write_text(json.dumps([stamp | {"command": command} for stamp in stamps]))
     assert run("show", "run") == 0
     printed = told(capsys)
     assert "doctor run --techniques=mine" in printed
-    assert "python -m trainer dataset=digits optimizer=lion --techniques=mine" in printed
+    assert "python -m trainer dataset=digits optimizer=lynx --techniques=mine" in printed
 
 
 def test_a_study_trains_again_what_its_techniques_change_and_no_more(mine, capsys):
-    study = ("-m", *LION[:-2], "lr=0.01", "optimizer=lion,plain,adam")
+    study = ("-m", *OWN_RUN[:-2], "lr=0.01", "optimizer=lynx,plain,adam")
     assert run(*study) == 0
     printed = told(capsys)
-    assert "lion (yours: mine/optimizer.py)" in printed and "--techniques=mine" in printed
+    assert "lynx (yours: mine/optimizer.py)" in printed and "--techniques=mine" in printed
     (folder,) = Path("outputs/sweeps").glob("digits_*")
     assert "--techniques" not in json.dumps(json.loads((folder / "study.json").read_text())["command"])
     assert run(*study) == 0 and "3 are finished already" in told(capsys)
@@ -165,17 +165,17 @@ def test_a_study_trains_again_what_its_techniques_change_and_no_more(mine, capsy
 
 @pytest.mark.long
 def test_a_study_is_continued_with_the_techniques_that_are_typed_and_by_joblib(mine, capsys):
-    study = ("-m", *LION, "seed=0,1", "sweep.name=own", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    study = ("-m", *OWN_RUN, "seed=0,1", "sweep.name=own", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert run(*study) == 0
     (folder,) = Path("outputs/sweeps").glob("own-*")
-    assert len(list(folder.glob("*/best.safetensors"))) == 2 and "Yours: optimizer=lion of mine" in told(capsys)
+    assert len(list(folder.glob("*/best.safetensors"))) == 2 and "Yours: optimizer=lynx of mine" in told(capsys)
     assert run("study", folder, "continue") == 2 and "add --techniques mine" in told(capsys)
     assert run("--techniques=mine", "study", folder, "add", "seed=2", "hydra/launcher=basic") in (0, 2)
 
 
 def test_a_strangers_folder_is_read_and_nothing_in_it_is_run(mine, capsys):
     edit(mine / "optimizer.py", "import torch\n", "import torch\nfrom pathlib import Path\n\nPath('was_run').touch()\n")
-    assert run(*LION, "output_dir=run", "epochs=1") == 0 and Path("was_run").exists()
+    assert run(*OWN_RUN, "output_dir=run", "epochs=1") == 0 and Path("was_run").exists()
     shutil.move("run", "sent")
     shutil.copy("mine/optimizer.py", "sent/techniques/optimizer.py")
     Path("was_run").unlink()
@@ -427,7 +427,7 @@ def test_a_setting_that_a_model_has_no_place_for_is_told_and_not_varied(mine, ca
 
 def test_a_shell_completes_own_techniques_and_commands_show_their_flag(mine, capsys, monkeypatch):
     monkeypatch.setenv("COMP_LINE", "trainer --techniques mine optimizer=l")
-    assert run("--shell-completion", "query=bash") == 0 and capsys.readouterr().out == "optimizer=lion\n"
+    assert run("--shell-completion", "query=bash") == 0 and capsys.readouterr().out == "optimizer=lynx\n"
     assert run("evaluate", "run", "techniques=mine") == 2
     assert "techniques=mine: must be typed as --techniques=mine" in told(capsys)
     assert run("--tecniques", "mine") == 2 and "Did you mean --techniques?" in told(capsys)

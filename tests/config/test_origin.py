@@ -131,8 +131,8 @@ def test_a_text_that_is_not_utf_8_is_named(in_empty_folder):
 
 
 def test_yaml_without_function_is_told():
-    assert told(write("optimizer/lion", "name: lion\n")) == (
-        "optimizer=lion (own/optimizer/lion.yaml, line 1): trainer/techniques/optimizer.py has no function lion."
+    assert told(write("optimizer/lynx", "name: lynx\n")) == (
+        "optimizer=lynx (own/optimizer/lynx.yaml, line 1): trainer/techniques/optimizer.py has no function lynx."
         f" Accepted: {', '.join(sorted(techniques('optimizer')))}, or a function that you add"
     )
 

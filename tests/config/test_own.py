@@ -16,7 +16,7 @@ from trainer.config.own_record import _version, technique_hash
 from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError
 
-LION = '''
+LYNX = '''
 from pathlib import Path
 
 import torch
@@ -28,15 +28,15 @@ from .helpers import sign
 Path("imported").touch()  # a test sees whether the file was run
 
 
-def lion(params, lr, weight_decay, *, betas: tuple[Fraction, Fraction] = (0.9, 0.99), scale: Positive = 1.0):
+def lynx(params, lr, weight_decay, *, betas: tuple[Fraction, Fraction] = (0.9, 0.99), scale: Positive = 1.0):
     """The sign of a momentum.
 
     Chen et al. 2023.
     """
-    return Lion(params, dict(lr=lr, weight_decay=weight_decay, betas=betas, scale=scale))
+    return Lynx(params, dict(lr=lr, weight_decay=weight_decay, betas=betas, scale=scale))
 
 
-class Lion(torch.optim.Optimizer):
+class Lynx(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
@@ -52,7 +52,7 @@ HELPERS = "def sign(values):\n    return values.sign()\n"
 
 @pytest.fixture
 def mine(in_empty_folder) -> Path:
-    return write("mine", optimizer=LION, helpers=HELPERS)
+    return write("mine", optimizer=LYNX, helpers=HELPERS)
 
 
 def write(folder: str, **files: str) -> Path:
@@ -75,34 +75,34 @@ def refusal(*arguments: str, capsys) -> str:
 
 
 def test_help_settings_and_hints_read_an_own_technique_and_run_nothing(mine, capsys):
-    assert main(["--techniques", "mine", "--help", "optimizer=lion"]) == 0
+    assert main(["--techniques", "mine", "--help", "optimizer=lynx"]) == 0
     shown = capsys.readouterr().out
     assert "The sign of a momentum. (yours: mine/optimizer.py)" in " ".join(shown.split())
     assert "optimizer.betas=[0.9,0.99]" in shown and "a number above 0" in shown
-    assert main(["--help", "--techniques=mine"]) == 0 and "  lion " in capsys.readouterr().out
-    assert main(["--techniques=mine", "--cfg", "job", "optimizer=lion", "optimizer.scale=2"]) == 0
-    assert "optimizer:\n  name: lion\n  betas:\n  - 0.9\n  - 0.99\n  scale: 2\n" in capsys.readouterr().out
+    assert main(["--help", "--techniques=mine"]) == 0 and "  lynx " in capsys.readouterr().out
+    assert main(["--techniques=mine", "--cfg", "job", "optimizer=lynx", "optimizer.scale=2"]) == 0
+    assert "optimizer:\n  name: lynx\n  betas:\n  - 0.9\n  - 0.99\n  scale: 2\n" in capsys.readouterr().out
     typed = ["--techniques=mine", "dataset=digits"]
-    assert "Did you mean lion?" in refusal(*typed, "optimizer=loin", capsys=capsys)
-    assert refusal(*typed, "optimizer=lion", "optimizer.scale=0", capsys=capsys) == (
+    assert "Did you mean lynx?" in refusal(*typed, "optimizer=lnyx", capsys=capsys)
+    assert refusal(*typed, "optimizer=lynx", "optimizer.scale=0", capsys=capsys) == (
         "optimizer.scale=0 (command line): must be a number above 0"
     )
-    assert refusal(*typed, "optimizer=lion", "optimizer.beta=0", capsys=capsys) == (
-        "optimizer.beta (command line): lion has no such option. Did you mean betas? Accepted: betas, scale"
+    assert refusal(*typed, "optimizer=lynx", "optimizer.beta=0", capsys=capsys) == (
+        "optimizer.beta (command line): lynx has no such option. Did you mean betas? Accepted: betas, scale"
     )
-    assert "lr='fast'" in refusal("-m", *typed, "optimizer=lion,adam", "lr=0.1,fast", capsys=capsys)
+    assert "lr='fast'" in refusal("-m", *typed, "optimizer=lynx,adam", "lr=0.1,fast", capsys=capsys)
     assert not Path("imported").exists()
     with own("mine"):
-        (run,) = compose(["optimizer=lion"])
+        (run,) = compose(["optimizer=lynx"])
         run.optimizer.function()
     assert Path("imported").exists() and not list(Path("mine").glob("__pycache__"))
 
 
 def test_without_the_flag_an_own_technique_is_none(mine, capsys):
     with own("mine"):
-        (run,) = compose(["optimizer=lion"])
-    assert refusal("optimizer=lion", capsys=capsys).startswith(
-        "optimizer=lion (command line): there is no such optimizer."
+        (run,) = compose(["optimizer=lynx"])
+    assert refusal("optimizer=lynx", capsys=capsys).startswith(
+        "optimizer=lynx (command line): there is no such optimizer."
     )
     assert run.optimizer.own and active() == ()
 
@@ -132,16 +132,16 @@ def test_a_place_that_brings_no_techniques_is_refused(mine, capsys, monkeypatch,
     monkeypatch.syspath_prepend(Path.cwd())
     Path("empty").mkdir()
     for folder, name in (("run/techniques", "../environment.json"), ("study/deep/er", "../../study.json")):
-        write(folder, optimizer=LION, helpers=HELPERS)
+        write(folder, optimizer=LYNX, helpers=HELPERS)
         Path(folder, name).write_text("[]")
     for folder in ("part/techniques", "moved"):
-        write(folder, optimizer=LION, helpers=HELPERS)
+        write(folder, optimizer=LYNX, helpers=HELPERS)
         Path(folder, "index.json").touch()
     for file in ("run/config.yaml", "part/config.yaml", "moved/optimizer.py.txt"):
         Path(file).touch()
     Path("run/link").symlink_to(Path("mine").absolute())
     Path("link").symlink_to("run/techniques")
-    assert refusal("--techniques", typed, "optimizer=lion", capsys=capsys).startswith(sentence)
+    assert refusal("--techniques", typed, "optimizer=lynx", capsys=capsys).startswith(sentence)
 
 
 def test_the_flag_needs_a_value(in_empty_folder, capsys):
@@ -155,40 +155,40 @@ def test_the_flag_needs_a_value(in_empty_folder, capsys):
     [
         ("def adam(params, lr, weight_decay): ...", "line 1: optimizer=adam is one of the project's: rename yours"),
         (
-            "def lion(params, lr): ...",
-            "line 1: lion must be a function of (params, lr, weight_decay, *, …): the trainer",
+            "def lynx(params, lr): ...",
+            "line 1: lynx must be a function of (params, lr, weight_decay, *, …): the trainer",
         ),
         (
-            "def lion(params, lr, weight_decay, beta=1): ...",
-            "line 1: lion must be a function of (params, lr, weight_dec",
+            "def lynx(params, lr, weight_decay, beta=1): ...",
+            "line 1: lynx must be a function of (params, lr, weight_dec",
         ),
-        ("async def lion(params, lr, weight_decay): ...", "line 1: lion must be a function of"),
+        ("async def lynx(params, lr, weight_decay): ...", "line 1: lynx must be a function of"),
         (
-            "\ndef lion(params, lr, weight_decay, *, milestones: list[int]): ...",
-            "line 2: milestones of lion: list[int] is not a type of an option. Accepted: Count,",
+            "\ndef lynx(params, lr, weight_decay, *, milestones: list[int]): ...",
+            "line 2: milestones of lynx: list[int] is not a type of an option. Accepted: Count,",
         ),
-        ("def lion(params, lr, weight_decay, *, a: Literal[x]): ...", "line 1: a of lion:"),
+        ("def lynx(params, lr, weight_decay, *, a: Literal[x]): ...", "line 1: a of lynx:"),
         (
-            "def lion(params, lr, weight_decay, *, a): ...",
-            "line 1: a of lion: an option needs a type. Accepted: Count,",
-        ),
-        (
-            "def lion(params, lr, weight_decay, *, a: int = f()): ...",
-            "line 1: a of lion: its default must be a plain value",
+            "def lynx(params, lr, weight_decay, *, a): ...",
+            "line 1: a of lynx: an option needs a type. Accepted: Count,",
         ),
         (
-            "def lion(params, lr, weight_decay, *, scale: Positive = 0): ...",
-            "line 1: lion: scale=0 by default, which must be a number above 0",
+            "def lynx(params, lr, weight_decay, *, a: int = f()): ...",
+            "line 1: a of lynx: its default must be a plain value",
         ),
         (
-            "def lion(params, lr, weight_decay, *, name: str = 'x'): ...",
-            "line 1: lion: name is a setting that every optimizer has: call yours otherwise",
+            "def lynx(params, lr, weight_decay, *, scale: Positive = 0): ...",
+            "line 1: lynx: scale=0 by default, which must be a number above 0",
         ),
-        ("def lion(:", "line 1: invalid syntax"),
-        ("def lion(params, lr, weight_decay, *, a: Literal[()]): ...", "line 1: a of lion: Literal[()] is not a type"),
         (
-            "def lion(params, lr, weight_decay, *, a: int = {[]: 1}): ...",
-            "line 1: a of lion: its default must be a plain value, not {[]: 1}",
+            "def lynx(params, lr, weight_decay, *, name: str = 'x'): ...",
+            "line 1: lynx: name is a setting that every optimizer has: call yours otherwise",
+        ),
+        ("def lynx(:", "line 1: invalid syntax"),
+        ("def lynx(params, lr, weight_decay, *, a: Literal[()]): ...", "line 1: a of lynx: Literal[()] is not a type"),
+        (
+            "def lynx(params, lr, weight_decay, *, a: int = {[]: 1}): ...",
+            "line 1: a of lynx: its default must be a plain value, not {[]: 1}",
         ),
         (f"x = {'-' * 5000}1", "an expression is nested more than 100 deep"),
         (f"x = {'+'.join('1' * 5000)}", "an expression is nested more than 100 deep"),
@@ -201,26 +201,26 @@ def test_the_flag_needs_a_value(in_empty_folder, capsys):
 )
 def test_a_file_that_cannot_be_used_is_told_with_its_line(in_empty_folder, capsys, text, sentence):
     write("mine", optimizer=text, helpers=HELPERS)
-    for arguments in (["optimizer=lion"], ["--help", "optimizer"]):
+    for arguments in (["optimizer=lynx"], ["--help", "optimizer"]):
         place = "mine/optimizer.py, " if sentence.startswith("line") else "mine/optimizer.py: "
         assert refusal("--techniques=mine", *arguments, capsys=capsys).startswith(place + sentence)
 
 
 def test_two_places_may_not_have_the_same_technique(mine, capsys):
-    write("yours", optimizer=LION, helpers=HELPERS)
-    assert refusal("--techniques=mine", "--techniques=yours", "optimizer=lion", capsys=capsys) == (
-        "yours/optimizer.py, line 13: optimizer=lion is in mine/optimizer.py, line 13, too: rename one"
+    write("yours", optimizer=LYNX, helpers=HELPERS)
+    assert refusal("--techniques=mine", "--techniques=yours", "optimizer=lynx", capsys=capsys) == (
+        "yours/optimizer.py, line 13: optimizer=lynx is in mine/optimizer.py, line 13, too: rename one"
     )
 
 
 def test_a_single_file_and_a_package_bring_techniques_as_well(mine, monkeypatch, capsys):
-    Path("mine/optimizer.py").write_text("\ufeff" + LION)  # as some editors begin a file
+    Path("mine/optimizer.py").write_text("\ufeff" + LYNX)  # as some editors begin a file
     write("alone", activation='import torch\nfrom trainer.techniques.activation import Activation\n\n\ndef cube():\n'
           '    """The cube."""\n    return Activation(torch.nn.Identity, gain=1.0)\n')  # fmt: skip
     write("site/my_package", __init__="", scheduler="def flat(lr, epochs):\n    return lambda epoch: lr\n")
     monkeypatch.syspath_prepend(Path("site").absolute())
     with own("alone/activation.py", "pkg:my_package", "mine"):
-        (run,) = compose(["activation=cube", "scheduler=flat", "optimizer=lion"])
+        (run,) = compose(["activation=cube", "scheduler=flat", "optimizer=lynx"])
         assert run.scheduler.function()(0.1, 3)(2.0) == 0.1
         assert run.activation.function()().gain == 1.0
 
@@ -228,24 +228,24 @@ def test_a_single_file_and_a_package_bring_techniques_as_well(mine, monkeypatch,
 def test_an_own_yaml_gives_other_defaults_and_experiments(mine, capsys):
     Path("mine/conf/optimizer").mkdir(parents=True)
     Path("mine/conf/experiment").mkdir()
-    Path("mine/conf/optimizer/lion.yaml").write_text(
-        "# The sign, slower.\nname: lion\nbetas: [0.5, 0.9]  # decay rates\n"
+    Path("mine/conf/optimizer/lynx.yaml").write_text(
+        "# The sign, slower.\nname: lynx\nbetas: [0.5, 0.9]  # decay rates\n"
     )
     Path("mine/conf/optimizer/fast_adam.yaml").write_text("name: adam\nbetas: [0.5, 0.9]\n")
     Path("mine/conf/optimizer/lost.yaml").write_text("name: lost\n")
     Path("mine/conf/experiment/own.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - override /optimizer: lion\nlr: 0.125\n"
+        "# @package _global_\ndefaults:\n  - override /optimizer: lynx\nlr: 0.125\n"
     )
     with own("mine"):
         (run,) = compose(["experiment=own"])
         assert (run.optimizer.name, run.optimizer.options, run.lr) == (
-            "lion",
+            "lynx",
             {"betas": (0.5, 0.9), "scale": 1.0},
             0.125,
         )
         (run,) = compose(["optimizer=fast_adam"])
         assert (run.optimizer.name, run.optimizer.options["betas"]) == ("adam", (0.5, 0.9))
-    assert main(["--techniques=mine", "--help", "optimizer=lion"]) == 0 and "slower" in capsys.readouterr().out
+    assert main(["--techniques=mine", "--help", "optimizer=lynx"]) == 0 and "slower" in capsys.readouterr().out
     assert refusal("--techniques=mine", "optimizer=lost", capsys=capsys).startswith(
         "optimizer=lost (mine/conf/optimizer/lost.yaml, line 1): trainer/techniques/optimizer.py and mine/optimizer.py"
         " has no function lost."
@@ -255,7 +255,7 @@ def test_an_own_yaml_gives_other_defaults_and_experiments(mine, capsys):
 def test_other_files_of_the_same_folder_are_another_module_in_the_same_process(mine):
     def update() -> float:
         with own("mine"):
-            (run,) = compose(["optimizer=lion"])
+            (run,) = compose(["optimizer=lynx"])
         weight = torch.zeros(1, requires_grad=True)
         weight.grad = torch.ones(1)
         run.optimizer.function()([{"params": [weight]}], 1.0, 0.0).step()
@@ -270,66 +270,66 @@ def test_other_files_of_the_same_folder_are_another_module_in_the_same_process(m
     ("text", "sentence"),
     [
         ("- a\n", "must be lines of key: value"),
-        ("name: lion\n\tbetas: 1\n", ", line 2: found character '\\t' that cannot start any token"),
+        ("name: lynx\n\tbetas: 1\n", ", line 2: found character '\\t' that cannot start any token"),
         ("name: !!python/object/apply:os.system [x]\n", ", line 1: could not determine a constructor"),
         ("name: \udcff\n", "must be a text in UTF-8 (invalid start byte at byte 6)"),
     ],
 )
 def test_a_yaml_file_that_cannot_be_read_is_told_by_help_in_one_line(mine, capsys, text, sentence):
-    file = Path("mine/conf/optimizer/lion.yaml")
+    file = Path("mine/conf/optimizer/lynx.yaml")
     file.parent.mkdir(parents=True)
     file.write_bytes(text.encode(errors="surrogateescape"))
-    told = refusal("--techniques=mine", "--help", "optimizer=lion", capsys=capsys)
+    told = refusal("--techniques=mine", "--help", "optimizer=lynx", capsys=capsys)
     assert told.startswith(str(file.absolute())) and sentence in told
 
 
 def test_odd_files_beside_a_technique_do_no_harm(mine, capsys):
     write(".", mine="raise SystemExit('the file beside the folder is run')\n", time="")
-    write("mine", optimizer="import time\nfrom . import helpers\n" + LION, time="")  # time is of Python, not this file
-    Path("mine/conf/optimizer/lion.yaml").mkdir(parents=True)
+    write("mine", optimizer="import time\nfrom . import helpers\n" + LYNX, time="")  # time is of Python, not this file
+    Path("mine/conf/optimizer/lynx.yaml").mkdir(parents=True)
     os.mkfifo("mine/conf/optimizer/pipe.yaml")
     os.mkfifo("mine/model.py")
-    write("new\nline", optimizer=LION.replace("lion(", "tiger("), helpers=HELPERS)
+    write("new\nline", optimizer=LYNX.replace("lynx(", "puma("), helpers=HELPERS)
     assert main(["--techniques=mine", "--techniques=new\nline", "--help", "optimizer"]) == 0
     assert "(yours: new?line/optimizer.py)" in " ".join(capsys.readouterr().out.split())
     with own("mine"):
-        (run,) = compose(["optimizer=lion"])
+        (run,) = compose(["optimizer=lynx"])
         run.optimizer.function()
 
 
 @pytest.mark.parametrize("where", ["", "    "])
 def test_a_technique_that_leaves_the_program_is_a_mistake(in_empty_folder, where):
-    text = f"import sys\n\n\ndef lion(params, lr, weight_decay):\n    pass\n{where}sys.exit(0)\n"
+    text = f"import sys\n\n\ndef lynx(params, lr, weight_decay):\n    pass\n{where}sys.exit(0)\n"
     write("mine", optimizer=text)
     with own("mine"):
-        (run,) = compose(["optimizer=lion"])
-        with pytest.raises(ConfigError, match=r"^mine/optimizer.py, line 6: (optimizer=lion: )?SystemExit: 0$"):
+        (run,) = compose(["optimizer=lynx"])
+        with pytest.raises(ConfigError, match=r"^mine/optimizer.py, line 6: (optimizer=lynx: )?SystemExit: 0$"):
             run.optimizer.function()([], 0.1, 0.0)
 
 
 def test_a_technique_that_fails_at_import_is_told_in_one_line(in_empty_folder):
-    write("mine", optimizer="import torch\n\nWIDTH = 1 / 0\n\n\ndef lion(params, lr, weight_decay): ...\n")
+    write("mine", optimizer="import torch\n\nWIDTH = 1 / 0\n\n\ndef lynx(params, lr, weight_decay): ...\n")
     with own("mine"):
-        (run,) = compose(["optimizer=lion"])
+        (run,) = compose(["optimizer=lynx"])
         with pytest.raises(ConfigError, match=r"^mine/optimizer.py, line 3: ZeroDivisionError: division by zero$"):
             run.optimizer.function()
 
 
 def test_the_hash_of_a_technique_covers_what_it_reaches_and_no_more(mine):
-    def hashed(name: str = "lion") -> str:
+    def hashed(name: str = "lynx") -> str:
         with own("mine"):
             return technique_hash("optimizer", name)
 
     first = hashed()
-    write("mine", optimizer=LION + "\n\ndef other(params, lr, weight_decay):\n    return lr\n")
+    write("mine", optimizer=LYNX + "\n\ndef other(params, lr, weight_decay):\n    return lr\n")
     assert hashed() == first and hashed("other") != first
-    write("mine", optimizer=LION.replace("The sign of a momentum.", "Another sentence."))
+    write("mine", optimizer=LYNX.replace("The sign of a momentum.", "Another sentence."))
     assert hashed() == first
-    write("mine", optimizer=LION.replace("scale: Positive = 1.0", "scale: Positive = 2.0"))
+    write("mine", optimizer=LYNX.replace("scale: Positive = 1.0", "scale: Positive = 2.0"))
     assert hashed() != first
-    write("mine", optimizer=LION.replace("values.sign", "values.sin"), helpers=HELPERS.replace("sign()", "sin()"))
+    write("mine", optimizer=LYNX.replace("values.sign", "values.sin"), helpers=HELPERS.replace("sign()", "sin()"))
     assert hashed() != first
-    write("mine", optimizer=LION + "\ntorch.manual_seed(1)\n", helpers=HELPERS)  # runs whatever is called
+    write("mine", optimizer=LYNX + "\ntorch.manual_seed(1)\n", helpers=HELPERS)  # runs whatever is called
     assert hashed() != first
     before = technique_hash("model", "resnet9")
     assert before == technique_hash("model", "resnet9") != technique_hash("model", "mlp")
@@ -344,7 +344,7 @@ def test_definitions_that_only_a_name_in_a_text_can_reach_count_all(in_empty_fol
         assert set(*reach.found.values()) == {"one", "two", "*"}
 
 
-USES = "def lion(params, lr, weight_decay):\n    return _f(params)\n"
+USES = "def lynx(params, lr, weight_decay):\n    return _f(params)\n"
 RETURN = "\n\ndef _f(p):\n    return"
 REGISTER = "LIST = []\n\n\ndef _register(function):\n    LIST.append(function)\n    return function\n"
 BASE = "class Base:\n    known = []\n\n    def __init_subclass__(cls):\n        Base.known.append(cls)\n"
@@ -376,7 +376,7 @@ def test_the_hash_sees_what_reaches_a_result_by_a_side_way(in_empty_folder, opti
         texts = [text.replace(old, new) if old else text for text in (optimizer, helpers)]
         write("mine", optimizer=texts[0] + USES, helpers=texts[1], other="")
         with own("mine"):
-            hashes.append(technique_hash("optimizer", "lion"))
+            hashes.append(technique_hash("optimizer", "lynx"))
     assert hashes[0] != hashes[1]
 
 
@@ -387,7 +387,7 @@ def test_the_hash_sees_every_module_that_is_imported_under_one_name(in_empty_fol
         text = "import package_of_mine.a\nimport package_of_mine.b\n\n\ndef _f(p):\n    return package_of_mine.a.X\n"
         write("site/package_of_mine", __init__="", optimizer=text + USES, a=f"X = {value}\n", b="")
         with own("pkg:package_of_mine"):
-            hashes.append(technique_hash("optimizer", "lion"))
+            hashes.append(technique_hash("optimizer", "lynx"))
     assert hashes[0] != hashes[1] and _version("sklearn") == version("scikit-learn")
 
 
@@ -399,5 +399,5 @@ def test_what_a_person_alone_reads_changes_no_hash(in_empty_folder):
     for text in (told, told.replace("A text", "Other words"), "# A comment.\nimport json\n" + told, unused + told):
         write("mine", optimizer=text + USES)
         with own("mine"):
-            hashes.append(technique_hash("optimizer", "lion"))
+            hashes.append(technique_hash("optimizer", "lynx"))
     assert len(set(hashes)) == 1

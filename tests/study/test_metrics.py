@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from trainer.config.types import NonNegative
 
 
-def focal(logits, labels, *, gamma: NonNegative = 2.0):
+def gentle(logits, labels, *, gamma: NonNegative = 2.0):
     """(1 − p)^gamma times the cross-entropy of each image. Lin et al. 2017."""
     losses = F.cross_entropy(logits, labels, reduction="none")
     return ((1 - (-losses).exp()) ** gamma * losses).mean()
@@ -55,7 +55,7 @@ def table(path: Path) -> list[dict]:
 
 
 def test_an_own_loss_and_metric_are_trained_resumed_recorded_and_shown(capfd):
-    chosen = (*TINY, "loss=focal", "loss.gamma=1.5", "metric=[brier,macro_f1]", "metric.brier.scale=2.0", "lr=0.01")
+    chosen = (*TINY, "loss=gentle", "loss.gamma=1.5", "metric=[brier,macro_f1]", "metric.brier.scale=2.0", "lr=0.01")
     assert trainer(*chosen, "epochs=3", "output_dir=whole", "tensorboard=true") == 0
     printed = capfd.readouterr().out
     first, *_, last = rows = metrics(Path("whole"))
@@ -89,16 +89,16 @@ def test_an_own_loss_and_metric_are_trained_resumed_recorded_and_shown(capfd):
 
 
 def test_arms_with_different_losses_are_compared_by_an_own_metric_or_by_cross_entropy(capfd):
-    arms = ("loss=cross_entropy,focal", "metric=brier", "seed=0,1,2", "lr=0.01", "epochs=1")
+    arms = ("loss=cross_entropy,gentle", "metric=brier", "seed=0,1,2", "lr=0.01", "epochs=1")
     assert trainer("-m", *QUIET, *arms, "sweep.metric=brier", "output_dir=study") == 0
     printed = capfd.readouterr().out
-    assert "loss=cross_entropy and loss=focal minimize different losses" in printed
+    assert "loss=cross_entropy and loss=gentle minimize different losses" in printed
     settings = json.loads(Path("study/study.json").read_text())["sweep"]
     assert (settings["metric"], settings["direction"]) == ("validation_brier", "minimize")
     rows = table(Path("study/table.csv"))
     means = {
         loss: sum(float(row["validation_brier"]) for row in rows if row["loss"] == loss) / 3
-        for loss in ("cross_entropy", "focal")
+        for loss in ("cross_entropy", "gentle")
     }
     low, high = sorted(means, key=means.__getitem__)
     assert f"Best: loss={low}\n" in printed
@@ -122,15 +122,15 @@ def test_arms_with_different_losses_are_compared_by_an_own_metric_or_by_cross_en
 
 
 def test_values_of_different_losses_are_not_compared_with_each_other(capfd):
-    assert trainer("-m", *QUIET, "loss=cross_entropy,focal", "sweep.metric=validation_loss") == 2
+    assert trainer("-m", *QUIET, "loss=cross_entropy,gentle", "sweep.metric=validation_loss") == 2
     assert capfd.readouterr().err == (
-        "trainer: sweep.metric=validation_loss: the values of different losses (cross_entropy and focal) cannot be"
+        "trainer: sweep.metric=validation_loss: the values of different losses (cross_entropy and gentle) cannot be"
         " compared. Accepted here: validation_accuracy, validation_cross_entropy or a metric\n"
     )
-    assert trainer(*QUIET, "loss=focal", "regularization=label_smoothing") == 2
+    assert trainer(*QUIET, "loss=gentle", "regularization=label_smoothing") == 2
     assert capfd.readouterr().err == (
         "trainer: regularization=label_smoothing smooths the labels of loss=cross_entropy: leave it out with"
-        " loss=focal\n"
+        " loss=gentle\n"
     )
     assert not Path("outputs").exists()
 

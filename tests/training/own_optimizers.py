@@ -5,7 +5,7 @@ import torch
 Groups = list[dict]
 
 
-class Lion(torch.optim.Optimizer):
+class Lynx(torch.optim.Optimizer):
     """The sign of an interpolated momentum. Chen et al. 2023."""
 
     def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0.0):
@@ -22,11 +22,11 @@ class Lion(torch.optim.Optimizer):
                 m.mul_(second).add_(p.grad, alpha=1 - second)
 
 
-def lion(params: Groups, lr, weight_decay):
-    return Lion(params, lr, weight_decay=weight_decay)
+def lynx(params: Groups, lr, weight_decay):
+    return Lynx(params, lr, weight_decay=weight_decay)
 
 
-class Muon(torch.optim.Optimizer):
+class Whitened(torch.optim.Optimizer):
     """An orthogonalized momentum for hidden matrices, AdamW for all else. Jordan 2024."""
 
     def __init__(self, groups, lr):
@@ -39,7 +39,7 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 state = self.state[p]
                 p.mul_(1 - group["lr"] * group["weight_decay"])
-                if group["muon"]:
+                if group["whitened"]:
                     buffer = state.setdefault("momentum", torch.zeros_like(p))
                     buffer.mul_(group["momentum"]).add_(p.grad)
                     p.add_(self.orthogonal(buffer.flatten(1)).view_as(p), alpha=-group["lr"])
@@ -61,17 +61,17 @@ class Muon(torch.optim.Optimizer):
         return x
 
 
-def muon(params: Groups, lr, weight_decay):
+def whitened(params: Groups, lr, weight_decay):
     """The classifier, the last matrix, and vectors are AdamW's, at a fifth of the rate."""
     pairs = [pair for group in params for pair in group["params"]]
     last = [name for name, p in pairs if p.ndim > 1][-1]
     hidden = [(name, p) for name, p in pairs if p.ndim > 1 and name != last]
     others = [(name, p) for name, p in pairs if p.ndim < 2 or name == last]
     assert hidden and all(name.endswith((".weight", ".bias")) for name, _ in pairs)
-    return Muon(
+    return Whitened(
         [
-            {"params": hidden, "muon": True, "weight_decay": weight_decay},
-            {"params": others, "muon": False, "lr_scale": 0.2},
+            {"params": hidden, "whitened": True, "weight_decay": weight_decay},
+            {"params": others, "whitened": False, "lr_scale": 0.2},
         ],
         lr,
     )
@@ -109,7 +109,7 @@ class Adafactor(torch.optim.Optimizer):
             shared["hits"] = (shared["hits"][0] + 1, 1)
 
 
-def adafactor(params: Groups, lr, weight_decay):
+def factored(params: Groups, lr, weight_decay):
     return Adafactor(params, lr, "factored")
 
 
@@ -139,17 +139,17 @@ class Lookahead(torch.optim.Optimizer):
 
     def state_dict(self):
         own = {"slow": {name: {"weight": value} for name, value in self.slow.items()}, "steps": self.steps}
-        return {**self.base.state_dict(), "lookahead": own, "distances": self.distances}
+        return {**self.base.state_dict(), "slow_weights": own, "distances": self.distances}
 
     def load_state_dict(self, state):
         self.base.load_state_dict({key: state[key] for key in ("state", "param_groups")})
         self.param_groups, self.state = self.base.param_groups, self.base.state
-        self.steps, self.distances = state["lookahead"]["steps"], state["distances"]
-        for name, value in state["lookahead"]["slow"].items():
+        self.steps, self.distances = state["slow_weights"]["steps"], state["distances"]
+        for name, value in state["slow_weights"]["slow"].items():
             self.slow[name].copy_(value["weight"])
 
 
-def lookahead(params: Groups, lr, weight_decay):
+def slow_weights(params: Groups, lr, weight_decay):
     return Lookahead(torch.optim.AdamW(params, lr, weight_decay=weight_decay))
 
 
@@ -213,7 +213,7 @@ class SAM(torch.optim.Optimizer):
         self.param_groups = self.base.param_groups
 
 
-def sam(params: Groups, lr, weight_decay):
+def ascent(params: Groups, lr, weight_decay):
     return SAM(params, lr)
 
 
@@ -257,5 +257,5 @@ class ScheduleFree(torch.optim.Optimizer):
                 z.sub_(p.grad, alpha=group["lr"])
 
 
-def schedule_free(params: Groups, lr, weight_decay):
+def averaged(params: Groups, lr, weight_decay):
     return ScheduleFree(params, lr)

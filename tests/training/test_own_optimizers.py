@@ -23,7 +23,7 @@ from trainer.training.optimizer_state import make_capturable
 from trainer.training.resume_check import refuse_misfit
 
 TINY = ("dataset=digits", "model=mlp", "model.hidden=[6]", "batch_size=10", "lr=0.02", "epochs=3", "optimizer=sgd")
-OWN = ("lion", "muon", "adafactor", "lookahead", "pair", "sam", "lbfgs", "schedule_free")
+OWN = ("lynx", "whitened", "factored", "slow_weights", "pair", "ascent", "lbfgs", "averaged")
 
 
 @cache
@@ -72,7 +72,7 @@ def resumed(first, second, path):
 def test_a_run_stopped_at_any_step_resumes_to_the_same_bits(name, built, tmp_path):
     arguments = (
         *("weight_decay=0.1", "scheduler=triangular", "regularization=[gradient_clipping,max_norm,ema]"),
-        f"scheduler.min_lr={0.001 if name == 'schedule_free' else 0.0}",
+        f"scheduler.min_lr={0.001 if name == 'averaged' else 0.0}",
     )
     whole = built(name, *arguments)
     expected = reports_of(whole)
@@ -108,51 +108,51 @@ def put(*path, value):
     return change
 
 
-SLOW = ("lookahead", "slow", "1.1.weight")
+SLOW = ("slow_weights", "slow", "1.1.weight")
 OTHER = {
-    "a setting": ("lion", put("param_groups", 0, "betas", value=(0.9, 0.1)), "[0].betas=(0.9, 0.1), where (0.9, 0.99)"),
-    "a scale": ("muon", put("param_groups", 1, "lr_scale", value=9.0), "[1].lr_scale=9.0, where 0.2 is set"),
+    "a setting": ("lynx", put("param_groups", 0, "betas", value=(0.9, 0.1)), "[0].betas=(0.9, 0.1), where (0.9, 0.99)"),
+    "a scale": ("whitened", put("param_groups", 1, "lr_scale", value=9.0), "[1].lr_scale=9.0, where 0.2 is set"),
     "a setting of nobody": (
-        "muon",
+        "whitened",
         put("param_groups", 0, "x", value=1),
         "[0].x=1, where None or its like is",
     ),
-    "a count": ("muon", put("param_groups", 0, "count", value="x"), "[0].count='x', where a number is expected"),
-    "no mode": ("schedule_free", lambda tree: tree["param_groups"][0].pop("train_mode"), "train_mode, weight_decay"),
-    "a step": ("muon", put("state", 1, "step", value=-1), "state.1.step=-1.0 is out of range"),
+    "a count": ("whitened", put("param_groups", 0, "count", value="x"), "[0].count='x', where a number is expected"),
+    "no mode": ("averaged", lambda tree: tree["param_groups"][0].pop("train_mode"), "train_mode, weight_decay"),
+    "a step": ("whitened", put("state", 1, "step", value=-1), "state.1.step=-1.0 is out of range"),
     "type": (
-        "muon",
+        "whitened",
         put("state", 1, "v", value=torch.ones(6)),
         "1.v: torch.float32 [6] where torch.float64 [4, 6]",
     ),
-    "shape": ("adafactor", put("state", 0, "row", value=torch.ones(7)), "mismatch for optimizer.state.0.row: torch."),
-    "a text": ("adafactor", put("state", "all", "name", value=3), "state.all.name=3, where 'factored' or"),
+    "shape": ("factored", put("state", 0, "row", value=torch.ones(7)), "mismatch for optimizer.state.0.row: torch."),
+    "a text": ("factored", put("state", "all", "name", value=3), "state.all.name=3, where 'factored' or"),
     "an item": (
-        "adafactor",
+        "factored",
         put("state", "all", "norms", value=[torch.ones(2)]),
         "for optimizer.state.all.norms[0]: ",
     ),
-    "no list": ("adafactor", put("state", "all", "norms", value=3), "optimizer.state.all.norms must be a list"),
-    "a list of settings": ("adafactor", put("param_groups", 0, "ranks", value=[1, 3]), "ranks=[1, 3], where [1, 2] is"),
-    "a state of nobody": ("adafactor", put("state", "none", value={}), "optimizer.state must hold a group for each"),
+    "no list": ("factored", put("state", "all", "norms", value=3), "optimizer.state.all.norms must be a list"),
+    "a list of settings": ("factored", put("param_groups", 0, "ranks", value=[1, 3]), "ranks=[1, 3], where [1, 2] is"),
+    "a state of nobody": ("factored", put("state", "none", value={}), "optimizer.state must hold a group for each"),
     "a part of nobody": (
-        "lookahead",
+        "slow_weights",
         put("x", value=1),
-        "optimizer must hold state, param_groups, lookahead,",
+        "optimizer must hold state, param_groups, slow_weights,",
     ),
     "a part that is missing": (
-        "lookahead",
+        "slow_weights",
         lambda tree: tree.pop("distances"),
         "optimizer must hold state, param_groups",
     ),
     "within a part": (
-        "lookahead",
+        "slow_weights",
         put(*SLOW, "weight", value=torch.ones(3)),
-        "optimizer.lookahead.slow.1.1.weight",
+        "optimizer.slow_weights.slow.1.1.weight",
     ),
     "a part of another kind": (
-        "lookahead",
-        put("lookahead", "steps", value=0.5),
+        "slow_weights",
+        put("slow_weights", "steps", value=0.5),
         "steps=0.5, where a number is",
     ),
     "a setting within": (
@@ -174,7 +174,7 @@ def test_a_state_of_another_form_or_setting_is_refused_in_one_line(how, built):
     assert sentence in tampered(name, built, change)
 
 
-@pytest.mark.parametrize("name", ["lookahead", "pair", "sam", "lbfgs", "schedule_free"])
+@pytest.mark.parametrize("name", ["slow_weights", "pair", "ascent", "lbfgs", "averaged"])
 def test_the_statistics_of_layers_take_a_step_of_such_an_optimizer_on_a_copy(name, built):
     """torch itself copies nothing of an optimizer but its groups and its state."""
     (config,) = composed()
@@ -188,8 +188,8 @@ def test_the_statistics_of_layers_take_a_step_of_such_an_optimizer_on_a_copy(nam
 
 def test_sam_takes_two_gradients_a_step_of_one_augmented_batch(built, monkeypatch):
     """Beside the bare loop: the reported loss is that of the first pass, the draws of dropout go on in the second."""
-    trainer = built("sam", "augmentation=flip", "regularization=[l2,gradient_clipping]", "epochs=1", "dropout=0.2")
-    bare = built("sam", "epochs=1", "dropout=0.2")
+    trainer = built("ascent", "augmentation=flip", "regularization=[l2,gradient_clipping]", "epochs=1", "dropout=0.2")
+    bare = built("ascent", "epochs=1", "dropout=0.2")
     limits, hooks = [], bare.hooks
     limit = trainer.hooks.limit_gradients
     trainer.hooks = replace(trainer.hooks, limit_gradients=lambda: limits.append(1) or limit())
@@ -224,13 +224,13 @@ def test_sam_takes_two_gradients_a_step_of_one_augmented_batch(built, monkeypatc
 
 
 def test_passes_are_counted_in_the_metrics_and_over_a_pause(built, tmp_path):
-    monkey = built("sam")
-    first = built("sam")
+    monkey = built("ascent")
+    first = built("ascent")
     reports_of(first, pause_after=8)
     resumed(first, monkey, tmp_path / "last.safetensors")
     assert [report["gradients"] for report in reports_of(monkey)] == [10, 10]
-    assert built("lion").state_dict()["progress"] is None
-    assert reports_of(built("lion", "epochs=1"))[0]["gradients"] is None
+    assert built("lynx").state_dict()["progress"] is None
+    assert reports_of(built("lynx", "epochs=1"))[0]["gradients"] is None
 
 
 REFUSED = {
@@ -246,12 +246,12 @@ REFUSED = {
 @pytest.mark.parametrize("setting", REFUSED)
 def test_what_does_not_go_with_a_closure_is_refused(setting, built):
     with pytest.raises(ConfigError) as caught:
-        built("sam", setting)
+        built("ascent", setting)
     assert str(caught.value) == REFUSED[setting]
 
 
 def test_a_step_that_ignores_its_closure_is_named(built):
-    trainer = built("sam")
+    trainer = built("ascent")
     trainer.optimizer.step = lambda closure: None
     with pytest.raises(RunError, match=r"^SAM\.step did not call its closure, so that it has no gradient$"):
         reports_of(trainer)
@@ -262,7 +262,7 @@ MODES = ("normalization=batch", "dropout=0.2", "augmentation=flip", "validate_ev
 
 def test_the_weights_to_evaluate_are_set_with_statistics_of_their_own(built):
     """They are averages over batches that were not augmented, without dropout; 50 of them at most."""
-    trainer = built("schedule_free", *MODES, train=47)
+    trainer = built("averaged", *MODES, train=47)
     modes, seen = [], []
     optimizer, validate = trainer.optimizer, trainer.do_validation
     for name in ("train", "eval"):
@@ -285,7 +285,7 @@ def test_the_weights_to_evaluate_are_set_with_statistics_of_their_own(built):
     torch.testing.assert_close(layer.running_var, torch.stack([each.var(0) for each in inputs]).mean(0))
     assert int(layer.num_batches_tracked) == len(inputs) == 5 and layer.momentum == 0.1
 
-    other = built("lion", *MODES, train=47)  # no mode: the same draws
+    other = built("lynx", *MODES, train=47)  # no mode: the same draws
     assert all(torch.equal(state, torch.get_rng_state()) for state, _ in zip(random, other.train_loop(), strict=True))
     trainer.train = DeviceLoader(tiny_images(210, (1, 8, 8)), 3, torch.device("cpu"))
     trainer._take_evaluated_weights()
@@ -295,10 +295,10 @@ def test_the_weights_to_evaluate_are_set_with_statistics_of_their_own(built):
 
 def test_the_averaged_weights_are_those_of_the_formula_and_go_on_from_a_pause(built, tmp_path):
     arguments = (*MODES, "regularization=ema")
-    whole = built("schedule_free", *arguments)
+    whole = built("averaged", *arguments)
     expected = reports_of(whole)
     for after in (3, 5, 8, 10, 12):
-        first, second = built("schedule_free", *arguments), built("schedule_free", *arguments)
+        first, second = built("averaged", *arguments), built("averaged", *arguments)
         kept = reports_of(first, pause_after=after)
         modes = {
             group["train_mode"]
@@ -306,14 +306,14 @@ def test_the_averaged_weights_are_those_of_the_formula_and_go_on_from_a_pause(bu
         }
         assert modes == {True}
         assert kept + reports_of(second) == expected and same_state(whole.state_dict(), second.state_dict())
-    ended, after = built("schedule_free", *arguments), built("schedule_free", *arguments)
+    ended, after = built("averaged", *arguments), built("averaged", *arguments)
     (kept,) = [timeless(next(loop)) for loop in [ended.train_loop()]]  # after an epoch
     resumed(ended, after, tmp_path / "l.safetensors")
     assert [kept, *reports_of(after)] == expected and same_state(whole.state_dict(), after.state_dict())
 
 
 def test_the_best_checkpoint_holds_the_weights_that_were_validated(monkeypatch):
-    monkeypatch.setattr("trainer.techniques.optimizer.sgd", own_optimizers.schedule_free)
+    monkeypatch.setattr("trainer.techniques.optimizer.sgd", own_optimizers.averaged)
     result = quick("optimizer=sgd", "model=mlp", "model.hidden=[8]", "normalization=batch", "lr=0.3", "output_dir=run")
     network = load_network(Path("run/best.safetensors"))
     data = load(network.config.dataset, Path("data"), torch.device("cpu"))
@@ -327,7 +327,7 @@ def test_the_best_checkpoint_holds_the_weights_that_were_validated(monkeypatch):
 
 def test_a_wrapper_that_does_not_save_what_it_wraps_is_named_at_the_first_save(built, monkeypatch):
     monkeypatch.setattr(own_optimizers.SAM, "state_dict", torch.optim.Optimizer.state_dict)
-    trainer = built("sam")
+    trainer = built("ascent")
     trainer.state_dict()  # nothing is to be lost yet
     reports_of(trainer, pause_after=1)
     with pytest.raises(RunError) as caught:
@@ -343,9 +343,9 @@ def test_an_optimizer_whose_groups_have_no_rate_is_refused(built, monkeypatch):
         def __init__(self, params):
             super().__init__(params, {})
 
-    monkeypatch.setattr(own_optimizers, "lion", lambda params, lr, weight_decay: Fixed(params))
+    monkeypatch.setattr(own_optimizers, "lynx", lambda params, lr, weight_decay: Fixed(params))
     with pytest.raises(ConfigError, match=r"^optimizer=sgd has a parameter group without lr, which the schedule sets$"):
-        built("lion")
+        built("lynx")
 
 
 class Doubled(torch.optim.SGD):
@@ -386,11 +386,11 @@ def test_the_memory_of_a_regularization_may_begin_with_nothing(built, monkeypatc
         return StepHooks(after_step=lambda: memory.note(model), state={"memory": memory})
 
     monkeypatch.setattr("trainer.techniques.regularization.l1", remember)
-    whole, first, second = (built("lion", "regularization=l1") for _ in range(3))
+    whole, first, second = (built("lynx", "regularization=l1") for _ in range(3))
     expected = reports_of(whole)
     kept = reports_of(first, pause_after=7)
     state = resumed(first, second, tmp_path / "last.safetensors")
     assert kept + reports_of(second) == expected and same_state(whole.state_dict(), second.state_dict())
     state["hooks"]["memory"]["steps"] = 3
     with pytest.raises(ValueError, match=r"^hooks\.memory\.steps must be a list$"):
-        refuse_misfit(built("lion", "regularization=l1"), state)
+        refuse_misfit(built("lynx", "regularization=l1"), state)

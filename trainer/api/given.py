@@ -27,7 +27,7 @@ def own_techniques(value: Techniques) -> tuple[OwnTechniques, ...]:
     if isinstance(value, str | os.PathLike):
         return (read(os.fspath(value), [*GROUPS]),)
     if not isinstance(value, Sequence):
-        form = 'a path such as "mine", {"optimizer": lion}, or a list of these'
+        form = 'a path such as "mine", {"optimizer": tiger}, or a list of these'
         raise ConfigError(f"techniques={value!r}: must be {form}")
     return tuple(own for each in value for own in own_techniques(each))
 

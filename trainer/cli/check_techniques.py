@@ -41,7 +41,7 @@ columns:
 
 examples:
   python -m trainer check-techniques mine
-  python -m trainer check-techniques mine lion lr=0.0001 optimizer.beta=0.95
+  python -m trainer check-techniques mine tiger lr=0.0001 optimizer.beta=0.95
   python -m trainer check-techniques mine/model.py dataset=cifar10 --device cuda
 
 exit code 0: all checks are passed. 1: one failed; the reason stands below the table. 2: the command is wrong."""
@@ -111,7 +111,7 @@ def _takes(found: Found, text: str) -> bool:
     first, dot, rest = text.partition("=")[0].partition(".")
     if first != group:
         return True
-    if not dot:  # optimizer=sam: for the runs of the other groups
+    if not dot:  # optimizer=extragradient: for the runs of the other groups
         return False
     if GROUPS[group].listed:
         return rest.partition(".")[0] == function.name

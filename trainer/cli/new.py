@@ -30,7 +30,7 @@ EPILOG = f"""\
 groups: {", ".join(GROUPS)}
 
 examples:
-  python -m trainer new optimizer lion --techniques mine
+  python -m trainer new optimizer tiger --techniques mine
   python -m trainer new metric cost --techniques mine
 
 exit code 0: written. 2: the command is wrong, or the name is taken; nothing is written then."""

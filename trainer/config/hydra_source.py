@@ -11,7 +11,7 @@ SCHEME = "techniques"  # of the entry in Hydra's search path
 
 
 class SignatureSource(ConfigSource):
-    """The YAML of own functions for Hydra, which asks for it under the path of a file, as in "optimizer/lion"."""
+    """The YAML of own functions for Hydra, which asks for it under the path of a file, as in "optimizer/tiger"."""
 
     @staticmethod
     def scheme() -> str:

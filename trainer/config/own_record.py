@@ -71,7 +71,7 @@ def _version(package: str) -> str:
 
 
 def described(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """Return the entry of each own technique of a run by its name, as in "optimizer.lion"."""
+    """Return the entry of each own technique of a run by its name, as in "optimizer.tiger"."""
     return {
         f"{choice.group}.{choice.name}": {
             "source": choice.own.groups[choice.group].shown,
@@ -163,7 +163,7 @@ def words(folders: Iterable[Path]) -> list[str]:
 
 
 def yours(folders: Iterable[Path]) -> dict[str, str]:
-    """Return {"optimizer=lion": "mine/optimizer.py"} of the own techniques of recorded runs."""
+    """Return {"optimizer=tiger": "mine/optimizer.py"} of the own techniques of recorded runs."""
     entries = [each for folder in folders for each in recorded(folder).items()]
     return {name.replace(".", "=", 1): entry["source"] for name, entry in entries}
 
@@ -201,7 +201,7 @@ def _missing(folder: Path, what: str, entry: Mapping[str, Any]) -> str:
 
 
 def changed(folders: Iterable[Path]) -> list[str]:
-    """Return the own techniques of recorded runs that have changed since: "optimizer=lion of mine/optimizer.py"."""
+    """Return the own techniques of recorded runs that have changed since: "optimizer=tiger of mine/optimizer.py"."""
     found = dict[str, None]()
     for name, entry in (each for folder in folders for each in recorded(folder).items()):
         group, _, technique = name.partition(".")

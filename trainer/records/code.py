@@ -90,7 +90,7 @@ def changed_files(then: Any, now: Any) -> str:
 
 
 def _told(name: str) -> str:
-    """Return the name of code as a person finds it; an own technique by its setting: "your optimizer=lion"."""
+    """Return the name of code as a person finds it; an own technique by its setting: "your optimizer=tiger"."""
     folder, _, rest = name.partition("/")
     return f"your {rest.replace('.py:', '=')}" if folder == KEY else name
 

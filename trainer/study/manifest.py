@@ -166,7 +166,7 @@ class Manifest:
 
     @property
     def yours(self) -> dict[str, str]:
-        """The own techniques of its runs with their files: {"optimizer=lion": "mine/optimizer.py"}."""
+        """The own techniques of its runs with their files: {"optimizer=tiger": "mine/optimizer.py"}."""
         return yours(map(self.path, self.entries))
 
     @property
