@@ -4,9 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, compose, fresh
+from conftest import REST, ROOT, as_told, compose, fresh
 
 from trainer.config.schema import techniques
+from trainer.config.settings import options_of
 from trainer.errors import ConfigError
 
 GLOBAL = "# @package _global_"
@@ -26,8 +27,8 @@ ROOT_TEXTS = {  # text below the package line of an experiment → the error
     ' text. YAML does not read this as a text. In quotes it is one: lr: "0.1,0.2"',
     "sweep:\n  params:\n    lr: 0.1,x": "lr='x' (own/experiment/mine.yaml, line 4): must be a number above 0",
     "sweep:\n  arms:\n    - lr=0.1\n    - lr=x": "lr='x' (own/experiment/mine.yaml, line 4): must be a number above 0",
-    "optimizer: sgd": "optimizer='sgd' (own/experiment/mine.yaml, line 2): must be one of adagrad, adam, adamw,"
-    " momentum, nesterov, rmsprop, sgd. Write below defaults: - override /optimizer: sgd",
+    "optimizer: sgd": "optimizer='sgd' (own/experiment/mine.yaml, line 2): must be one of"
+    f" {', '.join(options_of('optimizer'))}. Write below defaults: - override /optimizer: sgd",
     "augmentation: [flip, crop]": "own/experiment/mine.yaml, line 2: an option is chosen under defaults, by the line:"
     " - override /augmentation: [flip, crop]",
     "defaults:\n  - optimizer: sgd": "own/experiment/mine.yaml: defaults must hold the line: - override"
@@ -37,7 +38,7 @@ ROOT_TEXTS = {  # text below the package line of an experiment → the error
     "defaults:\n  optimizer: sgd": "own/experiment/mine.yaml: defaults must be a list with lines such as: - override"
     " /optimizer: sgd",
     "defaults:\n  - override /optimizer: sdg": "optimizer=sdg (own/experiment/mine.yaml): there is no such optimizer."
-    " Did you mean sgd? Accepted: adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd",
+    f" Did you mean sgd? Accepted: {REST}",
     "regularization: {l1: 0.1}": "regularization.l1=0.1 (own/experiment/mine.yaml, line 2): must hold the options of"
     " l1, such as regularization.l1.strength=0.1",
     "- lr: 0.1": "own/experiment/mine.yaml: must be lines of key: value",
@@ -65,7 +66,7 @@ def test_a_mistake_in_an_experiment_names_its_file_and_line(text, sentence):
     for flags in ([], ["-m"]):
         if not flags and "lr='x'" in sentence:  # the axes are composed with -m alone
             continue
-        assert told([*flags, "dataset=digits", *arguments]) == sentence
+        assert as_told(told([*flags, "dataset=digits", *arguments]), sentence) == sentence
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,19 @@
 
 # In lower case without dashes and underscores, as `suggestions.plain` writes a name. Similar spellings need no alias.
 _SETTINGS = {
-    "lr": "learningrate learnrate lrate eta baselr initlr initiallr",
+    "lr": "learningrate learnrate lrate eta baselr initlr initiallr maxlr",
     "weight_decay": "wd decayrate lambda",
     "weight_decay_scope": "decay",
     "batch_size": "bs batch minibatch",
     "optimizer": "opt optim",
     "epochs": "nepochs numepochs maxepochs nbepochs iterations",
     "device": "gpu gpus cuda accelerator",
+    "device=cpu": "nocuda nogpu cpuonly",
+    "loss": "criterion lossfn lossfunction objective",
+    "metric": "metrics",
+    "optimizer.betas": "beta1 beta2 adambetas optimizer.beta1 optimizer.beta2",
+    "wandb.mode=online": "usewandb wandbonline",
+    "init": "initialization initialisation weightinit",
     "model": "arch architecture net network",
     "dataset": "data ds",
     "data_dir": "datapath dataroot",
@@ -20,7 +26,8 @@ _SETTINGS = {
     "activation": "act nonlinearity",
     "dropout": "drop dropoutrate pdrop",
     "seed": "randomseed manualseed",
-    "early_stop_patience": "patience earlystopping",
+    "early_stop_patience": "patience earlystopping earlystop",
+    "validate_every": "validationintervals validationinterval valinterval evalevery evalinterval valevery testinterval",
     "regularization=gradient_clipping": "clip gradclip clipgrad maxgradnorm",
     "precision": "amp dtype",
     "precision=fp16": "fp16 half",
@@ -53,6 +60,7 @@ _TECHNIQUES = {
     "init=kaiming_uniform": "heuniform",
     "init=xavier_normal": "glorotnormal xavier glorot",
     "init=xavier_uniform": "glorotuniform",
+    "loss=cross_entropy": "crossentropyloss ce nll nllloss softmaxcrossentropy",
     "init=zeros": "zero",
     "model=lecture_cnn": "cnn lecturenet",
     "model=resnet18": "resnet",
@@ -66,6 +74,8 @@ _TECHNIQUES = {
     "optimizer=nesterov": "nag",
     "regularization=gradient_clipping": "clip clipping gradclip clipgrad clipgradnorm",
     "regularization=label_smoothing": "smoothing",
+    "regularization=l2": "ridge",
+    "regularization=l1": "lasso",
     "scheduler=constant": "constantlr none off no",
     "scheduler=cosine": "cosineannealing cosineannealinglr cosinelr",
     "scheduler=cyclic": "cycliclr",
@@ -76,6 +86,31 @@ _TECHNIQUES = {
     "scheduler=step": "steplr",
 }
 
+# Techniques and layers of other tools that are a setting of another group here.
+_OTHER_GROUP = {
+    "normalization=batch": "regularization=batchnorm regularization=batchnormalization model=batchnorm",
+    "early_stop_patience": "regularization=earlystopping scheduler=earlystopping",
+    "scheduler.warmup_epochs": "scheduler=warmup scheduler=linearwarmup scheduler=warmuplr scheduler=gradualwarmup",
+    "augmentation=mixup": "regularization=mixup",
+    "augmentation=cutmix": "regularization=cutmix",
+    "regularization=label_smoothing": "loss=labelsmoothing augmentation=labelsmoothing",
+}
+
+# The letters by which scripts abbreviate their flags, as in -o adam.
+LETTERS = {"o": "optimizer", "w": "weight_decay", "b": "batch_size", "e": "epochs", "d": "dataset", "s": "seed"}
+LETTERS |= {"l": "lr", "r": "lr", "n": "normalization", "a": "activation", "v": "validate_every", "p": "precision"}
+
+_EXPLAINED = {
+    "A line is printed for every epoch": "printepochs printevery printfreq loginterval logevery logfreq verbose",
+    "The images lie in memory, on the device: no process loads them": "numworkers workers pinmemory prefetchfactor",
+    "A run is saved after each epoch and within one (checkpoint_minutes)": "saveevery saveinterval savefreq savebest",
+    "The images are shuffled anew in every epoch": "shuffle",
+    "Pixels are scaled within the network": "augmentation=totensor augmentation=toimage augmentation=todtype",
+}
+
+# {name of a setting, or "group=name" of a technique: why there is none}
+EXPLAINED = {alias: sentence for sentence, aliases in _EXPLAINED.items() for alias in aliases.split()}
+
 # {name of a setting, or "group=name" of a technique: what it is here}
 ALIASES = {
     **{alias: setting for setting, aliases in _SETTINGS.items() for alias in aliases.split()},
@@ -84,6 +119,7 @@ ALIASES = {
         for technique, aliases in _TECHNIQUES.items()
         for alias in aliases.split()
     },
+    **{alias: setting for setting, aliases in _OTHER_GROUP.items() for alias in aliases.split()},
 }
 
 # Techniques that this program does not have. Some are spelt almost like one that it has and are not meant by it. Names

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.config.advice import meant, repaired, untypographic
-from trainer.config.aliases import ALIASES
+from trainer.config.aliases import ALIASES, EXPLAINED, LETTERS
 from trainer.config.schema import CONF, GROUPS, techniques
 from trainer.config.settings import accepts, comparable, kinds_of, options_of, takes_list, takes_text, values_in
 from trainer.config.shell import command, quoted
@@ -60,7 +60,8 @@ def no_such_flag(argument: str, following: Sequence[str], flags: Sequence[str], 
     name, equals, value = argument.partition("=")
     if not equals:
         value = _following(argument, [argument, *following])
-    hint = word_meant(name.lstrip("-"), value)
+    word = name.lstrip("-")
+    hint = word_meant(word if name.startswith("--") else LETTERS.get(word, word), value)
     near = nearest(name, [flag for flag in flags if len(flag) > 2]) if not hint else []
     hint = f" Did you mean {near[0]}?" if near else hint
     return f"{argument} (command line): there is no such flag.{hint} Accepted: {accepted}"
@@ -92,7 +93,10 @@ def word_meant(word: str, value: str = "") -> str:
 
     Some experiments have the name of the setting that they vary; the setting is suggested then.
     """
+    if plain(word) in EXPLAINED:
+        return f" {EXPLAINED[plain(word)]}."
     keys = sorted(root_keys() - {"experiment"})
+    word = "usewandb" if word == "wandb" else word  # a group of settings here, the switch of other tools
     key = next((each for each in keys if plain(each) == plain(word)), None) or ALIASES.get(plain(word))
     if key is None and kinds_of(word):  # wandb.mode
         key = word

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from trainer.config.aliases import ALIASES, ELSEWHERE
+from trainer.config.aliases import ALIASES, ELSEWHERE, EXPLAINED
 from trainer.config.option_files import option_files
 from trainer.config.schema import CONF, GROUPS, shared_parameters, techniques
 
@@ -38,8 +38,11 @@ def no_such_option(group: str, name: str, accepted: Iterable[str], where: str) -
 
 def _hint(what: str, name: str, names: list[str], root: list[str], chosen: Mapping[str, str]) -> str:
     start = what.removesuffix(name)  # "optimizer=", "optimizer.", or "" for a key at the root
+    if start + plain(name) in EXPLAINED:
+        return f" {EXPLAINED[start + plain(name)]}."
     renamed = ALIASES.get(start + plain(name), "")
-    known = not start or re.split("[.=]", renamed)[-1] in names  # helps only where the technique has that option
+    # An option helps only where the technique has it.
+    known = not start.endswith(".") or re.split("[.=]", renamed)[-1] in names
     found = _same(name, names) or [renamed] * (known and renamed != "")
     if "=" in start:
         group = start.partition("=")[0]
