@@ -39,25 +39,31 @@ def many(file):
     return ["-m"] if {"params", "arms"} & (yaml.safe_load(file.read_text()).get("sweep") or {}).keys() else []
 
 
+def number(value):
+    """Return a value as YAML 1.2 reads it: 1e-5 is a number."""
+    return float(value) if isinstance(value, str) and value[:1].isdigit() and "e" in value else value
+
+
 def listed(value):
     return list(value) if isinstance(value, tuple) else value
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_function_has_its_yaml_and_every_yaml_its_function(group):
-    files = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml") if held(file)}
-    assert files == set(techniques(group))
+    files = {file.stem: [*held(file)] for file in (ROOT / "conf" / group).glob("*.yaml") if held(file)}
+    assert {name for name, held_names in files.items() if name in held_names} == set(techniques(group))
+    # Other files hold a technique with values of their own, as plateau_note_000 does.
+    assert all(name in techniques(group) for names in files.values() for name in names)
 
 
 @pytest.mark.parametrize("file", OPTIONS, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_a_yaml_shows_every_option_of_its_function(file):
     for name, options in held(file).items():
-        assert name == file.stem
         parameters = {**techniques(file.parent.name)[name], **shared_parameters(file.parent.name)}
         assert set(options) == set(parameters)
-        for key, (_, default) in techniques(file.parent.name)[name].items():
-            value = float(options[key]) if isinstance(default, float) else options[key]
-            assert default is REQUIRED or value == listed(default), key
+        own = {key for key, (_, default) in techniques(file.parent.name)[name].items()
+               if default is not REQUIRED and number(options[key]) != listed(default)}  # fmt: skip
+        assert bool(own) == (name != file.stem), own
 
 
 @pytest.mark.parametrize(
