@@ -7,9 +7,15 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import QUICK, TINY, metrics
+from torch import nn
 
 from trainer.cli.main import main
+from trainer.config.own import read, using
+from trainer.config.schema import GROUPS
+from trainer.data.loader import load
+from trainer.evaluation.inference import load_network
 
 OPTIMIZER = '''
 import torch
@@ -434,3 +440,44 @@ def test_a_shell_completes_own_techniques_and_commands_show_their_flag(mine, cap
     with pytest.raises(SystemExit):
         run("reproduce", "--help")
     assert "--techniques PATH own techniques that the run uses" in told(capsys)
+
+
+CHANGES = '''
+from torch import nn
+
+
+def halved(model: nn.Module) -> None:
+    """Halve what the last layer returns."""
+    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    last.register_forward_hook(lambda module, inputs, output: output / 2)
+
+
+def talkative(model: nn.Module) -> None:
+    """A mistake."""
+    return "done"
+'''
+
+
+def test_a_regularization_that_changes_the_network_is_applied_once_and_needed_to_evaluate(mine, capsys):
+    """Its hook is in the network that is trained, validated, measured and evaluated, and only once."""
+    (mine / "regularization.py").write_text(CHANGES)
+    changed = ("--techniques=mine", *QUICK, *TINY, "regularization=[halved,ema]", "output_dir=run")
+    assert run(*changed, "layer_stats_every=1") == 0
+    assert json.loads(Path("run/techniques/index.json").read_text())["regularization.halved"]["changes_network"]
+    capsys.readouterr()
+    assert run("evaluate", "run", "--device", "cpu") == 2
+    assert "run uses regularization=halved of mine/regularization.py" in told(capsys)
+    assert run("--techniques=mine", "evaluate", "run", "--device", "cpu") == 0
+    with using([read("mine", GROUPS)]):
+        for name in ("best", "last"):
+            loaded = load_network(Path(f"run/{name}.safetensors"))
+            last = [module for module in loaded.network.modules() if isinstance(module, nn.Linear)][-1]
+            assert len(last._forward_hooks) == 1
+            images = load(loaded.config.dataset, Path(), torch.device("cpu"))
+            _, validation = loaded.config.dataset.shared_function()(images, loaded.config.split_seed)
+            with torch.no_grad():
+                loss = nn.functional.cross_entropy(loaded.network(validation.pixels), validation.labels)
+            recorded = metrics(Path("run"))[loaded.epoch - 1]["validation_loss"]
+            assert loss.item() == pytest.approx(recorded, rel=1e-5)
+    assert run(*changed[:-2], "regularization=[talkative]") == 2
+    assert "regularization=talkative returned str; with the annotation -> None it changes the network" in told(capsys)

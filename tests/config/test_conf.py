@@ -83,6 +83,10 @@ def test_the_first_comment_says_what_it_does(file):
     assert first_comment(file).endswith((".", "."))
 
 
+# What an option needs beside it.
+NEEDED = {"weight_standardization": ["normalization=group"]}
+
+
 def figures(report):
     return {k: v for k, v in asdict(report).items() if k not in ("epoch_seconds", "images_per_second")}
 
@@ -91,7 +95,7 @@ def figures(report):
 def test_it_is_read_as_written_trains_and_a_resumed_run_has_the_same_bits(file, tmp_path):
     """Compare four epochs with three steps, a checkpoint within the epoch, a new trainer and the other steps."""
     small = ["batch_size=20", "epochs=4", "dropout=0.2", "weight_decay=0.01"]
-    chosen = [*many(file), f"{file.parent.name}={file.stem}", *small]
+    chosen = [*many(file), f"{file.parent.name}={file.stem}", *small, *NEEDED.get(file.stem, [])]
     run = compose(chosen)[-1]
     if narrow(run.model.name):
         run = compose([*chosen, "model.width=4"])[-1]

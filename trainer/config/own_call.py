@@ -44,6 +44,14 @@ def guarded(own: OwnTechniques, group: str, function: Callable[..., Any]) -> Cal
                 raise
             place = place_of(error, own) or own.groups[group].shown
             raise ConfigError(f"{place}: {group}={function.__name__}: {described(error)}") from error
+        changes_network = group == "regularization" and function.__annotations__.get("return", "") in (None, "None")
+        if changes_network:
+            if result is not None:
+                raise ConfigError(
+                    f"{own.groups[group].shown}: {group}={function.__name__} returned {type(result).__name__}; with the"
+                    " annotation -> None it changes the network and returns nothing"
+                )
+            return None
         module, name = RESULTS.get(group, ("builtins", "object"))
         if not isinstance(result, getattr(import_module(module), name)):
             raise ConfigError(

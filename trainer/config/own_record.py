@@ -77,6 +77,7 @@ def described(config: RunConfig) -> dict[str, dict[str, Any]]:
             "source": choice.own.groups[choice.group].shown,
             "techniques": choice.own.typed,
             "hash": technique_hash(choice.group, choice.name),
+            **({"changes_network": True} if choice.changes_network else {}),
             "files": {_copy_of(key): _sha256(module.text) for key, module in _modules(choice).items()},
         }
         for choice in choices(config)
@@ -121,7 +122,11 @@ def recorded(folder: Path) -> dict[str, dict[str, Any]]:
         entries = read_json(folder / COPIES / INDEX)
         texts = ("source", "techniques", "hash")
         return {
-            printable(name): {**{key: printable(str(entry[key])) for key in texts}, "files": dict(entry["files"])}
+            printable(name): {
+                **{key: printable(str(entry[key])) for key in texts},
+                "changes_network": entry.get("changes_network") is True,
+                "files": dict(entry["files"]),
+            }
             for name, entry in entries.items()
         }
     return {}
@@ -130,10 +135,11 @@ def recorded(folder: Path) -> dict[str, dict[str, Any]]:
 def refuse_missing(folder: Path, tree: Mapping[str, Any], needed: Collection[str] | None = None) -> None:
     """Raise ConfigError if a recorded run uses an own technique that this command was not given.
 
-    `needed`: the groups whose techniques are used, None for all.
+    `needed`: the groups whose techniques are used, None for all. What changes the network is always used.
     """
     for group, technique, entry in _used(folder, tree):
-        if own_of(group, technique) is None and (needed is None or group in needed):
+        used = needed is None or group in needed or entry["changes_network"]
+        if own_of(group, technique) is None and used:
             raise ConfigError(_missing(folder, f"{group}={technique}", entry))
 
 

@@ -80,6 +80,15 @@ class Choice:
             raise ConfigError(f"{self.group}={self.name} is no technique of this program: add --techniques")
         return partial(_load(f"{GROUPS[self.group].module}.{self.name}"), **self.options)
 
+    @property
+    def changes_network(self) -> bool:
+        """Whether this is a regularization that changes the network and not its steps: one annotated with -> None."""
+        if self.group != "regularization":
+            return False
+        tree = self.own.groups[self.group].tree() if self.own else _tree(GROUPS[self.group].module)
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == self.name]
+        return [ast.unparse(node.returns).strip("\"'") for node in functions if node.returns] == ["None"]
+
     def shared_function(self) -> Callable[..., Any]:
         """Return the group's shared function with its options bound."""
         path = GROUPS[self.group].shared

@@ -108,7 +108,8 @@ def without_own(entry: Any) -> dict[str, Any]:
 def warn_of_other_network(folder: Path, config: RunConfig) -> None:
     """Warn if the code of the networks is not what the run in a folder was trained with; nothing without a record."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, ConfigError):
-        network = [choice for choice in chosen(config) if choice.group in NETWORK and not choice.own]
+        decides = [choice for choice in chosen(config) if choice.group in NETWORK or choice.changes_network]
+        network = [choice for choice in decides if not choice.own]
         now = {_key(choice): technique_hash(choice.group, choice.name) for choice in network}
         now |= {name: value for name, value in core_hashes().items() if name in SHARED}
         before = read_json(folder / "environment.json")[-1]["code"]

@@ -152,7 +152,9 @@ class _Reckoning:
 
     def _parameters(self, config: RunConfig, training: Images) -> int:
         """Return the number of parameters of the run's network."""
-        key = f"{config.model} {config.activation} {config.normalization} {training.shape} {training.classes}"
+        changes = [choice for choice in config.regularization if choice.changes_network]
+        parts = f"{config.model} {config.activation} {config.normalization} {changes}"
+        key = f"{parts} {training.shape} {training.classes}"
         if key not in self.parameters:
             mean = torch.zeros(training.shape[0])  # of each channel; its value has no effect on the count
             with torch.random.fork_rng(devices=[]):  # building draws weights: the caller's generator stays as it is

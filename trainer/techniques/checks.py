@@ -83,6 +83,15 @@ def regularization_label_smoothing(run: RunConfig) -> None:
         )
 
 
+def regularization_weight_standardization(run: RunConfig) -> None:
+    """Refuse a network without normalization: weights of variance 1 enlarge the features √inputs times a layer."""
+    if run.normalization.name in ("none", "weight"):
+        raise ConfigError(
+            "regularization=weight_standardization needs features that are normalized after the convolution:"
+            f" normalization=group, batch, layer, instance or rms, not {run.normalization.name}"
+        )
+
+
 def metric(run: RunConfig) -> None:
     """Refuse a name that no figure can have, and a metric that does not say which values are better."""
     for choice in run.metric:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 # Class of a module → its name in messages; a class that is not listed is called by its own name.
 WORDS = {
     "Conv2d": "convolution",
+    "ReweightedConv2d": "convolution",
     "Linear": "linear layer",
+    "ReweightedLinear": "linear layer",
     "BatchNorm1d": "batch normalization",
     "BatchNorm2d": "batch normalization",
     "LayerNorm": "layer normalization",

@@ -1,4 +1,7 @@
-"""Techniques against overfitting that act on a training step; a run may use several, in the order of its list.
+"""Techniques against overfitting; a run may use several, in the order of its list.
+
+Most act on a training step and return `StepHooks`. Those annotated with -> None change the network itself, when it is
+built: its layers or what passes through them.
 
 "Weights" are those of convolutions and linear layers, without biases and normalization.
 """
@@ -12,9 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from trainer.config.types import OpenFraction, Positive
+from trainer.config.types import Count, OpenFraction, Positive
+from trainer.errors import ConfigError
 from trainer.techniques.hooks import StepHooks
 from trainer.techniques.layers import weights
+from trainer.techniques.reweighting import reweight
+from trainer.techniques.weight_functions import SpectralNormalization, WeightStandardization
 
 
 def l1(model: nn.Module, *, strength: Positive = 1e-4) -> StepHooks:
@@ -111,3 +117,21 @@ def label_smoothing(model: nn.Module, *, smoothing: OpenFraction = 0.1) -> StepH
         return smoothing * (to_uniform - F.cross_entropy(logits, labels))
 
     return StepHooks(penalty=penalty)
+
+
+def weight_standardization(model: nn.Module, *, eps: Positive = 1e-5) -> None:
+    """Compute with the weights of each filter of a convolution less their mean, over their deviation. Qiao et al. 2019.
+
+    Raises ConfigError for a network without a convolution.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    if not layers:
+        raise ConfigError("regularization=weight_standardization acts on convolutions: this network has none")
+    for layer in layers:
+        reweight(layer, WeightStandardization(eps))
+
+
+def spectral_norm(model: nn.Module, *, iterations: Count = 1) -> None:
+    """Compute with the weight matrix of each layer over its largest singular value. Miyato et al. 2018."""
+    for layer in [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]:
+        reweight(layer, SpectralNormalization(layer.weight, iterations))

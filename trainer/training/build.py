@@ -149,10 +149,14 @@ def _built(
 
 
 def build_hooks(config: RunConfig, model: nn.Module) -> list[StepHooks]:
-    """Return the hooks of the regularization, and of the layers that have a loss of their own."""
+    """Return the hooks of the regularization, and of the layers that have a loss of their own.
+
+    Regularizations that change the network itself have none: `build_network` applies them, once.
+    """
     parts = [part for part in model.children() if isinstance(part, AuxiliaryLoss)]
     auxiliary = [StepHooks(penalty=_auxiliary(part, config.loss)) for part in parts]
-    return [*(choice.function()(model) for choice in config.regularization), *auxiliary]
+    acting = [choice for choice in config.regularization if not choice.changes_network]
+    return [*(choice.function()(model) for choice in acting), *auxiliary]
 
 
 def _compile(model: nn.Module, device: torch.device, whole_step: bool) -> None:

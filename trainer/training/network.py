@@ -1,6 +1,7 @@
 """Build the network of a run: for training from its images, or without them for the weights of a file."""
 
 from collections.abc import Iterator
+from types import FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from trainer.errors import ConfigError
 from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.runtime.seeding import derive
 from trainer.techniques.layers import InputScaling, PatchWhitening, Slots
+from trainer.techniques.reweighting import normalize_marked, start_reweightings
 
 WHITENING_IMAGES = 2000  # their 1.8 million patches of 3×3 determine 27 variances to a part in a thousand
 
@@ -28,12 +30,19 @@ def first_network(config: RunConfig, images: Images, mean: Tensor, std: Tensor) 
     torch.manual_seed(derive(config.seed, "init"))
     model = build_network(config, images.shape, images.classes, mean, std)
     initialize, gain = config.init.function(), config.activation.function()().gain
+    model.eval()  # the images pass without noise
+    finish = None
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            initialize(layer, gain)
+            result = initialize(layer, gain)
+            finish = result if isinstance(result, FunctionType) else finish
         if isinstance(layer, PatchWhitening):
             layer.fit(model[0](pixels.cpu()) for pixels in _sample(images))
-    return model
+    start_reweightings(model)
+    if finish:  # one for the whole network
+        finish(model, (pixels.cpu() for pixels in _sample(images)))
+        start_reweightings(model)
+    return model.train()
 
 
 def _sample(images: Images) -> Iterator[Tensor]:
@@ -71,8 +80,16 @@ def _refuse_larger_than_memory(config: RunConfig, needed: int | None) -> None:
 def build_network(
     config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...], mean: Tensor, std: Tensor
 ) -> nn.Sequential:
-    """Return the network before initialization, for images of `shape` (C, H, W) with these `mean` and `std` [C]."""
-    return _assembled(config, shape, classes, mean, std)[0]
+    """Return the network before initialization, for images of `shape` (C, H, W) with these `mean` and `std` [C].
+
+    With the changes of its layers by normalization and regularization, which belong to what a trained network computes.
+    """
+    network, _ = _assembled(config, shape, classes, mean, std)
+    normalize_marked(network)
+    for choice in config.regularization:
+        if choice.changes_network:
+            choice.function()(network)
+    return network
 
 
 def ignored_slots(config: RunConfig, images: Images) -> tuple[str, ...]:
@@ -86,15 +103,21 @@ def ignored_slots(config: RunConfig, images: Images) -> tuple[str, ...]:
 def network_to_load(config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...]) -> nn.Sequential:
     """Return the network that the weights of a file are to be assigned to, on torch's "meta" device.
 
-    An own model is built on the CPU, if its weights fit there: it may have values that no file holds.
+    With own code it is built on the CPU, if its weights fit there: it may have values that no file holds.
     """
     network = _on_meta(config, shape, classes)
-    if network is not None and config.model.own is None:
+    if network is not None and not _is_own(config):
         return network
     if network is not None:
         _refuse_larger_than_memory(config, _bytes_of(network))
     channels = torch.ones(shape[0])
     return build_network(config, shape, classes, channels, channels)
+
+
+def _is_own(config: RunConfig) -> bool:
+    """Return whether code of one's own takes part in building the network."""
+    changes = [choice for choice in config.regularization if choice.changes_network]
+    return any(choice.own is not None for choice in (config.model, *changes))
 
 
 def _on_meta(config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...]) -> nn.Sequential | None:
@@ -103,7 +126,7 @@ def _on_meta(config: RunConfig, shape: tuple[int, int, int], classes: tuple[str,
         with torch.device("meta"):
             return build_network(config, shape, classes, channels, channels)
     except (RuntimeError, NotImplementedError, ConfigError) as error:
-        if config.model.own is None or "overflow" in str(error).lower():
+        if not _is_own(config) or "overflow" in str(error).lower():
             raise
         return None
 
