@@ -156,6 +156,13 @@ CONTRADICTIONS = {
     " scheduler.min_lr above 0",
     "scheduler=triangular scheduler.warmup_epochs=1": "scheduler=triangular starts at a rate of 0: with a warm-up"
     " set scheduler.min_lr above 0",
+    "scheduler=one_cycle optimizer=sgd": "scheduler=one_cycle sets the momentum of each step, and optimizer=sgd has"
+    " none: set scheduler.cycle_momentum=false, or choose an optimizer with momentum above 0, or betas",
+    "scheduler=one_cycle optimizer=rmsprop": "scheduler=one_cycle sets the momentum of each step, and"
+    " optimizer=rmsprop has none[…]",
+    "scheduler=one_cycle scheduler.momenta=[0.95,0.85]": "scheduler.momenta=[0.95, 0.85]: the first, at the highest"
+    " rate, must not be the larger",
+    "scheduler=wsd scheduler.min_lr=0.1": "scheduler.min_lr=0.1 is above lr=0.001",
     "scheduler=factors scheduler.factors=[0.0,1.0] scheduler.warmup_steps=3": "scheduler=factors starts at a rate of 0:"
     " with a warm-up the first factor must be above 0",
     "normalization=group normalization.num_groups=5": "normalization.num_groups=5 must divide the layers of"

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def test_the_suggestion_lies_between_the_steepest_rate_and_a_tenth_of_the_lowest
     found = Range((1e-4, 1e-3, 1e-2, 0.123, 1.0), (2.3, 2.2, 1.0, 0.9, 9.0), (2.3, 2.2, 1.5, 1.2, 3.0))
     assert found.steepest == 1e-3  # from there to the next step it falls by 0.7
     assert (found.lowest, found.suggestion) == (3, 0.0035)  # √(0.001 · 0.0123)
+    assert found.bounds == (0.0018, 0.007)  # half of it and twice as much, to two digits: the lower a quarter
 
 
 def test_the_rates_rise_geometrically_and_each_loss_is_that_of_the_trainers_step():
@@ -70,6 +72,10 @@ def test_the_command_prints_a_command_that_runs_and_leaves_only_a_figure(in_empt
     (suggested,) = re.findall(r"Suggestion +lr=(\S+), half-way between", done.stdout)
     again = f"python -m trainer {' '.join(TINY)} lr={suggested}".replace("model.hidden=[32]", "'model.hidden=[32]'")
     assert f"To try it            {again}\n" in done.stdout
+    low, high = float(f"{float(suggested) / 2:.1e}"), float(f"{2 * float(suggested):.1e}")
+    again = again.rpartition(" ")[0]
+    assert f"In cycles            {again} scheduler=cyclic scheduler.min_lr={low:g} lr={high:g}\n" in done.stdout
+    assert f"In one cycle         {again} scheduler=one_cycle lr={high:g}\n" in done.stdout
     (figure,) = in_empty_folder.rglob("*.*")
     assert figure.parent == in_empty_folder / "outputs" / "figures"
     page = figure.read_text()
@@ -89,6 +95,17 @@ def test_the_command_prints_a_command_that_runs_and_leaves_only_a_figure(in_empt
             assert view.evaluate("document.getElementById('range')._fullLayout.font.color") == "#e8eaed"  # the dark ink
             assert fetched == [figure.as_uri()]
             browser.close()
+
+
+def test_the_cycles_replace_the_schedule_and_leave_out_a_momentum_that_the_optimizer_has_not(capsys):
+    given = (*TINY, "optimizer=sgd", "scheduler=step", "scheduler.gamma=0.5", "steps=40", "from=1e-3", "to=0.4")
+    find_lr.main(given)
+    told = capsys.readouterr().out
+    assert "scheduler=step scheduler.gamma=0.5 lr=" in re.findall(r"To try it +(.*)", told)[0]
+    typed = re.findall(r"In (?:cycles|one cycle) +python -m trainer (.*)", told)
+    assert len(typed) == 2 and "scheduler.cycle_momentum=false" in typed[1]
+    runs = [compose(shlex.split(each))[0] for each in typed]  # and they are accepted
+    assert [run.scheduler.name for run in runs] == ["cyclic", "one_cycle"]
 
 
 def test_mistakes_are_one_line():

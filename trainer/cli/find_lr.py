@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from trainer.cli.common import Parser, count
 from trainer.config.shell import command
 from trainer.errors import ConfigError
+from trainer.techniques.remedies import has_momentum
 
 if TYPE_CHECKING:
     from trainer.config.run_config import RunConfig
@@ -32,7 +33,8 @@ DESCRIPTION = """\
 Suggest a learning rate: raise it from step to step until the loss diverges, and compare the losses.
 
 The suggestion lies half-way, on a logarithmic axis, between the rate of the steepest descent and a tenth of the rate
-with the lowest smoothed loss. The trained weights are discarded; a figure is written to outputs/figures."""
+with the lowest smoothed loss. For a schedule in cycles two bounds are printed: half the suggestion and twice as much.
+The trained weights are discarded; a figure is written to outputs/figures."""
 
 EPILOG = """\
 SETTING is any setting of python -m trainer: data, network, optimizer, batch size, augmentation. The test replaces lr
@@ -117,16 +119,24 @@ def _show(config: "RunConfig", result: "Range", settings: Sequence[str]) -> None
         table.add_row(f"{result.rates[step]:.1e}", f"{result.smoothed[step]:.4g}", bar + mark)
     show_table(table)
     kept = [text for text in settings if text.partition("=")[0] not in ("lr", "optimizer.lr")]
+    unscheduled = [text for text in kept if text.partition("=")[0].partition(".")[0] != "scheduler"]
+    bottom, peak = result.bounds
+    fixed = () if has_momentum(config.optimizer) else ("scheduler.cycle_momentum=false",)
+    cycle = command(*unscheduled, "scheduler=cyclic", f"scheduler.min_lr={bottom:g}", f"lr={peak:g}")
     between = "half-way between the steepest descent and a tenth of the lowest loss's rate"
     lines = [
         ("Suggestion", f"lr={result.suggestion:g}, {between}"),
         ("Steepest descent", f"at lr={result.steepest:.2g}: there the loss falls fastest"),
         ("Lowest loss", f"at lr={low:.2g}; a tenth of this rate is {low / 10:.2g}"),
     ]
-    trying = ("To try it", command(*kept, f"lr={result.suggestion:g}"))
+    lines += [
+        ("To try it", command(*kept, f"lr={result.suggestion:g}")),
+        ("In cycles", cycle),
+        ("In one cycle", command(*unscheduled, "scheduler=one_cycle", *fixed, f"lr={peak:g}")),
+    ]
     say("")
-    closing_table([*lines, trying])  # before the figure: a folder that cannot be written costs nothing else
-    closing_table([("Figure", str(_figure(config, result, [*lines, trying])))])
+    closing_table(lines)  # before the figure: a folder that cannot be written costs nothing else
+    closing_table([("Figure", str(_figure(config, result, lines)))])
 
 
 def _figure(config: "RunConfig", result: "Range", facts: Sequence[tuple[str, str]]) -> Path:

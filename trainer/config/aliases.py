@@ -78,12 +78,16 @@ _TECHNIQUES = {
     "regularization=l1": "lasso",
     "scheduler=constant": "constantlr none off no",
     "scheduler=cosine": "cosineannealing cosineannealinglr cosinelr",
+    "scheduler=cosine_restarts": "cosineannealingwarmrestarts cosinewarmrestarts sgdr",
     "scheduler=cyclic": "cycliclr",
     "scheduler=exponential": "exponentiallr",
     "scheduler=factors": "listed",
     "scheduler=linear": "linearlr",
+    "scheduler=one_cycle": "onecyclelr",
     "scheduler=plateau": "reducelronplateau reduceonplateau",
+    "scheduler=polynomial": "polynomiallr polylr poly",
     "scheduler=step": "steplr",
+    "scheduler=wsd": "warmupstabledecay trapezoidal",
 }
 
 # Techniques and layers of other tools that are a setting of another group here.
@@ -132,5 +136,5 @@ ELSEWHERE = {
     "model": "alexnet densenet efficientnet lenet mobilenet vgg vit",
     "normalization": "instance instancenorm",
     "optimizer": "adabelief adadelta adafactor adamax adamp adan asgd lamb lars lion nadam radam rprop sparseadam",
-    "scheduler": "multistep multisteplr onecycle onecyclelr polynomial",
+    "scheduler": "multistep multisteplr",
 }

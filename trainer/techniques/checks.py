@@ -10,9 +10,10 @@ from trainer.config.schema import shared_parameters
 from trainer.config.settings import is_of_kind
 from trainer.config.types import Figure
 from trainer.errors import ConfigError
-from trainer.techniques.remedies import WIDTHS, size_read
+from trainer.techniques.remedies import WIDTHS, has_momentum, size_read
 
-FALLING = ("cosine", "cyclic", "linear", "plateau", "triangular")  # schedules from lr down to their min_lr
+# The schedules from lr down to their min_lr.
+FALLING = ("cosine", "cosine_restarts", "cyclic", "linear", "plateau", "polynomial", "triangular", "wsd")
 
 
 def dataset_image_folder(run: RunConfig) -> None:
@@ -141,6 +142,21 @@ def scheduler_cyclic(run: RunConfig) -> None:
 def scheduler_triangular(run: RunConfig) -> None:
     """Refuse a warm-up towards a triangle that begins at a rate of zero."""
     scheduler_cyclic(run)
+
+
+def scheduler_one_cycle(run: RunConfig) -> None:
+    """Refuse a cycle of a momentum that the optimizer does not have, and one whose ends are exchanged."""
+    options = run.scheduler.options
+    if not options["cycle_momentum"]:
+        return
+    if not has_momentum(run.optimizer):
+        raise ConfigError(
+            f"scheduler=one_cycle sets the momentum of each step, and optimizer={run.optimizer.name} has none: set"
+            " scheduler.cycle_momentum=false, or choose an optimizer with momentum above 0, or betas"
+        )
+    low, high = options["momenta"]
+    if low > high:
+        raise ConfigError(f"scheduler.momenta=[{low}, {high}]: the first, at the highest rate, must not be the larger")
 
 
 def scheduler_factors(run: RunConfig) -> None:

@@ -65,6 +65,12 @@ WIDTHS = {
     "resnet18": ("width",),
 }
 
+
+def has_momentum(optimizer: Choice) -> bool:
+    """Return whether an optimizer has a momentum that a schedule can set, as far as its settings tell."""
+    return bool(optimizer.own or optimizer.options.get("momentum") or "betas" in optimizer.options)
+
+
 RESIZED = ("arrays", "digits", "image_folder")  # data sets that bring images to dataset.image_size, a square
 
 

@@ -1,18 +1,20 @@
 """The learning rate as a function of the time trained, in epochs: 2.5 is the middle of the third epoch.
 
-Schedules that are defined by epoch are constant within one, hence `int(epoch)`; `cyclic` and `triangular` change in
-every step.
+Schedules that are defined by epoch are constant within one, hence `int(epoch)`; `cosine_restarts`, `cyclic`,
+`one_cycle`, `triangular` and `wsd` change in every step.
 `epochs` is the length of the run without its warm-up. A schedule that is an object may have a memory (`StatefulLR`),
 which may depend on validation losses (`ObservingLR`), and a cycle of the momentum (`MomentumLR`).
 """
 
+import itertools
 import math
-from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from trainer.config.types import Count, CountOrZero, NonNegative, OpenFraction, Positive
+from trainer.config.types import Count, CountOrZero, Fraction, NonNegative, OpenFraction, Positive
 
 LRFunction = Callable[[float], float]  # epochs trained → rate
+Point = tuple[float, float]
 
 
 @runtime_checkable
@@ -59,9 +61,37 @@ def exponential(lr: float, epochs: float, *, gamma: OpenFraction = 0.95) -> LRFu
     return lambda epoch: lr * gamma ** int(epoch)
 
 
-def cosine(lr: float, epochs: float, *, min_lr: NonNegative = 0.0) -> LRFunction:
-    """Half a cosine wave: min_lr + (lr − min_lr)·(1 + cos(π·epoch / epochs)) / 2. Loshchilov & Hutter 2017."""
-    return lambda epoch: min_lr + (lr - min_lr) * (1 + math.cos(math.pi * int(epoch) / epochs)) / 2
+def cosine(lr: float, epochs: float, *, min_lr: NonNegative = 0.0, t_max: Count | None = None) -> LRFunction:
+    """Half a cosine wave: min_lr + (lr − min_lr)·(1 + cos(π·epoch / t_max)) / 2. Loshchilov & Hutter 2017.
+
+    The length `t_max` is the run's if it is None; after it the rate rises again, along the same wave.
+    """
+    length = epochs if t_max is None else t_max
+    return lambda epoch: min_lr + (lr - min_lr) * (1 + math.cos(math.pi * int(epoch) / length)) / 2
+
+
+def cosine_restarts(
+    lr: float, epochs: float, *, min_lr: NonNegative = 0.0, period: Positive = 10.0, growth: Count = 2
+) -> LRFunction:
+    """Half cosine waves, each from lr to min_lr and `growth` times as long as the one before. Loshchilov & Hutter 2017.
+
+    The first is `period` epochs long.
+    """
+
+    def rule(epoch: float) -> float:
+        since, length = epoch, period  # since the last restart, and to the next one
+        if growth == 1:
+            since = epoch % period
+        while since >= length:
+            since, length = since - length, length * growth
+        return min_lr + (lr - min_lr) * (1 + math.cos(math.pi * since / length)) / 2
+
+    return rule
+
+
+def polynomial(lr: float, epochs: float, *, power: Positive = 0.9, min_lr: NonNegative = 0.0) -> LRFunction:
+    """Polynomial decay: min_lr + (lr − min_lr)·(1 − epoch / epochs)^power. Chen et al. 2018."""
+    return lambda epoch: min_lr + (lr - min_lr) * max(0.0, 1 - int(epoch) / epochs) ** power
 
 
 def linear(lr: float, epochs: float, *, min_lr: NonNegative = 0.0) -> LRFunction:
@@ -92,6 +122,70 @@ def triangular(lr: float, epochs: float, *, min_lr: NonNegative = 0.0, peak: Ope
         return min_lr + (lr - min_lr) * max(0.0, min(done / peak, (1 - done) / (1 - peak)))
 
     return rule
+
+
+def wsd(
+    lr: float,
+    epochs: float,
+    *,
+    decay: OpenFraction = 0.2,
+    shape: Literal["linear", "sqrt"] = "linear",
+    min_lr: NonNegative = 0.0,
+) -> LRFunction:
+    """Warm-up, stable, decay: lr, and in the last share `decay` of the run down to min_lr. Hu et al. 2024.
+
+    With d from 0 to 1 over the decay the rate falls as 1 − d, or as 1 − √d (Hägele et al. 2024).
+    """
+
+    def rule(epoch: float) -> float:
+        done = min(1.0, max(0.0, 1 - (1 - epoch / epochs) / decay))
+        return min_lr + (lr - min_lr) * (1 - (math.sqrt(done) if shape == "sqrt" else done))
+
+    return rule
+
+
+def one_cycle(
+    lr: float,
+    epochs: float,
+    *,
+    peak: OpenFraction = 0.3,
+    div_factor: Positive = 25.0,
+    final_div_factor: Positive = 1e4,
+    cycle_momentum: bool = True,
+    momenta: tuple[Fraction, Fraction] = (0.85, 0.95),
+) -> LRFunction:
+    """One cycle: the rate rises to lr and falls to nearly zero, while the momentum falls and rises. Smith & Topin 2018.
+
+    `momenta`: that at the highest rate, and that at both ends.
+    """
+    first = lr / div_factor
+    points = ((0.0, first), (peak * epochs, lr), (epochs, first / final_div_factor))
+    if not cycle_momentum:
+        return lambda epoch: _along_cosines(points, epoch)
+    low, high = momenta
+    return OneCycle(points, ((0.0, high), (peak * epochs, low), (epochs, high)))
+
+
+class OneCycle:
+    """A rate and a momentum that follow half cosine waves between points (epoch, value)."""
+
+    def __init__(self, rates: Sequence[Point], momenta: Sequence[Point]) -> None:
+        self.rates, self.momenta = rates, momenta
+
+    def __call__(self, epoch: float) -> float:
+        return _along_cosines(self.rates, epoch)
+
+    def momentum(self, epoch: float) -> float:
+        """Return the momentum of this time."""
+        return _along_cosines(self.momenta, epoch)
+
+
+def _along_cosines(points: Sequence[Point], time: float) -> float:
+    """Return the value at a time: between two points half a cosine wave, after the last one its value."""
+    for (begin, first), (end, last) in itertools.pairwise(points):
+        if time < end:
+            return last + (first - last) * (1 + math.cos(math.pi * (time - begin) / (end - begin))) / 2
+    return points[-1][1]
 
 
 def factors(lr: float, epochs: float, *, factors: tuple[NonNegative, ...]) -> LRFunction:

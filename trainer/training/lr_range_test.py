@@ -46,6 +46,15 @@ class Range:
         """The geometric mean of two common choices, to two digits: the steepest rate, and a tenth of the lowest one."""
         return float(f"{math.sqrt(self.steepest * self.rates[self.lowest] / 10):.1e}")
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The rates between which a cycle may move, to two digits: from half the suggestion to twice as much.
+
+        Smith 2017, section 3.3: the best fixed rate is within a factor of two of the largest that converges, and the
+        lower bound a third or a quarter of the upper one.
+        """
+        return float(f"{self.suggestion / 2:.1e}"), float(f"{self.suggestion * 2:.1e}")
+
 
 def measure(config: RunConfig, steps: int, low: float, high: float) -> Range:
     """Train for `steps` steps while the rate rises from `low` to `high`, at most until the loss diverges.
