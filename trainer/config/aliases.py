@@ -48,6 +48,8 @@ _SETTINGS = {
 
 _TECHNIQUES = {
     "activation=sigmoid": "logistic",
+    "activation=silu": "swish",
+    "activation=hardswish": "hardsilu",
     "augmentation=crop": "randomcrop",
     "augmentation=cutout": "randomerasing erasing",
     "augmentation=color_jitter": "jitter colourjitter",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from trainer.config.types import Count, NonNegative, Positive
@@ -75,3 +76,52 @@ def gelu() -> Activation:
 def maxout(*, pieces: Count = 2) -> Activation:
     """The largest of `pieces` linear units. Goodfellow et al. 2013."""
     return Activation(partial(Maxout, pieces), gain=1.0, pieces=pieces)
+
+
+def silu() -> Activation:
+    """The input times its logistic function, x·σ(x), also called swish. Elfwing et al. 2018, Ramachandran 2017."""
+    return Activation(nn.SiLU, gain=_keeping(nn.SiLU()), can_die=True)
+
+
+def mish() -> Activation:
+    """The input times tanh(ln(1 + e^x)). Misra 2020."""
+    return Activation(nn.Mish, gain=_keeping(nn.Mish()), can_die=True)
+
+
+def hardswish() -> Activation:
+    """The input times a line from 0 to 1, x·min(max(x + 3, 0), 6) / 6, which is near to silu. Howard et al. 2019."""
+    return Activation(nn.Hardswish, gain=_keeping(nn.Hardswish()), can_die=True)
+
+
+def softplus(*, beta: Positive = 1.0) -> Activation:
+    """The smooth rectifier ln(1 + e^(βx)) / β, which is above zero everywhere. Dugas et al. 2001."""
+    build = partial(nn.Softplus, beta)
+    return Activation(build, gain=_keeping(build()), can_die=True)
+
+
+def celu(*, alpha: Positive = 1.0) -> Activation:
+    """The exponential linear unit with a slope of 1 at zero: x above, α(e^(x/α) − 1) below. Barron 2017."""
+    build = partial(nn.CELU, alpha)
+    return Activation(build, gain=_keeping(build()))
+
+
+def selu() -> Activation:
+    """The exponential linear unit, scaled so that mean 0 and variance 1 are a fixed point. Klambauer et al. 2017."""
+    # With gain 1 init=kaiming_normal is the paper's LeCun normal, σ = 1 / √fan_in. torch's gain is 3/4, which shrinks.
+    return Activation(nn.SELU, gain=1.0)
+
+
+def prelu(*, negative_slope: NonNegative = 0.25) -> Activation:
+    """The leaky rectifier with a slope that each layer learns, from `negative_slope` on. He et al. 2015."""
+    build = partial(nn.PReLU, init=negative_slope)
+    return Activation(build, gain=math.sqrt(2 / (1 + negative_slope**2)))
+
+
+def _keeping(function: nn.Module) -> float:
+    """Return the gain that keeps the second moment, 1 / √E[f(x)²] with x standard normal; √2 for ReLU."""
+    # The trapezoidal rule, which for smooth functions that end in zero is exact to more digits than are needed. On the
+    # CPU, also while a network is built on another device.
+    step = 0.01
+    x = torch.arange(-1200, 1201, dtype=torch.float64, device="cpu") * step
+    moment = (function(x).square() * torch.exp(-x.square() / 2)).sum() * step / math.sqrt(2 * math.pi)
+    return float(moment) ** -0.5
