@@ -149,10 +149,10 @@ def _on_a_terminal(command: list[str], folder: str) -> tuple[str, int]:
 
 def _export(data_dir: Path, path: Path) -> Path:
     """Write the trainer's own split as arrays for the other contenders. This also fills the trainer's image cache."""
-    from trainer.data import loader, sources, splits
+    from trainer.data import sources, splits, statistics
 
     training, validation = splits.split(sources.image_folder(data_dir, "train"), 0)
-    mean, std = loader.statistics(training)
+    mean, std = statistics.statistics(training)
     arrays = {"mean": mean.numpy(), "std": std.numpy()}
     for part, images in {"train": training, "validation": validation}.items():
         arrays |= {f"{part}_pixels": images.pixels.contiguous().numpy(), f"{part}_labels": images.labels.numpy()}

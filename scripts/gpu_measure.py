@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 from benchmark import made_up_pictures
-from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
@@ -33,7 +32,7 @@ from trainer.errors import ConfigError
 from trainer.runtime.files import write_text
 from trainer.training.build import build_trainer
 from trainer.training.graphed_step import WARM_UP_STEPS
-from trainer.training.network import first_network
+from trainer.training.network import build_model
 from trainer.training.trainer import ClassificationTrainer
 
 CLASSES = tuple("0123456789")
@@ -108,8 +107,7 @@ def _trainer_step(trainer: ClassificationTrainer) -> Callable[[], object]:
 
 def _bare_step(config: RunConfig, images: Images, device: torch.device) -> Callable[[], object]:
     """Return a plain step over normalized float images on the device, with the same network and torch's own Adam."""
-    mean, std = torch.full((3,), 0.5), torch.full((3,), 0.25)
-    network: nn.Module = first_network(config, images, mean, std)[1].to(device).train()  # type: ignore[index]
+    network = build_model(config, images)[1].to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     pixels = (images.pixels.float() / 255 - 0.5) / 0.25
     order = itertools.cycle(torch.randperm(len(images), device=device).split(config.batch_size))

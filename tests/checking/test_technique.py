@@ -115,6 +115,19 @@ from torch import nn
 def own(shape):
     return nn.GroupNorm(1, shape[0])
 """
+PREPROCESSING = """
+from torch import nn
+
+
+def own(shape):
+    return Own()
+
+
+class Own(nn.Module):
+    def forward(self, images):
+        values = images if images.is_floating_point() else images.float() / 255
+        return values - 0.5
+"""
 INIT = """
 import torch
 
@@ -145,6 +158,7 @@ RIGHT = {
     "metric": METRIC,
     "activation": ACTIVATION,
     "normalization": NORMALIZATION,
+    "preprocessing": PREPROCESSING,
     "init": INIT,
     "dataset": DATASET,
 }
@@ -281,6 +295,16 @@ DRAW = "torch.rand(len(images), generator=generator, device=images.device)"
         (network.builds_the_same, "model", "return nn", "torch.seed()\n    return nn", "failed: two networks from the"),
         (network.names_its_slots, "model", "len(classes)))", "len(classes)), nn.Dropout(slots.dropout))",
          "ignores activation, normalization"),
+        (network.prepares, "preprocessing", "return Own()", "return 3",
+         "failed: it returns int, where a torch.nn.Module is expected"),
+        (network.prepares, "preprocessing", "values - 0.5", "values[:, :, :8]",
+         "failed: pixels [8, 1, 16, 16] become [8, 1, 8, 16], where floats of that shape are expected"),
+        (network.prepares, "preprocessing", "values - 0.5", "1 / values.clamp(max=0)",
+         "failed: what pixels become is not finite"),
+        (network.prepares, "preprocessing", " / 255", "",
+         "failed: bytes x and floats x / 255 become different numbers"),
+        (network.prepares, "preprocessing", "values - 0.5", "values - values.mean()",
+         "failed: what an image becomes depends on the others of its batch"),
         (network.activates, "activation", "nn.Softplus", "nn.GLU",
          "failed: features [4, 8] become [4, 4], where [4, 8] is expected"),
         (network.activates, "activation", "gain=1.0", "gain=0.0", "failed: its gain is 0.0, where a finite number"),

@@ -272,12 +272,12 @@ YAML_MISTAKES = {
         "config.yaml",
         "\nlr: 0.001",
         "\nlr: ???",
-    ): "lr: no value is given (conf/config.yaml, line 21); it must be a number above 0",
+    ): "lr: no value is given (conf/config.yaml, line 22); it must be a number above 0",
     (
         "config.yaml",
         "\nlr: 0.001",
         "\nlrr: 0.001",
-    ): f"lrr (conf/config.yaml, line 21): there is no such key. Did you mean lr? Accepted: {REST}",
+    ): f"lrr (conf/config.yaml, line 22): there is no such key. Did you mean lr? Accepted: {REST}",
     (
         "config.yaml",
         "optimizer: adam",

@@ -112,10 +112,10 @@ def test_without_the_flag_an_own_technique_is_none(mine, capsys):
     [
         ("nowhere", "--techniques nowhere (command line): there is no such folder or file"),
         ("", "--techniques  (command line): there is no such folder or file"),
-        ("empty", "--techniques empty: holds no file of a group: dataset.py, model.py,"),
+        ("empty", "--techniques empty: holds no file of a group: dataset.py, preprocessing.py,"),
         (
             "mine/helpers.py",
-            "--techniques mine/helpers.py: a file must have the name of a group: dataset.py, model.py,",
+            "--techniques mine/helpers.py: a file must have the name of a group: dataset.py, preprocessing.py,",
         ),
         ("pkg:no_such_package", "--techniques pkg:no_such_package (command line): there is no installed package"),
         ("pkg:a b", "--techniques pkg:a b (command line): there is no installed package a b"),

@@ -11,7 +11,8 @@ from conftest import compose, tiny_images
 from trainer.config.schema import Choice, techniques
 from trainer.data import sources
 from trainer.data.images import Images
-from trainer.data.loader import read_part, statistics
+from trainer.data.loader import read_part
+from trainer.data.statistics import statistics
 from trainer.data.values import pixels_of
 from trainer.errors import ConfigError
 from trainer.records.samples import picture_of

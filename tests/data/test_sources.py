@@ -23,8 +23,9 @@ from PIL import Image
 from trainer.data import cifar10, loader, mnist, picture_cache, sources
 from trainer.data.download import fetch
 from trainer.data.images import Images
-from trainer.data.loader import DeviceLoader, statistics
+from trainer.data.loader import DeviceLoader
 from trainer.data.splits import split
+from trainer.data.statistics import statistics
 from trainer.errors import ConfigError, RunError
 from trainer.run import train
 from trainer.runtime.memory import physical_memory

@@ -19,6 +19,7 @@ from trainer.training.trainer import ClassificationTrainer
 TIMED_STEPS, TIMED_SECONDS, FEWEST = 20, 1.0, 3
 # What the time of a step is compared with: the default of the group, without options. None has no time of a step.
 BUILT_IN = {
+    "preprocessing": "standardize",
     "model": "lecture_cnn",
     "activation": "relu",
     "normalization": "none",
@@ -75,6 +76,7 @@ def _kept(group: str) -> str:
         "scheduler": "all that it remembers must be in its state_dict",
         "regularization": "all that it remembers must be in StepHooks(state={name: object with state_dict})",
         "augmentation": "it may remember nothing, and draws from the generator that it is given",
+        "preprocessing": "all that it remembers must be a buffer",
         "model": "all that it remembers must be a parameter or a buffer",
     }.get(group, "it may remember nothing from step to step")
 

@@ -1,4 +1,4 @@
-"""The checks of a model and of its parts: activation, normalization, initialization."""
+"""The checks of a model and of its parts: preprocessing, activation, normalization, initialization."""
 
 from collections.abc import Callable
 from types import FunctionType
@@ -6,7 +6,7 @@ from types import FunctionType
 import torch
 from torch import Tensor, nn
 
-from trainer.checking.subject import Subject, fail, first_difference, stirred, told
+from trainer.checking.subject import Subject, fail, first_difference, of_channels, stirred, told
 from trainer.runtime.text import counted
 from trainer.training.network import ignored_slots
 
@@ -76,6 +76,31 @@ def names_its_slots(subject: Subject) -> str | None:
     return f"ignores {', '.join(ignored)}" if ignored else None
 
 
+@torch.no_grad()
+def prepares(subject: Subject) -> str | None:
+    """Fit a preprocessing to images of 1 and 3 channels, and compare what bytes become with what floats do."""
+    for channels in (1, 3):
+        images = of_channels(subject.parts[0], channels)
+        layer = subject.choice.function()(images.shape)
+        if not isinstance(layer, nn.Module):
+            fail(f"it returns {type(layer).__name__}, where a torch.nn.Module is expected")
+        if fit := getattr(layer, "fit", None):
+            fit(images)
+        layer, pixels = layer.to(subject.device).eval(), images.storage[:8]
+        result = layer(pixels)
+        if not isinstance(result, Tensor) or result.shape != pixels.shape or not result.is_floating_point():
+            shape = list(result.shape) if isinstance(result, Tensor) else type(result).__name__
+            fail(f"pixels {list(pixels.shape)} become {shape}, where floats of that shape are expected")
+        if not result.isfinite().all():
+            fail("what pixels become is not finite")
+        same = layer(pixels.float() / 255)
+        if images.are_bytes and not torch.allclose(same, result, atol=TOLERANCE * max(1.0, float(result.abs().max()))):
+            fail("bytes x and floats x / 255 become different numbers: an augmentation may give the latter")
+        if not torch.allclose(layer(pixels[:1]), result[:1], atol=TOLERANCE * max(1.0, float(result.abs().max()))):
+            fail("what an image becomes depends on the others of its batch")
+    return None
+
+
 def activates(subject: Subject) -> str | None:
     """Build an activation and compute it and its gradient on features [N, F] and [N, C, H, W]."""
     activation = subject.choice.function()()
@@ -139,6 +164,7 @@ def initializes(subject: Subject) -> str | None:
 
 Checks = tuple[Callable[[Subject], str | None], ...]
 MODEL: Checks = (takes_channels, trains_all, evaluates_one, builds_the_same, names_its_slots)
+PREPROCESSING: Checks = (prepares,)
 ACTIVATION: Checks = (activates,)
 NORMALIZATION: Checks = (normalizes,)
 INIT: Checks = (initializes, builds_the_same)

@@ -16,6 +16,7 @@ COLUMNS = ("seed", "resume", "random", "bf16")
 # Of each group what it promises beside the columns that all have.
 CONTRACTS: dict[str, tuple[Check, ...]] = {
     "dataset": dataset.CHECKS,
+    "preprocessing": network.PREPROCESSING,
     "model": (*network.MODEL, common.passes),
     "activation": network.ACTIVATION,
     "normalization": network.NORMALIZATION,

@@ -106,6 +106,7 @@ class RunConfig(BaseModel):
     regularization: tuple[Choice, ...]
     augmentation: tuple[Choice, ...]
     # Runs recorded before 0.4.0 do not have these.
+    preprocessing: Choice = Choice("preprocessing", "standardize")
     loss: Choice = Choice("loss", "cross_entropy")
     metric: tuple[Choice, ...] = ()
 

@@ -42,6 +42,7 @@ class Group:
 
 GROUPS = {
     "dataset": Group("trainer.data.sources", ("data_dir", "part"), shared="trainer.data.splits.split"),
+    "preprocessing": Group("trainer.techniques.preprocessing", ("shape",)),
     "model": Group("trainer.techniques.model", ("shape", "classes", "slots")),
     "activation": Group("trainer.techniques.activation", ()),
     "normalization": Group("trainer.techniques.normalization", ("shape",)),

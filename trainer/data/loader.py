@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -114,46 +113,3 @@ def evaluation_batch_size(images: Images) -> int:
 def in_order(images: Images) -> Sequence[Tensor]:
     """Return the positions of all images, split into evaluation batches."""
     return torch.arange(len(images), device=images.labels.device).split(evaluation_batch_size(images))
-
-
-def statistics(images: Images) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation [C] of each channel: bytes as values from 0 to 1, floats in their own unit."""
-    mean, std = (_of_bytes if images.are_bytes else _of_floats)(images)
-    # A constant channel has no deviation: it is not scaled instead of divided by zero. Smaller ones are rounding.
-    least = torch.full_like(mean, 1e-6) if images.are_bytes else (1e-7 * mean.abs()).clamp(min=1e-30)
-    return mean.float(), torch.where(std > least, std, torch.ones_like(std)).float()
-
-
-def _of_bytes(images: Images) -> tuple[Tensor, Tensor]:
-    """Return the statistics from a histogram of the 256 values, so that the order of the images changes no bit."""
-    counts = torch.zeros(images.shape[0], 256, dtype=torch.int64)
-    parts = torch.arange(len(images), device=images.labels.device).split(
-        1024
-    )  # images: these pixels fit into the processor's cache
-    with images.in_turn():
-        for positions in parts:
-            for channel, values in enumerate(images.at(positions).cpu().unbind(1)):
-                counts[channel] += values.flatten().bincount(minlength=256)
-    # In double precision: the sums of a million pixels exceed the digits of single precision.
-    share, value = counts.double() / counts.sum(1, keepdim=True), torch.arange(256) / 255.0
-    mean = (share * value).sum(1)
-    return mean, (share * (value - mean[:, None]).square()).sum(1).sqrt()
-
-
-def _of_floats(images: Images) -> tuple[Tensor, Tensor]:
-    """Return the statistics from sums of x − c and its square, c being the mean of the first images.
-
-    The squares of values far from zero themselves would lose the digits of a small deviation.
-    """
-    count = len(images) * math.prod(images.shape[1:])
-    first, total, squares = np.zeros(0), np.zeros(images.shape[0]), np.zeros(images.shape[0])
-    for positions in in_order(images):
-        # In double precision, and by NumPy, whose sums do not depend on the number of threads.
-        values = images.at(positions).cpu().double().contiguous().numpy()
-        first = first if first.size else values.mean((0, 2, 3))
-        values -= first[:, None, None]
-        total += values.sum((0, 2, 3))
-        squares += np.square(values, out=values).sum((0, 2, 3))
-    mean = total / count
-    variance = (squares / count - mean**2).clip(min=0)
-    return torch.from_numpy(first + mean), torch.from_numpy(np.sqrt(variance))

@@ -71,11 +71,10 @@ def evidence_of(trainer: ClassificationTrainer, config: RunConfig, folder: Path)
 
 def _initial(trainer: ClassificationTrainer, config: RunConfig, count: int) -> LayerStats:
     """Return the statistics of the network as it was before the first step."""
-    scaling = next(iter(trainer.model.children()))
-    mean, std = (getattr(scaling, name).flatten().cpu() for name in ("mean", "std"))
+    preprocessing = next(iter(trainer.model.children()))
     # Initialization seeds torch's generator, which must not change the run.
     with torch.random.fork_rng([]):
-        network = first_network(config, trainer.train.images, mean, std).to(trainer.device)
+        network = first_network(config, trainer.train.images, preprocessing).to(trainer.device)
     # A new optimizer: the state of the run's own one belongs to the trained weights.
     groups = parameter_groups(network, config.weight_decay, config.weight_decay_scope)
     return layer_stats_of(trainer, config, count, network, build_optimizer(config, groups))

@@ -22,7 +22,7 @@ from trainer.storage.untrusted import read_json
 # nothing else that these packages import decides one. Of the techniques those count that a run uses.
 CORE = ("data", "training", "runtime/seeding.py")
 # The groups that decide what a trained network computes, and the files of which they share a part.
-NETWORK = ("activation", "model", "normalization")
+NETWORK = ("activation", "model", "normalization", "preprocessing")
 SHARED = ("techniques/activation.py", "techniques/layers.py")
 NAMED = 3  # changed files at most that a sentence lists
 

@@ -153,12 +153,11 @@ class _Reckoning:
     def _parameters(self, config: RunConfig, training: Images) -> int:
         """Return the number of parameters of the run's network."""
         changes = [choice for choice in config.regularization if choice.changes_network]
-        parts = f"{config.model} {config.activation} {config.normalization} {changes}"
+        parts = f"{config.preprocessing} {config.model} {config.activation} {config.normalization} {changes}"
         key = f"{parts} {training.shape} {training.classes}"
         if key not in self.parameters:
-            mean = torch.zeros(training.shape[0])  # of each channel; its value has no effect on the count
             with torch.random.fork_rng(devices=[]):  # building draws weights: the caller's generator stays as it is
-                network = build_network(config, training.shape, training.classes, mean, mean + 1)
+                network = build_network(config, training.shape, training.classes)
             self.parameters[key] = sum(parameter.numel() for parameter in network.parameters())
         return self.parameters[key]
 

@@ -15,6 +15,7 @@ WORDS = {
     "GroupNorm": "group normalization",
     "MaxPool2d": "max pooling",
     "InputScaling": "input scaling",
+    "Whitening": "whitening",
     "PatchWhitening": "patch whitening",
 }
 

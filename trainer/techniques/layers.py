@@ -3,7 +3,6 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,54 +46,6 @@ class Slots:
         """The share of features that are set to zero."""
         self.used.add("dropout")
         return self._dropout
-
-
-class InputScaling(nn.Module):
-    """(x − mean) / std for each channel, with statistics of the training split; takes uint8 0–255, or floats.
-
-    Floats are from 0 to 1 if the training images are bytes, and else in the unit of the training images. It is part of
-    the network, so that a checkpoint alone is enough to classify an image.
-    """
-
-    mean: Tensor
-    std: Tensor
-    shift: Tensor
-    scale: Tensor
-    scale_of_bytes: Tensor
-
-    def __init__(self, mean: Tensor, std: Tensor, height: int, width: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean.view(-1, 1, 1))
-        self.register_buffer("std", std.view(-1, 1, 1))
-        self.height, self.width = height, width
-        for name in ("shift", "scale", "scale_of_bytes"):  # not saved: they follow from the mean and std that are
-            self.register_buffer(name, None, persistent=False)
-        self.spread()
-        self.register_load_state_dict_post_hook(_spread_anew)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the scaled images as floats."""
-        # x·scale + shift in one operation, which for bytes includes the division by 255.
-        if images.is_floating_point():
-            return torch.addcmul(self.shift, images, self.scale)
-        return torch.addcmul(self.shift, images.float(), self.scale_of_bytes)
-
-    def spread(self) -> None:
-        """Compute shift and scales from mean and std, as [1, C, H, W] in the memory order of the images."""
-        # With one value for each channel, which in channels-last order changes from number to number, a CPU takes five
-        # times as long as with two tensors of the same order.
-        values = {"shift": -self.mean / self.std, "scale": 1 / self.std, "scale_of_bytes": 1 / (255 * self.std)}
-        for name, value in values.items():
-            full = value.expand(1, -1, self.height, self.width).contiguous(memory_format=torch.channels_last)
-            setattr(self, name, full)
-
-
-def _spread_anew(scaling: InputScaling, keys: Any) -> None:
-    """Compute the scales anew after mean and std were loaded."""
-    # Not if they are missing in the file, which torch reports, nor on the meta device: the size, which stands in an
-    # untrusted file, has not been checked yet.
-    if not keys.missing_keys and not scaling.shift.is_meta:
-        scaling.spread()
 
 
 class PatchWhitening(nn.Module):

@@ -1,5 +1,6 @@
 """Build the network of a run: for training from its images, or without them for the weights of a file."""
 
+import copy
 from collections.abc import Iterator
 from types import FunctionType
 
@@ -7,32 +8,36 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config.run_config import RunConfig
-from trainer.data.images import Images
-from trainer.data.loader import statistics
+from trainer.data.images import Images, Shape
 from trainer.errors import ConfigError
 from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.runtime.seeding import derive
-from trainer.techniques.layers import InputScaling, PatchWhitening, Slots
+from trainer.techniques.layers import PatchWhitening, Slots
 from trainer.techniques.reweighting import normalize_marked, start_reweightings
 
 WHITENING_IMAGES = 2000  # their 1.8 million patches of 3×3 determine 27 variances to a part in a thousand
 
 
-def build_model(config: RunConfig, images: Images) -> nn.Module:
-    """Return the network, initialized from the run's seed, behind a layer that scales its input."""
+def build_model(config: RunConfig, images: Images) -> nn.Sequential:
+    """Return the network, initialized from the run's seed, behind the preprocessing of its training images."""
     _refuse_too_large(config, images)
-    return first_network(config, images, *statistics(images))
+    return first_network(config, images)
 
 
-def first_network(config: RunConfig, images: Images, mean: Tensor, std: Tensor) -> nn.Module:
-    """Return the same as `build_model`, given the mean and standard deviation [C] of the images."""
+def first_network(config: RunConfig, images: Images, preprocessing: nn.Module | None = None) -> nn.Sequential:
+    """Return the same as `build_model`; `preprocessing`: one that these images have determined before."""
     # Seeded just before the layers draw their weights, so that nothing built earlier changes them.
     torch.manual_seed(derive(config.seed, "init"))
-    model = build_network(config, images.shape, images.classes, mean, std)
+    model = build_network(config, images.shape, images.classes)
+    if preprocessing is not None:
+        model[0] = copy.deepcopy(preprocessing).cpu()
+    elif fit := getattr(model[0], "fit", None):
+        with torch.no_grad():
+            fit(images)
     initialize, gain = config.init.function(), config.activation.function()().gain
     model.eval()  # the images pass without noise
     finish = None
-    for layer in model.modules():
+    for layer in model[1].modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             result = initialize(layer, gain)
             finish = result if isinstance(result, FunctionType) else finish
@@ -77,14 +82,12 @@ def _refuse_larger_than_memory(config: RunConfig, needed: int | None) -> None:
         raise ConfigError(f"model={config.model.name} needs {size} for its weights, the memory is {gigabytes(memory)}")
 
 
-def build_network(
-    config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...], mean: Tensor, std: Tensor
-) -> nn.Sequential:
-    """Return the network before initialization, for images of `shape` (C, H, W) with these `mean` and `std` [C].
+def build_network(config: RunConfig, shape: Shape, classes: tuple[str, ...]) -> nn.Sequential:
+    """Return preprocessing and network before initialization, for images of `shape` (C, H, W).
 
     With the changes of its layers by normalization and regularization, which belong to what a trained network computes.
     """
-    network, _ = _assembled(config, shape, classes, mean, std)
+    network, _ = _assembled(config, shape, classes)
     normalize_marked(network)
     for choice in config.regularization:
         if choice.changes_network:
@@ -94,13 +97,12 @@ def build_network(
 
 def ignored_slots(config: RunConfig, images: Images) -> tuple[str, ...]:
     """Return the settings among activation, normalization and dropout that the run's model has no place for."""
-    channels = torch.ones(images.shape[0])
     with torch.random.fork_rng(devices=[]):  # building draws weights: the caller's generator stays as it is
-        _, slots = _assembled(config, images.shape, images.classes, channels, channels)
+        _, slots = _assembled(config, images.shape, images.classes)
     return tuple(name for name in Slots.NAMES if name not in slots.used)
 
 
-def network_to_load(config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...]) -> nn.Sequential:
+def network_to_load(config: RunConfig, shape: Shape, classes: tuple[str, ...]) -> nn.Sequential:
     """Return the network that the weights of a file are to be assigned to, on torch's "meta" device.
 
     With own code it is built on the CPU, if its weights fit there: it may have values that no file holds.
@@ -110,30 +112,26 @@ def network_to_load(config: RunConfig, shape: tuple[int, int, int], classes: tup
         return network
     if network is not None:
         _refuse_larger_than_memory(config, _bytes_of(network))
-    channels = torch.ones(shape[0])
-    return build_network(config, shape, classes, channels, channels)
+    return build_network(config, shape, classes)
 
 
 def _is_own(config: RunConfig) -> bool:
     """Return whether code of one's own takes part in building the network."""
     changes = [choice for choice in config.regularization if choice.changes_network]
-    return any(choice.own is not None for choice in (config.model, *changes))
+    return any(choice.own is not None for choice in (config.model, config.preprocessing, *changes))
 
 
-def _on_meta(config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...]) -> nn.Sequential | None:
-    channels = torch.empty(shape[0], device="meta")
+def _on_meta(config: RunConfig, shape: Shape, classes: tuple[str, ...]) -> nn.Sequential | None:
     try:
         with torch.device("meta"):
-            return build_network(config, shape, classes, channels, channels)
+            return build_network(config, shape, classes)
     except (RuntimeError, NotImplementedError, ConfigError) as error:
         if not _is_own(config) or "overflow" in str(error).lower():
             raise
         return None
 
 
-def _assembled(
-    config: RunConfig, shape: tuple[int, int, int], classes: tuple[str, ...], mean: Tensor, std: Tensor
-) -> tuple[nn.Sequential, Slots]:
+def _assembled(config: RunConfig, shape: Shape, classes: tuple[str, ...]) -> tuple[nn.Sequential, Slots]:
     slots = Slots(config.activation.function()(), config.normalization.function(), config.dropout)
     network = config.model.function()(shape, classes, slots)
-    return nn.Sequential(InputScaling(mean, std, *shape[1:]), network), slots
+    return nn.Sequential(config.preprocessing.function()(shape), network), slots

@@ -1,4 +1,4 @@
-"""Own models and losses tried on two images when a run is built: what they return must be what the loop expects."""
+"""Own preprocessing, models and losses tried on two images when a run is built: they must return what is expected."""
 
 from contextlib import AbstractContextManager
 
@@ -7,6 +7,7 @@ from torch import Generator, Tensor, nn
 
 from trainer.config.own_import import described, place_of
 from trainer.config.run_config import RunConfig
+from trainer.config.schema import Choice
 from trainer.data.loader import DeviceLoader
 from trainer.errors import ConfigError, OneLineError
 from trainer.runtime.memory import is_out_of_memory
@@ -17,16 +18,23 @@ from trainer.training.blame import line_of
 IMAGES = 2
 
 
-def refuse_wrong_output(config: RunConfig, model: nn.Module, train: DeviceLoader) -> None:
-    """Raise ConfigError unless an own model returns logits [N, K] for images, in evaluation mode."""
-    own = config.model.own
-    if own is None:
-        return
-    name, file = f"model={config.model.name}", own.groups["model"].shown
+def refuse_wrong_output(config: RunConfig, model: nn.Sequential, train: DeviceLoader) -> None:
+    """Raise ConfigError unless an own preprocessing keeps the shape, and an own model returns logits [N, K]."""
     images, _ = _first(train)
+    if config.preprocessing.own:
+        _refuse_other_than(list(images.shape), config, "preprocessing", model[0], images)
+    if config.model.own:
+        _refuse_other_than([len(images), len(train.images.classes)], config, "model", model, images)
+
+
+def _refuse_other_than(expected: list[int], config: RunConfig, group: str, part: nn.Module, images: Tensor) -> None:
+    """Raise ConfigError unless a part of the network returns floats of this shape, in evaluation mode."""
+    choice: Choice = getattr(config, group)
+    assert choice.own is not None
+    name, file = f"{group}={choice.name}", choice.own.groups[group].shown
     try:
         with _undisturbed(images.device), torch.no_grad():
-            logits: object = model.eval()(images)
+            result: object = part.eval()(images)
     except OneLineError:
         raise
     except Exception as error:
@@ -34,11 +42,10 @@ def refuse_wrong_output(config: RunConfig, model: nn.Module, train: DeviceLoader
             raise
         raise ConfigError(line_of(error, config) or f"{file}: {name}: {described(error)}") from error
     finally:
-        model.train()
-    expected = [len(images), len(train.images.classes)]
-    if not isinstance(logits, Tensor) or list(logits.shape) != expected or not logits.is_floating_point():
+        part.train()
+    if not isinstance(result, Tensor) or list(result.shape) != expected or not result.is_floating_point():
         count = f"{len(images)} images" if len(images) > 1 else "1 image"
-        raise ConfigError(f"{file}: {name} returned {_form(logits)} for {count}, where {expected} is expected")
+        raise ConfigError(f"{file}: {name} returned {_form(result)} for {count}, where {expected} is expected")
 
 
 def refuse_unmixable(config: RunConfig, loss: Loss | None, augment: Augment | None, train: DeviceLoader) -> None:
