@@ -21,7 +21,15 @@ MOST_EPOCHS = 10_000  # of a schedule that are looked at
 def idle_settings(run: RunConfig) -> list[str]:
     """Return a sentence for each setting that can never act in this run."""
     augmentations = (sentence for choice in run.augmentation for sentence in _augmentation(choice))
-    return [*_schedule(run), *_plateau(run), *_early_stopping(run), *_weight_decay(run), *augmentations, *_wandb(run)]
+    return [
+        *_schedule(run),
+        *_plateau(run),
+        *_early_stopping(run),
+        *_weight_decay(run),
+        *_loss(run),
+        *augmentations,
+        *_wandb(run),
+    ]
 
 
 def _schedule(run: RunConfig) -> Iterator[str]:
@@ -85,6 +93,13 @@ def _early_stopping(run: RunConfig) -> Iterator[str]:
 def _weight_decay(run: RunConfig) -> Iterator[str]:
     if run.weight_decay == 0 and run.weight_decay_scope != _default("weight_decay_scope"):
         yield f"weight_decay_scope={run.weight_decay_scope} does nothing: weight_decay=0"
+
+
+def _loss(run: RunConfig) -> Iterator[str]:
+    """Look for a loss whose setting makes it the cross-entropy."""
+    setting = {"focal": "gamma", "poly": "epsilon"}.get(run.loss.name)
+    if setting and run.loss.options[setting] == 0:
+        yield f"loss={run.loss.name} is the cross-entropy: loss.{setting}=0"
 
 
 def _augmentation(choice: Choice) -> Iterator[str]:
