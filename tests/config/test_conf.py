@@ -84,7 +84,7 @@ def test_the_first_comment_says_what_it_does(file):
 
 
 # What an option needs beside it.
-NEEDED = {"weight_standardization": ["normalization=group"]}
+NEEDED = {"weight_standardization": ["normalization=group"], "fixup": ["model=resnet9"]}
 
 
 def figures(report):

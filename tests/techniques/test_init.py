@@ -7,11 +7,16 @@ import pytest
 import torch
 from conftest import tiny_images
 from networks import composed, network, trainer, weighted
+from scipy import stats
 from torch import nn
 
 from trainer.config.schema import techniques
+from trainer.data.images import Images
+from trainer.errors import ConfigError
 from trainer.techniques import init
+from trainer.techniques.layers import ResidualBlock
 from trainer.training.build import build_trainer
+from trainer.training.network import build_model
 
 # A linear layer of 300 inputs and 200 outputs; a convolution 5×5 of 12 into 40: fan_in 300, fan_out 1000.
 LAYERS = {"linear": partial(nn.Linear, 300, 200), "convolution": partial(nn.Conv2d, 12, 40, 5)}
@@ -64,7 +69,103 @@ def test_the_spread_is_the_formulas(name, options, kind, gain):
 
 
 def test_there_is_a_formula_for_every_init():
-    assert {name for name, _ in FORMULAS} | {"zeros", "orthogonal"} == set(techniques("init"))
+    others = {"zeros", "orthogonal", "trunc_normal", "identity", "dirac", "lsuv", "fixup"}
+    assert {name for name, _ in FORMULAS} | others == set(techniques("init"))
+
+
+@pytest.mark.parametrize("std", [0.02, 0.5])
+def test_a_truncated_normal_ends_at_two_deviations(std):
+    torch.manual_seed(0)
+    layer = nn.Linear(300, 200)
+    init.trunc_normal(layer, 1.5, std=std)
+    values, expected = layer.weight.detach().double() / std, stats.truncnorm(-2, 2)
+    assert values.abs().max() <= 2
+    assert stats.kstest(values.flatten().numpy(), expected.cdf).pvalue > 0.001
+    assert values.std().item() == pytest.approx(expected.std(), rel=0.01)
+    assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("name", ["identity", "dirac"])
+def test_a_convolution_passes_its_channels_on(name):
+    """The first channels stay, further ones are zero; in a grouped one each group passes its own."""
+    images = torch.randn(2, 4, 5, 5)
+    for outputs, groups, kept in ((6, 1, 4), (3, 1, 3), (4, 4, 4)):
+        layer = nn.Conv2d(4, outputs, 3, padding=1, groups=groups)
+        getattr(init, name)(layer, 1.5)
+        features = layer(images)
+        assert torch.equal(features[:, :kept], images[:, :kept])
+        assert not features[:, kept:].any()
+
+
+def test_a_linear_layer_passes_its_inputs_on_with_identity_alone():
+    layer, values = nn.Linear(5, 7), torch.randn(3, 5)
+    init.identity(layer, 1.5)
+    assert torch.equal(layer(values), nn.functional.pad(values, (0, 2)))
+    torch.manual_seed(0)
+    wide = nn.Linear(300, 200)
+    init.dirac(wide, 1.5)
+    assert_spread(wide.weight, 1.5 / math.sqrt(300))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("model=resnet9", "model.width=4"), ("normalization=weight",), ("normalization=batch", "dropout=0.5")],
+    ids=str,
+)
+def test_lsuv_gives_the_outputs_of_every_layer_variance_1(arguments):
+    """Measured on the images that it has seen; the rows stay orthogonal."""
+    pixels = torch.randint(0, 256, (40, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    images = Images(pixels, torch.arange(40) % 10, tuple("0123456789"))
+    model = build_model(composed("init=lsuv", *arguments), images)
+    assert model.training
+    model.eval()
+    deviations = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(lambda _, __, output, name=name: deviations.update({name: output.std().item()}))
+            gram = layer.weight.detach().flatten(1)
+            gram = gram @ gram.T if len(gram) < len(gram[0]) else gram.T @ gram
+            torch.testing.assert_close(gram, gram[0, 0] * torch.eye(len(gram)), rtol=0, atol=1e-4 * gram[0, 0].item())
+            assert layer.bias is None or not layer.bias.any()
+    model(pixels)
+    assert len(deviations) == len(weighted(model)) or "normalization=weight" in arguments
+    assert all(value == pytest.approx(1, rel=1e-3) for value in deviations.values())
+
+
+def test_fixup_scales_the_branches_by_the_rule_of_its_paper():
+    """ResNet-18: eight branches of two layers, so 8^(−1/2); the last of each and of the network zero."""
+    plain, model = (network(f"init={name}", "model=resnet18", "model.width=2") for name in ("kaiming_normal", "fixup"))
+    blocks = [module for module in model.modules() if isinstance(module, ResidualBlock)]
+    assert len(blocks) == 8
+    first = {id(block.first[0]): 8**-0.5 for block in blocks}
+    zero = {id(block.second[0]): 0.0 for block in blocks} | {id(weighted(model)[-1]): 0.0}
+    for ours, theirs in zip(weighted(model), weighted(plain), strict=True):
+        factor = (first | zero).get(id(ours), 1.0)
+        torch.testing.assert_close(ours.weight, factor * theirs.weight)
+    assert not model(torch.rand(2, 3, 32, 32)).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["init=fixup", "normalization=batch"], "without a normalization: normalization=batch and it stand in for"),
+        (["init=fixup", "regularization=spectral_norm"], "init=fixup has weights of zero, whose norm cannot be"),
+        (["init=zeros", "regularization=spectral_norm"], "init=zeros has weights of zero, whose norm cannot be"),
+        (["init=lsuv", "regularization=spectral_norm"], "init=lsuv scales weights, which changes nothing there"),
+        (
+            ["init=lsuv", "normalization=group", "regularization=weight_standardization"],
+            "init=lsuv scales weights: leave out regularization=weight_standardization, which undoes it",
+        ),
+    ],
+)
+def test_what_an_init_does_not_go_with_is_refused(arguments, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        composed(*arguments)
+
+
+def test_fixup_is_refused_for_a_network_without_branches():
+    with pytest.raises(ConfigError, match="init=fixup is made for residual branches: this network has none"):
+        network("init=fixup")
 
 
 @pytest.mark.parametrize("shape", [(20, 50), (50, 20)], ids=str)

@@ -106,6 +106,41 @@ def test_groups_must_divide_the_channels():
         normalization.group((6, 2, 2), num_groups=4)
 
 
+@pytest.mark.parametrize("eps", [1e-5, 0.5])
+def test_instance_normalization_takes_the_places_of_a_channel_of_one_image(eps):
+    layer, gamma, beta = with_parameters(normalization.instance((3, 4, 2), eps=eps))
+    x = features((3, 4, 2))
+    scaled = (x - x.mean((2, 3), keepdims=True)) / np.sqrt(x.var((2, 3), keepdims=True) + eps)
+    y = gamma.reshape(-1, 1, 1) * scaled + beta.reshape(-1, 1, 1)
+    np.testing.assert_allclose(layer(torch.from_numpy(x)).detach(), y, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(layer.eval()(torch.from_numpy(x[2:3])).detach(), y[2:3], rtol=1e-9, atol=1e-12)
+    assert normalization.instance((5,)) is None and normalization.instance((5, 1, 1)) is None
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 4, 2)], ids=str)
+@pytest.mark.parametrize("eps", [1e-5, 0.5])
+def test_rms_normalization_divides_by_the_root_of_the_mean_square(shape, eps):
+    layer = normalization.rms(shape, eps=eps).double()
+    gamma, x = np.random.default_rng(1).uniform(0.5, 2.0, shape), features(shape)
+    layer.weight.data.copy_(torch.from_numpy(gamma))
+    y = gamma * x / np.sqrt((x**2).mean(tuple(range(1, x.ndim)), keepdims=True) + eps)
+    np.testing.assert_allclose(layer(torch.from_numpy(x)).detach(), y, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("arguments", "plain"), [((), 1), (("model=resnet18", "model.width=2"), 1)], ids=str)
+def test_weight_normalization_changes_every_layer_before_a_normalization_and_begins_as_without(arguments, plain):
+    """Also those of shortcuts; the last layer alone has none behind it. The lengths are learned."""
+    model, without = network(*arguments, "normalization=weight"), network(*arguments)
+    kinds = [type(layer) for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert kinds.count(nn.Linear) + kinds.count(nn.Conv2d) == plain and kinds[-1] is nn.Linear
+    images = torch.randint(0, 256, (4, 3, 32, 32)).to(torch.uint8)
+    torch.testing.assert_close(model(images), without(images), rtol=1e-4, atol=1e-5)
+    model(images).square().sum().backward()
+    lengths = [parameter for name, parameter in model.named_parameters() if name.endswith("length")]
+    assert len(lengths) == len(kinds) - plain
+    assert all(length.grad.abs().max() > 0 for length in lengths)
+
+
 MLP = ("model=mlp", "model.hidden=[8,4]")
 
 

@@ -1,7 +1,6 @@
 """The checks of a model and of its parts: preprocessing, activation, normalization, initialization."""
 
 from collections.abc import Callable
-from types import FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -146,7 +145,7 @@ def initializes(subject: Subject) -> str | None:
         for _ in range(2):
             before = {name: each.detach().clone() for name, each in kind.named_parameters()}
             with stirred(1):
-                finishes = isinstance(function(kind, 1.5), FunctionType)  # the whole network, once all layers are set
+                finishes = callable(function(kind, 1.5))  # the whole network, once all layers are set
             after = {name: each.detach().clone() for name, each in kind.named_parameters()}
             ends.append(after)
             if {name: each.shape for name, each in after.items()} != {n: each.shape for n, each in before.items()}:

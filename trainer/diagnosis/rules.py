@@ -28,7 +28,7 @@ from trainer.diagnosis.thresholds import (
     relative_gradients,
 )
 from trainer.runtime.text import counted
-from trainer.techniques.remedies import BATCH_STATISTICS, WEIGHT_LIMITS
+from trainer.techniques.remedies import BATCH_STATISTICS, STARTS_WITH_ZEROS, WEIGHT_LIMITS
 
 
 def images_alike(evidence: Evidence) -> Finding | None:
@@ -44,7 +44,7 @@ def images_alike(evidence: Evidence) -> Finding | None:
 def zero_initialization(evidence: Evidence) -> Finding | None:
     """Look for layers of equal units, which get equal gradients for ever."""
     same = [name for name, share in layer_values(evidence.initial or evidence.final, "alike") if share > FITTED]
-    if not same:
+    if not same or evidence.config.init.name in STARTS_WITH_ZEROS:
         return None
     meaning = "Units that start equal stay equal: each layer is worth a single unit."
     explains = {rule for rule in RULES if rule not in ("class imbalance", "batch too small")}

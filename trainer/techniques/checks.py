@@ -93,6 +93,37 @@ def regularization_weight_standardization(run: RunConfig) -> None:
         )
 
 
+def init_fixup(run: RunConfig) -> None:
+    """Refuse a normalization, which it stands in for, and a division by the norm of weights that are zero."""
+    if run.normalization.name != "none":
+        raise ConfigError(
+            f"init=fixup trains residual networks without a normalization: normalization={run.normalization.name} and"
+            " it stand in for each other, choose one"
+        )
+    _refuse_spectral_norm(run, "has weights of zero, whose norm cannot be divided by")
+
+
+def init_zeros(run: RunConfig) -> None:
+    """Refuse a division by the norm of weights that are zero."""
+    if run.normalization.name == "weight":
+        raise ConfigError(
+            "init=zeros has weights of zero, which normalization=weight cannot give a length: choose another"
+        )
+    _refuse_spectral_norm(run, "has weights of zero, whose norm cannot be divided by")
+
+
+def init_lsuv(run: RunConfig) -> None:
+    """Refuse layers that compute with the same weight whatever its scale."""
+    _refuse_spectral_norm(run, "scales weights, which changes nothing there")
+    if "weight_standardization" in {choice.name for choice in run.regularization}:
+        raise ConfigError("init=lsuv scales weights: leave out regularization=weight_standardization, which undoes it")
+
+
+def _refuse_spectral_norm(run: RunConfig, reason: str) -> None:
+    if "spectral_norm" in {choice.name for choice in run.regularization}:
+        raise ConfigError(f"init={run.init.name} {reason}: leave out regularization=spectral_norm or choose another")
+
+
 def metric(run: RunConfig) -> None:
     """Refuse a name that no figure can have, and a metric that does not say which values are better."""
     for choice in run.metric:
@@ -120,6 +151,12 @@ def normalization_group(run: RunConfig) -> None:
         raise ConfigError(
             f"normalization.num_groups={groups} must divide the layers of model={run.model.name}: {widths}"
         )
+
+
+def normalization_instance(run: RunConfig) -> None:
+    """Refuse a network without feature maps, in which it would do nothing."""
+    if run.model.name == "mlp":
+        raise ConfigError("normalization=instance acts on feature maps, model=mlp has none: choose layer or rms")
 
 
 def scheduler(run: RunConfig) -> None:

@@ -1,15 +1,18 @@
 """The initial weights of one convolution or linear layer, set in place; the bias becomes zero (not in `default`).
 
-`gain` comes from the activation: √2 for ReLU. fan_in and fan_out: inputs and outputs of one unit.
+`gain` comes from the activation: √2 for ReLU. fan_in and fan_out: inputs and outputs of one unit. What is returned, if
+anything, is called once for the whole network, after all layers.
 """
 
 import math
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from trainer.config.types import Positive
+from trainer.config.types import Count, Positive
+from trainer.techniques.network_init import Finish, unit_variances, without_normalization
 
 
 def default(layer: nn.Module, gain: float) -> None:
@@ -49,6 +52,36 @@ def kaiming_uniform(layer: nn.Module, gain: float, *, mode: Literal["fan_in", "f
 def orthogonal(layer: nn.Module, gain: float) -> None:
     """Orthogonal rows (or columns), scaled by gain. Saxe et al. 2014."""
     _set(layer, nn.init.orthogonal_(torch.empty_like(_weight(layer)), gain))
+
+
+def trunc_normal(layer: nn.Module, gain: float, *, std: Positive = 0.02) -> None:
+    """Normal with σ = std, drawn again beyond ±2σ, whatever the size of the layer. Dosovitskiy et al. 2021."""
+    _set(layer, nn.init.trunc_normal_(torch.empty_like(_weight(layer)), 0, std, -2 * std, 2 * std))
+
+
+def identity(layer: nn.Module, gain: float) -> None:
+    """Ones on the diagonal: a linear layer passes its first inputs on, a convolution its first channels."""
+    if isinstance(layer, nn.Conv2d):
+        _set(layer, nn.init.dirac_(torch.empty_like(_weight(layer)), layer.groups))
+    else:
+        _set(layer, nn.init.eye_(torch.empty_like(_weight(layer))))
+
+
+def dirac(layer: nn.Module, gain: float) -> None:
+    """Convolutions that pass their first channels on, as `identity`; linear layers as in `kaiming_normal`."""
+    (identity if isinstance(layer, nn.Conv2d) else kaiming_normal)(layer, gain)
+
+
+def lsuv(layer: nn.Module, gain: float, *, images: Count = 256) -> Finish:
+    """Orthogonal, then divided so that the outputs of each layer have variance 1. Mishkin & Matas 2016."""
+    orthogonal(layer, 1.0)
+    return partial(unit_variances, images=images)
+
+
+def fixup(layer: nn.Module, gain: float) -> Finish:
+    """Like `kaiming_normal`, but small in residual branches, and zero at the end of each. Zhang et al. 2019."""
+    kaiming_normal(layer, gain)
+    return without_normalization
 
 
 def _set_normal(layer: nn.Module, std: float) -> None:

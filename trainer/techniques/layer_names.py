@@ -13,6 +13,8 @@ WORDS = {
     "BatchNorm2d": "batch normalization",
     "LayerNorm": "layer normalization",
     "GroupNorm": "group normalization",
+    "InstanceNorm2d": "instance normalization",
+    "RMSNorm": "root-mean-square normalization",
     "MaxPool2d": "max pooling",
     "InputScaling": "input scaling",
     "Whitening": "whitening",

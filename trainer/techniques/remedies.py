@@ -50,8 +50,14 @@ USUAL_LR = {
     "adamw": 0.001,
 }
 SYMMETRIC_ACTIVATIONS = ("sigmoid", "tanh", "maxout")
+STARTS_WITH_ZEROS = ("fixup",)  # initializations that set some layers to zero, which others then take out of it
 BATCH_STATISTICS = ("batch",)  # normalizations by the mean and deviation of a batch: noise in a small one
-WEIGHT_LIMITS = ("l1", "l2", "max_norm")  # regularizations that keep weights small: too strong, they prevent learning
+WEIGHT_LIMITS = (
+    "l1",
+    "l2",
+    "max_norm",
+    "spectral_norm",
+)  # regularizations that keep weights small: too strong, they prevent learning
 # The options of each model that are numbers of units or channels; the last one decides over most of its weights. By the
 # model's name: in a model of someone's own the same word may mean something else.
 _LECTURE = ("channels", "hidden")

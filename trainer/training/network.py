@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from types import FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +39,7 @@ def first_network(config: RunConfig, images: Images, preprocessing: nn.Module | 
     for layer in model[1].modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             result = initialize(layer, gain)
-            finish = result if isinstance(result, FunctionType) else finish
+            finish = result if callable(result) and not isinstance(result, nn.Module) else finish
         if isinstance(layer, PatchWhitening):
             layer.fit(model[0](pixels.cpu()) for pixels in _sample(images))
     start_reweightings(model)
