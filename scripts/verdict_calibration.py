@@ -1,234 +1,176 @@
-"""Check the verdict for false positives (A/A) and power, on recorded run-to-run noise.
+"""Check the verdict for false alarms on identical arms, and for its power, on simulated and on recorded noise.
 
     python scripts/verdict_calibration.py                 first trains 60 seeds of three small arms on digits, once
     python scripts/verdict_calibration.py --study FOLDER  resamples an existing study with many seeds per arm
+    python scripts/verdict_calibration.py --simulated     leaves out the recorded noise, and trains nothing
 
-It resamples the values of one arm into studies with identical arms, and counts how often a test reports a difference:
-at most 5 %, within the sampling error shown. Then it shifts one arm by a true difference and finds the number of seeds
-at which the difference is reported 4 times in 5. The training is a study of the project, which continues after a stop.
+Of studies of identical arms it counts those in which a difference is reported, which may be 5.3 % and the error of the
+count. Then it finds the true difference that is told in 4 of 5 studies. The training is a study of the project, which
+continues after a stop.
 """
 
 import argparse
 import csv
-import math
 import os
-from collections.abc import Callable
-from itertools import combinations
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from scipy import stats
 
 from trainer.stats.arms import Arm
-from trainer.stats.corrections import LEVEL, Bound
-from trainer.stats.verdict import Design, judge
+from trainer.stats.corrections import Bound
+from trainer.stats.design import Design
+from trainer.stats.intervals import wilson
+from trainer.stats.trial import PAIRED_FROM
+from trainer.stats.verdict import Verdict, judge
 
 # Three arms of unequal noise: a learning rate that is low, about right and high for so few epochs.
 RECORDED = (
     "dataset=digits", "dataset.image_size=16", "epochs=8", "early_stop_patience=null", "device=cpu",
     "wandb.mode=disabled", "lr=0.001,0.003,0.01", "sweep.name=aa_check",
 )  # fmt: skip
-ARMS, SEEDS = (2, 3, 6), (2, 3, 6, 10)
-LADDER = (3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 40, 60)
-Pairs = tuple[tuple[int, int], ...]
-out = Console(highlight=False)
+ARMS, SEEDS = (2, 3, 6, 10), (3, 5, 10)
+ALLOWED = 0.053  # false alarms; the verdict aims at 5 %, and noise in steps of a whole deviation is the worst of these
+# (arms, seeds, generator, studies) → values [studies, arms, seeds] of arms with one mean
+Noise = Callable[[int, int, np.random.Generator, int], np.ndarray]
+out = Console(highlight=False, width=130)
 
 
-def pairs_of(arms: int) -> Pairs:
-    return tuple(combinations(range(arms), 2))
+def scaled(deviations: Callable[[int], np.ndarray]) -> Noise:
+    """Gaussian noise with a deviation for each arm."""
+    return lambda arms, seeds, draw, studies: (
+        draw.standard_normal((studies, arms, seeds)) * deviations(arms)[None, :, None]
+    )
 
 
-def differences(values: np.ndarray) -> np.ndarray:
-    """Return the differences of the means: [studies, arms, seeds] → [studies, pairs]."""
-    first, second = zip(*pairs_of(values.shape[1]), strict=True)
-    means = values.mean(2)
-    return means[:, first] - means[:, second]
+def correlated(arms: int, seeds: int, draw: np.random.Generator, studies: int) -> np.ndarray:
+    """Gaussian noise of which 40 % of the variance is that of the seed, which all arms share."""
+    shared = draw.standard_normal((studies, 1, seeds))
+    return np.sqrt(0.4) * shared + np.sqrt(0.6) * draw.standard_normal((studies, arms, seeds))
 
 
-def pooled_error(values: np.ndarray) -> np.ndarray:
-    """Return the standard error of a difference with one variance for all arms, [studies, 1]."""
-    return np.sqrt(2 * values.var(2, ddof=1).mean(1, keepdims=True) / values.shape[2])
+def in_steps(arms: int, seeds: int, draw: np.random.Generator, studies: int) -> np.ndarray:
+    """Gaussian noise rounded to whole standard deviations: few images decide."""
+    values: np.ndarray = np.round(draw.standard_normal((studies, arms, seeds)))
+    return values
 
 
-def pair_error(values: np.ndarray) -> np.ndarray:
-    """Return the standard error of each pair from its two arms alone, [studies, pairs]."""
-    first, second = zip(*pairs_of(values.shape[1]), strict=True)
-    each = values.var(2, ddof=1) / values.shape[2]
-    return np.sqrt(each[:, first] + each[:, second])
-
-
-def tukey(values: np.ndarray) -> np.ndarray:
-    _, arms, seeds = values.shape
-    return np.abs(differences(values)) > Bound(arms, False)(arms * (seeds - 1)) * pooled_error(values)
-
-
-def larger_error(values: np.ndarray) -> np.ndarray:
-    """Return Tukey's bound with the larger of the pooled error and the pair's own."""
-    _, arms, seeds = values.shape
-    error = np.maximum(pooled_error(values), pair_error(values))
-    return np.abs(differences(values)) > Bound(arms, False)(arms * (seeds - 1)) * error
-
-
-def games_howell(values: np.ndarray) -> np.ndarray:
-    """Return Tukey's bound for each pair's own error and Welch's degrees of freedom. Games and Howell 1976."""
-    return _own_errors(values, Bound(values.shape[1], False))
-
-
-def _own_errors(values: np.ndarray, bound: Bound) -> np.ndarray:
-    """Return no conclusion for pairs in which neither arm varies."""
-    _, arms, seeds = values.shape
-    first, second = zip(*pairs_of(arms), strict=True)
-    each = values.var(2, ddof=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        df = (seeds - 1) * (each[:, first] + each[:, second]) ** 2 / (each[:, first] ** 2 + each[:, second] ** 2)
-    rows = np.linspace(seeds - 1, 2 * (seeds - 1), 17)
-    bounds = np.interp(np.nan_to_num(df, nan=seeds - 1), rows, [bound(row) for row in rows])
-    error = pair_error(values)
-    return (np.abs(differences(values)) > bounds * error) & (error > 1e-12)
-
-
-def welch_dunnett(values: np.ndarray) -> np.ndarray:
-    """Return Dunnett's bound for each pair's own error. The first arm is the baseline; other pairs are not compared."""
-    return _own_errors(values, Bound(values.shape[1], True)) & _with_first(values.shape[1])
-
-
-def dunnett(values: np.ndarray) -> np.ndarray:
-    """Return Dunnett's test on the pooled variance, as in scipy.stats.dunnett."""
-    _, arms, seeds = values.shape
-    bound = Bound(arms, True)(arms * (seeds - 1))
-    return (np.abs(differences(values)) > bound * pooled_error(values)) & _with_first(arms)
-
-
-def _with_first(arms: int) -> np.ndarray:
-    return np.array([0 in pair for pair in pairs_of(arms)])
-
-
-def paired_t(values: np.ndarray) -> np.ndarray:
-    apart = paired(values)
-    error = apart.std(2, ddof=1) / math.sqrt(apart.shape[2])
-    t = np.abs(apart.mean(2)) / np.maximum(error, 1e-12)
-    return holm(np.where(error > 1e-12, 2 * stats.t.sf(t, apart.shape[2] - 1), 1.0))
-
-
-def sign_flip(values: np.ndarray) -> np.ndarray:
-    """Test all sign combinations of the paired differences; of more than 12 seeds 4 096 random ones."""
-    apart = paired(values)
-    seeds = apart.shape[2]
-    if seeds <= 12:
-        signs = 1.0 - 2.0 * ((np.arange(2**seeds)[:, None] >> np.arange(seeds)) & 1)
-    else:
-        signs = np.vstack([np.ones(seeds), np.random.default_rng(0).choice([-1.0, 1.0], (4095, seeds))])
-    sums = np.abs(apart @ signs.T)
-    return holm((sums >= np.abs(apart.sum(2, keepdims=True)) - 1e-12).mean(2))
-
-
-def paired(values: np.ndarray) -> np.ndarray:
-    """Return the differences seed by seed, [studies, pairs, seeds]."""
-    first, second = zip(*pairs_of(values.shape[1]), strict=True)
-    return values[:, first] - values[:, second]
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Return the pairs whose p-values are significant, [studies, pairs]. Holm 1979."""
-    order = p.argsort(1)
-    falling = np.take_along_axis(p, order, 1) <= LEVEL / np.arange(p.shape[1], 0, -1)
-    concluded = np.zeros_like(falling)
-    np.put_along_axis(concluded, order, np.logical_and.accumulate(falling, axis=1), 1)
-    return concluded
-
-
-Test = Callable[[np.ndarray], np.ndarray]
-TESTS: dict[str, Test] = {
-    "Games-Howell": games_howell,
-    "Tukey, pooled": tukey,
-    "Tukey, larger error": larger_error,
-    "paired t, Holm": paired_t,
-    "sign flip, Holm": sign_flip,
-    "Welch-Dunnett": welch_dunnett,
-    "Dunnett, pooled": dunnett,
+# The baseline is the first arm, which is the quietest of the graded ones.
+SIMULATED: dict[str, Noise] = {
+    "Gaussian": scaled(np.ones),
+    "t, 3 degrees of freedom": lambda arms, seeds, draw, studies: draw.standard_t(3, (studies, arms, seeds)),
+    "skewed": lambda arms, seeds, draw, studies: -draw.standard_exponential((studies, arms, seeds)),
+    "99 % of 300 images": lambda arms, seeds, draw, studies: draw.binomial(300, 0.99, (studies, arms, seeds)) / 300,
+    "in coarse steps": in_steps,
+    "one arm four times as noisy": scaled(lambda arms: np.r_[np.ones(arms - 1), 4.0]),
+    "noise from 1 to 4": scaled(lambda arms: np.linspace(1, 4, arms)),
+    "seeds shared": correlated,
 }
-TO_BASELINE = (welch_dunnett, dunnett)
 
 
-def reported(values: np.ndarray, test: Test) -> np.ndarray:
-    """Return for each study True if a difference from the best arm or the baseline is reported, [studies]."""
-    concluded, best = test(values), values.mean(2).argmax(1)
-    if test in TO_BASELINE:
-        return concluded.any(1)
-    with_best = np.array([[arm in pair for pair in pairs_of(values.shape[1])] for arm in range(values.shape[1])])
-    return (concluded & with_best[best]).any(1)
+def resampled(recorded: Mapping[str, np.ndarray]) -> Noise:
+    """Noise of recorded arms by turns, without their means; each arm draws runs of its own."""
+    noise = [values - values.mean() for values in recorded.values()]
+
+    def draw_runs(arms: int, seeds: int, draw: np.random.Generator, studies: int) -> np.ndarray:
+        each = [draw.choice(noise[arm % len(noise)], (studies, seeds)) for arm in range(arms)]
+        return np.stack(each, 1)
+
+    return draw_runs
 
 
-def is_reported(values: np.ndarray, test: Test) -> np.ndarray:
-    """Return for each study True if the first arm is reported to be better than the second, [studies]."""
-    concluded = test(values)[:, 0] & (differences(values)[:, 0] > 0)
-    return concluded if test in TO_BASELINE else concluded & (values.mean(2).argmax(1) == 0)
+def reported(values: np.ndarray, against_first: bool) -> np.ndarray:
+    """Return for each study True if the verdict reports a difference: of values [studies, arms, seeds], [studies].
 
-
-def resample(
-    recorded: list[np.ndarray], studies: int, arms: int, seeds: int, draw: np.random.Generator, shared: bool = False
-) -> np.ndarray:
-    """Return simulated values, [studies, arms, seeds]: each arm draws from the next recorded one, without its mean.
-
-    shared: the arms of a study draw the same seeds, as in a real one.
+    The first step of the verdict decides it: a later one comes only after a difference was told.
     """
-    each = [recorded[arm % len(recorded)] for arm in range(arms)]
-    chosen = draw.integers(0, min(map(len, recorded)), (1 if shared else arms, studies, seeds))
-    return np.stack([(values - values.mean())[chosen[arm % len(chosen)]] for arm, values in enumerate(each)], 1) + 0.5
+    _, arms, seeds = values.shape
+    means = values.mean(2)
+    reference = np.zeros(len(values), int) if against_first else means.argmax(1)
+    chosen = np.take_along_axis(values, reference[:, None, None], 1)  # [studies, 1, seeds]
+    difference = chosen.mean(2) - means
+    tests = arms - 1 if against_first else arms * (arms - 1) // 2
+    if seeds >= PAIRED_FROM:
+        error = (chosen - values).std(2, ddof=1) / np.sqrt(seeds)
+        bounds = np.full_like(error, Bound(tests, True)(seeds - 1.0))
+    else:
+        a, b = (each.var(2, ddof=1) / seeds for each in (chosen, values))
+        error, least = np.sqrt(a + b), seeds - 1
+        with np.errstate(invalid="ignore", divide="ignore"):
+            added = np.nan_to_num((a + b) ** 2 / ((a**2 + b**2) / least)) - least
+        df = np.floor(10 * (least + max(0.5, 1 - 2 / seeds) * np.maximum(added, 0)) + 1e-9) / 10
+        bound = Bound(tests, against_first)
+        rows, places = np.unique(df, return_inverse=True)
+        bounds = np.array([bound(float(row)) for row in rows])[places].reshape(df.shape)
+    result: np.ndarray = ((np.abs(difference) > bounds * error) & (error > 1e-12)).any(1)
+    return result
 
 
-def by_the_verdict(values: np.ndarray) -> np.ndarray:
-    """Return the conclusions of the project's own verdict, study by study."""
-    studies = track(values, "The verdict itself", console=out, transient=True, disable=not out.is_terminal)
-    return np.array([
-        any(comparison.concluded for comparison in judge(_arms(study), Design()).comparisons) for study in studies
-    ])  # fmt: skip
+def judged(study: np.ndarray, against_first: bool = False) -> Verdict:
+    """Return the verdict of values [arms, seeds]."""
+    arms = [Arm(str(arm), {str(seed): float(value) for seed, value in enumerate(row)}) for arm, row in enumerate(study)]
+    return judge(arms, Design(), "0" if against_first else None)
 
 
-def _arms(study: np.ndarray) -> list[Arm]:
-    return [Arm(str(arm), {str(seed): float(v) for seed, v in enumerate(row)}) for arm, row in enumerate(study)]
+def false_alarms(noises: Mapping[str, Noise], studies: int) -> Iterator[tuple[str, int, int, bool, float]]:
+    """Yield (noise, arms, seeds, True against a named arm, share of studies that report a difference)."""
+    for name, noise in noises.items():
+        for arms in ARMS:
+            for seeds in SEEDS:
+                draw = np.random.default_rng([arms, seeds])
+                values = noise(arms, seeds, draw, studies)
+                for against_first in (False, True):
+                    yield name, arms, seeds, against_first, float(reported(values, against_first).mean())
 
 
-def aa_table(title: str, recorded: list[np.ndarray], studies: int, shared: bool = False) -> None:
-    table = Table(title=f"{title}: per cent of {studies} studies that report a difference", title_justify="left")
-    for column in ("arms", "seeds", "the verdict", *TESTS):
+def alarm_table(noises: Mapping[str, Noise], studies: int) -> float:
+    """Print the range of false alarms of each noise and every cell, and return the largest share."""
+    rows = list(
+        track(false_alarms(noises, studies), "Simulating", len(noises) * len(ARMS) * len(SEEDS) * 2, console=out)
+    )
+    for against_first in (False, True):
+        kind = "a named arm" if against_first else "the best arm"
+        title = f"Per cent of {studies} studies that report a difference from {kind}, by arms × seeds"
+        table = Table(title=title, title_justify="left")
+        for column in ("noise", *(f"{arms}×{seeds}" for arms in ARMS for seeds in SEEDS), "range"):
+            table.add_column(column, justify="left" if column == "noise" else "right")
+        for name in noises:
+            shares = [share for noise, _, _, kind_, share in rows if noise == name and kind_ == against_first]
+            cells = [f"{100 * share:.1f}" for share in shares]
+            table.add_row(name, *cells, f"{100 * min(shares):.1f}–{100 * max(shares):.1f}")
+        out.print(table)
+    return max(row[-1] for row in rows)
+
+
+def power_table(studies: int) -> None:
+    """Print the true difference, in standard deviations between seeds, that is told in 4 of 5 studies."""
+    table = Table(title=f"Difference told in 4 of 5 of {studies} studies, in deviations between seeds")
+    for column in ("arms", *(f"{seeds} seeds" for seeds in SEEDS)):
         table.add_column(column, justify="right")
-    draw = np.random.default_rng(0)
-    for arms in ARMS:
-        for seeds in SEEDS if arms <= len(recorded) or not shared else ():
-            values = resample(recorded, studies, arms, seeds, draw, shared)
-            rates = [by_the_verdict(values)]
-            rates += [reported(values, test) for test in TESTS.values()]
-            table.add_row(str(arms), str(seeds), *(_rate(each) for each in rates))
+    for name, offsets in {
+        "2": (0.0, 1.0), "6, five of them alike": (0.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+        "6, one close rival": (0.0, 1.0, 6.0, 6.0, 6.0, 6.0),
+    }.items():  # fmt: skip
+        table.add_row(name, *(f"{_told(np.array(offsets), seeds, studies):.2f}" for seeds in SEEDS))
     out.print(table)
 
 
-def _rate(hits: np.ndarray) -> str:
-    """Return a percentage with Wilson's 95 % interval: "4.5 (2–8)"."""
-    low, high = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
-    return f"{100 * hits.mean():.1f} ({100 * low:.0f}–{100 * high:.0f})"
-
-
-def power_table(recorded: np.ndarray, studies: int, arms: int) -> None:
-    table = Table(title=f"Seeds that tell one better of {arms} arms 4 times in 5", title_justify="left")
-    for column in ("better by", *TESTS):
-        table.add_column(column, justify="right")
-    for points in (0.5, 1.0, 2.0, 4.0):
-        cells = [_seeds_needed(recorded, studies, arms, points / 100, test) for test in TESTS.values()]
-        table.add_row(f"{points:g} points", *cells)
-    out.print(table)
-
-
-def _seeds_needed(recorded: np.ndarray, studies: int, arms: int, better: float, test: Test) -> str:
-    for seeds in LADDER:
-        values = resample([recorded], studies, arms, seeds, np.random.default_rng(seeds))
-        values[:, 0] += better
-        if is_reported(values, test).mean() >= 0.8:
-            return str(seeds)
-    return f"> {LADDER[-1]}"
+def _told(offsets: np.ndarray, seeds: int, studies: int) -> float:
+    """Return the difference δ of the best arm from the second at which it is told; the others lie offsets·δ below."""
+    noise = np.random.default_rng(seeds).standard_normal((studies, len(offsets), seeds))
+    low, high = 0.0, 8.0
+    for _ in range(9):
+        middle = (low + high) / 2
+        values = noise - middle * offsets[None, :, None]
+        hits = 0
+        for study in values:
+            pairs = {(each.first.name, each.second.name) for each in judged(study).comparisons if each.concluded}
+            hits += ("0", "1") in pairs
+        low, high = (low, middle) if hits >= 0.8 * studies else (middle, high)
+    return high
 
 
 def read(folder: Path) -> dict[str, np.ndarray]:
@@ -236,7 +178,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
     with (folder / "table.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["state"] == "finished"]
     beside = {"id", "stage", "trial", "seed", "state", "epochs", "best_epoch", "reason"}
-    beside |= {key for key in rows[0] if key.startswith("validation_")}
+    beside |= {key for key in rows[0] if key.startswith(("validation_", "train_"))}
     arms: dict[str, dict[int, float]] = {}
     for row in rows:
         name = " ".join(f"{key}={value}" for key, value in row.items() if key not in beside)
@@ -255,32 +197,29 @@ def record(seeds: int) -> Path:
     return max(folders, key=lambda folder: (folder / "table.csv").stat().st_mtime)
 
 
-def main() -> None:
-    """Print the recorded noise, both A/A tables and the power tables."""
+def main(arguments: list[str] | None = None) -> int:
+    """Print the tables; the exit code is 1 if a share of false alarms is beyond 5 % and the error of its count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, help="a study's folder, instead of training")
+    parser.add_argument("--simulated", action="store_true", help="simulated noise alone")
     parser.add_argument("--seeds", type=int, default=60, help="to train of each arm (60)")
-    parser.add_argument("--studies", type=int, default=200, help="to simulate for each number (200)")
-    arguments = parser.parse_args()
+    parser.add_argument("--studies", type=int, default=20_000, help="to simulate in each cell (20000)")
+    parser.add_argument("--power", type=int, default=1000, help="studies to simulate for the power; 0: none (1000)")
+    typed = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    recorded = read(arguments.study or record(arguments.seeds))
-    for name, values in recorded.items():
-        out.print(f"{name}: {len(values)} seeds, {values.mean():.2%} ± {values.std(ddof=1):.2%}")
-    for first, second in combinations(recorded, 2):
-        count = min(len(recorded[first]), len(recorded[second]))
-        both = np.corrcoef(recorded[first][:count], recorded[second][:count])[0, 1]
-        out.print(f"correlation of {first} and {second} over the seeds they share: {both:+.2f}")
-    for name, values in recorded.items():
-        aa_table(f"Identical arms, {name}", [values], arguments.studies)
-    each = list(recorded.values())
-    aa_table("One arm four times as noisy", [4 * each[0], *[each[0]] * 5], arguments.studies)
-    if len(each) > 1:
-        aa_table("Equal means, the noise of each arm, seeds shared", each, arguments.studies, shared=True)
-    for name, values in recorded.items():
-        out.print(f"Noise of {name}: ± {values.std(ddof=1):.2%}")
-        for arms in (2, 6):
-            power_table(values, max(arguments.studies, 1000), arms)
+    noises = dict(SIMULATED)
+    if not typed.simulated:
+        recorded = read(typed.study or record(typed.seeds))
+        for name, values in recorded.items():
+            out.print(f"{name}: {len(values)} seeds, {values.mean():.2%} ± {values.std(ddof=1):.2%}")
+        noises["recorded, by turns"] = resampled(recorded)
+    largest = alarm_table(noises, typed.studies)
+    allowed = wilson(ALLOWED, typed.studies, 3.0)[1]  # the largest of two hundred counts may err by three deviations
+    out.print(f"Largest share of false alarms: {largest:.2%}; allowed are {allowed:.2%}")
+    if typed.power:
+        power_table(typed.power)
+    return int(largest > allowed)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

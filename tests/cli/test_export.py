@@ -100,7 +100,7 @@ def test_the_verdict_as_json(study, capsys):
     export.main([study, "--json", "-"])
     tree = json.loads(capsys.readouterr().out)
     assert (tree["schema_version"], tree["kind"], tree["metric"], tree["unit"]) == (
-        1,
+        2,
         "study",
         "validation_accuracy",
         "seed",
@@ -117,9 +117,10 @@ def test_the_verdict_as_json(study, capsys):
     best, *_ = tree["arms"]
     assert best["settings"] == {"lr": 0.01, "optimizer": "adam"} and (best["n"], best["runs"]) == (2, 3)
     assert best["mean"] == statistics.mean(best["values"].values()) and sorted(best["values"]) == ["0", "1"]
-    assert tree["best"] == tree["reference"] == "lr=0.01 optimizer=adam"
+    assert tree["best"] == "lr=0.01 optimizer=adam"
     assert tree["winner"] is None  # of two runs nothing can be concluded
-    assert [each["p"] for each in tree["comparisons"]] == [None, None, None]
+    assert tree["reference"] == "lr=0.01 optimizer=sgd"  # the best of those that have three runs
+    assert [each["p"] is None for each in tree["comparisons"]] == [True, False, False]
     export.main([study, "--json", "verdict.json", "--baseline", "lr=0.1 optimizer=sgd"])
     tree = json.loads(Path("verdict.json").read_text())
     assert tree["reference"] == "lr=0.1 optimizer=sgd" and tree["winner"] is None

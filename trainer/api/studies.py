@@ -30,7 +30,8 @@ class Pair:
     """Two arms compared. `difference`: mean of `first` minus that of `second`, in the unit of the metric.
 
     `interval`: (low, high), 95 %, and `p` hold for all pairs of the study together; `single_p` is not corrected. They
-    are None where nothing can be tested. `needed`: runs per arm that would decide a difference of this size, if known.
+    are None where nothing can be tested. `needed`: runs per arm that would tell a difference of `sweep.margin` in 4 of
+    5 studies, None without a margin.
     """
 
     first: str

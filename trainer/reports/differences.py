@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer.reports.content import Content
 from trainer.stats.arms import Arm
-from trainer.stats.verdict import Comparison
+from trainer.stats.comparison import Comparison
 
 MARGIN = 4.0  # percent of the figure's width, left free at both ends
 NARROW = 120  # pixels: the width of the figure on the smallest phones

@@ -7,7 +7,7 @@ from trainer.errors import printable
 from trainer.records.metrics import in_words
 from trainer.reports.content import ArmReport, Content
 from trainer.reports.tables import Exported
-from trainer.stats.verdict import Comparison
+from trainer.stats.comparison import Comparison
 
 SPECIAL = {
     "\\": r"\textbackslash{}",

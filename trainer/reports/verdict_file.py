@@ -11,11 +11,12 @@ from trainer.config.recorded import typed_settings
 from trainer.records.outcome import Outcome
 from trainer.reports.content import ArmReport
 from trainer.reports.tables import Exported, Member
+from trainer.stats.comparison import Comparison
 from trainer.stats.corrections import LEVEL
-from trainer.stats.verdict import Comparison, Verdict
+from trainer.stats.verdict import Verdict
 from trainer.study.rerun import command_of
 
-SCHEMA_VERSION = 1  # grows when a key is removed or changes its meaning; keys may be added
+SCHEMA_VERSION = 2  # grows when a key is removed or changes its meaning; keys may be added
 
 
 def verdict_json(source: Exported) -> str:
@@ -98,6 +99,7 @@ def _comparison(each: Comparison, judged: Verdict) -> dict[str, Any]:
         "p_corrected": each.p,
         "t": each.t,
         "df": each.df,
+        "paired": each.paired,
         "concluded": each.concluded,
         "n_needed": each.needed,
         "sentence": each.sentence(judged.design),

@@ -22,7 +22,7 @@ from trainer.study.axes import ARM, Axis, Border, Point, on_border, point_label
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
 from trainer.study.reservations import told_changes, unmeasured_runs
-from trainer.study.results import StudyArm, arms_of, nowhere_finite, results_of, verdict
+from trainer.study.results import StudyArm, arms_of, best_arm, nowhere_finite, results_of, verdict
 
 MAX_VALUES = 12  # of an arm in the table
 MAX_COMPARISONS = 5  # the nearest to the best arm
@@ -42,8 +42,8 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
     told = " ".join(f"{key}={value} {value}" for arm in arms for key, value in arm.point.items()).split(" ")
     if fixed := [f"{name} of {file}" for name, file in study.yours.items() if name not in told]:
         say(f"Yours: {', '.join(fixed)}")
-    best = next((arm for arm in arms if arm.values and arm.stage == plan.settings.stages), None)
-    if best:
+    if last := [arm for arm in arms if arm.values and arm.stage == plan.settings.stages]:
+        best = best_arm(last, plan.settings.sign)
         _warn_of_borders(plan, best.texts)
         label = point_label(best.point, ", ")
         say(f"Best: {label}" if label else "To train one run of this configuration alone:", "bold")

@@ -13,7 +13,8 @@ from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import DAMAGED, DONE, Outcome, outcome_or_damage
 from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
-from trainer.stats.verdict import Design, Verdict, judge
+from trainer.stats.design import Design
+from trainer.stats.verdict import Verdict, judge
 from trainer.study.axes import are_words, arm_name, arm_of, command_at
 from trainer.study.manifest import Change, Entry, Manifest
 
@@ -118,6 +119,7 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         sign=study.settings.sign,
         unit="fold" if "dataset.fold" in splits else "split" if splits else "seed",
         split_ratio=_split_ratio(outcomes) if splits else 0.0,
+        margin=study.settings.margin,
         images=min((outcome.validation_images for outcome in outcomes if outcome.validation_images), default=0),
     )
     missing = sum(study.is_missing(entry) for arm in arms for entry in arm.entries)
@@ -221,7 +223,7 @@ def winner_of(folder: Path) -> Winner:
     study = Manifest.read(folder)
     arms = arms_of(study, study.entries, by_trial=True)
     _refuse_unfinished(study, arms)
-    best = ranked((arm for arm in arms if arm.stage == study.settings.stages), study.settings.sign)[0]
+    best = best_arm([arm for arm in arms if arm.stage == study.settings.stages], study.settings.sign)
     if not best.values:
         raise RunError(f"{folder}: no run came to its end, so there is no best one")
     pairs = zip(best.entries, best.outcomes, strict=True)
@@ -240,6 +242,12 @@ def winner_of(folder: Path) -> Winner:
         study.code,
         frozenset(study.data.values()),
     )
+
+
+def best_arm(arms: Sequence[StudyArm], sign: int) -> StudyArm:
+    """Return the best of the arms that have lost the fewest runs: those that failed may be the bad ones."""
+    least = min(len(arm.entries) - len(arm.values) for arm in arms)
+    return ranked((arm for arm in arms if len(arm.entries) - len(arm.values) == least), sign)[0]
 
 
 def _refuse_unfinished(study: Manifest, arms: Sequence[StudyArm]) -> None:

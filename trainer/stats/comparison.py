@@ -1,0 +1,114 @@
+"""The comparison of two arms, and its sentence. Imports no torch."""
+
+import math
+from dataclasses import dataclass
+
+from trainer.stats.arms import Arm
+from trainer.stats.corrections import LEVEL, Bound
+from trainer.stats.design import Design
+from trainer.stats.trial import MIN_RUNS
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms; `difference` (first minus second) and `half_width` (of the 95 % interval) are in the metric's unit.
+
+    p and half_width hold for all comparisons of the study together; both are None where nothing can be tested.
+    `needed`: runs per arm that would tell a difference of the design's margin in 4 of 5 studies, None without one.
+    `t`, `df`: the statistic and its degrees of freedom, None where nothing can be tested. `paired`: tested on the
+    differences within each seed or fold.
+    """
+
+    first: Arm
+    second: Arm
+    difference: float
+    half_width: float | None = None
+    p: float | None = None
+    needed: int | None = None
+    t: float | None = None
+    df: float | None = None
+    paired: bool = False
+
+    @property
+    def single_p(self) -> float | None:
+        """The p value of this comparison alone, without the correction for the others of the study."""
+        return None if self.t is None or self.df is None else Bound(1, True).tail(self.t, self.df)
+
+    @property
+    def concluded(self) -> bool:
+        """True if the difference is significant after the correction."""
+        return self.p is not None and self.p < LEVEL
+
+    def sentence(self, design: Design) -> str:
+        """Return the result in words: "batch is better than none by 1.8 ± 0.4 points (6 seeds, p = 0.03)"."""
+        return _sentence(self, design)
+
+
+def _sentence(found: Comparison, design: Design) -> str:
+    """Return the result in words: "batch is better than none by 1.8 ± 0.4 points (6 seeds, p = 0.03)"."""
+    first, second, counts = found.first.name, found.second.name, _counts(found, design)
+    if found.p is None or found.half_width is None:
+        return f"{first} against {second}: no conclusion, {_untestable(found, design)}"
+    amount = _amount(abs(found.difference) if found.concluded else found.difference, found.half_width, design)
+    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
+    if found.concluded:
+        better = "better" if found.difference * design.sign > 0 else "worse"
+        return f"{first} is {better} than {second} by {amount} ({counts}, {p})"
+    most = abs(found.difference) + found.half_width  # the end of the interval that is farther from zero
+    if design.margin is not None and most <= design.margin:
+        margin = _plain(design.margin, design)
+        return f"{first} and {second} are equal within the margin of {margin} ({amount}, {counts})"
+    sentence = f"{first} against {second}: no conclusion at {counts} ({amount}, {p}); equal within"
+    sentence = f"{sentence} {_plain(most, design, up=True)}"
+    if found.needed is None or design.margin is None:
+        return sentence
+    needed = f"{found.needed} {design.unit}s an arm"
+    return f"{sentence}; {needed} would tell {_plain(design.margin, design)} in 4 of 5 studies"
+
+
+def _counts(found: Comparison, design: Design) -> str:
+    """Return the number of runs in words: "6 seeds", "6 and 5 seeds"."""
+    first, second = len(found.first.values), len(found.second.values)
+    counts = f"{first}" if first == second else f"{first} and {second}"
+    return f"{counts} {'paired ' if found.paired else ''}{design.unit}{'s' if (first, second) != (1, 1) else ''}"
+
+
+def _amount(difference: float, half: float, design: Design) -> str:
+    """Return "1.8 ± 0.4 points", to the interval's first digit, or its second behind a 1, and at least to a tenth."""
+    difference, half = (100 * difference, 100 * half) if design.share else (difference, half)
+    decimals = max(1, math.ceil(-math.log10(half / 2)))
+    if round(half, decimals) == round(abs(difference), decimals):
+        decimals += 1  # the larger of the two decides, so they must not look equal
+    return f"{difference:.{decimals}f} ± {half:.{decimals}f} {_unit(design)}"
+
+
+def _plain(value: float, design: Design, up: bool = False) -> str:
+    """Return "1.6 points", to the first digit or the second behind a 1; `up`: rounded up."""
+    value = 100 * value if design.share else value
+    decimals = max(1, math.ceil(-math.log10(value / 2)))
+    shown = math.ceil(value * 10**decimals - 1e-9) / 10**decimals if up else round(value, decimals)
+    return f"{shown:.{decimals}f} {_unit(design)}"
+
+
+def _unit(design: Design) -> str:
+    return "points" if design.share else f"in {design.metric.replace('_', ' ')}"
+
+
+def _untestable(found: Comparison, design: Design) -> str:
+    """Return why two arms cannot be tested."""
+    fewest = min(len(found.first.values), len(found.second.values))
+    if fewest == 0:
+        return f"they share no {design.unit} that both finished"
+    if fewest < MIN_RUNS:
+        short = min(found.first, found.second, key=lambda arm: len(arm.values))
+        count = len(short.values)
+        what = design.unit if design.paired else "run"
+        return f"{short.name} has {count} finished {what}{'s' if count > 1 else ''}; at least {MIN_RUNS} are needed"
+    if found.difference == 0 and len({*found.first.values.values()}) == 1 and not design.paired:
+        return "every run gave the same value"
+    if found.first.values == found.second.values:
+        return f"they gave the same value in every {design.unit}"
+    flat = all(len({*arm.values.values()}) == 1 for arm in (found.first, found.second))
+    if flat and not design.paired:
+        return f"every {design.unit} of an arm gave the same value, so the spread between runs cannot be estimated"
+    return f"the difference is the same in every {design.unit}, so its spread cannot be estimated"

@@ -1,0 +1,29 @@
+"""The design of a comparison: its metric, what repeats an arm, and the images it is scored on. Imports no torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Design:
+    """The design of a comparison; `unit` is what repeats an arm (seed, fold, split), `images` the validation images.
+
+    split_ratio: validation images divided by training images where the units are scored on different images, else 0.
+    margin: the smallest difference that matters, in the metric's unit; None: not given.
+    """
+
+    metric: str = "validation_accuracy"
+    sign: int = 1  # -1: lower is better
+    unit: str = "seed"
+    split_ratio: float = 0.0
+    images: int = 0  # 0: not recorded
+    margin: float | None = None
+
+    @property
+    def paired(self) -> bool:
+        """True if each fold or split is compared with itself only, however few there are."""
+        return self.split_ratio > 0
+
+    @property
+    def share(self) -> bool:
+        """True if the metric is a share of images, which is reported in percentage points."""
+        return self.metric.endswith("accuracy")

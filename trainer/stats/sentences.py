@@ -1,0 +1,60 @@
+"""The sentences of a verdict on its test, its images, and on too few runs. Imports no torch."""
+
+from collections.abc import Sequence
+
+from trainer.stats.comparison import Comparison
+from trainer.stats.corrections import noise_floor
+from trainer.stats.design import Design
+from trainer.stats.trial import MIN_RUNS, PAIRED_FROM
+
+
+def too_few(most: int, design: Design) -> str:
+    """Return the sentence of a study in which no arm has enough runs."""
+    begin = "Single runs: nothing can be concluded" if most == 1 else f"No conclusion at {most} {design.unit}s"
+    example = ": add seed=0,1,2" if design.unit == "seed" else ""
+    return f"{begin}; at least {MIN_RUNS} {design.unit}s an arm are needed{example}"
+
+
+def test_sentence(comparisons: Sequence[Comparison], design: Design, arms: int, baseline: str | None) -> str:
+    """Return the name of the test, its corrections and its measured error rate."""
+    pairs = arms * (arms - 1) // 2
+    paired = [each.paired for each in comparisons if each.p is not None]
+    if arms == 2:
+        corrected = "two arms are one comparison, which needs no correction"
+    elif baseline is None:
+        bound = "Šidák's" if all(paired) else "Dunnett's T3" if not any(paired) else "Dunnett's T3 or Šidák's"
+        corrected = f"the best arm was picked from these same runs, so p and ± are corrected for all {pairs} pairs"
+        corrected += f" in steps ({bound})"
+    else:
+        corrected = f"p and ± are corrected for the {arms - 1} comparisons with {baseline} in steps (Holm and Šidák)"
+    if design.paired:
+        return (
+            f"Test: the paired t test on the spread of each pair's differences {design.unit} by {design.unit} (the mean"
+            " over its seeds where there are several); the variance is corrected for the training images that"
+            f" {design.unit}s share (Nadeau and Bengio: 1/n + {design.split_ratio:.2g} instead of 1/n); ± is the 95 %"
+            f" interval; {corrected}. On simulated identical arms it reports a difference in at most 5 % of studies,"
+            f" from 3 {design.unit}s on"
+        )
+    if all(paired):
+        kind = f"the paired t test on the differences seed by seed, as from {PAIRED_FROM} seeds on"
+    else:
+        kind = "Welch's t test on each pair's own spread between seeds, as arms differ in noise"
+        kind += f", paired where both have {PAIRED_FROM} seeds or more" if any(paired) else ""
+    return (
+        f"Test: {kind}; ± is the 95 % interval; {corrected}. On identical arms it reports a difference in at most 5 %"
+        " of studies, from 3 runs on"
+    )
+
+
+def floor_sentence(accuracy: float, design: Design) -> str:
+    """Return the noise floor in words; empty where the metric is no share of images."""
+    if not design.share or not design.images or not 0 < accuracy < 1:
+        return ""
+    floor = 100 * noise_floor(accuracy, design.images)
+    images = f"{design.images:,}".replace(",", " ")
+    return (
+        f"Noise floor: with {images} validation images at {accuracy:.0%} two single runs that are scored on different"
+        f" images differ by up to {floor:.1f} points by chance (95 %). Here all arms are scored on the same images, so"
+        " their difference varies less than that. But a lead below this may not hold on other images, and more seeds"
+        " do not change that"
+    )
