@@ -38,6 +38,10 @@ torch.set_num_threads(1)
 REST = "[…]"  # the end of a sentence that is not compared: the ten nearest names, of which new ones change the choice
 
 
+# What an option needs beside it.
+NEEDED = {"weight_standardization": ["normalization=group"], "fixup": ["model=resnet9"]}
+
+
 def as_told(told, sentence):
     """The told sentence, without what stands in the place of REST in the expected one."""
     end = sentence.find(REST)

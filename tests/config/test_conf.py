@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, compose, last_of, narrow, tiny_images
+from conftest import NEEDED, ROOT, compose, last_of, narrow, tiny_images
 
 from trainer.cli.main import main
 from trainer.config.check import check
@@ -81,10 +81,6 @@ def test_an_experiment_chooses_techniques_but_sets_no_option_of_one(file):
 def test_the_first_comment_says_what_it_does(file):
     assert len(first_comment(file)) > 15
     assert first_comment(file).endswith((".", "."))
-
-
-# What an option needs beside it.
-NEEDED = {"weight_standardization": ["normalization=group"], "fixup": ["model=resnet9"]}
 
 
 def figures(report):

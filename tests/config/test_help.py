@@ -1,7 +1,7 @@
 """`--help WORD`: what can be set in a group, an option or a setting, as it is typed."""
 
 import pytest
-from conftest import ROOT, compose, interpret
+from conftest import NEEDED, ROOT, compose, interpret
 
 from trainer.cli.help import show
 from trainer.cli.main import main
@@ -22,7 +22,7 @@ def plan():
 def test_every_setting_of_an_option_is_shown_as_it_is_typed(group, name, plan):
     """Each with its default, which changes nothing where it is typed."""
     (section,) = sections(f"{group}={name}")
-    chosen = [as_forced_override(f"{group}={name}")]
+    chosen = [as_forced_override(each) for each in (f"{group}={name}", *NEEDED.get(name, []))]
     before = plan.sweep.compose(chosen).checked()
     typed = [as_forced_override(f"{each.name}={each.default}") for each in section.settings]
     assert plan.sweep.compose([*chosen, *typed]).checked() == before
