@@ -172,6 +172,18 @@ CONTRADICTIONS = {
     "model=resnet9 dataset=digits dataset.image_size=7": "model=resnet9 needs dataset.image_size of at least 8",
     "model=ensemble regularization=label_smoothing": "model=ensemble trains its members apart: leave out"
     " regularization=label_smoothing",
+    "augmentation=blur augmentation.blur.kernel_size=4": "augmentation.blur.kernel_size=4 is even: an odd number, such"
+    " as 5",
+    "augmentation=blur augmentation.blur.min_sigma=3.0": "augmentation.blur.min_sigma=3.0 is above"
+    " augmentation.blur.max_sigma=2.0",
+    "augmentation=random_erasing augmentation.random_erasing.max_area=0.01": "augmentation.random_erasing.min_area=0.02"
+    " is above augmentation.random_erasing.max_area=0.01",
+    "augmentation=random_erasing augmentation.random_erasing.min_ratio=4.0": "augmentation.random_erasing.min_ratio=4.0"
+    " is above augmentation.random_erasing.max_ratio=3.3",
+    "augmentation=rand_augment augmentation.rand_augment.magnitude=31": "augmentation.rand_augment.magnitude=31 is"
+    " above 30, the strongest",
+    "augmentation=aug_mix augmentation.aug_mix.severity=11": "augmentation.aug_mix.severity=11 is above 10, the"
+    " strongest",
     "augmentation=scale augmentation.scale.low=2.0": "augmentation.scale.low=2.0 is above augmentation.scale.high=1.1",
     "scheduler=factors scheduler.factors=[]": "scheduler.factors=[] lists no rate: at least one",
     "dataset.folds=1 dataset.fold=0": "dataset.folds=1 leaves nothing to train on: at least 2",

@@ -1,6 +1,6 @@
 """What every augmentation promises, and the hand-worked cases of those that do not resample the image.
 
-Those that do are in test_warp.py, those that cut and mix in test_mix.py.
+Those that do are in test_warp.py, those that cut and mix in test_mix.py, those of many operations in test_policies.py.
 """
 
 import math
@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_images
+from conftest import compose, tiny_images
 from networks import composed
 from torchvision.transforms import functional as vision
 
@@ -19,7 +19,13 @@ from trainer.training.build import build_trainer
 NAMES = sorted(techniques("augmentation"))
 MIXING = {"mixup", "cutmix"}
 # How many of 32 draws differ at least; those not listed are continuous: all of them.
-DISTINCT = {"flip": 2, "crop": 20, "cutout": 20, "cutmix": 15, "mixup": 28}
+DISTINCT = {"flip": 2, "gray": 2, "crop": 20, "cutout": 20, "cutmix": 15, "mixup": 28, "random_erasing": 28}
+DISTINCT |= {"rand_augment": 25, "trivial_augment": 20, "auto_augment": 12, "blur": 25}
+# So that each image is changed.
+ALWAYS = {"random_erasing": {"probability": 1.0}, "blur": {"probability": 1.0}, "gray": {"probability": 0.5}}
+ALWAYS |= {name: {"alpha": 1.0} for name in MIXING}
+# These work on levels: what bytes are cut off to, floats are not, and one level more may become many.
+LEVELS = {"rand_augment", "trivial_augment", "auto_augment", "aug_mix"}
 HEIGHT, WIDTH = 12, 20
 
 
@@ -58,11 +64,10 @@ def assert_uniform(values, low, high):
 def test_each_image_draws_its_own(name):
     """32 copies of one image; of those that mix, the label tells the proportion."""
     images = random_images(1).expand(32, -1, -1, -1)
-    options = {"alpha": 1.0} if name in MIXING else {}
-    changed, labels = apply(name, images, **options)
+    changed, labels = apply(name, images, **ALWAYS.get(name, {}))
     results = labels.diagonal()[:, None] if name in MIXING else changed.flatten(1)
     distinct = len(results.unique(dim=0))
-    assert distinct == 2 if name == "flip" else distinct >= DISTINCT.get(name, 32)
+    assert distinct == 2 if name in ("flip", "gray") else distinct >= DISTINCT.get(name, 32)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,14 +99,15 @@ def test_shape_stays_and_what_came_in_is_not_touched(name, kind):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in LEVELS])
 def test_bytes_and_floats_are_changed_alike(name, channels):
     images = random_images(shape=(channels, HEIGHT, WIDTH))
     of_bytes, labels = apply(name, images)
     of_floats, same_labels = apply(name, images / 255)
     as_float = of_bytes / 255 if of_bytes.dtype == torch.uint8 else of_bytes
     assert of_floats.dtype == torch.float32
-    torch.testing.assert_close(as_float, of_floats, rtol=0, atol=1e-6)
+    level = 1 / 255 if name in ("gray", "blur") else 0  # bytes stay bytes
+    torch.testing.assert_close(as_float, of_floats, rtol=0, atol=level + 1e-6)
     assert torch.equal(labels, same_labels)
 
 
@@ -221,3 +227,44 @@ def test_color_jitter_draws_its_factors_uniformly(option):
         "saturation": lambda p: p[:, 0, 0, 0] - p[:, 1, 0, 0],
     }[option]
     assert_uniform(measure(changed) / measure(pixels), 0.7, 1.3)
+
+
+def test_gray_and_blur_act_on_as_many_images_as_they_say():
+    images = random_images(2000, (3, 4, 4))
+    for name in ("gray", "blur"):
+        changed, _ = apply(name, images, classes=1, probability=0.3, **({"min_sigma": 1.0} if name == "blur" else {}))
+        share = (changed != images).flatten(1).any(1).float().mean().item()
+        assert abs(share - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 2000)
+        if name == "gray":
+            assert ((changed == changed[:, :1]).flatten(1).all(1).float().mean().item()) == share
+
+
+def test_blur_draws_its_deviation_uniformly():
+    """A single white pixel: of a Gaussian on three pixels the middle has 1 / (1 + 2·exp(−1 / 2σ²))², here inverted."""
+    point = torch.zeros(4000, 1, 9, 9)
+    point[:, :, 4, 4] = 1
+    blurred, _ = apply("blur", point, classes=1, probability=1.0, min_sigma=0.5, max_sigma=1.5)
+    beside = (1 / blurred[:, 0, 4, 4].double().sqrt() - 1) / 2
+    assert_uniform((-1 / (2 * beside.log())).sqrt(), 0.5, 1.5)
+
+
+def test_note_000_is_its_four_steps_in_order():
+    (run,) = compose(["augmentation=note_000"])
+    assert [(choice.name, dict(choice.options)) for choice in run.augmentation] == [
+        ("flip", {"probability": 0.5}),
+        ("rotation", {"degrees": 10.0}),
+        ("color_jitter", {"brightness": 0.2, "contrast": 0.2, "saturation": 0.0}),
+        ("crop", {"padding": 4}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "order", [("aug_mix", "mixup", "rand_augment", "cutmix"), ("cutmix", "rand_augment", "aug_mix")]
+)
+def test_operations_compose_with_mixing_in_any_order(order):
+    images, labels = random_images(), torch.arange(32) % 4
+    for name in order:
+        images, labels = apply(name, images, labels, classes=4)
+    assert images.dtype == torch.float32 and 0 <= images.min() < images.max() <= 1
+    assert labels.shape == (32, 4)
+    torch.testing.assert_close(labels.sum(1), torch.ones(32), rtol=0, atol=1e-6)

@@ -50,6 +50,14 @@ IDLE = {
     "loss=focal loss.gamma=0": "loss=focal is the cross-entropy: loss.gamma=0",
     "loss=poly loss.epsilon=0": "loss=poly is the cross-entropy: loss.epsilon=0",
     "augmentation=flip augmentation.flip.probability=0.0": "augmentation=flip changes no image: probability = 0",
+    "augmentation=gray augmentation.gray.probability=0.0": "augmentation=gray changes no image: probability = 0",
+    "augmentation=blur augmentation.blur.kernel_size=1": "augmentation=blur changes no image: kernel_size = 1",
+    "augmentation=random_erasing augmentation.random_erasing.probability=0.0": (
+        "augmentation=random_erasing changes no image: probability = 0"
+    ),
+    "augmentation=random_erasing augmentation.random_erasing.min_area=0.0 augmentation.random_erasing.max_area=0.0": (
+        "augmentation=random_erasing changes no image: max_area = 0"
+    ),
     "augmentation=scale augmentation.scale.low=1 augmentation.scale.high=1": (
         "augmentation=scale changes no image: low = high = 1"
     ),
@@ -70,6 +78,9 @@ ACTING = (
     "experiment=cifar10_94",
     "weight_decay_scope=all weight_decay=0.1",
     "augmentation=lecture",
+    "augmentation=note_000",
+    "augmentation=[random_erasing,blur,gray,rand_augment,aug_mix]",
+    "augmentation=rand_augment augmentation.rand_augment.magnitude=0",  # autocontrast and equalize act still
 )
 
 

@@ -1,4 +1,4 @@
-"""Cutout, mixup and cutmix by hand: areas, label weights, and the distribution of the proportion."""
+"""Cutout, random erasing, mixup and cutmix by hand: areas, label weights, and the distribution of the proportion."""
 
 import math
 
@@ -50,6 +50,57 @@ def test_the_area_of_cutout_over_all_centres():
     assert abs(holes.sum((1, 2)).double().mean() - rows * columns) < 4 * error
     assert holes.sum((1, 2)).max() == 64
     assert holes.any(0).all()
+
+
+def drawn_rectangle(height, width, shares, shapes, places, areas, ratios):
+    """Return (top, left, rows, columns) as torchvision's RandomErasing computes it from its draws; None without one."""
+    for share, shape in zip(shares, shapes, strict=True):
+        area = height * width * (areas[0] + (areas[1] - areas[0]) * share)
+        ratio = math.exp(math.log(ratios[0]) + (math.log(ratios[1]) - math.log(ratios[0])) * shape)
+        rows, columns = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if rows < height and columns < width:
+            return int(places[0] * (height - rows + 1)), int(places[1] * (width - columns + 1)), rows, columns
+    return None
+
+
+@pytest.mark.parametrize(
+    ("areas", "ratios"), [((0.02, 0.33), (0.3, 3.3)), ((0.3, 0.9), (0.2, 8.0)), ((1.0, 1.0), (1.0, 1.0))], ids=str
+)
+def test_random_erasing_by_its_draws(areas, ratios):
+    """Also where most rectangles do not fit and are drawn again, and where none fits in ten tries."""
+    count, options = 200, {"min_area": areas[0], "max_area": areas[1], "min_ratio": ratios[0], "max_ratio": ratios[1]}
+    images = torch.full((count, 3, HEIGHT, WIDTH), 200, dtype=torch.uint8)
+    erased, _ = apply("random_erasing", images, classes=1, probability=1.0, **options)
+    draw = torch.Generator().manual_seed(0)
+    shares, shapes = torch.rand((2, 10, count), generator=draw).double()
+    places = torch.rand((2, count, 1), generator=draw).double().squeeze(2)
+    for index, hole in enumerate(black(erased)):
+        draws = (shares[:, index].tolist(), shapes[:, index].tolist(), places[:, index].tolist())
+        found, expected = (
+            drawn_rectangle(HEIGHT, WIDTH, *draws, areas, ratios),
+            torch.zeros(HEIGHT, WIDTH, dtype=torch.bool),
+        )
+        if found:
+            top, left, rows, columns = found
+            expected[top : top + rows, left : left + columns] = True
+        assert torch.equal(hole, expected), index
+    assert black(erased).any() == (areas[0] < 1)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "floats"])
+def test_random_erasing_with_random_values(kind):
+    """Each pixel and channel its own of all 256 levels, in the share of images that the probability says."""
+    images = (
+        torch.full((2000, 3, HEIGHT, WIDTH), 0.5) if kind == "floats" else torch.full((2000, 3, HEIGHT, WIDTH), 128)
+    )
+    images = images if kind == "floats" else images.to(torch.uint8)
+    erased, _ = apply("random_erasing", images, classes=1, probability=0.25, fill="random")
+    changed = erased != images
+    assert erased.dtype == images.dtype
+    assert abs(changed.flatten(1).any(1).float().mean().item() - 0.25) < 4 * math.sqrt(0.25 * 0.75 / 2000)
+    values = (erased[changed] * 255).round() if kind == "floats" else erased[changed].float()
+    assert len(values.unique()) >= 255 and abs(values.mean().item() - 127.5) < 4 * 74 / math.sqrt(len(values))
+    assert ((changed[:, 0] != changed[:, 1]).sum() / changed.sum()).item() < 0.01  # a rectangle in all channels
 
 
 def test_mixup_blends_image_and_label_in_the_same_proportion():

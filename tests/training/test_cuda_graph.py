@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from trainer.data.loader import DeviceLoader
 from trainer.errors import ConfigError
 from trainer.storage import checkpoint
+from trainer.techniques import image_operations
 from trainer.training.build import build_trainer
 from trainer.training.graphed_step import WARM_UP_STEPS, GraphedStep
 from trainer.training.optimizer_state import can_capture, make_capturable
@@ -78,7 +79,8 @@ def built(*arguments, graph, train=47):
 
 
 EVERYTHING = (
-    "augmentation=[flip,crop,rotation,translate,scale,color_jitter,noise,cutout,cutmix,mixup]",
+    "augmentation=[flip,crop,rotation,translate,scale,color_jitter,noise,cutout,random_erasing,gray,blur,rand_augment,"
+    "trivial_augment,auto_augment,aug_mix,cutmix,mixup]",
     "regularization=[l1,l2,gradient_clipping,max_norm,ema,label_smoothing]",
     "dropout=0.3",
 )
@@ -86,7 +88,8 @@ EVERYTHING = (
 
 @pytest.fixture(autouse=True)
 def capturable_on_a_cpu(monkeypatch):
-    """Let torch's RMSprop take its capturable form, which it has on a GPU only."""
+    """Let torch's RMSprop take its capturable form, and image operations theirs, which they have on a GPU only."""
+    monkeypatch.setattr(image_operations, "_is_in_memory", lambda images: False)
     # Not by its dotted name: in torch.optim that is the function of the same name.
     monkeypatch.setattr(sys.modules["torch.optim.rmsprop"], "_get_capturable_supported_devices", lambda: ["cpu"])
 

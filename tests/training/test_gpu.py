@@ -31,7 +31,10 @@ ON = os.environ.get("TRAINER_GPU_TESTS_ON", "cuda")
 DEVICE = torch.device(ON)
 only_on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
 STEPS = WARM_UP_STEPS + 3  # three eager ones and three replayed
-AUGMENTATIONS = "augmentation=[flip,crop,rotation,translate,scale,color_jitter,noise,cutout,cutmix,mixup]"
+AUGMENTATIONS = (
+    "augmentation=[flip,crop,rotation,translate,scale,color_jitter,noise,cutout,random_erasing,gray,blur,rand_augment,"
+    "trivial_augment,auto_augment,aug_mix,cutmix,mixup]"
+)
 REGULARIZATIONS = "regularization=[l1,l2,gradient_clipping,max_norm,ema,label_smoothing]"
 
 

@@ -52,7 +52,12 @@ _TECHNIQUES = {
     "activation=silu": "swish",
     "activation=hardswish": "hardsilu",
     "augmentation=crop": "randomcrop",
-    "augmentation=cutout": "randomerasing erasing",
+    "augmentation=random_erasing": "erasing erase",
+    "augmentation=rand_augment": "randaug",
+    "augmentation=trivial_augment": "trivialaugmentwide",
+    "augmentation=gray": "grey grayscale greyscale randomgrayscale randomgray",
+    "augmentation=blur": "gaussianblur",
+    "augmentation=note_000": "note000 note0",
     "augmentation=color_jitter": "jitter colourjitter",
     "augmentation=flip": "randomhorizontalflip horizontalflip hflip randomflip",
     "augmentation=noise": "gaussiannoise",
@@ -143,7 +148,6 @@ ALIASES = {
 # whose figures differ, as those of cifar100 and cifar10, need no entry.
 ELSEWHERE = {
     "activation": "celu glu hardswish hardtanh mish prelu rrelu selu silu softmax softplus swish tanhshrink",
-    "augmentation": "autoaugment randaugment trivialaugment",
     "dataset": "emnist imagenet kmnist qmnist stl svhn",
     "init": "lecunnormal lecununiform truncnormal uniform",
     "model": "alexnet densenet efficientnet lenet mobilenet vgg vit",

@@ -5,12 +5,17 @@ once images have been mixed, class probabilities [N, K]. Places that no pixel is
 """
 
 import math
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from trainer.config.types import Count, Positive, Probability
+from trainer.config.types import Count, CountOrZero, Positive, Probability
+from trainer.techniques.image_operations import blurred, change, colorless
+from trainer.techniques.policies import chain, follow, operations_of, wide_operation
+from trainer.techniques.rectangles import random_rectangles
 
 Mixed = tuple[Tensor, Tensor]
 
@@ -106,6 +111,109 @@ def cutout(images: Tensor, labels: Tensor, classes: int, generator: Generator, *
     return images * ~_box(images, generator, torch.full((len(images),), size, device=images.device)), labels
 
 
+def random_erasing(
+    images: Tensor,
+    labels: Tensor,
+    classes: int,
+    generator: Generator,
+    *,
+    probability: Probability = 0.5,
+    min_area: Probability = 0.02,
+    max_area: Probability = 0.33,
+    min_ratio: Positive = 0.3,
+    max_ratio: Positive = 3.3,
+    fill: Literal["black", "random"] = "black",
+) -> Mixed:
+    """Erase a rectangle of a random area, shape and place, as torchvision does. Zhong et al. 2020."""
+    inside = random_rectangles(images, generator, (min_area, max_area), (min_ratio, max_ratio))
+    erased = inside & (_uniform(images, generator, 0, 1) < probability).view(-1, 1, 1, 1)
+    if fill == "black":
+        return images.masked_fill(erased, 0), labels
+    paint = torch.randint(0, 256, images.shape, generator=generator, device=images.device, dtype=torch.uint8)
+    return torch.where(erased, paint if images.dtype == torch.uint8 else _float(paint), images), labels
+
+
+def gray(
+    images: Tensor, labels: Tensor, classes: int, generator: Generator, *, probability: Probability = 0.1
+) -> Mixed:
+    """Take the colours out of an image. Chen et al. 2020 (SimCLR)."""
+    return change(images, _uniform(images, generator, 0, 1) < probability, colorless), labels
+
+
+def blur(
+    images: Tensor,
+    labels: Tensor,
+    classes: int,
+    generator: Generator,
+    *,
+    probability: Probability = 0.5,
+    kernel_size: Count = 3,
+    min_sigma: Positive = 0.1,
+    max_sigma: Positive = 2.0,
+) -> Mixed:
+    """Blur with a Gaussian whose deviation is drawn from `min_sigma` to `max_sigma` pixels. Chen et al. 2020."""
+    chosen = _uniform(images, generator, 0, 1) < probability
+    sigma = _uniform(images, generator, min_sigma, max_sigma)
+    result = change(images.contiguous(), chosen, partial(blurred, size=kernel_size), sigma)
+    return result.contiguous(memory_format=torch.channels_last), labels
+
+
+def rand_augment(
+    images: Tensor,
+    labels: Tensor,
+    classes: int,
+    generator: Generator,
+    *,
+    num_ops: Count = 2,
+    magnitude: CountOrZero = 9,
+) -> Mixed:
+    """Apply operations that are drawn for each image, all of one strength from 0 to 30. Cubuk et al. 2020."""
+    images = operations_of(num_ops, magnitude, images.contiguous(), generator)
+    return images.contiguous(memory_format=torch.channels_last), labels
+
+
+def trivial_augment(images: Tensor, labels: Tensor, classes: int, generator: Generator) -> Mixed:
+    """Apply one operation of a strength that is drawn as well (the wide ranges). Müller & Hutter 2021."""
+    images = wide_operation(images.contiguous(), generator)
+    return images.contiguous(memory_format=torch.channels_last), labels
+
+
+def auto_augment(
+    images: Tensor,
+    labels: Tensor,
+    classes: int,
+    generator: Generator,
+    *,
+    policy: Literal["cifar10", "svhn", "imagenet"] = "cifar10",
+) -> Mixed:
+    """Apply one of the 25 pairs of operations that were learned for a data set. Cubuk et al. 2019."""
+    images = follow(policy, images.contiguous(), generator)
+    return images.contiguous(memory_format=torch.channels_last), labels
+
+
+def aug_mix(
+    images: Tensor,
+    labels: Tensor,
+    classes: int,
+    generator: Generator,
+    *,
+    severity: Count = 3,
+    mixture_width: Count = 3,
+    chain_depth: Count | None = None,
+    alpha: Positive = 1.0,
+    all_ops: bool = True,
+) -> Mixed:
+    """Blend an image with several that were changed, each by a chain of operations. Hendrycks et al. 2020."""
+    images = images.contiguous()
+    changed = _beta(images, generator, alpha)
+    shares = changed * _log_gammas(images, generator, alpha, mixture_width).softmax(0)
+    mixed = _float(images) * (1 - changed).view(-1, 1, 1, 1)
+    for share in shares:
+        result = chain(images, generator, severity, chain_depth, all_ops)
+        mixed = mixed.addcmul(_float(result), share.view(-1, 1, 1, 1))
+    return mixed.contiguous(memory_format=torch.channels_last), labels
+
+
 def mixup(images: Tensor, labels: Tensor, classes: int, generator: Generator, *, alpha: Positive = 0.2) -> Mixed:
     """Blend each image and its label with those of another, in proportion λ ~ Beta(α, α). Zhang et al. 2018."""
     images, labels = _float(images), _probabilities(labels, classes)
@@ -135,13 +243,18 @@ def _uniform(images: Tensor, generator: Generator, low: float, high: float) -> T
 
 
 def _beta(images: Tensor, generator: Generator, alpha: float) -> Tensor:
-    """Return [N] numbers from Beta(α, α), as G₁ / (G₁ + G₂) with G ~ Gamma(α); torch's sampler takes no generator."""
+    """Return [N] numbers from Beta(α, α), as G₁ / (G₁ + G₂) with G ~ Gamma(α)."""
+    logs = _log_gammas(images, generator, alpha, 2)
+    return (logs[0] - logs[1]).sigmoid()
+
+
+def _log_gammas(images: Tensor, generator: Generator, alpha: float, count: int) -> Tensor:
+    """Return [count, N] logarithms of numbers from Gamma(α); torch's own samplers take no generator."""
     # In logarithms, as for a small α the numbers themselves would underflow: G(α) = G(α + 1)·U^(1/α).
-    shape = (2, len(images))
+    shape = (count, len(images))
     gammas = torch._standard_gamma(torch.full(shape, alpha + 1, device=images.device), generator=generator)
     uniform = torch.rand(shape, generator=generator, device=images.device)
-    logs = gammas.log() + torch.log1p(-uniform) / alpha  # 1 − U is never 0
-    return (logs[0] - logs[1]).sigmoid()
+    return gammas.log() + torch.log1p(-uniform) / alpha  # 1 − U is never 0
 
 
 def _box(images: Tensor, generator: Generator, size: Tensor) -> Tensor:

@@ -4,6 +4,9 @@ A function named after a config group is called for every run, and one named `<g
 chosen that option. Each takes the checked run and raises ConfigError with one line.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from trainer.config.directions import direction_of
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import shared_parameters
@@ -212,9 +215,46 @@ def scheduler_plateau(run: RunConfig) -> None:
 
 def augmentation_scale(run: RunConfig) -> None:
     """Refuse an empty range of factors."""
-    scale = next(choice.options for choice in run.augmentation if choice.name == "scale")
-    if scale["low"] > scale["high"]:
-        raise ConfigError(f"augmentation.scale.low={scale['low']} is above augmentation.scale.high={scale['high']}")
+    _refuse_empty_range(run, "scale", "low", "high")
+
+
+def augmentation_random_erasing(run: RunConfig) -> None:
+    """Refuse an empty range of areas or of shapes."""
+    _refuse_empty_range(run, "random_erasing", "min_area", "max_area")
+    _refuse_empty_range(run, "random_erasing", "min_ratio", "max_ratio")
+
+
+def augmentation_blur(run: RunConfig) -> None:
+    """Refuse an empty range of deviations, and a kernel without a pixel in its middle."""
+    _refuse_empty_range(run, "blur", "min_sigma", "max_sigma")
+    size = _augmentation(run, "blur")["kernel_size"]
+    if size % 2 == 0:
+        raise ConfigError(f"augmentation.blur.kernel_size={size} is even: an odd number, such as {size + 1}")
+
+
+def augmentation_rand_augment(run: RunConfig) -> None:
+    """Refuse a strength beyond the last of 31 steps."""
+    magnitude = _augmentation(run, "rand_augment")["magnitude"]
+    if magnitude > 30:
+        raise ConfigError(f"augmentation.rand_augment.magnitude={magnitude} is above 30, the strongest")
+
+
+def augmentation_aug_mix(run: RunConfig) -> None:
+    """Refuse a strength beyond the last of 10 steps."""
+    severity = _augmentation(run, "aug_mix")["severity"]
+    if severity > 10:
+        raise ConfigError(f"augmentation.aug_mix.severity={severity} is above 10, the strongest")
+
+
+def _augmentation(run: RunConfig, name: str) -> Mapping[str, Any]:
+    return next(choice.options for choice in run.augmentation if choice.name == name)
+
+
+def _refuse_empty_range(run: RunConfig, name: str, low: str, high: str) -> None:
+    """Refuse an augmentation whose setting `low` is above its setting `high`."""
+    options, prefix = _augmentation(run, name), f"augmentation.{name}"
+    if options[low] > options[high]:
+        raise ConfigError(f"{prefix}.{low}={options[low]} is above {prefix}.{high}={options[high]}")
 
 
 def _refuse_warm_up_to_zero(run: RunConfig, first: float, advice: str) -> None:

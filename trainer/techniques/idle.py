@@ -15,6 +15,8 @@ from trainer.config.schema import CONF, Choice
 from trainer.runtime.text import counted
 from trainer.techniques.scheduler import StatefulLR
 
+# {augmentation: {setting: the value of it with which no image changes, whatever the other settings are}}
+_NEEDED = {"random_erasing": {"probability": 0, "max_area": 0}, "blur": {"probability": 0, "kernel_size": 1}}
 MOST_EPOCHS = 10_000  # of a schedule that are looked at
 
 
@@ -109,9 +111,13 @@ def _augmentation(choice: Choice) -> Iterator[str]:
         "flip": ("probability",),
         "translate": ("fraction",),
         "color_jitter": ("brightness", "contrast", "saturation"),
+        "gray": ("probability",),
     }.get(choice.name, ())
     if still and not any(options[name] for name in still):
         yield f"augmentation={choice.name} changes no image: {', '.join(still)} = 0"
+    for setting, least in _NEEDED.get(choice.name, {}).items():
+        if options[setting] == least:
+            yield f"augmentation={choice.name} changes no image: {setting} = {least}"
     if choice.name == "scale" and options["low"] == options["high"] == 1:
         yield "augmentation=scale changes no image: low = high = 1"
 
