@@ -147,11 +147,11 @@ ALIASES = {
 # Techniques that this program does not have. Some are spelt almost like one that it has and are not meant by it. Names
 # whose figures differ, as those of cifar100 and cifar10, need no entry.
 ELSEWHERE = {
-    "activation": "celu glu hardswish hardtanh mish prelu rrelu selu silu softmax softplus swish tanhshrink",
+    "activation": "glu hardtanh rrelu softmax tanhshrink",
     "dataset": "emnist imagenet kmnist qmnist stl svhn",
-    "init": "lecunnormal lecununiform truncnormal uniform",
+    "init": "lecunnormal lecununiform uniform",
     "model": "alexnet densenet efficientnet lenet mobilenet vgg vit",
-    "normalization": "instance instancenorm",
+    "normalization": "instancenorm",
     "optimizer": "adabelief adadelta adafactor adamax adamp adan asgd lamb lars lion nadam radam rprop sparseadam",
     "scheduler": "multistep multisteplr",
 }
