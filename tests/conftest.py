@@ -39,7 +39,12 @@ REST = "[…]"  # the end of a sentence that is not compared: the ten nearest na
 
 
 # What an option needs beside it.
-NEEDED = {"weight_standardization": ["normalization=group"], "fixup": ["model=resnet9"]}
+NEEDED = {
+    "weight_standardization": ["normalization=group"],
+    "fixup": ["model=resnet9"],
+    "stochastic_depth": ["model=resnet9"],
+    "r_drop": ["dropout=0.2"],
+}
 
 
 def as_told(told, sentence):

@@ -1,15 +1,27 @@
-"""Penalties, clipping, constraint, average and label smoothing, each against its formula."""
+"""Penalties, limits, noise and averages that act on a step or an epoch, each against its formula."""
 
 import numpy as np
 import pytest
 import torch
 from conftest import tiny_images
-from networks import NORMALIZATIONS, network, trainer, unweighted, weighted
+from networks import NORMALIZATIONS, composed, network, trainer, unweighted, weighted
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, update_bn
 
+from trainer.errors import ConfigError
 from trainer.techniques import optimizer
-from trainer.techniques.regularization import ema, gradient_clipping, l1, l2, label_smoothing, max_norm
+from trainer.techniques.regularization import (
+    ema,
+    gradient_clipping,
+    gradient_noise,
+    l1,
+    l2,
+    label_smoothing,
+    max_norm,
+    r_drop,
+    swa,
+)
 
 
 def cnn(name="none"):
@@ -255,3 +267,99 @@ def test_label_smoothing_does_not_change_the_loss_that_is_reported():
     _, smoothed, _, moved = one_step("regularization=label_smoothing")
     assert smoothed.train_loss == plain.train_loss
     assert any(not torch.equal(moved[name], without[name]) for name in moved)
+
+
+@pytest.mark.parametrize(("start", "every", "counted"), [(0.5, 1, [4, 5, 6]), (0.0, 2, [1, 3, 5]), (0.75, 5, [5])])
+def test_swa_is_the_mean_of_the_last_epochs(start, every, counted):
+    """Beside torch's AveragedModel; before the first one that counts it is the network itself."""
+    model, draw = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).double(), torch.Generator().manual_seed(1)
+    seam, reference = swa(model, start=start, every=every), AveragedModel(model)
+    for epoch in range(1, 7):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=draw))
+        unseen = seam.after_epoch(epoch, 6)
+        if epoch in counted:
+            reference.update_parameters(model)
+        assert unseen == (epoch >= counted[0])
+        expected = reference.module if unseen else model
+        for ours, theirs in zip(seam.evaluated.parameters(), expected.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert seam.state["swa"].count == len(counted)
+
+
+def test_swa_is_evaluated_with_statistics_of_its_own():
+    """Three epochs of a run, the last two averaged: mean and variance are torch's update_bn's on the same batches."""
+    run = trainer("normalization=batch", "regularization=swa", "regularization.swa.start=0.34", "batch_size=20",
+                  "epochs=3", "lr=0.05", "optimizer=sgd")  # fmt: skip
+    ends, kept, report = [], run.evaluated, None
+    for latest in run.train_loop():
+        ends.append({name: value.clone() for name, value in run.model.named_parameters()})
+        report = latest
+    for name, value in kept.named_parameters():
+        torch.testing.assert_close(value, (ends[1][name] + ends[2][name]) / 2)
+    expected = AveragedModel(kept).module
+    update_bn([run.train.at(positions)[0] for positions in run.train.positions(run.seed, 3)], expected)
+    measured, wanted = ({name: value for name, value in each.named_buffers() if "running" in name}
+                        for each in (kept, expected))  # fmt: skip
+    assert len(wanted) == 6
+    for name, value in wanted.items():
+        torch.testing.assert_close(measured[name], value)
+        assert not torch.equal(value, dict(run.model.named_buffers())[name])
+    images = tiny_images(8)
+    with torch.no_grad():
+        loss = F.cross_entropy(kept.eval()(images.pixels), images.labels).item()
+    assert report.validation_loss == pytest.approx(loss, rel=1e-6)
+
+
+def test_gradient_noise_is_annealed_and_goes_on_from_its_state():
+    """Its variance in step t is eta / (1 + t)^gamma, over 20 000 gradients within four standard errors."""
+    model, plain = nn.Linear(200, 100), nn.Linear(2, 1)
+    seam = gradient_noise(model, eta=0.3, gamma=0.55)
+    torch.manual_seed(0)
+    for step in range(40):
+        model.weight.grad = torch.ones_like(model.weight)
+        seam.limit_gradients()
+        assert model.bias.grad is None
+        if step in (0, 1, 39):
+            noise, expected = model.weight.grad - 1, 0.3 / (1 + step) ** 0.55
+            assert abs(noise.mean().item()) < 4 * (expected / 20_000) ** 0.5
+            assert noise.var().item() == pytest.approx(expected, rel=4 * (2 / 20_000) ** 0.5)
+        seam.after_step()
+    again = gradient_noise(plain)
+    again.state["gradient_noise"].load_state_dict(seam.state["gradient_noise"].state_dict())
+    assert int(again.state["gradient_noise"].steps) == 40
+
+
+@pytest.mark.parametrize("labels", [HARD, MIXED], ids=["hard", "mixed"])
+def test_r_drop_is_the_loss_of_the_paper(labels):
+    """Data loss and penalty: −ln p − ln q of the labels + α·(KL(p‖q) + KL(q‖p)) / 2, means over the images; NumPy."""
+    model = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.5)).double()
+    images = torch.randn(5, 6, generator=torch.Generator().manual_seed(3)).double()
+    seam = r_drop(model, strength=0.7)
+    torch.manual_seed(0)
+    first = model(images)
+    assert seam.augment(images, labels, torch.Generator()) == (images, labels)
+    state = torch.get_rng_state()
+    loss = F.cross_entropy(first, labels) + seam.penalty(first, labels)
+    torch.set_rng_state(state)
+    p, q = (np.exp(each) / np.exp(each).sum(1, keepdims=True)
+            for each in (first.detach().numpy(), model(images).detach().numpy()))  # fmt: skip
+    wanted = np.eye(4)[HARD] if labels.ndim == 1 else labels.numpy()
+    divergence = (p * np.log(p / q) + q * np.log(q / p)).sum(1) / 2
+    assert loss.item() == pytest.approx((-(wanted * np.log(p * q)).sum(1) + 0.7 * divergence).mean(), rel=1e-6)
+    assert np.abs(p - q).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["regularization=r_drop"], "compares two passes, which are equal with dropout=0: set dropout=0.3"),
+        (["regularization=[ema,swa]"], r"regularization=\[ema,swa\]: one average is evaluated, choose one of the two"),
+        (["regularization=r_drop", "dropout=0.5", "model=ensemble"], "apart: leave out regularization=r_drop"),
+        (["regularization=weight_standardization"], "needs features that are normalized after the convolution"),
+    ],
+)
+def test_what_a_regularization_does_not_go_with_is_refused(arguments, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        composed(*arguments)

@@ -12,7 +12,7 @@ from trainer.techniques.scheduler import MomentumLR, ObservingLR, StatefulLR
 
 EPOCHS, A_STEP = 30, 0.25  # of a longer run, asked for in quarters of an epoch
 STEPS = 3
-PLACES = ("augment", "penalty", "limit_gradients", "after_step", "evaluated")  # of StepHooks
+PLACES = ("augment", "penalty", "limit_gradients", "after_step", "after_epoch", "evaluated")  # of StepHooks
 LOSSES = (2.0, 1.5, *[1.5] * 20)  # of validations: they fall, then stay
 
 

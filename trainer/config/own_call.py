@@ -21,7 +21,7 @@ RESULTS = {
     "regularization": ("trainer.techniques.hooks", "StepHooks"),
 }
 IN_TRAINING = ("loss", "metric", "augmentation")  # their functions are called in a step or validation
-HOOKS = ("augment", "penalty", "limit_gradients", "after_step")
+HOOKS = ("augment", "penalty", "limit_gradients", "after_step", "after_epoch")
 
 
 def guarded(own: OwnTechniques, group: str, function: Callable[..., Any]) -> Callable[..., Any]:

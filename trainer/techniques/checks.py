@@ -71,7 +71,7 @@ def model_resnet9(run: RunConfig) -> None:
 def model_ensemble(run: RunConfig) -> None:
     """Refuse small images, and techniques that see only one member's loss or scale the gradients of all together."""
     model_lecture_cnn(run)
-    joint = {"label_smoothing", "gradient_clipping"} & {choice.name for choice in run.regularization}
+    joint = {"label_smoothing", "gradient_clipping", "r_drop"} & {choice.name for choice in run.regularization}
     if joint:
         raise ConfigError(
             f"model=ensemble trains its members apart: leave out regularization={', '.join(sorted(joint))}"
@@ -85,6 +85,24 @@ def regularization_label_smoothing(run: RunConfig) -> None:
             f"regularization=label_smoothing smooths the labels of loss=cross_entropy: leave it out with"
             f" loss={run.loss.name}"
         )
+
+
+def regularization_r_drop(run: RunConfig) -> None:
+    """Refuse another loss than that of the second pass, and a network whose two passes are equal."""
+    if run.loss.name != "cross_entropy":
+        raise ConfigError(
+            f"regularization=r_drop adds the cross-entropy of a second pass: leave it out with loss={run.loss.name}"
+        )
+    chosen = {choice.name for choice in run.regularization}
+    own = any(choice.own for choice in (run.model, *run.regularization))
+    if not (run.dropout or own or chosen & {"stochastic_depth", "input_dropout", "drop_block"}):
+        raise ConfigError("regularization=r_drop compares two passes, which are equal with dropout=0: set dropout=0.3")
+
+
+def regularization_swa(run: RunConfig) -> None:
+    """Refuse a second average, of which only one could be evaluated."""
+    if "ema" in {choice.name for choice in run.regularization}:
+        raise ConfigError("regularization=[ema,swa]: one average is evaluated, choose one of the two")
 
 
 def regularization_weight_standardization(run: RunConfig) -> None:

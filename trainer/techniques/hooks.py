@@ -1,4 +1,4 @@
-"""The four places in a training step where a technique may act, and the one where it may act on evaluation."""
+"""The four places in a training step where a technique may act, and those between epochs and in the evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +27,8 @@ class StepHooks:
     augment (hook 1): (images [N, C, H, W], labels [N] or [N, K], generator) → the same, before the forward pass.
     penalty (hook 2): (logits [N, K], labels) → scalar, added to the loss that is differentiated, not to the reported.
     limit_gradients (hook 3): called after the backward pass. after_step (hook 4): called after the optimizer's step.
+    after_epoch: called after the last step of an epoch with (epochs done, epochs of the run); returns whether
+    `evaluated` has weights that no forward pass has seen, so that its batch statistics are to be measured.
     evaluated: the model to evaluate and to save as the best, in place of the one that is trained.
     state: by its name in a checkpoint, the state of the technique.
     """
@@ -35,6 +37,7 @@ class StepHooks:
     penalty: Callable[[Tensor, Tensor], Tensor] | None = None
     limit_gradients: Callable[[], None] | None = None
     after_step: Callable[[], None] | None = None
+    after_epoch: Callable[[int, int], bool] | None = None
     evaluated: nn.Module | None = None
     state: Mapping[str, Stateful] = field(default_factory=dict)
 
@@ -44,6 +47,7 @@ def join(parts: Sequence[StepHooks]) -> StepHooks:
     # A place where nothing acts stays None, so that the loop does not even call a function there.
     augments = [part.augment for part in parts if part.augment]
     penalties = [part.penalty for part in parts if part.penalty]
+    ends = [part.after_epoch for part in parts if part.after_epoch]
 
     def augment(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         for function in augments:
@@ -56,11 +60,16 @@ def join(parts: Sequence[StepHooks]) -> StepHooks:
             total = total + function(logits, labels)
         return total
 
+    def after_epoch(epoch: int, epochs: int) -> bool:
+        unseen = [function(epoch, epochs) for function in ends]
+        return any(unseen)
+
     return StepHooks(
         augment=augment if augments else None,
         penalty=penalty if penalties else None,
         limit_gradients=_in_turn([part.limit_gradients for part in parts if part.limit_gradients]),
         after_step=_in_turn([part.after_step for part in parts if part.after_step]),
+        after_epoch=after_epoch if ends else None,
         evaluated=next((part.evaluated for part in reversed(parts) if part.evaluated is not None), None),
         state={name: holder for part in parts for name, holder in part.state.items()},
     )

@@ -11,13 +11,17 @@ from itertools import compress
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from trainer.config.types import Count, OpenFraction, Positive
+from trainer.config.types import Count, Fraction, NonNegative, OpenFraction, Positive
 from trainer.errors import ConfigError
+from trainer.techniques.annealed_noise import GradientNoise
+from trainer.techniques.averaging import EpochAverage
+from trainer.techniques.branches import branches
 from trainer.techniques.hooks import StepHooks
+from trainer.techniques.layer_noise import without_blocks, without_branch, without_inputs
 from trainer.techniques.layers import weights
 from trainer.techniques.reweighting import reweight
 from trainer.techniques.weight_functions import SpectralNormalization, WeightStandardization
@@ -117,6 +121,68 @@ def label_smoothing(model: nn.Module, *, smoothing: OpenFraction = 0.1) -> StepH
         return smoothing * (to_uniform - F.cross_entropy(logits, labels))
 
     return StepHooks(penalty=penalty)
+
+
+def swa(model: nn.Module, *, start: Fraction = 0.75, every: Count = 1) -> StepHooks:
+    """Evaluate and save the mean of the weights after the last epochs. Izmailov et al. 2018.
+
+    Its batch statistics are measured anew before each validation.
+    """
+    average = EpochAverage(model, start, every)
+    return StepHooks(after_epoch=average.after_epoch, evaluated=average.module, state={"swa": average})
+
+
+def r_drop(model: nn.Module, *, strength: Positive = 1.0) -> StepHooks:
+    """Add the loss of a second pass and strength·(KL(p‖q) + KL(q‖p)) / 2 of both passes. Liang et al. 2021."""
+    batch: list[Tensor] = []
+
+    def remember(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        batch[:] = [images]  # after all augmentations, which come before a regularization
+        return images, labels
+
+    def penalty(logits: Tensor, labels: Tensor) -> Tensor:
+        first, second = F.log_softmax(logits, 1), F.log_softmax(model(batch[0]).float(), 1)
+        there = F.kl_div(first, second, reduction="batchmean", log_target=True)
+        back = F.kl_div(second, first, reduction="batchmean", log_target=True)
+        return F.cross_entropy(second, labels) + strength * (there + back) / 2
+
+    return StepHooks(augment=remember, penalty=penalty)
+
+
+def gradient_noise(model: nn.Module, *, eta: Positive = 0.01, gamma: NonNegative = 0.55) -> StepHooks:
+    """Add normal noise of the variance eta / (1 + step)^gamma to the gradients. Neelakantan et al. 2015."""
+    noise = GradientNoise(model.parameters(), eta, gamma)
+    return StepHooks(limit_gradients=noise.add, after_step=noise.count, state={"gradient_noise": noise})
+
+
+def stochastic_depth(model: nn.Module, *, drop: OpenFraction = 0.1) -> None:
+    """Leave out residual branches at random, for each image by itself: the l-th of L with probability drop·l/L.
+
+    Huang et al. 2016. Raises ConfigError for a network without residual branches.
+    """
+    found = branches(model)
+    if not found:
+        raise ConfigError("regularization=stochastic_depth leaves out residual branches: this network has none")
+    for number, modules in enumerate(found, 1):
+        modules[-1].register_forward_hook(without_branch(drop * number / len(found)))
+
+
+def input_dropout(model: nn.Module, *, rate: OpenFraction = 0.2) -> None:
+    """Set values of the images to zero behind their preprocessing, and enlarge the others. Srivastava et al. 2014."""
+    _preprocessing, network = model.children()
+    network.register_forward_pre_hook(without_inputs(rate))
+
+
+def drop_block(model: nn.Module, *, drop: OpenFraction = 0.1, block_size: Count = 7) -> None:
+    """Set squares of the features that enter a convolution to zero, and enlarge the others. Ghiasi et al. 2018.
+
+    Raises ConfigError for a network of less than two convolutions.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    if len(layers) < 2:
+        raise ConfigError("regularization=drop_block acts between convolutions: this network has less than two")
+    for layer in layers:
+        layer.register_forward_pre_hook(without_blocks(drop, block_size))
 
 
 def weight_standardization(model: nn.Module, *, eps: Positive = 1e-5) -> None:

@@ -1,6 +1,6 @@
 """The running statistics of batch normalization, measured anew for weights that were not trained as they are.
 
-Schedule-free optimizers evaluate other weights than those that the forward passes of the training have seen.
+Schedule-free optimizers and averages of weights evaluate others than the forward passes of the training have seen.
 """
 
 from collections.abc import Iterable

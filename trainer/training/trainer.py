@@ -95,8 +95,9 @@ class ClassificationTrainer:
             self.epoch, self.progress = self.epoch + 1, None
             loss, accuracy, improved = None, None, False
             due = self.epoch % self.validate_every == 0 or self.epoch == self.epochs
+            unseen = self.hooks.after_epoch(self.epoch, self.epochs) if self.hooks.after_epoch else False
             if due or self.validation is None:  # without validation each epoch is kept as the best
-                self._take_evaluated_weights()
+                self._take_evaluated_weights(unseen)
             if self.validation is not None and due:
                 loss, accuracy = self.do_validation()
                 further |= self.measured
@@ -227,9 +228,9 @@ class ClassificationTrainer:
             self.measured["validation_cross_entropy"] = entropy.item() / count
         return (loss if self.other_loss else entropy).item() / count, self.confusion.trace().item() / count
 
-    def _take_evaluated_weights(self) -> None:
-        """Let an optimizer that trains other weights than it evaluates set the latter, with statistics of their own."""
-        if set_mode(self.optimizer, training=False):
+    def _take_evaluated_weights(self, unseen: bool) -> None:
+        """Let an optimizer set the weights that it evaluates; measure the statistics of such, or other unseen ones."""
+        if set_mode(self.optimizer, training=False) or unseen:
             positions = islice(self.train.positions(self.seed, self.epoch), BATCHES)
             with deterministic_mode(self.deterministic), self.autocast:
                 measure_statistics(self.evaluated, (self.train.at(each)[0] for each in positions))
