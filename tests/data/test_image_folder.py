@@ -331,7 +331,8 @@ def test_a_split_is_checked_for_each_class(capsys):
             split(labelled(5, 1, 54), seed, validation_size=0.1)
         assert str(caught.value) == (
             "dataset.validation_size=0.1 must leave each class images to train and to validate on, and there are too"
-            " few of b (1): add images, or take the class out"
+            " few of b (1): add images, or leave the class out"
+            " (dataset.classes)"
         )
     with pytest.raises(ConfigError, match=r"dataset.validation_size=57 must leave .* too few of a \(2\)"):
         split(labelled(2, 58), 0, validation_size=57)

@@ -69,6 +69,11 @@ ARMS = {
         "dropout=0.0 and dropout=0.5 early_stop_patience=3 stop early by different rules: early_stop_patience,"
         " early_stop_min_delta, validate_every",
     ),
+    "arms of different training images": (
+        "dropout=0.0 | dropout=0.5 dataset.label_noise=0.1",
+        "dropout=0.0 and dropout=0.5 dataset.label_noise=0.1 are trained on other images or labels: dataset.train_size,"
+        " dataset.imbalance, dataset.label_noise, dataset.label_noise_kind",
+    ),
     "more steps by a smaller batch": (
         "dropout=0.0 batch_size=1000 | dropout=0.5 batch_size=500",
         f"dropout=0.5 batch_size=500 trains 2 700 steps, dropout=0.0 batch_size=1000 1 350{LONGER}",
@@ -87,6 +92,19 @@ ARMS = {
         "optimizer=sgd is tried with 2 settings, optimizer=adam with 1: the best of more tries looks better by luck",
     ),
 }
+
+
+def test_what_a_study_varies_of_the_data_is_its_question():
+    sizes = examined("dataset.train_size=1000,4000", "batch_size=100")
+    assert sizes.unfair == () and sizes.consequences == (
+        "dataset.train_size=4000 trains 1 200 steps, dataset.train_size=1000 300",
+    )
+    noise = examined("dataset.label_noise=0.0,0.2", "dataset.label_noise_kind=symmetric,pair")
+    assert (noise.unfair, noise.consequences) == ((), ())
+    classes = examined("dataset.classes=2,10", "dataset.train_size=1000")
+    assert classes.unfair == () and classes.consequences[-1] == (
+        "dataset.classes=2 and dataset.classes=10 are different data: their scores cannot be compared with each other"
+    )
 
 
 @pytest.mark.parametrize("case", ARMS)

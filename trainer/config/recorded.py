@@ -6,15 +6,25 @@ from typing import Any
 
 from trainer.config.option_files import option_files
 from trainer.config.run_config import RunConfig, Tag, tagged
-from trainer.config.schema import GROUPS
+from trainer.config.schema import GROUPS, shared_parameters
 from trainer.config.shell import setting
 
 
 def typed_settings(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return {"optimizer": "adam", "optimizer.eps": 1e-8, "augmentation": ["flip"], "wandb.mode": "offline", …}."""
-    return dict(
-        _typed({**tree, **{group: default for group, default in younger_groups().items() if group not in tree}})
-    )
+    whole = {**tree, **{group: default for group, default in younger_groups().items() if group not in tree}}
+    return {**_younger_options(whole), **dict(_typed(whole))}
+
+
+def _younger_options(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of the settings that all options of a group have, which an earlier record may lack."""
+    return {
+        f"{group}.{name}": default
+        for group in GROUPS
+        if isinstance(tree.get(group), Mapping)
+        for name, (_, default) in shared_parameters(group).items()
+        if name not in tree[group]
+    }
 
 
 def younger_groups() -> dict[str, dict[str, Any]]:

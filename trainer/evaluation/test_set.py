@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import techniques
+from trainer.data.axes import of_classes
 from trainer.data.download import refuse_download
 from trainer.data.images import Images, Shape
 from trainer.data.loader import read_part
@@ -149,7 +150,8 @@ def refuse_unreadable(config: RunConfig, training: Images) -> None:
 
     They are opened and discarded: nothing is scored, so this is no reading.
     """
-    _alike(config, expanded(config.data_dir), (training.classes, training.shape, training.are_bytes), "the winner")
+    classes = of_classes(training, config.dataset.shared["classes"]).classes
+    _alike(config, expanded(config.data_dir), (classes, training.shape, training.are_bytes), "the winner")
 
 
 def _alike(config: RunConfig, place: Path, trained_on: tuple[tuple[str, ...], Shape, bool], who: str) -> Images:
@@ -157,7 +159,7 @@ def _alike(config: RunConfig, place: Path, trained_on: tuple[tuple[str, ...], Sh
 
     Raises ConfigError if (classes, shape, whether bytes) differ from those of the training images.
     """
-    images = read_part(config.dataset, place, "test")
+    images = of_classes(read_part(config.dataset, place, "test"), config.dataset.shared["classes"])
     if (found := (images.classes, images.shape, images.are_bytes)) != trained_on:
         raise ConfigError(
             f"{who} was trained on {_described(*trained_on)}; the test images in data_dir={place} are"

@@ -147,9 +147,9 @@ def _warn_of_ignored(config: RunConfig, images: Images) -> None:
 
 def introduce(config: RunConfig, trainer: ClassificationTrainer, folder: RunFolder) -> None:
     """Print the numbers of images, parameters and steps, the folder, and the step a resumed run continues from."""
-    images, validation = trainer.train.images, trainer.validation
+    images, validated = trainer.train.images, 0 if trainer.validation is None else len(trainer.validation.labels)
     say(
-        f"{len(images)} training and {counted(0 if validation is None else len(validation.labels), 'validation image')}"
+        f"{len(images)} training{_changes(config)} and {counted(validated, 'validation image')}"
         f" {'×'.join(map(str, images.shape))}, {len(images.classes)} classes; {trainer.parameters} parameters;"
         f" {counted(len(trainer.train), 'step')} per epoch of up to {counted(config.batch_size, 'image')}"
     )
@@ -157,6 +157,14 @@ def introduce(config: RunConfig, trainer: ClassificationTrainer, folder: RunFold
     start = f", continuing after epoch {trainer.epoch}{within}" if trainer.epoch or within else ""
     say(f"Folder: {folder.path}{start}")
     _warn_of_ignored(config, images)
+
+
+def _changes(config: RunConfig) -> str:
+    """Return what was done to the training images, as in " (20 % wrong labels)"; "" if they are as they were."""
+    shared = config.dataset.shared
+    told = [f"long-tailed, {shared['imbalance']:g} to 1"] if shared["imbalance"] else []
+    told += [f"{100 * shared['label_noise']:g} % wrong labels"] if shared["label_noise"] else []
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def report_complete(trainer: ClassificationTrainer, folder: RunFolder) -> None:

@@ -31,7 +31,14 @@ from trainer.study.results import arm_named, results_of
 
 NAMED = 4  # settings that name an arm; where more differ, its label is shorter
 # The settings that decide which images a run is validated on. Another size of the same images is none of them.
-SPLIT = ("dataset", "dataset.validation", "dataset.on_corrupt_image", "dataset.validation_size", "dataset.folds")
+SPLIT = (
+    "dataset",
+    "dataset.validation",
+    "dataset.on_corrupt_image",
+    "dataset.validation_size",
+    "dataset.folds",
+    "dataset.classes",
+)
 COUNT, DATA = "the number of validation images", "the fingerprint of the data"
 SAME_ANYWHERE = ("digits", *DOWNLOADED)  # the data sets whose images do not depend on `data_dir`
 

@@ -23,6 +23,9 @@ PARAMETER_TOLERANCE = 0.01  # relative: networks within 1 % count as equally lar
 LENGTH_SETTINGS = ("epochs", "batch_size")
 EARLY_STOPPING = ("early_stop_patience", "early_stop_min_delta", "validate_every")
 TUNED_SETTINGS = ("lr", "weight_decay", "dropout")  # settings that are tuned for a technique, beside its own options
+# What the training images are, while the validation images stay the same.
+DATA_AXES = tuple(f"dataset.{name}" for name in ("train_size", "imbalance", "label_noise", "label_noise_kind"))
+SPLIT = ("validation_size", "folds", "fold")
 CAVEAT = ", which may explain a difference between them"
 
 Facts = Mapping[str, Any]
@@ -132,8 +135,9 @@ class _Reckoning:
             "images": config.epochs * len(training),
             "parameters": self._parameters(config, training),
             "gradients": gradients_of(config.optimizer),
-            "data": config.dataset.name,
-            "split": (config.split_seed, tuple(sorted(config.dataset.shared.items(), key=str))),
+            "data": (config.dataset.name, training.classes),
+            "split": (config.split_seed, *(config.dataset.shared[name] for name in SPLIT)),
+            "training": tuple(config.dataset.shared[name.partition(".")[2]] for name in DATA_AXES),
             "seed": config.seed,
             "stopping": tuple(getattr(config, name) for name in EARLY_STOPPING),
         }
@@ -147,7 +151,7 @@ class _Reckoning:
             # One black image that all labels share: the data sets of all arms would not fit the memory.
             blank = torch.zeros(1, *images.shape, dtype=torch.uint8)
             labels = torch.zeros(len(training), dtype=torch.int64)
-            self.data[key] = Images(blank, labels, images.classes, labels)
+            self.data[key] = Images(blank, labels, training.classes, labels)
         return self.data[key]
 
     def _parameters(self, config: RunConfig, training: Images) -> int:
@@ -186,18 +190,18 @@ def _differences(
             numbers = f"{first} {verb} {_number(most)} {noun}, {second} {_number(least)}{more}"
             sentence = numbers if intended else numbers + CAVEAT
             yield quantity, _Finding(intended, most / least, sentence)
+    asked = {"stopping": {*EARLY_STOPPING}, "training": {*DATA_AXES}}
     for quantity, intended, sentence in (
         ("data", True, "{} and {} are different data: their scores cannot be compared with each other"),
         ("split", False, "{} and {} are scored on different images: their split differs"),
+        ("training", False, "{} and {} are trained on other images or labels: " + ", ".join(DATA_AXES)),
         ("seed", False, "{} and {} have different seeds: give every arm the same ones, as seed=0,1,2"),
         ("stopping", False, "{} and {} stop early by different rules: " + ", ".join(EARLY_STOPPING)),
     ):
         values = figures[quantity]
         other = next((place for place, value in enumerate(values) if value != values[0]), None)
-        # Other data have another split anyway; rules of early stopping that are varied alone are the question itself.
-        implied = (quantity == "split" and len(set(figures["data"])) > 1) or (
-            quantity == "stopping" and varied <= {*EARLY_STOPPING}
-        )
+        # Other data have another split anyway; rules or images that are varied alone are the question itself.
+        implied = (quantity == "split" and len(set(figures["data"])) > 1) or varied <= asked.get(quantity, set())
         if other is not None and not implied:
             yield quantity, _Finding(intended, 1.0, sentence.format(names[0], names[other]))
     yield from _passes(names, figures["gradients"], figures["steps"])

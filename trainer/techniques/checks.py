@@ -19,6 +19,16 @@ from trainer.techniques.remedies import WIDTHS, has_momentum, size_read
 FALLING = ("cosine", "cosine_restarts", "cyclic", "linear", "plateau", "polynomial", "triangular", "wsd")
 
 
+def dataset(run: RunConfig) -> None:
+    """Refuse a ratio that makes the first class the smallest."""
+    imbalance = run.dataset.shared["imbalance"]
+    if imbalance is not None and imbalance < 1:
+        raise ConfigError(
+            f"dataset.imbalance={imbalance:g}: must be at least 1, the images of the largest class for one of the"
+            f" smallest, as in {1 / imbalance:g}"
+        )
+
+
 def dataset_image_folder(run: RunConfig) -> None:
     """Refuse settings of a split that is not made."""
     _refuse_split_settings(run, "folder", "train/", "val/")

@@ -28,6 +28,7 @@ def idle_settings(run: RunConfig) -> list[str]:
         *_plateau(run),
         *_early_stopping(run),
         *_weight_decay(run),
+        *_labels(run),
         *_loss(run),
         *augmentations,
         *_wandb(run),
@@ -102,6 +103,12 @@ def _loss(run: RunConfig) -> Iterator[str]:
     setting = {"focal": "gamma", "poly": "epsilon"}.get(run.loss.name)
     if setting and run.loss.options[setting] == 0:
         yield f"loss={run.loss.name} is the cross-entropy: loss.{setting}=0"
+
+
+def _labels(run: RunConfig) -> Iterator[str]:
+    shared = run.dataset.shared
+    if not shared["label_noise"] and shared["label_noise_kind"] != "symmetric":
+        yield f"dataset.label_noise_kind={shared['label_noise_kind']} does nothing: dataset.label_noise=0"
 
 
 def _augmentation(choice: Choice) -> Iterator[str]:
