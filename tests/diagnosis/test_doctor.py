@@ -18,7 +18,7 @@ from PIL import Image
 
 from trainer.cli import doctor
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import techniques
+from trainer.config.schema import Choice, techniques
 from trainer.diagnosis import summary
 from trainer.diagnosis.examine import examine, held_out
 from trainer.diagnosis.faults import BASE, FAULTS, HEALTHY, noisy_labels, rare_classes
@@ -213,6 +213,21 @@ def test_a_technique_is_put_beside_the_others_or_taken_from_them():
     (config,) = compose(["augmentation=[flip,crop]", "regularization=[l1,ema]"])
     assert against(config, "wrong labels") == "augmentation=[flip,crop,mixup]"
     assert without(config, "regularization", "l1") == "regularization=[ema]"
+
+
+def test_a_technique_that_the_run_would_be_refused_with_is_not_advised():
+    """Fixup stands in for a normalization, which is first against small gradients."""
+    (config,) = compose(["model=resnet9", "init=fixup", "activation=tanh"])
+    assert against(config, "small gradients") == "activation=relu"
+    assert against(config_of("activation=tanh"), "small gradients") == "normalization=batch"
+
+
+def test_a_start_with_layers_of_zeros_that_is_meant_so_is_no_fault():
+    zeros = layers(linear={"gradient_norm": 0.0}, last={"alike": 1.0, "weight_norm": 0.0})
+    for init, found in (("fixup", []), ("default", ["zero initialization"])):
+        config = config_of().model_copy(update={"init": Choice("init", init)})
+        named = [each.name for each in diagnose(replace(evidence(rows=SLOW, initial=zeros), config=config))]
+        assert [each for each in named if each in ("zero initialization", "vanishing gradients")] == found
 
 
 def test_what_to_try_is_a_whole_command(in_empty_folder):

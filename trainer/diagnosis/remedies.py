@@ -2,8 +2,10 @@
 
 import math
 
+from trainer.config.check import check
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import GROUPS
+from trainer.errors import ConfigError
 from trainer.techniques.remedies import REMEDIES, SYMMETRIC_ACTIVATIONS, USUAL_LR, WIDTHS
 
 
@@ -14,9 +16,20 @@ def against(config: RunConfig, cause: str) -> str:
     """
     for group, option, instead_of in REMEDIES[cause]:
         chosen = chosen_names(config, group)
-        if option not in chosen and instead_of in (None, *chosen):
+        if option not in chosen and instead_of in (None, *chosen) and _goes_with(config, group, option):
             return f"{group}=[{','.join([*chosen, option])}]" if GROUPS[group].listed else f"{group}={option}"
     return smaller_rate(config)
+
+
+def _goes_with(config: RunConfig, group: str, option: str) -> bool:
+    """Return whether the run would be accepted with this technique."""
+    tree = config.tree()
+    tree[group] = {**tree[group], option: {}} if GROUPS[group].listed else {"name": option}
+    try:
+        check(tree)
+    except ConfigError:
+        return False
+    return True
 
 
 def smaller_rate(config: RunConfig) -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from statistics import mean
 
-from trainer.diagnosis.inputs import Evidence, Finding
+from trainer.diagnosis.inputs import Evidence, Finding, LayerStats
 from trainer.diagnosis.remedies import against, chosen_names, larger_rate, smoother_start, wider, without
 from trainer.diagnosis.step_rules import divergence, learning_rate_too_high, learning_rate_too_low
 from trainer.diagnosis.thresholds import (
@@ -43,13 +43,18 @@ def images_alike(evidence: Evidence) -> Finding | None:
 
 def zero_initialization(evidence: Evidence) -> Finding | None:
     """Look for layers of equal units, which get equal gradients for ever."""
-    same = [name for name, share in layer_values(evidence.initial or evidence.final, "alike") if share > FITTED]
-    if not same or evidence.config.init.name in STARTS_WITH_ZEROS:
+    same = [name for name, share in layer_values(_start(evidence) or evidence.final, "alike") if share > FITTED]
+    if not same:
         return None
     meaning = "Units that start equal stay equal: each layer is worth a single unit."
     explains = {rule for rule in RULES if rule not in ("class imbalance", "batch too small")}
     seen = f"all units of {', '.join(same[:2])} have the same weights"
     return Finding("zero initialization", seen, meaning, smoother_start(evidence.config), frozenset(explains))
+
+
+def _start(evidence: Evidence) -> LayerStats | None:
+    """Return the statistics before training, None if the run was meant to start with layers of zeros."""
+    return None if evidence.config.init.name in STARTS_WITH_ZEROS else evidence.initial
 
 
 def exploding_gradients(evidence: Evidence) -> Finding | None:
@@ -70,13 +75,14 @@ def vanishing_gradients(evidence: Evidence) -> Finding | None:
     """Look for tiny gradients, in networks that did not learn: Adam makes large steps of small gradients."""
     if evidence.rows and fit(evidence) >= FITTED:
         return None
-    ratios = relative_gradients(evidence.initial or evidence.final)
+    start = _start(evidence)
+    ratios = relative_gradients(start or evidence.final)
     # Relative to the weights, as a step moves them by that share at a learning rate of 1, whatever their scale.
     tiny = [(name, ratio) for name, ratio in ratios if ratio < TINY_GRADIENT]
     if not tiny:
         return None
     name, ratio = min(tiny, key=lambda each: each[1])
-    when = "before training" if evidence.initial else "after the last epoch"
+    when = "before training" if start else "after the last epoch"
     seen = f"{when} the gradient of {name} is {ratio:.1e} of its weights, of the last layer {ratios[-1][1]:.1e}"
     meaning = "The gradient of the loss does not reach the first layers."
     override = against(evidence.config, "small gradients")
