@@ -1,4 +1,4 @@
-"""The animated paths of all optimizers of this project over a ravine, a saddle and a local minimum."""
+"""The animated paths of the lecture's optimizers and adamw over a ravine, a saddle and a local minimum."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -9,10 +9,9 @@ from descent import descend, settings
 from figure import COLORS, DASHES, GREY, SHADES, SYMBOLS, Panel, go, parser, positive, start, write
 
 from trainer.cli.common import Parser, count
-from trainer.config.help import options
 
 DESCRIPTION = """\
-The paths of all optimizers in conf/optimizer over a ravine, a saddle and a local minimum, each with a learning rate
+The paths of the lecture's optimizers and adamw over a ravine, a saddle and a local minimum, each with a learning rate
 that suits it there. A button plays the steps, a slider selects one, a click on a name hides its path."""
 
 Path = list[tuple[float, ...]]
@@ -22,7 +21,7 @@ Path = list[tuple[float, ...]]
 class Surface:
     """f(x, y), the start of the paths, the visible part, and a learning rate for each optimizer.
 
-    The rates are limited by the steepest part of the surface. An optimizer that is not in `lr` gets the rate of sgd.
+    The rates are limited by the steepest part of the surface.
     """
 
     loss: Callable[[Any, Any], Any]
@@ -78,6 +77,7 @@ SURFACES = {
         " roll over it.",
     ),
 }
+OPTIMIZERS = sorted(SURFACES["ravine"].lr)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -95,19 +95,15 @@ def main(arguments: Sequence[str]) -> int:
     return write(request, "How optimizers find their way", lead, panels)
 
 
-def optimizers() -> list[str]:
-    return [name.removesuffix(" *") for name, _ in options("optimizer")]
-
-
 def read_rates(command: Parser, words: Sequence[str]) -> dict[str, float]:
     """Return {optimizer: learning rate} of the arguments."""
     rates = dict[str, float]()
     for word in words:
         name, equals, value = word.rpartition("=")
-        if equals and name not in optimizers():
-            command.error(f"--lr {word}: there is no optimizer {name}. Accepted: {', '.join(optimizers())}")
+        if equals and name not in OPTIMIZERS:
+            command.error(f"--lr {word}: there is no optimizer {name}. Accepted: {', '.join(OPTIMIZERS)}")
         try:
-            rates |= dict.fromkeys([name] if equals else optimizers(), positive(value))
+            rates |= dict.fromkeys([name] if equals else OPTIMIZERS, positive(value))
         except argparse.ArgumentTypeError as error:
             command.error(f"--lr {error}")
     return rates
@@ -116,8 +112,8 @@ def read_rates(command: Parser, words: Sequence[str]) -> dict[str, float]:
 def walk(surface: Surface, rates: dict[str, float], steps: int) -> dict[str, tuple[float, Path]]:
     """Return {optimizer: (learning rate, path)}."""
     found = {}
-    for name in optimizers():
-        lr = rates.get(name, surface.lr.get(name, surface.lr["sgd"]))
+    for name in OPTIMIZERS:
+        lr = rates.get(name, surface.lr[name])
         found[name] = lr, descend(surface.loss, surface.begin, settings(f"optimizer={name}").optimizer, lr, steps)
     return found
 

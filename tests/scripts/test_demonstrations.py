@@ -91,7 +91,7 @@ def test_every_optimizer_walks_every_surface(capsys):
     assert body.count("<figcaption>") == 3
     for surface in demonstration.SURFACES.values():
         paths = demonstration.walk(surface, {"adam": 0.25}, 4)
-        assert set(paths) == options_of("optimizer")
+        assert list(paths) == demonstration.OPTIMIZERS
         figure = demonstration.draw(surface, paths)
         named = {line.name: line for line in figure.data if line.name}
         assert set(named) == {f"{name} {lr:g}" for name, (lr, _) in paths.items()}
@@ -273,7 +273,7 @@ def test_a_page_plays_in_a_browser_without_a_network(capsys):
         view.evaluate(f"Plotly.animate({plot}, ...{plot}.layout.sliders[0].steps[3].args)")
         assert view.evaluate(f"{plot}.querySelectorAll('.contourlayer path').length") > 20
         assert view.evaluate(f"{plot}.data.filter(line => line.name).map(line => line.x.length)") == [4] * len(
-            options_of("optimizer")
+            script("optimizer_paths").OPTIMIZERS
         )
         browser.close()
     assert (fetched, complaints) == ([address], [])

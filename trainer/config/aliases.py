@@ -155,6 +155,6 @@ ELSEWHERE = {
     "init": "lecunnormal lecununiform uniform",
     "model": "alexnet densenet efficientnet lenet mobilenet vgg vit",
     "normalization": "instancenorm",
-    "optimizer": "adabelief adadelta adafactor adamax adamp adan asgd lamb lars lion nadam radam rprop sparseadam",
+    "optimizer": "adabelief adamp adan asgd lamb lars rprop sparseadam",
     "scheduler": "multistep multisteplr",
 }

@@ -190,6 +190,13 @@ def normalization_instance(run: RunConfig) -> None:
         raise ConfigError("normalization=instance acts on feature maps, model=mlp has none: choose layer or rms")
 
 
+def optimizer_momentum(run: RunConfig) -> None:
+    """Refuse a dampening of a form that has none."""
+    form, dampening = (run.optimizer.options[name] for name in ("form", "dampening"))
+    if form != "torch" and dampening:
+        raise ConfigError(f"optimizer.dampening={dampening} belongs to optimizer.form=torch: leave it out with {form}")
+
+
 def scheduler(run: RunConfig) -> None:
     """Refuse a warm-up as long as the run, one of two lengths, and a smallest rate above the first."""
     warmup, steps = run.scheduler.shared["warmup_epochs"], run.scheduler.shared["warmup_steps"]

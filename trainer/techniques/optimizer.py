@@ -1,4 +1,4 @@
-"""The update rules, where g is the gradient of the loss; all of them are torch's.
+"""The update rules, where g is the gradient of the loss: torch's where it has them.
 
 `params` are torch's parameter groups, whose "params" are pairs of name and parameter: `weight_decay_scope` has already
 decided which of them are decayed. A group that an optimizer makes may have an `lr_scale`, by which the schedule's rate
@@ -9,11 +9,12 @@ is multiplied. An optimizer may have a state of any form and beyond that:
 * `train()` and `eval()`, if the weights to evaluate are not those to train.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import optim
 
 from trainer.config.types import Fraction, NonNegative, OpenFraction, Positive
+from trainer.techniques.update_rules import Lion, Momentum, RMSpropFromGradient
 
 Params = list[dict[str, Any]]
 
@@ -29,9 +30,20 @@ def sgd(params: Params, lr: float, weight_decay: float) -> optim.Optimizer:
 
 
 def momentum(
-    params: Params, lr: float, weight_decay: float, *, momentum: OpenFraction = 0.9, dampening: Fraction = 0.0
+    params: Params,
+    lr: float,
+    weight_decay: float,
+    *,
+    momentum: OpenFraction = 0.9,
+    dampening: Fraction = 0.0,
+    form: Literal["torch", "lecture", "ema"] = "torch",
 ) -> optim.Optimizer:
-    """Momentum: v ← β·v + g; W ← W − lr·v. Polyak 1964."""
+    """Momentum: v ← β·v + g; W ← W − lr·v. Polyak 1964.
+
+    `form`: "lecture" has lr within v, "ema" the mean v ← β·v + (1 − β)·g.
+    """
+    if form != "torch":
+        return Momentum(params, lr, momentum, weight_decay, form)
     # torch keeps lr out of v: after a change of the rate, old gradients count at the new one.
     return optim.SGD(params, lr, momentum, dampening, weight_decay)
 
@@ -63,9 +75,21 @@ def rmsprop(
     eps: Positive = 1e-8,
     momentum: Fraction = 0.0,
     centered: bool = False,
+    start: Literal["zero", "gradient"] = "zero",
 ) -> optim.Optimizer:
-    """RMSprop: G ← α·G + (1 − α)·g²; W ← W − lr·g / (√G + eps). Tieleman & Hinton 2012."""
-    return optim.RMSprop(params, lr, alpha, eps, weight_decay, momentum, centered)
+    """RMSprop: G ← α·G + (1 − α)·g²; W ← W − lr·g / (√G + eps). Tieleman & Hinton 2012.
+
+    `start`: G before the first step is zero, or the square of the first gradient.
+    """
+    rule = optim.RMSprop if start == "zero" else RMSpropFromGradient
+    return rule(params, lr, alpha, eps, weight_decay, momentum, centered)
+
+
+def adadelta(
+    params: Params, lr: float, weight_decay: float, *, rho: Fraction = 0.9, eps: Positive = 1e-6
+) -> optim.Optimizer:
+    """Adadelta: W ← W − lr·g·√(D + eps) / √(G + eps), with means G of g² and D of squared steps. Zeiler 2012."""
+    return optim.Adadelta(params, lr, rho, eps, weight_decay)
 
 
 def adam(
@@ -92,3 +116,59 @@ def adamw(
 ) -> optim.Optimizer:
     """Adam with decoupled decay: W ← (1 − lr·λ)·W − lr·m̂ / (√v̂ + eps). Loshchilov & Hutter 2019."""
     return optim.AdamW(params, lr, betas, eps, weight_decay, amsgrad, fused=True)
+
+
+def nadam(
+    params: Params,
+    lr: float,
+    weight_decay: float,
+    *,
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999),
+    eps: Positive = 1e-8,
+    momentum_decay: NonNegative = 0.004,
+    decoupled: bool = False,
+) -> optim.Optimizer:
+    """Adam whose momentum looks ahead, as nesterov's does. Dozat 2016."""
+    return optim.NAdam(params, lr, betas, eps, weight_decay, momentum_decay, decoupled)
+
+
+def radam(
+    params: Params,
+    lr: float,
+    weight_decay: float,
+    *,
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999),
+    eps: Positive = 1e-8,
+    decoupled: bool = False,
+) -> optim.Optimizer:
+    """Adam that divides by √v̂ only as far as v̂ is known, which replaces a warm-up. Liu et al. 2020."""
+    return optim.RAdam(params, lr, betas, eps, weight_decay, decoupled)
+
+
+def adamax(
+    params: Params,
+    lr: float,
+    weight_decay: float,
+    *,
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999),
+    eps: Positive = 1e-8,
+) -> optim.Optimizer:
+    """Adam by the largest gradient: u ← max(β₂·u, |g| + eps); W ← W − lr·m̂ / u. Kingma & Ba 2015."""
+    return optim.Adamax(params, lr, betas, eps, weight_decay)
+
+
+def adafactor(
+    params: Params, lr: float, weight_decay: float, *, decay: Positive = 0.8, eps: Positive = 1e-3
+) -> optim.Optimizer:
+    """Adam without momentum, with a row and a column in place of each matrix of squares. Shazeer & Stern 2018.
+
+    The rate is relative to the size of the weights: W ← W − max(eps, RMS(W))·min(lr, 1/√t)·u, with RMS(u) at most 1.
+    """
+    return optim.Adafactor(params, lr, -decay, (None, eps), weight_decay=weight_decay)
+
+
+def lion(
+    params: Params, lr: float, weight_decay: float, *, betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+) -> optim.Optimizer:
+    """Lion: W ← (1 − lr·λ)·W − lr·sign(β₁·m + (1 − β₁)·g); m ← β₂·m + (1 − β₂)·g. Chen et al. 2023."""
+    return Lion(params, lr, betas, weight_decay)
