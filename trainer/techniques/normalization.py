@@ -53,5 +53,8 @@ def rms(shape: tuple[int, ...], *, eps: Positive = 1e-5) -> nn.Module:
 
 
 def weight(shape: tuple[int, ...]) -> nn.Module:
-    """The weight of the layer before as a learned length times a direction. Salimans & Kingma 2016."""
+    """The weight of every layer as learned lengths times directions. Salimans & Kingma 2016.
+
+    What is returned marks that the network takes a normalization: its weights are changed when it is complete.
+    """
     return WeightMarker()

@@ -79,20 +79,15 @@ def _computed(layer: ReweightedConv2d | ReweightedLinear) -> Tensor:
 
 
 class WeightMarker(nn.Identity):
-    """The place of a normalization that acts on the weight of the layer before it; it computes nothing itself."""
+    """Stands where a normalization of features would, for one that acts on weights; it computes nothing itself."""
 
 
 def normalize_marked(model: nn.Module) -> None:
-    """Give the convolution or linear layer before each marker a weight with a length of its own."""
-    before: nn.Module | None = None
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            before = module
-        elif isinstance(module, WeightMarker) and before is not None:
-            weight = before.weight
-            assert isinstance(weight, Tensor)
-            reweight(before, WeightNormalization(weight))
-            before = None
+    """Give every convolution and linear layer of a network with such a marker a weight with a length of its own."""
+    if not any(isinstance(module, WeightMarker) for module in model.modules()):
+        return
+    for layer in [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]:
+        reweight(layer, WeightNormalization(layer.weight))
 
 
 class WeightNormalization(Reweighting):
