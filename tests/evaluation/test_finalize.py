@@ -27,7 +27,7 @@ from trainer.reports.run_content import of_run
 from trainer.stats.intervals import wilson
 from trainer.storage import checkpoint
 from trainer.study.execute import run_study
-from trainer.study.results import winner_of
+from trainer.study.winner import winner_of
 
 SHORT = (*TINY, "epochs=4", "scheduler=cosine")
 

@@ -23,7 +23,7 @@ from trainer.reports.charts import curves, figures
 from trainer.reports.content import of_study
 from trainer.reports.run_content import of_run
 from trainer.runtime.lock import locked
-from trainer.study.results import winner_of
+from trainer.study.winner import winner_of
 
 ALONE = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
 LRS = {"lr": ["0.001", "0.01", "0.1"]}

@@ -22,7 +22,8 @@ from trainer.stats.verdict import judge
 from trainer.study.axes import REPLICATES
 from trainer.study.manifest import Manifest
 from trainer.study.reservations import missing_runs
-from trainer.study.results import results_of, verdict, winner_of
+from trainer.study.results import results_of, verdict
+from trainer.study.winner import winner_of
 
 # Validation accuracies over six seeds.
 NONE = (0.640, 0.652, 0.646, 0.655, 0.649, 0.643)
@@ -296,12 +297,14 @@ def test_the_seeds_that_are_needed_tell_the_margin_with_a_spread_as_large_as_it_
 def test_what_too_few_runs_can_tell():
     assert sentences(("a", (0.6,)), ("b", (0.7,)), images=300) == [
         "Single runs: nothing can be concluded; at least 3 seeds an arm are needed: add seed=0,1,2",
+        "b against a: +10.00 points at 1 seed, no verdict",
         "Noise floor: with 300 validation images at 70% two single runs that are scored on different images differ"
         " by up to 7.3 points by chance (95 %). Here all arms are scored on the same images, so their difference"
         " varies less than that. But a lead below this may not hold on other images, and more seeds do not change that",
     ]
     assert sentences(("a", (0.6, 0.7)), ("b", (0.7, 0.7)), unit="fold") == [
-        "No conclusion at 2 folds; at least 3 folds an arm are needed"
+        "No conclusion at 2 folds; at least 3 folds an arm are needed",
+        "b against a: +5.00 points at 2 folds, no verdict",
     ]
     assert sentences(("a", (0.6,)), ("b", (0.7, 0.71, 0.72))) == [
         "b against a: no conclusion, a has 1 finished run; at least 3 are needed"
@@ -420,7 +423,10 @@ def normalizations(folder, **more):
 def test_the_report_of_a_study(tmp_path, capsys):
     study = normalizations(tmp_path / "study")
     assert lines(read(study)) == sentences(*THREE, images=5000)
-    assert lines(read(study), "none") == sentences(*THREE, images=5000, baseline="none")
+    assert lines(read(study), "none")[:2] == [
+        "batch is better than none by 1.7 ± 0.9 points (6 seeds, p = 0.0011)",
+        "layer against none: no conclusion at 6 seeds (0.4 ± 1.0 points, p = 0.37); equal within 1.4 points",
+    ]
     assert main([str(study)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [" ".join(line.split()[:6]) for line in printed[2:5]] == [
@@ -547,6 +553,32 @@ def test_a_baseline_is_found_in_any_order_and_a_wrong_one_is_one_line(tmp_path):
     )
     with pytest.raises(ConfigError, match=r"^--baseline=optimizer=adam lr=0.2: none of its runs has finished$"):
         lines(read(study), "optimizer=adam lr=0.2")
+
+
+def test_a_baseline_that_the_plan_names_is_corrected_for_its_comparisons_and_a_picked_one_for_all_pairs(tmp_path):
+    study = normalizations(tmp_path / "study")
+    manifest = json.loads((study / "study.json").read_text())
+
+    def planned(name, **more):
+        (study / "study.json").write_text(
+            json.dumps({**manifest, "sweep": {**manifest["sweep"], "baseline": name}, **more})
+        )
+        return verdict(read(study))
+
+    found, picked = planned("layer"), verdict(read(study), "none")
+    assert found.reference == found.baseline == "layer" and picked.baseline == "none"
+    assert lines(read(study)) == sentences(*THREE, images=5000, baseline="layer")
+    # none against the others after the fact: three pairs, as for the best arm.
+    by_name = {each.first.name: each for each in picked.comparisons}
+    assert by_name["batch"].p == pytest.approx(Bound(3, product=False).tail(by_name["batch"].t, by_name["batch"].df))
+    assert (
+        "none was named after the runs (sweep.baseline names an arm before them), so p and ± are corrected for all 3"
+        in picked.test
+    )
+    assert planned("layer", labels={"layer": "LN"}).reference == "LN"  # renamed since
+    gone = planned("group")
+    assert gone.reasons == ("sweep.baseline=group is no arm any more: the best one takes its place",)
+    assert gone.reference == "batch"
 
 
 def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path):

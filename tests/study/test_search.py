@@ -14,8 +14,8 @@ from trainer.errors import ConfigError
 from trainer.study import execute, launch
 from trainer.study.axes import Axis, corners, grid, narrowed, on_border, space_size
 from trainer.study.launch import Launch
-from trainer.study.results import winner_of
 from trainer.study.search import Pruning, TriedPoint, ask
+from trainer.study.winner import winner_of
 
 LR = Axis("lr", prefix="++lr", low=1e-5, high=1e-1, log=True)
 DROPOUT = Axis("dropout", prefix="++dropout", low=0.0, high=0.8)

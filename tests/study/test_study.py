@@ -83,6 +83,13 @@ MISFITS = {
         "sweep.name='a/b' (command line): must be a name of letters, digits, dot, dash and underscore or null."
         " Did you mean sweep.name=a_b?"
     ),
+    "optimizer=sgd,adam seed=0,1 sweep.baseline=adm": (
+        "sweep.baseline=adm: the study has no such arm. Did you mean adam? Accepted: sgd, adam"
+    ),
+    "sweep.method=random lr=interval(0.1,0.2) sweep.baseline=adam": (
+        "sweep.baseline=adam: the arms of sweep.method=random are not known before"
+    ),
+    "optimizer=sgd,adam sweep.margin=0": "sweep.margin=0 (command line): must be a number above 0 or null",
     "sweep.seed=1,2": "sweep.seed (command line): is not a setting to compare",
     "checkpoint_minutes=1,2": (
         "checkpoint_minutes (command line): cannot have several values: it does not change the result of a run"
@@ -184,7 +191,10 @@ def test_every_run_has_a_readable_folder_a_log_and_a_row(capsys):
     deviation = abs(adam[0] - adam[1]) / 2**0.5
     line = next(line for line in printed.splitlines() if line.startswith("adam "))
     assert f"{sum(adam) / 2:.2%} ± {deviation:.2%}" in line and f"{adam[0]:.2%}, {adam[1]:.2%}" in line
-    assert "\nNo conclusion at 2 seeds; at least 3 seeds an arm are needed: add seed=0,1,2\n" in printed
+    assert (
+        f"\nNo conclusion at 2 seeds; at least 3 seeds an arm are needed: python -m trainer study {folder} add"
+        " seed=2,3,4\nadam against sgd: +"
+    ) in printed
     words = " ".join(SHORT).replace("model.hidden=[8]", "'model.hidden=[8]'")
     assert f"Best: optimizer=adam\n  python -m trainer {words} optimizer=adam\n" in printed
 

@@ -100,9 +100,11 @@ def _is_misspelt_command(word: str) -> bool:
     """Return whether a first word is nearly a command; a setting has a `=`, a flag begins with a dash."""
     if "=" in word or word.startswith("-") or not nearest_command(word):
         return False
-    from trainer.config.suggestions import root_keys
+    from trainer.config.aliases import ALIASES
+    from trainer.config.suggestions import plain, root_keys
 
-    return word not in root_keys()  # `retrain` is near to `train`
+    # `retrain` is near to `train`, and the preprocess of other programs to `reproduce`.
+    return word not in root_keys() and plain(word) not in ALIASES
 
 
 def console_script() -> None:

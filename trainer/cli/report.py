@@ -24,7 +24,8 @@ as well; a folder of many studies and runs, such as outputs, gets an index page,
 lacks. --watch follows a study that another process trains: the page loads itself again until the study has ended.
 
 An arm is named as in the table: by the value that is varied (none, batch), or in full ('optimizer=adam lr=0.01').
-A verdict needs at least three runs per arm (seed=0,1,2); the report says how many more would be enough."""
+A verdict needs at least three runs per arm (seed=0,1,2). --baseline is picked after the runs, so its comparisons are
+corrected for all pairs; sweep.baseline names it before the first run."""
 
 EPILOG = """\
 examples:

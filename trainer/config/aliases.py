@@ -14,7 +14,7 @@ _SETTINGS = {
     "metric": "metrics",
     "optimizer.betas": "beta1 beta2 adambetas optimizer.beta1 optimizer.beta2",
     "wandb.mode=online": "usewandb wandbonline",
-    "init": "initialization initialisation weightinit",
+    "init": "initialization initialisation weightinit initializer",
     "model": "arch architecture net network",
     "dataset": "data ds",
     "data_dir": "datapath dataroot",

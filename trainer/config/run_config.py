@@ -70,7 +70,9 @@ class SweepConfig(BaseModel):
     on_error: Annotated[Literal["continue", "stop", "retry"], Tag.NO_EFFECT]
     concurrent: Annotated[Count | Literal["auto"], Tag.NO_EFFECT] = 1  # studies before 0.4.0 do not have it
     fairness_check: Annotated[Literal["off", "warn", "strict"], Tag.NO_EFFECT]
-    margin: Annotated[Positive | None, Tag.NO_EFFECT] = None  # studies before 0.4.0 do not have it
+    # Studies before 0.4.0 do not have these.
+    margin: Annotated[Positive | None, Tag.NO_EFFECT] = None
+    baseline: Text | None = None
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
     # Excluded from the manifest of a study, which lists the axes that are made of these.
     params: dict[str, Text] = Field({}, exclude=True)

@@ -10,7 +10,7 @@ from trainer.evaluation.ledger import LEDGER, Reading
 from trainer.records.metrics import shown_figure
 from trainer.runtime.text import counted
 from trainer.stats.intervals import wilson
-from trainer.study.results import Winner
+from trainer.study.winner import Winner
 
 FORMAT_VERSION = 1
 

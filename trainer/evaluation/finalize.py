@@ -18,7 +18,7 @@ from trainer.storage.untrusted import read_json
 if TYPE_CHECKING:
     from trainer.config.run_config import RunConfig
     from trainer.evaluation.ledger import Reading
-    from trainer.study.results import Winner
+    from trainer.study.winner import Winner
 
 
 def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_dir: str | None, why: str | None) -> int:
@@ -26,7 +26,7 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
     from trainer.config.own_record import match
     from trainer.runtime.console import say, waiting
     from trainer.study.fingerprint import core_fingerprint
-    from trainer.study.results import winner_of
+    from trainer.study.winner import winner_of
 
     with waiting("Loading torch"):
         import_module("trainer.run")

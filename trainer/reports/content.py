@@ -20,7 +20,7 @@ from trainer.stats.verdict import Verdict
 from trainer.study.axes import REPLICATES
 from trainer.study.manifest import Entry, Manifest
 from trainer.study.reservations import reservations
-from trainer.study.results import StudyArm, arm_named, results_of, verdict
+from trainer.study.results import StudyArm, results_of, verdict
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def of_manifest(
         study.started,
         judged,
         results.missing,
-        arm_named(results, baseline, "").name if baseline else "",
+        judged.baseline,
         question_of(study.command),
     )
 

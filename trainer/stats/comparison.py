@@ -47,6 +47,8 @@ class Comparison:
 def _sentence(found: Comparison, design: Design) -> str:
     """Return the result in words: "batch is better than none by 1.8 ± 0.4 points (6 seeds, p = 0.03)"."""
     first, second, counts = found.first.name, found.second.name, _counts(found, design)
+    if 0 < max(len(found.first.values), len(found.second.values)) < MIN_RUNS:
+        return f"{first} against {second}: {_signed(found.difference, design)} at {counts}, no verdict"
     if found.p is None or found.half_width is None:
         return f"{first} against {second}: no conclusion, {_untestable(found, design)}"
     amount = _amount(abs(found.difference) if found.concluded else found.difference, found.half_width, design)
@@ -88,6 +90,11 @@ def _plain(value: float, design: Design, up: bool = False) -> str:
     decimals = max(1, math.ceil(-math.log10(value / 2)))
     shown = math.ceil(value * 10**decimals - 1e-9) / 10**decimals if up else round(value, decimals)
     return f"{shown:.{decimals}f} {_unit(design)}"
+
+
+def _signed(difference: float, design: Design) -> str:
+    """Return "+1.6 points", in as many digits as accuracies are shown with."""
+    return f"{100 * difference:+.2f} points" if design.share else f"{difference:+.4f} {_unit(design)}"
 
 
 def _unit(design: Design) -> str:

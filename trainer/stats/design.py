@@ -9,6 +9,7 @@ class Design:
 
     split_ratio: validation images divided by training images where the units are scored on different images, else 0.
     margin: the smallest difference that matters, in the metric's unit; None: not given.
+    more: the command that adds seeds to the study; "" where there is none.
     """
 
     metric: str = "validation_accuracy"
@@ -17,6 +18,7 @@ class Design:
     split_ratio: float = 0.0
     images: int = 0  # 0: not recorded
     margin: float | None = None
+    more: str = ""
 
     @property
     def paired(self) -> bool:

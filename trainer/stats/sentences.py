@@ -11,19 +11,24 @@ from trainer.stats.trial import MIN_RUNS, PAIRED_FROM
 def too_few(most: int, design: Design) -> str:
     """Return the sentence of a study in which no arm has enough runs."""
     begin = "Single runs: nothing can be concluded" if most == 1 else f"No conclusion at {most} {design.unit}s"
-    example = ": add seed=0,1,2" if design.unit == "seed" else ""
-    return f"{begin}; at least {MIN_RUNS} {design.unit}s an arm are needed{example}"
+    add = f": {design.more}" if design.more else ": add seed=0,1,2" if design.unit == "seed" else ""
+    return f"{begin}; at least {MIN_RUNS} {design.unit}s an arm are needed{add}"
 
 
-def test_sentence(comparisons: Sequence[Comparison], design: Design, arms: int, baseline: str | None) -> str:
+def test_sentence(
+    comparisons: Sequence[Comparison], design: Design, arms: int, baseline: str | None, picked: bool = False
+) -> str:
     """Return the name of the test, its corrections and its measured error rate."""
     pairs = arms * (arms - 1) // 2
     paired = [each.paired for each in comparisons if each.p is not None]
     if arms == 2:
         corrected = "two arms are one comparison, which needs no correction"
-    elif baseline is None:
+    elif baseline is None or picked:
         bound = "Šidák's" if all(paired) else "Dunnett's T3" if not any(paired) else "Dunnett's T3 or Šidák's"
-        corrected = f"the best arm was picked from these same runs, so p and ± are corrected for all {pairs} pairs"
+        why = "the best arm was picked from these same runs"
+        if picked:
+            why = f"{baseline} was named after the runs (sweep.baseline names an arm before them)"
+        corrected = f"{why}, so p and ± are corrected for all {pairs} pairs"
         corrected += f" in steps ({bound})"
     else:
         corrected = f"p and ± are corrected for the {arms - 1} comparisons with {baseline} in steps (Holm and Šidák)"

@@ -2,10 +2,10 @@
 
 Numbers in, sentences out; imports no torch. Each pair of arms is tested on its own spread, as arms differ in noise
 (`trial.py`). Where all arms are compared with the best one, which is picked from the values that are then tested, the
-comparison is corrected for all pairs (Dunnett's T3, 1980), where they are compared with a named one for those with it
-(Šidák 1967). Both in steps: once an arm is told from the best one, the others are corrected for the arms that are left
-(Holm 1979). `scripts/verdict_calibration.py` measures this: of identical arms with three or more seeds at most 5 % of
-studies report a difference, in all of its noises.
+comparison is corrected for all pairs (Dunnett's T3, 1980), where they are compared with one that was named before the
+first run for those with it (Šidák 1967). Both in steps: once an arm is told apart, the others are corrected for the
+arms that are left (Holm 1979). `scripts/verdict_calibration.py` measures this: of studies of identical arms with three
+or more seeds at most 5 % report a difference, in all of its noises but one of very coarse steps (5.3 %).
 
 Seeds are treated as pairs from eight on: runs of one seed are alike in similar arms (correlations of 0.03 to 0.6 were
 recorded), and with fewer seeds the gain is lost by the halved degrees of freedom. Folds and splits are always treated
@@ -36,6 +36,7 @@ class Verdict:
     floor: str = ""
     equal: tuple[str, ...] = ()  # the sentences on arms whose runs gave the same results to the last digit
     reference: str = ""  # the arm that the others are compared with; "" without comparisons
+    baseline: str = ""  # the same if it was named, also where nothing can be compared
 
     def lines(self) -> list[str]:
         """Return all sentences."""
@@ -43,9 +44,10 @@ class Verdict:
         return [line for line in (*self.equal, *self.reasons, *sentences, self.test, self.floor) if line]
 
 
-def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None) -> Verdict:
+def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, picked: bool = False) -> Verdict:
     """Compare every other arm with the best one, or with the arm named `baseline`, which must have values.
 
+    `picked`: the baseline was named after the runs, perhaps for its values, so that all pairs are corrected for.
     Arms without values are left out. Raises StopIteration if there is no such baseline.
     """
     order = ranked((arm for arm in arms if arm.values), design.sign)
@@ -62,14 +64,15 @@ def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None) -> V
     reference = best if baseline is None else next(arm for arm in order if arm.name == baseline)
     others = [arm for arm in order if arm is not reference]
     most = max(len(by_images(arm).values if design.paired else arm.values) for arm in order)
-    if most < MIN_RUNS:
-        return Verdict(design, (), (too_few(most, design),), "", floor)
     # The subject of each sentence comes first: the best arm, or the arm that is measured against the baseline.
     pairs = [(reference, arm) if baseline is None else (arm, reference) for arm in others]
+    if most < MIN_RUNS:
+        untested = tuple(Comparison(*pair, pair[0].mean - pair[1].mean) for pair in pairs)
+        return Verdict(design, untested, (too_few(most, design),), "", floor, reference=reference.name)
     trials = [trial(*pair, design.split_ratio) for pair in pairs]
-    comparisons = _stepped(trials, len(order), baseline is not None, design)
+    comparisons = _stepped(trials, len(order), baseline is not None and not picked, design)
     tested = any(comparison.p is not None for comparison in comparisons)
-    test = test_sentence(comparisons, design, len(order), baseline) if tested else ""
+    test = test_sentence(comparisons, design, len(order), baseline, picked) if tested else ""
     return Verdict(design, comparisons, (), test, floor, reference=reference.name)
 
 

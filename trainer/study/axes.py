@@ -9,7 +9,6 @@ from typing import Any
 
 from trainer.config.shell import command
 
-ONLY_ARM = "the one configuration"  # the name of an arm where nothing but its replicates is varied
 ARM = "arm"  # the key of the axis that changes several settings at once
 # Axes that repeat a point instead of making another one: their runs are averaged, not compared.
 REPLICATES = ("seed", "split_seed", "dataset.fold")
@@ -98,21 +97,6 @@ def canonical(text: str) -> str | tuple[str, float]:
 def point_label(point: Mapping[str, str], separator: str = " ") -> str:
     """Return a point in words: "lr=0.1 init=zeros"; an arm's settings stand without the word "arm"."""
     return separator.join(value if key == ARM else f"{key}={value}" for key, value in point.items())
-
-
-def are_words(values: Iterable[str]) -> bool:
-    """Return whether all values of the only axis are words, such as adam, which then name the arms."""
-    return all(re.match(r"(?!(true|false|null)$)[a-z]", value) for value in values)
-
-
-def arm_name(point: Mapping[str, str], words: bool, labels: Mapping[str, str]) -> str:
-    """Return the name of an arm, given its point in plain words: "adam" if they are `words`, else "lr=0.1".
-
-    `labels`: other names, for the settings of an arm that changes several, or for a whole name.
-    """
-    named = {key: labels.get(value, value) if key == ARM else value for key, value in point.items()}
-    name = " ".join(named.values()) if words else point_label(named) or ONLY_ARM
-    return labels.get(name, name)
 
 
 def grid(axes: Sequence[Axis]) -> Iterator[dict[str, str]]:

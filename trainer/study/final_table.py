@@ -22,7 +22,8 @@ from trainer.study.axes import ARM, Axis, Border, Point, on_border, point_label
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
 from trainer.study.reservations import told_changes, unmeasured_runs
-from trainer.study.results import StudyArm, arms_of, best_arm, nowhere_finite, results_of, verdict
+from trainer.study.results import StudyArm, arms_of, nowhere_finite, results_of, verdict
+from trainer.study.winner import best_arm
 
 MAX_VALUES = 12  # of an arm in the table
 MAX_COMPARISONS = 5  # the nearest to the best arm

@@ -15,10 +15,12 @@ from trainer.config.run_config import RunConfig, SweepConfig
 from trainer.config.schema import techniques
 from trainer.config.suggestions import no_such_option
 from trainer.errors import ConfigError
+from trainer.study.arm_names import arm_names, named_arm
 from trainer.study.axes import (
     ARM,
     Axis,
     Point,
+    arm_of,
     command_at,
     corners,
     grid,
@@ -111,6 +113,9 @@ class Plan:
         else:
             runs = [run for point in points for run in plan.runs_at(point)]
         _refuse_other_scales(settings, runs)
+        if settings.baseline is not None:
+            names = arm_names([arm_of(plain(run.point)) for run in runs], sweep.labels)
+            named_arm(settings.baseline, names, f"sweep.baseline={settings.baseline}")
         return replace(plan, runs=tuple(runs))
 
     def stage(self, number: int) -> tuple[int, int]:
@@ -241,6 +246,10 @@ def _refuse_unsearchable(settings: SweepConfig, axes: Sequence[Axis], replicates
         raise ConfigError(
             f"sweep.method={settings.method} has nothing to search: give it an axis, such as"
             " 'lr=tag(log,interval(1e-4,1e-1))'"
+        )
+    if settings.method != "grid" and settings.baseline is not None:
+        raise ConfigError(
+            f"sweep.baseline={settings.baseline}: the arms of sweep.method={settings.method} are not known before"
         )
     if settings.stages > 1 and all(axis.texts for axis in axes):
         raise ConfigError(f"sweep.stages={settings.stages} narrows intervals; give one: 'lr=interval(0.001,0.1)'")

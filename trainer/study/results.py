@@ -1,25 +1,31 @@
 """The results of a study: its arms with their runs, the verdict on them, and the best point. Imports no torch."""
 
-import difflib
+import itertools
 import math
-import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import ConfigError, RunError
-from trainer.records.outcome import DAMAGED, DONE, Outcome, outcome_or_damage
+from trainer.config.recorded import typed_settings
+from trainer.config.shell import command
+from trainer.errors import ConfigError
+from trainer.records.layout import MANIFEST
+from trainer.records.outcome import Outcome, outcome_or_damage
 from trainer.runtime.text import counted
-from trainer.stats.arms import Arm, ranked
+from trainer.stats.arms import Arm
 from trainer.stats.design import Design
 from trainer.stats.verdict import Verdict, judge
-from trainer.study.axes import are_words, arm_name, arm_of, command_at
+from trainer.study.arm_names import arm_names, named_arm
+from trainer.study.axes import arm_of
 from trainer.study.manifest import Change, Entry, Manifest
 
 if TYPE_CHECKING:
     from trainer.study.folder import Study
+
+
+USUAL_SEEDS = 5  # of an arm, that a study with too few is advised to have
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,14 @@ class StudyResults:
     """The arms of a study's last stage, whose runs are equally long, and the design of their comparison.
 
     `missing`: the number of runs whose folders are gone; `changes`: what became of the study after its first start.
+    `baseline`: the name that `sweep.baseline` gave an arm before the first run.
     """
 
     design: Design
     arms: tuple[StudyArm, ...]
     missing: int = 0
     changes: tuple[Change, ...] = ()
+    baseline: str | None = None
 
 
 def arms_of(
@@ -77,7 +85,7 @@ def arms_of(
     splits = [key for key in study.replicate_keys if key != "seed"]
     seeds = [key for key in study.replicate_keys if key == "seed"]
     groups: dict[Any, list[Entry]] = {}
-    for name, entry in zip(_arm_names(entries, study.labels), entries, strict=True):
+    for name, entry in zip(arm_names([arm_of(entry.point) for entry in entries], study.labels), entries, strict=True):
         groups.setdefault((entry.stage, entry.trial if by_trial else 0, name), []).append(entry)
     arms = []
     for (_, _, name), runs in groups.items():
@@ -98,16 +106,6 @@ def is_finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _arm_names(entries: Sequence[Entry], labels: Mapping[str, str]) -> list[str]:
-    """Return the arm's name of each run: "batch" if one setting is varied and its values are words, else "lr=0.1".
-
-    `labels`: other names for some of these.
-    """
-    points = [arm_of(entry.point) for entry in entries]
-    words = all(len(point) == 1 and are_words(point.values()) for point in points)
-    return [arm_name(point, words, labels) for point in points]
-
-
 def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_or_damage) -> StudyResults:
     """Return the arms of a study's last stage. `outcome_of` reads the outcome in a run's folder."""
     last = max((entry.stage for entry in study.entries), default=1)
@@ -120,10 +118,21 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         unit="fold" if "dataset.fold" in splits else "split" if splits else "seed",
         split_ratio=_split_ratio(outcomes) if splits else 0.0,
         margin=study.settings.margin,
+        more="" if splits else _more_seeds(study),
         images=min((outcome.validation_images for outcome in outcomes if outcome.validation_images), default=0),
     )
     missing = sum(study.is_missing(entry) for arm in arms for entry in arm.entries)
-    return StudyResults(design, tuple(arms), missing, study.changes)
+    return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline)
+
+
+def _more_seeds(study: Manifest) -> str:
+    """Return the command that adds seeds to a study until it has `USUAL_SEEDS`, or "" if it is none on disk."""
+    if study.settings.method != "grid" or not (study.folder / MANIFEST).is_file():
+        return ""
+    seeds = {typed_settings(entry.config).get("seed") for entry in study.entries}
+    free = (seed for seed in itertools.count() if seed not in seeds)
+    new = ",".join(str(seed) for seed in itertools.islice(free, USUAL_SEEDS - len(seeds)))
+    return command("study", study.folder, "add", f"seed={new}")
 
 
 def _split_ratio(outcomes: Sequence[Outcome]) -> float:
@@ -133,17 +142,40 @@ def _split_ratio(outcomes: Sequence[Outcome]) -> float:
 
 
 def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
-    """Judge a study. Raises ConfigError if no arm with finished runs has the baseline's name."""
+    """Judge a study, against its own baseline if none is named here.
+
+    Raises ConfigError if no arm with finished runs has the name of `baseline`.
+    """
     equal = equal_arms(results.arms)
-    if baseline is None:
-        judged = replace(judge(results.arms, results.design), equal=equal)
-        if unmeasured := nowhere_finite(results):
-            return replace(judged, reasons=(f"{unmeasured}: there is nothing to compare",))
-        return judged
-    arm = arm_named(results, baseline, f"--baseline={baseline}")
+    planned, reason = _planned_baseline(results)
+    arm = planned
+    if baseline is not None:
+        arm = arm_named(results, baseline, f"--baseline={baseline}")
+        if not arm.values:
+            raise ConfigError(f"--baseline={baseline}: none of its runs has finished")
+    name = arm.name if arm else None
+    judged = replace(
+        judge(results.arms, results.design, name, picked=arm is not planned), equal=equal, baseline=name or ""
+    )
+    if unmeasured := nowhere_finite(results):
+        return replace(judged, reasons=(f"{unmeasured}: there is nothing to compare",))
+    return replace(judged, reasons=(*reason, *judged.reasons)) if arm is None else judged
+
+
+def _planned_baseline(results: StudyResults) -> tuple[StudyArm | None, tuple[str, ...]]:
+    """Return the arm of `sweep.baseline`, and a sentence if it cannot be compared with."""
+    if results.baseline is None:
+        return None, ()
+    # An arm that was renamed is still known by its name in the plan.
+    planned = arm_names([arm.point for arm in results.arms], {})
+    names = [*(arm.name for arm in results.arms), *planned]
+    try:
+        arm = results.arms[names.index(named_arm(results.baseline, names, "")) % len(results.arms)]
+    except ConfigError:
+        return None, (f"sweep.baseline={results.baseline} is no arm any more: the best one takes its place",)
     if not arm.values:
-        raise ConfigError(f"--baseline={baseline}: none of its runs has finished")
-    return replace(judge(results.arms, results.design, arm.name), equal=equal)
+        return None, (f"No run of the baseline {arm.name} has finished: the best arm takes its place",)
+    return arm, ()
 
 
 def nowhere_finite(results: StudyResults) -> str:
@@ -156,14 +188,8 @@ def nowhere_finite(results: StudyResults) -> str:
 
 def arm_named(results: StudyResults, name: str, typed: str) -> StudyArm:
     """Return the arm of this name. Raises ConfigError, which begins with what was typed, if there is none."""
-    arms = {arm.name: arm for arm in results.arms}
-    words = sorted(name.split())  # the settings of an arm may be typed in any order
-    found = next((arm for arm in results.arms if sorted(arm.name.split()) == words), None)
-    if found is None:
-        near = difflib.get_close_matches(name, list(arms), n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"{typed}: the study has no such arm.{hint} Accepted: {', '.join(arms)}")
-    return found
+    chosen = named_arm(name, [arm.name for arm in results.arms], typed)
+    return next(arm for arm in results.arms if arm.name == chosen)
 
 
 def equal_arms(arms: Sequence[StudyArm]) -> tuple[str, ...]:
@@ -191,82 +217,3 @@ def _results_by_replicate(arm: StudyArm) -> tuple[Any, ...]:
         for entry, outcome in zip(arm.entries, arm.outcomes, strict=True)
     ]
     return tuple(sorted(runs))
-
-
-@dataclass(frozen=True)
-class Winner:
-    """The best point of a finished study. `epochs` is the median of `best_epochs`, one for each of its runs.
-
-    `median`: the folder of the first run whose best epoch is the median.
-    `tried`: the numbers of points and of runs of the study. `code`, `data`: the fingerprints it was run with.
-    """
-
-    folder: Path
-    arm: StudyArm
-    command: str
-    epochs: int
-    median: Path
-    best_epochs: tuple[int, ...]
-    metric: str
-    tried: tuple[int, int]
-    code: str
-    data: frozenset[str]
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The configuration of the first run at this point."""
-        return self.arm.entries[0].config
-
-
-def winner_of(folder: Path) -> Winner:
-    """Return the best point. Raises ConfigError if this is no study, RunError if it is damaged or has not ended."""
-    study = Manifest.read(folder)
-    arms = arms_of(study, study.entries, by_trial=True)
-    _refuse_unfinished(study, arms)
-    best = best_arm([arm for arm in arms if arm.stage == study.settings.stages], study.settings.sign)
-    if not best.values:
-        raise RunError(f"{folder}: no run came to its end, so there is no best one")
-    pairs = zip(best.entries, best.outcomes, strict=True)
-    finished = [(entry, outcome.best_epoch) for entry, outcome in pairs if outcome.state == "finished"]
-    best_epochs = tuple(epoch for _, epoch in finished)
-    epochs = statistics.median_high(best_epochs)  # of an even number the later one: an epoch that was reached
-    return Winner(
-        folder,
-        best,
-        command_at(study.command, study.varied, best.texts),
-        epochs,
-        study.path(finished[best_epochs.index(epochs)][0]),
-        best_epochs,
-        study.settings.metric,
-        (len(arms), len(study.entries)),
-        study.code,
-        frozenset(study.data.values()),
-    )
-
-
-def best_arm(arms: Sequence[StudyArm], sign: int) -> StudyArm:
-    """Return the best of the arms that have lost the fewest runs: those that failed may be the bad ones."""
-    least = min(len(arm.entries) - len(arm.values) for arm in arms)
-    return ranked((arm for arm in arms if len(arm.entries) - len(arm.values) == least), sign)[0]
-
-
-def _refuse_unfinished(study: Manifest, arms: Sequence[StudyArm]) -> None:
-    """Raise RunError unless every run has ended: the best of some of the points may not be the best of all."""
-    outcomes = [outcome for arm in arms for outcome in arm.outcomes]
-    for damaged in (outcome for outcome in outcomes if outcome.state == DAMAGED):
-        raise RunError(damaged.reason or DAMAGED)
-    if missing := sum(study.is_missing(entry) for entry in study.entries):
-        raise RunError(
-            f"{study.folder}: {missing} of {counted(len(outcomes), 'run')} are missing: their folders are gone."
-            f" To train them again: {study.restart_command}"
-        )
-    waiting = sum(outcome.state not in (*DONE, "failed") for outcome in outcomes)
-    settings = study.settings
-    # Each stage of a search has half the points of the one before.
-    usual = 1 if settings.method == "grid" else max(1, settings.trials // 2 ** (settings.stages - 1))
-    points = usual if study.points is None else min(usual, study.points)
-    missing = points - sum(arm.stage == settings.stages for arm in arms)
-    if waiting or missing > 0:
-        unended, untried = f"{waiting} of {counted(len(outcomes), 'run')} not ended", counted(missing, "point")
-        what = unended if waiting else f"{untried} not tried"
-        raise RunError(f"{study.folder} is not finished: {what}. To continue: {study.restart_command}")

@@ -5,7 +5,8 @@ from pathlib import Path
 from trainer.config.help import purpose
 from trainer.config.option_files import option_files
 from trainer.config.run_config import WandbConfig
-from trainer.study.axes import are_words, arm_name, arm_of, plain_override
+from trainer.study.arm_names import are_words, arm_name
+from trainer.study.axes import arm_of, plain_override
 from trainer.study.plan import Plan, PlannedRun, plain
 
 MAX_NAME = 128  # letters that W&B accepts

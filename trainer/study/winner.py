@@ -1,0 +1,94 @@
+"""The best point of a finished study, with the lengths and folders of its runs. Imports no torch."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import RunError
+from trainer.records.outcome import DAMAGED, DONE
+from trainer.runtime.text import counted
+from trainer.stats.arms import ranked
+from trainer.study.axes import command_at
+from trainer.study.manifest import Manifest
+from trainer.study.results import StudyArm, arms_of
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best point of a finished study. `epochs` is the median of `best_epochs`, one for each of its runs.
+
+    `median`: the folder of the first run whose best epoch is the median.
+    `tried`: the numbers of points and of runs of the study. `code`, `data`: the fingerprints it was run with.
+    """
+
+    folder: Path
+    arm: StudyArm
+    command: str
+    epochs: int
+    median: Path
+    best_epochs: tuple[int, ...]
+    metric: str
+    tried: tuple[int, int]
+    code: str
+    data: frozenset[str]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration of the first run at this point."""
+        return self.arm.entries[0].config
+
+
+def winner_of(folder: Path) -> Winner:
+    """Return the best point. Raises ConfigError if this is no study, RunError if it is damaged or has not ended."""
+    study = Manifest.read(folder)
+    arms = arms_of(study, study.entries, by_trial=True)
+    _refuse_unfinished(study, arms)
+    best = best_arm([arm for arm in arms if arm.stage == study.settings.stages], study.settings.sign)
+    if not best.values:
+        raise RunError(f"{folder}: no run came to its end, so there is no best one")
+    pairs = zip(best.entries, best.outcomes, strict=True)
+    finished = [(entry, outcome.best_epoch) for entry, outcome in pairs if outcome.state == "finished"]
+    best_epochs = tuple(epoch for _, epoch in finished)
+    epochs = statistics.median_high(best_epochs)  # of an even number the later one: an epoch that was reached
+    return Winner(
+        folder,
+        best,
+        command_at(study.command, study.varied, best.texts),
+        epochs,
+        study.path(finished[best_epochs.index(epochs)][0]),
+        best_epochs,
+        study.settings.metric,
+        (len(arms), len(study.entries)),
+        study.code,
+        frozenset(study.data.values()),
+    )
+
+
+def best_arm(arms: Sequence[StudyArm], sign: int) -> StudyArm:
+    """Return the best of the arms that have lost the fewest runs: those that failed may be the bad ones."""
+    least = min(len(arm.entries) - len(arm.values) for arm in arms)
+    return ranked((arm for arm in arms if len(arm.entries) - len(arm.values) == least), sign)[0]
+
+
+def _refuse_unfinished(study: Manifest, arms: Sequence[StudyArm]) -> None:
+    """Raise RunError unless every run has ended: the best of some of the points may not be the best of all."""
+    outcomes = [outcome for arm in arms for outcome in arm.outcomes]
+    for damaged in (outcome for outcome in outcomes if outcome.state == DAMAGED):
+        raise RunError(damaged.reason or DAMAGED)
+    if missing := sum(study.is_missing(entry) for entry in study.entries):
+        raise RunError(
+            f"{study.folder}: {missing} of {counted(len(outcomes), 'run')} are missing: their folders are gone."
+            f" To train them again: {study.restart_command}"
+        )
+    waiting = sum(outcome.state not in (*DONE, "failed") for outcome in outcomes)
+    settings = study.settings
+    # Each stage of a search has half the points of the one before.
+    usual = 1 if settings.method == "grid" else max(1, settings.trials // 2 ** (settings.stages - 1))
+    points = usual if study.points is None else min(usual, study.points)
+    missing = points - sum(arm.stage == settings.stages for arm in arms)
+    if waiting or missing > 0:
+        unended, untried = f"{waiting} of {counted(len(outcomes), 'run')} not ended", counted(missing, "point")
+        what = unended if waiting else f"{untried} not tried"
+        raise RunError(f"{study.folder} is not finished: {what}. To continue: {study.restart_command}")
