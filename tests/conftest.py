@@ -102,8 +102,15 @@ def choices(group: str) -> dict[str, dict]:
 
 
 def narrow(model: str) -> dict[str, int]:
-    """The options that make a wide network small enough for a test."""
-    return {"width": 4} if "width" in techniques("model")[model] else {}
+    """The options that make a large network small enough for a test."""
+    small = {"width": 4, "heads": 2, "depth": 10 if model == "wide_resnet" else 2, "architecture": "test_resnet"}
+    kept = {"vgg": {"depth"}}.get(model, set())
+    return {name: value for name, value in small.items() if name in techniques("model")[model] and name not in kept}
+
+
+def smallest(model: str) -> int:
+    """The side of images that are small and large enough for a network."""
+    return 32 if model == "vgg" else 16
 
 
 def tiny_images(count=40, shape=(3, 16, 16), classes=4, seed=0):

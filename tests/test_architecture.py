@@ -36,6 +36,7 @@ MODULES_WITHOUT_TORCH = (
     "trainer.data.download",
     "trainer.techniques.checks",
     "trainer.techniques.idle",
+    "trainer.techniques.image_sizes",
     "trainer.techniques.layer_names",
     "trainer.techniques.remedies",
 )

@@ -34,7 +34,7 @@ MISTAKES = {
     "betas=[0.9,0.99]": f"betas (command line): there is no such key. Did you mean optimizer.betas? Accepted: {REST}",
     "members=3": f"members (command line): there is no such key. It belongs to model=ensemble. Accepted: {REST}",
     "model.members=3": "model.members (command line): lecture_cnn has no such option. It belongs to model=ensemble."
-    " Accepted: channels, hidden",
+    " Accepted: channels, hidden, kernel_size",
     "optimizer.bets=1": "optimizer.bets (command line): adam has no such option. Did you mean betas?"
     " Accepted: amsgrad, betas, eps",
     "+optimizer.lr=1": "optimizer.lr (command line): adam has no such option."

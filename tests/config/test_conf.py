@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import NEEDED, ROOT, compose, last_of, narrow, tiny_images
+from conftest import NEEDED, ROOT, compose, last_of, narrow, smallest, tiny_images
 
 from trainer.cli.main import main
 from trainer.config.check import check
@@ -93,14 +93,15 @@ def test_it_is_read_as_written_trains_and_a_resumed_run_has_the_same_bits(file, 
     small = ["batch_size=20", "epochs=4", "dropout=0.2", "weight_decay=0.01"]
     chosen = [*many(file), f"{file.parent.name}={file.stem}", *small, *NEEDED.get(file.stem, [])]
     run = compose(chosen)[-1]
-    if narrow(run.model.name):
-        run = compose([*chosen, "model.width=4"])[-1]
+    if small := [f"model.{option}={value}" for option, value in narrow(run.model.name).items()]:
+        run = compose([*chosen, *small])[-1]
     assert check(yaml.safe_load(yaml.safe_dump(run.tree(), sort_keys=False))) == run
     if file.parent.name == "dataset":
         return  # the others' images are made up as well
 
     def trainer():
-        return build_trainer(run, tiny_images(40), tiny_images(12, seed=1), torch.device("cpu"))
+        shape = (3, *[smallest(run.model.name)] * 2)
+        return build_trainer(run, tiny_images(40, shape), tiny_images(12, shape, seed=1), torch.device("cpu"))
 
     whole, first, second = trainer(), trainer(), trainer()
     before = {name: value.clone() for name, value in whole.model.state_dict().items()}
@@ -125,7 +126,7 @@ def test_it_is_read_as_written_trains_and_a_resumed_run_has_the_same_bits(file, 
 SMALL = ("dataset=digits", "dataset.image_size=16", "device=cpu")
 LENGTH = {"learning_rate_decay": "epochs=4"}
 NARROW = ("model.width=2", "dataset.image_size=8")
-WIDTH = {"resnet18": NARROW, "resnet9": NARROW, "cifar10_94": NARROW, "mlp": ("model.hidden=[8]",)}
+WIDTH = {"cifar10_94": NARROW}
 
 
 def ends(values):
@@ -152,10 +153,20 @@ def test_every_experiment_runs_as_a_person_runs_it(name, capfd):
     assert list(Path("outputs").rglob("wandb/offline-run-*/*.wandb"))
 
 
-@pytest.mark.parametrize("name", [file.stem for file in FILES if file.parent.name == "model"])
+EVERY_DAY = ("lecture_cnn", "mlp", "vit")  # the others, each of which takes a second or two, with the long tests
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(file.stem, marks=[] if file.stem in EVERY_DAY else [pytest.mark.long])
+        for file in FILES
+        if file.parent.name == "model"
+    ],
+)
 def test_every_model_runs_as_a_person_runs_it(name, capfd):
-    width = WIDTH.get(name, ("model.hidden=8",))
-    assert main([*SMALL, f"model={name}", *width, "epochs=1", "batch_size=1024", "layer_stats_every=1"]) == 0
+    small = [f"dataset.image_size={smallest(name)}", *(f"model.{key}={value}" for key, value in narrow(name).items())]
+    assert main([*SMALL, f"model={name}", *small, "epochs=1", "batch_size=1024", "layer_stats_every=1"]) == 0
     printed = capfd.readouterr()
     assert "W&B" not in printed.err and "Validation accuracy" in printed.out
     assert list(Path("outputs").rglob("wandb/offline-run-*/*.wandb"))

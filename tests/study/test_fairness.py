@@ -11,7 +11,7 @@ from trainer.config.schema import CONF, GROUPS
 from trainer.data.images import Images
 from trainer.errors import ConfigError
 from trainer.study.execute import run_study
-from trainer.study.fairness import Fairness, examine
+from trainer.study.fairness import Fairness, examine, refuse_ignored_settings
 from trainer.study.gradients import gradients_per_step
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -53,6 +53,27 @@ def test_what_each_experiment_compares_besides_its_question(experiment):
 
 def test_the_lectures_augmentation_is_fair_at_equal_epochs():
     assert examined("experiment=augmentation_lecture", "epochs=30").unfair == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting"),
+    [
+        ("model=timm activation=relu,tanh", "activation"),
+        ("model=mlp,timm normalization=none,batch", "normalization"),
+        ("model=mlp model.hidden=[] dropout=0,0.5", "dropout"),
+    ],
+)
+def test_a_setting_that_a_network_has_no_place_for_is_not_varied(arguments, setting):
+    """timm's networks keep their own activation and normalization; without a hidden layer there is none either."""
+    pytest.importorskip("timm")
+    with pytest.raises(ConfigError, match=f"^{setting} is varied, and model=.* has no place for it: its runs would be"):
+        refuse_ignored_settings(interpret(["-m", *arguments.split()]), cifar)
+
+
+@pytest.mark.parametrize("arguments", ["model=timm dropout=0,0.5", "activation=relu,tanh", "model=mlp,timm"])
+def test_a_setting_that_has_its_place_may_vary(arguments):
+    pytest.importorskip("timm")
+    refuse_ignored_settings(interpret(["-m", *arguments.split()]), cifar)
 
 
 ARMS = {

@@ -99,7 +99,7 @@ def test_any_channel_count_size_and_number_of_classes(name, shape, slots):
 
 
 def test_images_that_are_too_small_are_refused():
-    with pytest.raises(ConfigError, match=r"the lecture's CNN needs images of at least 16×16 pixels, these have 15×40"):
+    with pytest.raises(ConfigError, match=r"model=lecture_cnn needs images of at least 16×16 pixels, these have 15×40"):
         network("lecture_cnn", (3, 15, 40), CIFAR)
 
 

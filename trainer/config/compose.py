@@ -71,6 +71,8 @@ class Job:
             )
         if run.tensorboard:
             require("tensorboard=true", "tensorboard", "tensorboard")
+        if run.model.name == "timm":
+            require("model=timm", "timm", "timm")
         return run
 
 

@@ -31,6 +31,8 @@ COPIES = "techniques"  # the folder of the copies, in that of a run
 INDEX = "index.json"
 LONGEST = 2**20  # bytes of a copy that are compared
 
+CORE = ("torch", "trainer")  # libraries that count for every run already
+
 strict: ContextVar[bool] = ContextVar("strict", default=False)  # of --strict: an unequal technique is refused
 
 
@@ -45,14 +47,26 @@ def choices(config: RunConfig) -> Iterator[Choice]:
 def _reached(module: str, name: str, own: object) -> str:
     reach = Reach()
     reach.add(module, name)
-    outside = sorted(f"{package} {_version(package)}" for package in reach.outside) if own else []
+    counted_in = reach.outside if own else [each for each in reach.outside if each not in CORE and _version(each)]
+    outside = sorted(f"{package} {_version(package)}" for package in counted_in)
     return hashlib.sha256(repr((sorted(reach.hashes().items()), outside)).encode()).hexdigest()[:10]
+
+
+def libraries(config: RunConfig) -> dict[str, str]:
+    """Return {package: version} of those that a run's techniques of this program import beside torch."""
+    found = set[str]()
+    for choice in choices(config):
+        if not choice.own and choice.group != "dataset":
+            reach = Reach()
+            reach.add(source_module(choice.group, choice.name), choice.name)
+            found |= reach.outside.difference(CORE)
+    return {package: _version(package) for package in sorted(found) if _version(package)}
 
 
 def technique_hash(group: str, name: str) -> str:
     """Return the hash of a technique's function and of all definitions that it reaches, to ten digits.
 
-    For an own one the versions of the packages that it imports count as well.
+    The versions of the packages that it imports count as well.
     """
     own = own_of(group, name)
     return _reached(source_module(group, name), name, own.key if own else None)

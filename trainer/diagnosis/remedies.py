@@ -62,9 +62,9 @@ def smoother_start(config: RunConfig) -> str:
 
 def wider(config: RunConfig) -> str:
     """Return twice the units, where the model has most of its weights, or a larger model for one that is not known."""
-    option = WIDTHS.get(config.model.name, ("",))[-1]
-    if not option:
+    options = WIDTHS.get(config.model.name)
+    if not options:
         return "model=resnet18"
-    units = config.model.options[option]
+    units = config.model.options[option := options[-1]]
     doubled = f"[{','.join(str(2 * each) for each in units)}]" if isinstance(units, tuple) else 2 * units
     return f"model.{option}={doubled}"

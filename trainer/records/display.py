@@ -136,10 +136,10 @@ def announce(config: RunConfig, device: torch.device, chosen: bool) -> None:
 
 
 def _warn_of_ignored(config: RunConfig, images: Images) -> None:
-    """Warn of settings that an own model has no place for, where they are not those of a plain network."""
+    """Warn of settings that the model has no place for, where they are not those of a plain network."""
     plain = {"activation": "relu", "normalization": "none", "dropout": 0.0}
     chosen = {"activation": config.activation.name, "normalization": config.normalization.name}
-    for name in ignored_slots(config, images) if config.model.own else ():
+    for name in ignored_slots(config, images):
         value = chosen.get(name, config.dropout)
         if value != plain[name]:
             warn(f"{name}={value} does nothing: model={config.model.name} has no place for it")

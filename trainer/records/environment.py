@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import trainer
+from trainer.config.own_record import libraries
 from trainer.config.run_config import RunConfig
 from trainer.config.shell import command
 from trainer.records.code import code_hashes
@@ -31,7 +32,7 @@ def stamp(config: RunConfig, device: torch.device, run_id: str, data: str) -> di
         "trainer": trainer.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": _versions(),
+        "packages": {**_versions(), **libraries(config)},
         "git": git_state(),
         "code": code_hashes(config),
         "data": data,

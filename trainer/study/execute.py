@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from trainer.config.check import check
-from trainer.config.own import active
 from trainer.errors import ConfigError, RunError, as_reported, tell_folder
 from trainer.records.metrics import curve
 from trainer.records.outcome import DONE
@@ -94,8 +93,7 @@ def _make(folder: Path) -> Path:
 
 def _compare_fairly(plan: Plan) -> None:
     """Warn of differences between arms besides what is compared. Raises ConfigError under `fairness_check=strict`."""
-    if active():
-        refuse_ignored_settings(plan)
+    refuse_ignored_settings(plan)
     if plan.settings.fairness_check == "off":
         return
     fairness = examine(plan)

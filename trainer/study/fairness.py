@@ -16,6 +16,7 @@ from trainer.runtime.files import expanded
 from trainer.study.axes import ARM, corners, plain_override
 from trainer.study.gradients import gradients_of
 from trainer.study.plan import Plan, PlannedRun
+from trainer.techniques.layers import Slots
 from trainer.training.build import pick_device
 from trainer.training.network import build_network, ignored_slots
 
@@ -86,18 +87,20 @@ def _representatives(plan: Plan) -> Sequence[PlannedRun]:
 def refuse_ignored_settings(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> None:
     """Raise ConfigError if an axis varies a setting that a model has no place for: its arms would be the same network.
 
-    Only an own model can lack one. `images` reads the data of a run.
+    `images` reads the data of a run, which happens only for an axis of such settings.
     """
-    own = {str(run.config.model): run.config for run in _representatives(plan) if run.config.model.own}
-    ignored = {config.model.name: ignored_slots(config, images(config)) for config in own.values()}
-    for axis in plan.axes:
-        varied = {key.partition(".")[0] for key in (_varied(axis.texts, axis.key) if axis.texts else {axis.key})}
-        for model, names in ignored.items():
-            if same := sorted(varied.intersection(names)):
-                raise ConfigError(
-                    f"{same[0]} is varied, and model={model} has no place for it: its runs would be the same. A model"
-                    f" that has one reads slots.{same[0]}"
-                )
+    axes = [_varied(axis.texts, axis.key) if axis.texts else {axis.key} for axis in plan.axes]
+    # Arms with another model each vary more than the setting.
+    varied = {key.partition(".")[0] for axis in axes if "model" not in axis for key in axis}
+    if not varied.intersection(Slots.NAMES):
+        return
+    for config in {str(run.config.model): run.config for run in _representatives(plan)}.values():
+        if same := sorted(varied.intersection(ignored_slots(config, images(config)))):
+            advice = f". A model that has one reads slots.{same[0]}" if config.model.own else ""
+            raise ConfigError(
+                f"{same[0]} is varied, and model={config.model.name} has no place for it: its runs would be the same"
+                f"{advice}"
+            )
 
 
 def _along(runs: Sequence[PlannedRun], key: str) -> Iterator[list[PlannedRun]]:

@@ -13,6 +13,7 @@ from trainer.config.schema import shared_parameters
 from trainer.config.settings import is_of_kind
 from trainer.config.types import Figure
 from trainer.errors import ConfigError
+from trainer.techniques.image_sizes import refuse_uneven, smallest_side
 from trainer.techniques.remedies import WIDTHS, has_momentum, size_read
 
 # The schedules from lr down to their min_lr.
@@ -56,30 +57,49 @@ def _refuse_split_settings(run: RunConfig, other: str, whole: str, instead: str)
             )
 
 
+def model(run: RunConfig) -> None:
+    """Refuse images too small for the network, or not made of whole patches, before they are read."""
+    side, options = size_read(run.dataset), run.model.options
+    if run.model.own or side is None:
+        return
+    if side < (least := smallest_side(run.model.name, options)):
+        raise ConfigError(f"model={run.model.name} needs dataset.image_size of at least {least}")
+    if "patch_size" in options:
+        refuse_uneven(run.model.name, options["patch_size"], side, side)
+
+
 def model_lecture_cnn(run: RunConfig) -> None:
-    """Refuse images too small for two convolutions of 5×5 with pooling, before the data are read."""
-    if (size_read(run.dataset) or 32) < 16:
-        raise ConfigError(f"model={run.model.name} needs dataset.image_size of at least 16")
+    """Refuse a network without a convolution."""
+    if not run.model.options["channels"]:
+        raise ConfigError("model.channels=[] lists no convolution: at least one, or model=mlp")
 
 
 def model_hard_sharing(run: RunConfig) -> None:
-    """Refuse images too small for the lecture's network."""
+    """Refuse a network without a convolution."""
     model_lecture_cnn(run)
 
 
 def model_soft_sharing(run: RunConfig) -> None:
-    """Refuse images too small for the lecture's network."""
+    """Refuse a network without a convolution."""
     model_lecture_cnn(run)
 
 
-def model_resnet9(run: RunConfig) -> None:
-    """Refuse images too small for three poolings by 2, before the data are read."""
-    if (size_read(run.dataset) or 32) < 8:
-        raise ConfigError("model=resnet9 needs dataset.image_size of at least 8")
+def model_wide_resnet(run: RunConfig) -> None:
+    """Refuse a depth that three stages of whole blocks do not have."""
+    depth = run.model.options["depth"]
+    if depth < 10 or depth % 6 != 4:
+        raise ConfigError(f"model.depth={depth}: wide_resnet has 6n + 4 layers, such as 10, 16, 22, 28 or 40")
+
+
+def model_vit(run: RunConfig) -> None:
+    """Refuse heads that do not share the features evenly."""
+    width, heads = run.model.options["width"], run.model.options["heads"]
+    if width % heads:
+        raise ConfigError(f"model.heads={heads} must divide model.width={width}")
 
 
 def model_ensemble(run: RunConfig) -> None:
-    """Refuse small images, and techniques that see only one member's loss or scale the gradients of all together."""
+    """Refuse techniques that see only one member's loss or scale the gradients of all together."""
     model_lecture_cnn(run)
     joint = {"label_smoothing", "gradient_clipping", "r_drop"} & {choice.name for choice in run.regularization}
     if joint:

@@ -1,25 +1,22 @@
 """Networks for images of any channel count and size, with slots for activation, normalization and dropout.
 
 Each function takes `shape` (C, H, W) and the names of the classes, and returns a module from images to logits [N, K].
+The modules that they consist of are beside this file: `layers.py` and the files named after kinds of networks.
 """
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from typing import Literal
+
+from torch import nn
 
 from trainer.config.types import Count, Members, Positive
-from trainer.errors import ConfigError
-from trainer.techniques.layers import (
-    Ensemble,
-    HardSharing,
-    PatchWhitening,
-    Residual,
-    ResidualBlock,
-    Scaled,
-    Slots,
-    SoftSharing,
-    normalized,
-)
+from trainer.techniques.convolutional import convmixer_network, vgg_network
+from trainer.techniques.image_sizes import refuse_small
+from trainer.techniques.joint_networks import Ensemble, HardSharing, SoftSharing
+from trainer.techniques.layers import Slots
+from trainer.techniques.lecture_networks import coarse_of, lecture_encoder, mlp_network, note_000_network
+from trainer.techniques.resnets import cifar_resnet, residual_network, resnet9_network, wide_network
+from trainer.techniques.timm_networks import timm_network
+from trainer.techniques.transformers import VisionTransformer
 
 
 def lecture_cnn(
@@ -27,25 +24,35 @@ def lecture_cnn(
     classes: tuple[str, ...],
     slots: Slots,
     *,
-    channels: tuple[Count, Count] = (6, 16),
-    hidden: Count = 128,
+    channels: tuple[Count, ...] = (6, 16),
+    hidden: Count | tuple[Count, ...] = 128,
+    kernel_size: Count = 5,
 ) -> nn.Module:
     """Twice a 5×5 convolution, pooling by 2, normalization and activation; then two linear layers with dropout before.
 
     55 490 parameters for 3×32×32 and 10 classes. Raises ConfigError for images under 16×16.
     """
-    return nn.Sequential(_lecture_encoder(shape, slots, channels, hidden), nn.Linear(hidden, len(classes)))
+    refuse_small("lecture_cnn", shape, channels=channels, kernel_size=kernel_size)
+    encoder, features = lecture_encoder(shape, slots, channels, hidden, kernel_size)
+    return nn.Sequential(encoder, nn.Linear(features, len(classes)))
+
+
+def note_000_cnn(
+    shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots, *, channels: Count = 64
+) -> nn.Module:
+    """The lecture's note 000 (CNNWithBatchNorm): a 3×3 convolution and a linear layer, each followed by normalization.
+
+    There the linear layer takes 64 features, which fits images of 3×3; here it takes those that the images leave.
+    """
+    refuse_small("note_000_cnn", shape)
+    return note_000_network(shape, len(classes), slots, channels)
 
 
 def mlp(
     shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots, *, hidden: tuple[Count, ...] = (256, 128)
 ) -> nn.Module:
     """Linear layers of these widths, each followed by normalization, activation and dropout."""
-    inputs, layers = shape[0] * shape[1] * shape[2], list[nn.Module]()
-    for outputs in hidden:
-        layers += [*_hidden(inputs, outputs, slots), *_dropout(slots)]
-        inputs = outputs
-    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(inputs, len(classes)))
+    return mlp_network(shape, len(classes), slots, hidden)
 
 
 def resnet18(shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots, *, width: Count = 64) -> nn.Module:
@@ -53,19 +60,65 @@ def resnet18(shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots
 
     It has about 11.2 million parameters for 3×32×32 and is meant to be used with normalization=batch. He et al. 2016.
     """
-    inputs, *size = shape
-    height, pieces = size[0], slots.activation.pieces
-    stem = [nn.Conv2d(inputs, width * pieces, 3, 1, 1, bias=False), *normalized((width * pieces, *size), slots)]
-    layers: list[nn.Module] = [*stem, slots.activation.build()]
-    inputs, (height, across) = width, size
-    for stage in range(4):
-        for stride in (1 if stage == 0 else 2, 1):
-            layers.append(ResidualBlock(inputs, width * 2**stage, (height, across), stride, slots))
-            # With padding 1 a 3×3 convolution of stride 2 halves the sides, rounded up.
-            inputs, height, across = width * 2**stage, -(-height // stride), -(-across // stride)
-    return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *_dropout(slots), nn.Linear(inputs, len(classes))
-    )
+    widths = (width, 2 * width, 4 * width, 8 * width)
+    return residual_network(shape, len(classes), slots, widths, blocks=2)
+
+
+def resnet20(
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    slots: Slots,
+    *,
+    width: Count = 16,
+    shortcut: Literal["padding", "projection"] = "padding",
+) -> nn.Module:
+    """ResNet-20 for CIFAR: three stages of three blocks, 0.27 million parameters. He et al. 2016, section 4.2.
+
+    Where the channels double, the shortcut adds channels of zeros, as in all of the paper's networks for CIFAR, or is
+    a 1×1 convolution. Meant to be used with normalization=batch.
+    """
+    return cifar_resnet(shape, len(classes), slots, 20, width, shortcut)
+
+
+def resnet32(
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    slots: Slots,
+    *,
+    width: Count = 16,
+    shortcut: Literal["padding", "projection"] = "padding",
+) -> nn.Module:
+    """ResNet-32 for CIFAR: as resnet20, with five blocks in each stage and 0.46 million parameters. He et al. 2016."""
+    return cifar_resnet(shape, len(classes), slots, 32, width, shortcut)
+
+
+def resnet56(
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    slots: Slots,
+    *,
+    width: Count = 16,
+    shortcut: Literal["padding", "projection"] = "padding",
+) -> nn.Module:
+    """ResNet-56 for CIFAR: as resnet20, with nine blocks in each stage and 0.85 million parameters. He et al. 2016."""
+    return cifar_resnet(shape, len(classes), slots, 56, width, shortcut)
+
+
+def wide_resnet(
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    slots: Slots,
+    *,
+    depth: Count = 16,
+    widen_factor: Count = 4,
+    width: Count = 16,
+) -> nn.Module:
+    """Wide residual network WRN-depth-widen_factor: 16-4 has 2.7 million parameters, 28-10 36.5 million.
+
+    Normalization and activation come before each convolution, dropout between the two of a block. Meant to be used
+    with normalization=batch. Zagoruyko & Komodakis 2016. Raises ConfigError for a depth other than 6n + 4.
+    """
+    return wide_network(shape, len(classes), slots, depth, widen_factor, width)
 
 
 def resnet9(
@@ -82,22 +135,70 @@ def resnet9(
     the first convolution is a fixed one, computed from the training images, and a learned 1×1. Page 2018 and 2019
     (cifar10-fast). Raises ConfigError for images under 8×8.
     """
-    inputs, *size = shape
-    if min(size) < 8:
-        raise ConfigError(f"model=resnet9 needs images of at least 8×8 pixels, these have {size[0]}×{size[1]}")
-    stem = [PatchWhitening(inputs)] if whitening else []
-    layers = [*stem, *_convolution(9 * inputs if whitening else inputs, width, size, slots, 1 if whitening else 3)]
-    inputs = width
-    for outputs, residual in ((2 * width, True), (4 * width, False), (8 * width, True)):
-        size = [length // 2 for length in size]
-        layers += _convolution(inputs, outputs, size, slots, pooling=True)
-        if residual:
-            layers.append(Residual(*(part for _ in range(2) for part in _convolution(outputs, outputs, size, slots))))
-        inputs = outputs
-    # Not AdaptiveMaxPool2d, whose gradient has no deterministic form on a GPU.
-    layers += [nn.MaxPool2d((size[0], size[1])), nn.Flatten(), *_dropout(slots)]
-    # Logits an eighth as large, as in cifar10-fast: at its high learning rates the softmax would saturate.
-    return nn.Sequential(*layers, nn.Linear(inputs, len(classes), bias=False), Scaled(1 / 8))
+    refuse_small("resnet9", shape)
+    return resnet9_network(shape, len(classes), slots, width, whitening)
+
+
+def vgg(
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    slots: Slots,
+    *,
+    depth: Literal[11, 13] = 11,
+    width: Count = 64,
+) -> nn.Module:
+    """VGG-11 or 13: 3×3 convolutions and five poolings by 2, with one linear layer in place of the paper's three.
+
+    9.2 million parameters with depth 11. Simonyan & Zisserman 2015. Raises ConfigError for images under 32×32.
+    """
+    refuse_small("vgg", shape)
+    return vgg_network(shape, len(classes), slots, depth, width)
+
+
+def convmixer(
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    slots: Slots,
+    *,
+    depth: Count = 8,
+    width: Count = 256,
+    kernel_size: Count = 5,
+    patch_size: Count = 2,
+) -> nn.Module:
+    """ConvMixer-256/8: patches, then large depthwise convolutions in turn with 1×1 ones. 0.6 million parameters.
+
+    Meant to be used with activation=gelu and normalization=batch. Trockman & Kolter 2022. Raises ConfigError for images
+    that do not consist of whole patches.
+    """
+    return convmixer_network(shape, len(classes), slots, depth, width, kernel_size, patch_size)
+
+
+def vit(
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    slots: Slots,
+    *,
+    depth: Count = 6,
+    width: Count = 192,
+    heads: Count = 3,
+    patch_size: Count = 4,
+) -> nn.Module:
+    """A small vision transformer with a class token: 2.7 million parameters, half the layers of ViT-Tiny.
+
+    Meant to be used with activation=gelu and normalization=layer. Dosovitskiy et al. 2021. Raises ConfigError for
+    images that do not consist of whole patches.
+    """
+    return VisionTransformer(shape, len(classes), slots, depth, width, heads, patch_size)
+
+
+def timm(
+    shape: tuple[int, int, int], classes: tuple[str, ...], slots: Slots, *, architecture: str = "resnet18"
+) -> nn.Module:
+    """Any network of timm by its name, without pretrained weights; it keeps its own activation and normalization.
+
+    pip install 'ablation-trainer[timm]'. Wightman 2019. Raises ConfigError for a name that timm does not know.
+    """
+    return timm_network(shape, len(classes), slots, architecture)
 
 
 def hard_sharing(
@@ -105,13 +206,15 @@ def hard_sharing(
     classes: tuple[str, ...],
     slots: Slots,
     *,
-    channels: tuple[Count, Count] = (6, 16),
-    hidden: Count = 128,
+    channels: tuple[Count, ...] = (6, 16),
+    hidden: Count | tuple[Count, ...] = 128,
+    kernel_size: Count = 5,
     coarse_weight: Positive = 1.0,
 ) -> nn.Module:
     """The lecture's CNN with a second head for the coarse task, whose loss is added with `coarse_weight`."""
-    encoder = _lecture_encoder(shape, slots, channels, hidden)
-    return HardSharing(encoder, hidden, _coarse_of(classes), coarse_weight)
+    refuse_small("hard_sharing", shape, channels=channels, kernel_size=kernel_size)
+    encoder, features = lecture_encoder(shape, slots, channels, hidden, kernel_size)
+    return HardSharing(encoder, features, coarse_of(classes), coarse_weight)
 
 
 def soft_sharing(
@@ -119,14 +222,17 @@ def soft_sharing(
     classes: tuple[str, ...],
     slots: Slots,
     *,
-    channels: tuple[Count, Count] = (6, 16),
-    hidden: Count = 128,
+    channels: tuple[Count, ...] = (6, 16),
+    hidden: Count | tuple[Count, ...] = 128,
+    kernel_size: Count = 5,
     coarse_weight: Positive = 1.0,
     strength: Positive = 1e-3,
 ) -> nn.Module:
     """Two of the lecture's CNNs, one for each task, with a penalty on the distance of their parameters."""
-    first, second = (_lecture_encoder(shape, slots, channels, hidden) for _ in range(2))
-    return SoftSharing((first, second), hidden, _coarse_of(classes), coarse_weight, strength)
+    refuse_small("soft_sharing", shape, channels=channels, kernel_size=kernel_size)
+    first, features = lecture_encoder(shape, slots, channels, hidden, kernel_size)
+    second, _ = lecture_encoder(shape, slots, channels, hidden, kernel_size)
+    return SoftSharing((first, second), features, coarse_of(classes), coarse_weight, strength)
 
 
 def ensemble(
@@ -135,66 +241,11 @@ def ensemble(
     slots: Slots,
     *,
     members: Members = 3,
-    channels: tuple[Count, Count] = (6, 16),
-    hidden: Count = 128,
+    channels: tuple[Count, ...] = (6, 16),
+    hidden: Count | tuple[Count, ...] = 128,
+    kernel_size: Count = 5,
 ) -> nn.Module:
     """Several of the lecture's CNNs with different initial weights; the mean of their probabilities is evaluated."""
-    return Ensemble([lecture_cnn(shape, classes, slots, channels=channels, hidden=hidden) for _ in range(members)])
-
-
-def _lecture_encoder(shape: tuple[int, int, int], slots: Slots, channels: tuple[int, int], hidden: int) -> nn.Module:
-    """The lecture's CNN without its last layer: images to features [N, hidden]."""
-    inputs, height, width = shape
-    if min(height, width) < 16:
-        raise ConfigError(f"the lecture's CNN needs images of at least 16×16 pixels, these have {height}×{width}")
-    layers: list[nn.Module] = []
-    for outputs in channels:
-        # A 5×5 convolution without padding takes 4 pixels off each side, pooling halves the rest.
-        height, width = (height - 4) // 2, (width - 4) // 2
-        wide = outputs * slots.activation.pieces
-        layers += [nn.Conv2d(inputs, wide, 5), nn.MaxPool2d(2)]
-        layers += [*normalized((wide, height, width), slots), slots.activation.build()]
-        inputs = outputs
-    features = inputs * height * width
-    return nn.Sequential(*layers, nn.Flatten(), *_dropout(slots), *_hidden(features, hidden, slots), *_dropout(slots))
-
-
-def _convolution(
-    inputs: int, outputs: int, size: list[int], slots: Slots, kernel: int = 3, pooling: bool = False
-) -> list[nn.Module]:
-    """Return a convolution that keeps the size, pooling by 2 to `size` on request, normalization and activation."""
-    wide = outputs * slots.activation.pieces
-    layers: list[nn.Module] = [nn.Conv2d(inputs, wide, kernel, padding=kernel // 2, bias=False)]
-    layers += [nn.MaxPool2d(2)] if pooling else []
-    return [*layers, *normalized((wide, *size), slots), slots.activation.build()]
-
-
-def _hidden(inputs: int, outputs: int, slots: Slots) -> list[nn.Module]:
-    """Return a linear layer with its normalization and activation."""
-    wide = outputs * slots.activation.pieces
-    return [nn.Linear(inputs, wide), *normalized((wide,), slots), slots.activation.build()]
-
-
-def _dropout(slots: Slots) -> list[nn.Module]:
-    return [nn.Dropout(slots.dropout)] if slots.dropout else []
-
-
-VEHICLES = frozenset({"airplane", "automobile", "ship", "truck"})
-ANIMALS = frozenset({"bird", "cat", "deer", "dog", "frog", "horse"})
-
-
-def _coarse_of(classes: tuple[str, ...]) -> Tensor:
-    """Return [K, 2], one where a class belongs to the coarse one: vehicle or animal (CIFAR-10), even or odd (digits).
-
-    Raises ConfigError for other classes.
-    """
-    if set(classes) <= VEHICLES | ANIMALS:
-        coarse = [name in ANIMALS for name in classes]
-    elif all(name.isdecimal() for name in classes):
-        coarse = [int(name) % 2 == 1 for name in classes]
-    else:
-        raise ConfigError(
-            "multi-task models know a coarse task for CIFAR-10's classes and for digits, not for"
-            f" {', '.join(classes[:3])}, …: choose another model or dataset"
-        )
-    return F.one_hot(torch.tensor(coarse).long(), 2).float()
+    refuse_small("ensemble", shape, channels=channels, kernel_size=kernel_size)
+    encoders = (lecture_encoder(shape, slots, channels, hidden, kernel_size) for _ in range(members))
+    return Ensemble([nn.Sequential(encoder, nn.Linear(features, len(classes))) for encoder, features in encoders])

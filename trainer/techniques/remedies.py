@@ -73,8 +73,17 @@ WIDTHS = {
     "hard_sharing": _LECTURE,
     "soft_sharing": _LECTURE,
     "mlp": ("hidden",),
+    "note_000_cnn": ("channels",),
+    "convmixer": ("width",),
     "resnet9": ("width",),
     "resnet18": ("width",),
+    "resnet20": ("width",),
+    "resnet32": ("width",),
+    "resnet56": ("width",),
+    "timm": (),
+    "vgg": ("width",),
+    "vit": ("width",),
+    "wide_resnet": ("width",),
 }
 
 

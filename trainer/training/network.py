@@ -81,6 +81,11 @@ def _refuse_larger_than_memory(config: RunConfig, needed: int | None) -> None:
         raise ConfigError(f"model={config.model.name} needs {size} for its weights, the memory is {gigabytes(memory)}")
 
 
+def foreign(config: RunConfig) -> bool:
+    """Return whether the code of the model is not of this program, but one's own or that of a library."""
+    return config.model.own is not None or config.model.name == "timm"
+
+
 def build_network(config: RunConfig, shape: Shape, classes: tuple[str, ...]) -> nn.Sequential:
     """Return preprocessing and network before initialization, for images of `shape` (C, H, W).
 
@@ -96,7 +101,9 @@ def build_network(config: RunConfig, shape: Shape, classes: tuple[str, ...]) -> 
 
 def ignored_slots(config: RunConfig, images: Images) -> tuple[str, ...]:
     """Return the settings among activation, normalization and dropout that the run's model has no place for."""
-    with torch.random.fork_rng(devices=[]):  # building draws weights: the caller's generator stays as it is
+    # On "meta" it is a matter of milliseconds, but code of one's own may need values.
+    device = torch.device("cpu" if config.model.own or config.preprocessing.own else "meta")
+    with torch.random.fork_rng(devices=[]), device:  # building draws weights: the caller's generator stays as it is
         _, slots = _assembled(config, images.shape, images.classes)
     return tuple(name for name in Slots.NAMES if name not in slots.used)
 
@@ -104,20 +111,20 @@ def ignored_slots(config: RunConfig, images: Images) -> tuple[str, ...]:
 def network_to_load(config: RunConfig, shape: Shape, classes: tuple[str, ...]) -> nn.Sequential:
     """Return the network that the weights of a file are to be assigned to, on torch's "meta" device.
 
-    With own code it is built on the CPU, if its weights fit there: it may have values that no file holds.
+    With the code of others it is built on the CPU, if its weights fit there: it may have values that no file holds.
     """
     network = _on_meta(config, shape, classes)
-    if network is not None and not _is_own(config):
+    if network is not None and not _of_others(config):
         return network
     if network is not None:
         _refuse_larger_than_memory(config, _bytes_of(network))
     return build_network(config, shape, classes)
 
 
-def _is_own(config: RunConfig) -> bool:
-    """Return whether code of one's own takes part in building the network."""
+def _of_others(config: RunConfig) -> bool:
+    """Return whether code that is not of this program takes part in building the network."""
     changes = [choice for choice in config.regularization if choice.changes_network]
-    return any(choice.own is not None for choice in (config.model, config.preprocessing, *changes))
+    return foreign(config) or any(choice.own is not None for choice in (config.preprocessing, *changes))
 
 
 def _on_meta(config: RunConfig, shape: Shape, classes: tuple[str, ...]) -> nn.Sequential | None:
@@ -125,7 +132,7 @@ def _on_meta(config: RunConfig, shape: Shape, classes: tuple[str, ...]) -> nn.Se
         with torch.device("meta"):
             return build_network(config, shape, classes)
     except (RuntimeError, NotImplementedError, ConfigError) as error:
-        if not _is_own(config) or "overflow" in str(error).lower():
+        if not _of_others(config) or "overflow" in str(error).lower():
             raise
         return None
 

@@ -1,4 +1,4 @@
-"""Own preprocessing, models and losses tried on two images when a run is built: they must return what is expected."""
+"""Parts of others' code tried on two images when a run is built: networks and losses must return what is expected."""
 
 from contextlib import AbstractContextManager
 
@@ -14,24 +14,24 @@ from trainer.runtime.memory import is_out_of_memory
 from trainer.techniques.hooks import Augment
 from trainer.techniques.loss import Loss
 from trainer.training.blame import line_of
+from trainer.training.network import foreign
 
 IMAGES = 2
 
 
 def refuse_wrong_output(config: RunConfig, model: nn.Sequential, train: DeviceLoader) -> None:
-    """Raise ConfigError unless an own preprocessing keeps the shape, and an own model returns logits [N, K]."""
+    """Raise ConfigError unless an own preprocessing keeps the shape, and a model of others' returns logits [N, K]."""
     images, _ = _first(train)
     if config.preprocessing.own:
         _refuse_other_than(list(images.shape), config, "preprocessing", model[0], images)
-    if config.model.own:
+    if foreign(config):
         _refuse_other_than([len(images), len(train.images.classes)], config, "model", model, images)
 
 
 def _refuse_other_than(expected: list[int], config: RunConfig, group: str, part: nn.Module, images: Tensor) -> None:
     """Raise ConfigError unless a part of the network returns floats of this shape, in evaluation mode."""
     choice: Choice = getattr(config, group)
-    assert choice.own is not None
-    name, file = f"{group}={choice.name}", choice.own.groups[group].shown
+    name, file = f"{group}={choice.name}", choice.own.groups[group].shown if choice.own else "timm"
     try:
         with _undisturbed(images.device), torch.no_grad():
             result: object = part.eval()(images)
