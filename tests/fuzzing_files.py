@@ -236,7 +236,7 @@ def idx_files() -> st.SearchStrategy[bytes]:
 
 def try_idx(content: bytes, folder: Path) -> str:
     try:
-        assert len(mnist._parse(content, folder / "file")) > 0
+        assert len(mnist.parse(content, folder / "file")) > 0
     except RunError as error:
         one_line(error)
         return REFUSED
@@ -253,7 +253,7 @@ def cifar_files() -> st.SearchStrategy[bytes]:
 def try_cifar(content: bytes, folder: Path) -> str:
     (folder / "batch").write_bytes(content)
     try:
-        pixels, labels = cifar10._batch(folder / "batch")
+        pixels, labels = cifar10.batch(folder / "batch")
         assert pixels.shape == (len(labels), 3, 32, 32)
     except RunError as error:
         one_line(error)

@@ -275,7 +275,7 @@ def test_the_pickle_of_a_data_set_builds_bytes_and_nothing_else(tmp_path):
     path, pixels = tmp_path / "batch", np.arange(3072, dtype=np.uint8).reshape(1, 3072)
     for protocol in (2, 4):
         path.write_bytes(pickle.dumps({b"data": pixels, b"labels": [3]}, protocol))
-        read, labels = cifar10._batch(path)
+        read, labels = cifar10.batch(path)
         assert (read.flatten().tolist(), labels.tolist()) == (pixels.flatten().tolist(), [3])
     for content, sentence in {
         pickle.dumps(Touch()): "it needs ",
@@ -286,4 +286,4 @@ def test_the_pickle_of_a_data_set_builds_bytes_and_nothing_else(tmp_path):
         b"": "is damaged",
     }.items():
         path.write_bytes(content)
-        assert sentence in told(RunError, cifar10._batch, path)
+        assert sentence in told(RunError, cifar10.batch, path)

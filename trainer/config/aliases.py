@@ -23,6 +23,7 @@ _SETTINGS = {
     "augmentation": "aug augment augmentations transform transforms",
     "normalization": "norm",
     "preprocessing": "preprocess prep inputscaling",
+    "preprocessing=fixed": "normalize",
     "normalization=batch": "batchnorm bn",
     "activation": "act nonlinearity",
     "dropout": "drop dropoutrate pdrop",
@@ -66,6 +67,8 @@ _TECHNIQUES = {
     "augmentation=noise": "gaussiannoise",
     "augmentation=rotation": "rotate randomrotation",
     "dataset=arrays": "npz npy numpy array parquet arrow huggingface hf medmnist tensors",
+    "dataset=stl10": "stl",
+    "dataset=kmnist": "kuzushiji kuzushijimnist",
     "dataset=image_folder": "folder images pictures",
     "init=kaiming_normal": "henormal kaiming he",
     "init=kaiming_uniform": "heuniform",
@@ -117,6 +120,9 @@ _TECHNIQUES = {
 
 # Techniques and layers of other tools that are a setting of another group here.
 _OTHER_GROUP = {
+    "preprocessing=fixed": "augmentation=normalize normalization=normalize",
+    "preprocessing=standardize": "augmentation=standardize normalization=standardize",
+    "preprocessing=whiten": "augmentation=whitening augmentation=zca normalization=whiten",
     "normalization=batch": "regularization=batchnorm regularization=batchnormalization model=batchnorm",
     "early_stop_patience": "regularization=earlystopping scheduler=earlystopping",
     "scheduler.warmup_epochs": "scheduler=warmup scheduler=linearwarmup scheduler=warmuplr scheduler=gradualwarmup",
@@ -134,7 +140,9 @@ _EXPLAINED = {
     "The images lie in memory, on the device: no process loads them": "numworkers workers pinmemory prefetchfactor",
     "A run is saved after each epoch and within one (checkpoint_minutes)": "saveevery saveinterval savefreq savebest",
     "The images are shuffled anew in every epoch": "shuffle",
-    "Pixels are scaled within the network": "augmentation=totensor augmentation=toimage augmentation=todtype",
+    "Pixels are scaled within the network (preprocessing)": (
+        "augmentation=totensor augmentation=toimage augmentation=todtype"
+    ),
 }
 
 # {name of a setting, or "group=name" of a technique: why there is none}
@@ -152,10 +160,10 @@ ALIASES = {
 }
 
 # Techniques that this program does not have. Some are spelt almost like one that it has and are not meant by it. Names
-# whose figures differ, as those of cifar100 and cifar10, need no entry.
+# whose figures differ, as those of cifar20 and cifar10, need no entry.
 ELSEWHERE = {
     "activation": "glu hardtanh rrelu softmax tanhshrink",
-    "dataset": "emnist imagenet kmnist qmnist stl svhn",
+    "dataset": "imagenet",
     "init": "lecunnormal lecununiform uniform",
     "model": "alexnet densenet efficientnet lenet mobilenet",
     "normalization": "instancenorm",

@@ -102,7 +102,7 @@ def _same(name: str, names: Iterable[str]) -> list[str]:
 def nearest(name: str, names: Iterable[str], group: str = "") -> list[str]:
     """Return the names that may have been meant: one with a typing error or, without one, up to three that begin so.
 
-    None for a technique that exists elsewhere, and none whose figures differ: cifar100 is not cifar10.
+    None for a technique that exists elsewhere, and none whose figures differ: cifar20 is not cifar10.
     """
     wanted = plain(name)
     if wanted in ELSEWHERE.get(group, "").split():

@@ -1,16 +1,14 @@
 """The reader of CIFAR-10's Python version: pickles, whose md5 is checked and which may build arrays of bytes only."""
 
 import pickle
-import tarfile
-import tempfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainer.data.download import fetch, md5_of, refuse_mistyped
+from trainer.data.archives import Archive, unpack, verify_files
+from trainer.data.download import refuse_mistyped
 from trainer.data.images import Images, Part
 from trainer.errors import RunError, printable
 
@@ -45,24 +43,24 @@ def read(data_dir: Path, part: Part) -> Images:
     if not folder.is_dir():
         _unpack(data_dir)
     batch_names = [name for name in MD5 if name.startswith("data_batch" if part == "train" else "test_batch")]
-    for name in (*batch_names, CLASS_NAMES):
-        path, md5 = folder / name, MD5[name]
-        if not path.is_file() or md5_of(path) != md5:
-            state = "is damaged or altered" if path.is_file() else "is missing"
-            raise RunError(f"{path} {state} (md5 {md5} expected). Delete {folder} and start again to download it")
-    batches = [_batch(folder / name) for name in batch_names]
-    names = folder / CLASS_NAMES
-    classes = tuple(_text(name) for name in _list(unpickled(names), b"label_names", names))
+    verify_files(folder, {name: MD5[name] for name in (*batch_names, CLASS_NAMES)})
+    batches = [batch(folder / name) for name in batch_names]
     pixels, labels = torch.cat([pixels for pixels, _ in batches]), torch.cat([labels for _, labels in batches])
+    return named(pixels, labels, folder / CLASS_NAMES, b"label_names")
+
+
+def named(pixels: Tensor, labels: Tensor, names: Path, key: bytes) -> Images:
+    """Return the images with the names of classes in a file, under this key. Raises RunError for another label."""
+    classes = tuple(_text(name) for name in _list(unpickled(names), key, names))
     if int(labels.max()) >= len(classes):
-        raise RunError(f"{folder}: label {int(labels.max())}, where there are {len(classes)} classes")
+        raise RunError(f"{names.parent}: label {int(labels.max())}, where there are {len(classes)} classes")
     return Images(pixels, labels, classes)
 
 
-def _batch(path: Path) -> tuple[Tensor, Tensor]:
+def batch(path: Path, key: bytes = b"labels") -> tuple[Tensor, Tensor]:
     """Return (pixels uint8 [N, 3, 32, 32], labels int64 [N]) of a file. Raises RunError if it holds anything else."""
     content = unpickled(path)
-    labels = _list(content, b"labels", path)
+    labels = _list(content, key, path)
     pixels = content.get(b"data")
     if not isinstance(pixels, Pixels) or len(pixels.content) != len(labels) * PIXELS or not labels:
         raise RunError(f"{path} does not hold {len(labels)} images of 3×32×32 bytes")
@@ -131,26 +129,4 @@ def unpickled(path: Path) -> dict[Any, Any]:
 
 
 def _unpack(data_dir: Path) -> None:
-    """Unpack the archive, after a download if it is absent, into a folder that appears when it is complete.
-
-    Only the files named in `MD5` are taken, under these names: paths and links in the archive are never followed.
-    """
-    archive = data_dir / ARCHIVE
-    if not archive.is_file():
-        fetch(ARCHIVE, ADDRESSES, ARCHIVE_MD5, data_dir)
-    if md5_of(archive) != ARCHIVE_MD5:
-        raise RunError(f"{archive} is damaged or altered: its md5 is not {ARCHIVE_MD5}. Delete it and start again")
-    with tempfile.TemporaryDirectory(dir=data_dir, prefix=".unpack-") as temporary:
-        unpacked = Path(temporary) / FOLDER
-        unpacked.mkdir()
-        try:
-            with tarfile.open(archive) as tar:
-                for name in MD5:
-                    member = tar.getmember(f"{FOLDER}/{name}")
-                    content = tar.extractfile(member) if member.isfile() and member.size <= MAX_BYTES else None
-                    if content is None:
-                        raise RunError(f"{archive}: {name} is no file of at most {MAX_BYTES} bytes")
-                    (unpacked / name).write_bytes(content.read())
-        except (KeyError, tarfile.TarError, EOFError, zlib.error) as error:
-            raise RunError(f"{archive} cannot be unpacked: {error}") from None
-        unpacked.rename(data_dir / FOLDER)
+    unpack(data_dir, Archive(ARCHIVE, ADDRESSES, ARCHIVE_MD5, FOLDER), MD5, MAX_BYTES)

@@ -13,13 +13,21 @@ from trainer.runtime.files import expanded, realpath
 from trainer.storage.places import absent
 
 DEFAULT = Path("data")  # the data_dir of conf/config.yaml
-MAX_BYTES = 1_000_000_000  # the largest file, CIFAR-10's archive, has 170 million
+MAX_BYTES = 3_000_000_000  # the largest file, STL-10's archive, has 2.6 billion
 
 # Data set → the places in data_dir, one of which its reader finds if it was downloaded.
 DOWNLOADED = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
     "mnist": ("MNIST/raw",),
     "fashion_mnist": ("FashionMNIST/raw",),
+    "kmnist": ("KMNIST/raw",),
+    "qmnist": ("QMNIST/raw",),
+    "emnist": ("EMNIST/raw",),
+    "usps": ("usps.bz2", "usps.t.bz2"),
+    "svhn": ("train_32x32.mat", "test_32x32.mat"),
+    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
+    "stl10": ("stl10_binary", "stl10_binary.tar.gz"),
+    "imagenette": tuple(f"imagenette2{size}{end}" for size in ("-160", "-320", "") for end in ("", ".tgz")),
 }
 
 

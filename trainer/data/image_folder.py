@@ -53,21 +53,36 @@ def read(data_dir: Path, part: Part, shape: Shape, on_corrupt_image: str, valida
     pictures, own_validation = pictures_in(data_dir, part, classes), list[Picture]()
     if part == "train" and (folder := validation_folder(data_dir, wanted=validation == "folder")):
         own_validation = pictures_in(data_dir, folder, classes, all_classes=False)
+    return read_pictures(data_dir / part, pictures, own_validation, classes, shape, on_corrupt_image == "skip")
+
+
+def read_pictures(
+    place: Path,
+    pictures: list[Picture],
+    own_validation: list[Picture],
+    classes: tuple[str, ...],
+    shape: Shape,
+    skip: bool,
+) -> Images:
+    """Return the pictures in a folder with those to validate on behind them, from the cache or decoded.
+
+    `skip`: those that cannot be decoded are left out.
+    """
     together, cache = [*pictures, *own_validation], cache_folder()
-    options = (FORMAT, str(shape), on_corrupt_image, str(len(pictures)), *classes)
+    options = (FORMAT, str(shape), "skip" if skip else "refuse", str(len(pictures)), *classes)
     with cache_errors(cache):
         listing = cache / f"{_sha256([*options, *(picture.stamp for picture in together)])}.listing"
         key = read_listing(listing)
         cached = read_cached(cache / key, shape, classes) if key else None
     if cached is None:
         settled = not recently_changed(together)
-        contents = (_content_stamp(picture) for picture in progress(together, f"Reading {data_dir / part}"))
+        contents = (_content_stamp(picture) for picture in progress(together, f"Reading {place}"))
         key = _sha256([*options, *contents])
         with cache_errors(cache):
             cached = read_cached(cache / key, shape, classes)  # the same pictures may have been moved or touched
             if cached is None:
-                refuse_too_large(data_dir, len(together), shape, cache)
-                _decode_all(pictures, own_validation, classes, shape, cache / key, skip=on_corrupt_image == "skip")
+                refuse_too_large(place.parent, len(together), shape, cache)
+                _decode_all(pictures, own_validation, classes, shape, cache / key, skip)
                 cached = read_cached(cache / key, shape, classes)
         if cached is None:
             raise RunError(f"{cache / key} is not as it was written: another program writes there. Remove it")
@@ -76,7 +91,7 @@ def read(data_dir: Path, part: Part, shape: Shape, on_corrupt_image: str, valida
                 write_text(listing, key)  # last: it names a cache that has been checked
     images, left_out = cached
     if left_out:
-        names = _listed([str(data_dir / name) for name in left_out])
+        names = _listed([str(place.parent / name) for name in left_out])
         warn(f"{len(left_out)} of {len(together)} pictures cannot be decoded and are left out: {names}")
     return images
 

@@ -1,4 +1,4 @@
-"""The reader of MNIST and Fashion-MNIST: four IDX files each under `<data_dir>/<name>/raw/`, as in torchvision."""
+"""The reader of MNIST and its kin: IDX files under `<data_dir>/<name>/raw/`, as in torchvision."""
 
 import gzip
 import math
@@ -6,7 +6,9 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +22,8 @@ MAX_BYTES = 100_000_000  # unpacked; the largest file has 47 million
 ADDRESSES = {
     "MNIST": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
     "FashionMNIST": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    "KMNIST": ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+    "QMNIST": ("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
 }
 CLASSES = {
     "MNIST": tuple("0123456789"),
@@ -27,6 +31,8 @@ CLASSES = {
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
+    "KMNIST": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    "QMNIST": tuple("0123456789"),
 }
 PACKED_MD5 = {
     "MNIST/train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -37,8 +43,18 @@ PACKED_MD5 = {
     "FashionMNIST/train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
     "FashionMNIST/t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
     "FashionMNIST/t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+    "KMNIST/train-images-idx3-ubyte": "bdb82020997e1d708af4cf47b453dcf7",
+    "KMNIST/train-labels-idx1-ubyte": "e144d726b3acfaa3e44228e80efcd344",
+    "KMNIST/t10k-images-idx3-ubyte": "5c965bf0a639b31b8f53240b1b52f4d7",
+    "KMNIST/t10k-labels-idx1-ubyte": "7320c461ea6c1c855c0b718fb2a4b134",
+    "QMNIST/qmnist-train-images-idx3-ubyte": "ed72d4157d28c017586c42bc6afe6370",
+    "QMNIST/qmnist-train-labels-idx2-int": "0058f8dd561b90ffdd0f734c6a30e5e4",
+    "QMNIST/qmnist-test-images-idx3-ubyte": "1394631089c404de565df7b7aeaf9412",
+    "QMNIST/qmnist-test-labels-idx2-int": "5b5b05890a5e13444e108efe57b788aa",
 }
-# The authors of Fashion-MNIST publish none for the unpacked files.
+# Type of an IDX file → its name in NumPy; those that data sets use.
+TYPES = {8: "u1", 12: ">i4"}
+# The authors of the others publish none for the unpacked files.
 UNPACKED_MD5 = {
     "MNIST/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "MNIST/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -51,18 +67,33 @@ def read(name: str, data_dir: Path, part: Part) -> Images:
     """Read one part, after a download if it is absent. Raises RunError naming a file that is damaged or missing."""
     refuse_mistyped(name, data_dir)
     raw = data_dir / name / "raw"
+    files = _files(name, part)
+    keys = [f"{name}/{file}" for file in files]
+    pixels, labels = (
+        parse(_content(raw, file, PACKED_MD5[key], UNPACKED_MD5.get(key), ADDRESSES[name]), raw / file)
+        for file, key in zip(files, keys, strict=True)
+    )
+    return paired(pixels, labels, CLASSES[name], raw)
+
+
+def _files(name: str, part: Part) -> tuple[str, str]:
+    """Return the names of the unpacked files of a part: images, labels."""
+    if name == "QMNIST":
+        return f"qmnist-{part}-images-idx3-ubyte", f"qmnist-{part}-labels-idx2-int"
     prefix = "train" if part == "train" else "t10k"
-    arrays = []
-    for file in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
-        key = f"{name}/{file}"
-        content = _content(raw, file, PACKED_MD5[key], UNPACKED_MD5.get(key), ADDRESSES[name])
-        arrays.append(_parse(content, raw / file))
-    pixels, labels = arrays
-    if pixels.ndim != 3 or labels.ndim != 1 or len(pixels) != len(labels):
-        raise RunError(f"{raw}: {list(pixels.shape)} images and {list(labels.shape)} labels do not belong together")
-    if int(labels.max()) >= len(CLASSES[name]):
-        raise RunError(f"{raw}: label {int(labels.max())}, where there are {len(CLASSES[name])} classes")
-    return Images(pixels.unsqueeze(1), labels.long(), CLASSES[name])
+    return f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
+
+
+def paired(pixels: Tensor, labels: Tensor, classes: tuple[str, ...], where: Path) -> Images:
+    """Return the images of both arrays; of labels [N, …] with further figures the first ones. Raises RunError."""
+    shapes = f"{list(pixels.shape)} images and {list(labels.shape)} labels"
+    labels = labels[:, 0] if labels.ndim == 2 else labels
+    if pixels.ndim != 3 or labels.ndim != 1 or len(pixels) != len(labels) or pixels.dtype != torch.uint8:
+        raise RunError(f"{where}: {shapes} do not belong together")
+    low, high = (int(bound) for bound in labels.aminmax())
+    if low < 0 or high >= len(classes):
+        raise RunError(f"{where}: label {low if low < 0 else high}, where there are {len(classes)} classes")
+    return Images(pixels.unsqueeze(1), labels.long(), classes)
 
 
 def _content(raw: Path, file: str, packed_md5: str, unpacked_md5: str | None, mirrors: Sequence[str]) -> bytes:
@@ -78,13 +109,21 @@ def _content(raw: Path, file: str, packed_md5: str, unpacked_md5: str | None, mi
         fetch(packed.name, [mirror + packed.name for mirror in mirrors], packed_md5, raw)
     if md5_of(packed) != packed_md5:
         raise _damaged(packed, packed_md5)
+    return gunzip(packed, packed, MAX_BYTES)
+
+
+def gunzip(source: Path | IO[bytes], shown: Path, longest: int) -> bytes:
+    """Return the content of a packed file. Raises RunError, with the path to show, if it has more than `longest` bytes.
+
+    A small file may unpack to terabytes.
+    """
     try:
-        with gzip.open(packed) as stream:
-            content = stream.read(MAX_BYTES + 1)  # bounded: a small file may unpack to terabytes
+        with gzip.open(source) as stream:
+            content = stream.read(longest + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise RunError(f"{packed} cannot be unpacked: {reason_of(error)}") from None
-    if len(content) > MAX_BYTES:
-        raise RunError(f"{packed} unpacks to more than {MAX_BYTES} bytes")
+        raise RunError(f"{shown} cannot be unpacked: {reason_of(error)}") from None
+    if len(content) > longest:
+        raise RunError(f"{shown} unpacks to more than {longest} bytes")
     return content
 
 
@@ -92,18 +131,20 @@ def _damaged(path: Path, md5: str) -> RunError:
     return RunError(f"{path} is damaged or altered: its md5 is not {md5}. Delete it and start again")
 
 
-def _parse(content: bytes, path: Path) -> Tensor:
-    """Return the array of an IDX file as a tensor. Raises RunError if it is damaged.
+def parse(content: bytes, path: Path) -> Tensor:
+    """Return the array of an IDX file as a tensor, uint8 or int32. Raises RunError if it is damaged.
 
-    IDX: two zero bytes, the type (8: uint8), the number of dimensions, their sizes (4 bytes, big-endian), the data.
+    IDX: two zero bytes, the type (8: uint8, 12: int32), the number of dimensions, their sizes (4 bytes, big-endian),
+    the data, big-endian as well.
     """
-    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES or len(content) < 4 + 4 * content[3]:
         raise RunError(f"{path} is not an IDX file of bytes")
-    shape = struct.unpack_from(f">{content[3]}I", content, 4)
+    kind, shape = np.dtype(TYPES[content[2]]), struct.unpack_from(f">{content[3]}I", content, 4)
     start = 4 + 4 * len(shape)
-    expected = start + math.prod(shape)
+    expected = start + math.prod(shape) * kind.itemsize
     if 0 in shape or not shape:
         raise RunError(f"{path} is empty: its header says {'×'.join(map(str, shape)) or 'nothing'}")
     if len(content) != expected:
         raise RunError(f"{path} is damaged: {len(content)} bytes where its header asks for {expected}")
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).view(shape)
+    values = np.frombuffer(content, kind, offset=start).reshape(shape)
+    return torch.from_numpy(values.astype(kind.newbyteorder("=")))

@@ -9,7 +9,7 @@ import torch
 
 from trainer.config.types import Count
 from trainer.data.images import Images, Part
-from trainer.data.splits import split
+from trainer.data.splits import split as divide
 from trainer.errors import ConfigError
 from trainer.runtime.memory import gigabytes, physical_memory
 
@@ -29,7 +29,7 @@ def digits(data_dir: Path, part: Part, *, image_size: Count = 32) -> Images:
     labels = torch.from_numpy(table[:, 64]).long()
     small = Images(torch.from_numpy(table[:, :64]).view(-1, 1, 8, 8), labels, tuple("0123456789"))
     # The data have no test part: it is drawn with a fixed seed, so that it is the same for all runs.
-    train, test = split(small, split_seed=0, validation_size=297)
+    train, test = divide(small, split_seed=0, validation_size=297)
     assert test is not None
     images = train if part == "train" else test
     size = (image_size, image_size)
@@ -51,6 +51,67 @@ def fashion_mnist(data_dir: Path, part: Part) -> Images:
     from trainer.data.mnist import read
 
     return read("FashionMNIST", data_dir, part)
+
+
+def kmnist(data_dir: Path, part: Part) -> Images:
+    """Read Kuzushiji-MNIST: 60 000 training and 10 000 test images, 1×28×28."""
+    from trainer.data.mnist import read
+
+    return read("KMNIST", data_dir, part)
+
+
+def qmnist(data_dir: Path, part: Part) -> Images:
+    """Read QMNIST: 60 000 training and 60 000 test images, 1×28×28."""
+    from trainer.data.mnist import read
+
+    return read("QMNIST", data_dir, part)
+
+
+def emnist(
+    data_dir: Path,
+    part: Part,
+    *,
+    split: Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"] = "balanced",
+) -> Images:
+    """Read a split of EMNIST, of 10 to 62 classes: images 1×28×28, which lie on their side as in torchvision."""
+    from trainer.data.emnist import read
+
+    return read(data_dir, part, split)
+
+
+def usps(data_dir: Path, part: Part) -> Images:
+    """Read USPS: 7 291 training and 2 007 test images, 1×16×16."""
+    from trainer.data.usps import read
+
+    return read(data_dir, part)
+
+
+def svhn(data_dir: Path, part: Part) -> Images:
+    """Read SVHN: 73 257 training and 26 032 test images, 3×32×32."""
+    from trainer.data.svhn import read
+
+    return read(data_dir, part)
+
+
+def cifar100(data_dir: Path, part: Part, *, labels: Literal["fine", "coarse"] = "fine") -> Images:
+    """Read CIFAR-100: 50 000 training and 10 000 test images, 3×32×32, of 100 classes or their 20 groups."""
+    from trainer.data.cifar100 import read
+
+    return read(data_dir, part, labels)
+
+
+def stl10(data_dir: Path, part: Part, *, image_size: Count = 96) -> Images:
+    """Read STL-10: 5 000 training and 8 000 test images, 3×96×96, brought to `image_size` bilinearly."""
+    from trainer.data.stl10 import read
+
+    return read(data_dir, part, image_size)
+
+
+def imagenette(data_dir: Path, part: Part, *, image_size: Count = 160) -> Images:
+    """Read Imagenette: 9 469 training and 3 925 test pictures, each resized by its shorter side and cropped."""
+    from trainer.data.imagenette import read
+
+    return read(data_dir, part, image_size)
 
 
 def cifar10(data_dir: Path, part: Part) -> Images:

@@ -92,7 +92,13 @@ def has_momentum(optimizer: Choice) -> bool:
     return bool(optimizer.own or optimizer.options.get("momentum") or "betas" in optimizer.options)
 
 
-RESIZED = ("arrays", "digits", "image_folder")  # data sets that bring images to dataset.image_size, a square
+RESIZED = (
+    "arrays",
+    "digits",
+    "image_folder",
+    "imagenette",
+    "stl10",
+)  # data sets that bring images to dataset.image_size, a square
 
 
 def size_read(dataset: Choice) -> int | None:
