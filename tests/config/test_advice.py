@@ -107,7 +107,7 @@ STRANGER = {
     "scheduler=warmup": "Did you mean scheduler.warmup_epochs?",
     "augmentation=RandomHorizontalFlip": "Did you mean augmentation=flip?",
     "augmentation=Normalize": "Did you mean preprocessing=fixed?",
-    "dataset.trainsize=100": "Did you mean dataset.train_size?",
+    "dataset.trainsize=100": "Did you mean train_size?",
     "augmentation=ToTensor": "Pixels are scaled within the network (preprocessing).",
     "loss=CrossEntropyLoss": "Did you mean loss=cross_entropy?",
     "criterion=ce": "Did you mean loss?",
