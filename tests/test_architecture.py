@@ -38,6 +38,7 @@ MODULES_WITHOUT_TORCH = (
     "trainer.techniques.idle",
     "trainer.techniques.image_sizes",
     "trainer.techniques.layer_names",
+    "trainer.techniques.network_checks",
     "trainer.techniques.remedies",
 )
 PACKAGE = ROOT / "trainer"

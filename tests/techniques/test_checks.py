@@ -9,10 +9,11 @@ from trainer.config.check import check
 from trainer.config.schema import GROUPS, Choice, techniques
 from trainer.diagnosis.remedies import wider
 from trainer.errors import ConfigError
-from trainer.techniques import checks, remedies
+from trainer.techniques import checks, network_checks, remedies
 
 
-def test_every_check_bears_the_name_of_a_group_or_of_one_of_its_options():
+@pytest.mark.parametrize("checks", [checks, network_checks], ids=lambda module: module.__name__)
+def test_every_check_bears_the_name_of_a_group_or_of_one_of_its_options(checks):
     names = {*GROUPS, *(f"{group}_{option}" for group in GROUPS for option in techniques(group))}
     own = [each for each in inspect.getmembers(checks, inspect.isfunction) if each[1].__module__ == checks.__name__]
     public = {name for name, _ in own if not name.startswith("_")}
@@ -46,12 +47,12 @@ def test_no_rule_goes_by_the_names_of_options_that_a_model_of_ones_own_may_have(
     own = {group: Choice(group, "mine", options, getattr(run, group).shared) for group in ("model", "activation")}
     own["scheduler"] = Choice("scheduler", "mine", options, run.scheduler.shared)
     run = run.model_copy(update=own)
-    for name in ("model", "normalization_group", "scheduler"):
-        getattr(checks, name, lambda _: None)(run)
+    network_checks.model(run)
+    network_checks.normalization_group(run)
+    checks.scheduler(run)
     assert wider(run) == "model=resnet18"
     data = Choice("dataset", "mine", {"image_size": "large", "validation": 3}, run.dataset.shared)
-    for name in ("model_lecture_cnn", "model_resnet9", "dataset"):
-        getattr(checks, name, lambda _: None)(run.model_copy(update={"dataset": data}))
+    network_checks.model_lecture_cnn(run.model_copy(update={"dataset": data}))
     assert {name for name, options in techniques("dataset").items() if "image_size" in options} == {*remedies.RESIZED}
 
 

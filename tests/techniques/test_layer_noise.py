@@ -68,6 +68,21 @@ def test_without_its_branches_a_block_is_its_shortcut(name):
     assert len(blocks) == {"resnet18": 8, "resnet9": 2}[name]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (("model=resnet20", "model.width=4"), 9),
+        (("model=wide_resnet", "model.width=1"), 6),
+        (("model=vit", "model.width=12"), 12),  # attention and linear layers in each of six blocks
+        (("model=convmixer", "model.width=4", "model.depth=3"), 3),
+        ((), 0),
+    ],
+    ids=str,
+)
+def test_the_branches_of_every_network_are_known(arguments, count):
+    assert len(branches(network(*arguments))) == count
+
+
 def test_values_of_the_images_are_left_out_behind_the_preprocessing():
     model = network("regularization=input_dropout", "regularization.input_dropout.rate=0.3")
     seen = []

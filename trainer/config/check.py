@@ -214,12 +214,13 @@ def _refuse_contradictions(run: RunConfig) -> None:
 def _check_techniques(run: RunConfig) -> None:
     """Call the checks of every group and of every chosen technique, found by their names."""
     # Loaded by name, as the techniques are: their package lies above this one, which knows none of them.
-    checks = import_module("trainer.techniques.checks")
+    modules = [import_module(f"trainer.techniques.{name}") for name in ("checks", "network_checks")]
     for group in GROUPS:
         chosen = getattr(run, group)
         choices = chosen if GROUPS[group].listed else (chosen,)
         for name in (group, *(f"{group}_{choice.name}" for choice in choices)):
-            getattr(checks, name, _no_check)(run)
+            for checks in modules:
+                getattr(checks, name, _no_check)(run)
 
 
 def _no_check(_run: RunConfig) -> None:

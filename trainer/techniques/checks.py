@@ -1,7 +1,8 @@
 """The checks of techniques that contradict another setting. Imports no torch: a mistake is reported without waiting.
 
 A function named after a config group is called for every run, and one named `<group>_<option>` for the runs that have
-chosen that option. Each takes the checked run and raises ConfigError with one line.
+chosen that option. Each takes the checked run and raises ConfigError with one line. Those of the groups that make up a
+network stand in network_checks.py.
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,7 @@ from trainer.config.schema import shared_parameters
 from trainer.config.settings import is_of_kind
 from trainer.config.types import Figure
 from trainer.errors import ConfigError
-from trainer.techniques.image_sizes import refuse_uneven, smallest_side
-from trainer.techniques.remedies import WIDTHS, has_momentum, size_read
+from trainer.techniques.remedies import has_momentum
 
 # The schedules from lr down to their min_lr.
 FALLING = ("cosine", "cosine_restarts", "cyclic", "linear", "plateau", "polynomial", "triangular", "wsd")
@@ -57,124 +57,6 @@ def _refuse_split_settings(run: RunConfig, other: str, whole: str, instead: str)
             )
 
 
-def model(run: RunConfig) -> None:
-    """Refuse images too small for the network, or not made of whole patches, before they are read."""
-    side, options = size_read(run.dataset), run.model.options
-    if run.model.own or side is None:
-        return
-    if side < (least := smallest_side(run.model.name, options)):
-        raise ConfigError(f"model={run.model.name} needs dataset.image_size of at least {least}")
-    if "patch_size" in options:
-        refuse_uneven(run.model.name, options["patch_size"], side, side)
-
-
-def model_lecture_cnn(run: RunConfig) -> None:
-    """Refuse a network without a convolution."""
-    if not run.model.options["channels"]:
-        raise ConfigError("model.channels=[] lists no convolution: at least one, or model=mlp")
-
-
-def model_hard_sharing(run: RunConfig) -> None:
-    """Refuse a network without a convolution."""
-    model_lecture_cnn(run)
-
-
-def model_soft_sharing(run: RunConfig) -> None:
-    """Refuse a network without a convolution."""
-    model_lecture_cnn(run)
-
-
-def model_wide_resnet(run: RunConfig) -> None:
-    """Refuse a depth that three stages of whole blocks do not have."""
-    depth = run.model.options["depth"]
-    if depth < 10 or depth % 6 != 4:
-        raise ConfigError(f"model.depth={depth}: wide_resnet has 6n + 4 layers, such as 10, 16, 22, 28 or 40")
-
-
-def model_vit(run: RunConfig) -> None:
-    """Refuse heads that do not share the features evenly."""
-    width, heads = run.model.options["width"], run.model.options["heads"]
-    if width % heads:
-        raise ConfigError(f"model.heads={heads} must divide model.width={width}")
-
-
-def model_ensemble(run: RunConfig) -> None:
-    """Refuse techniques that see only one member's loss or scale the gradients of all together."""
-    model_lecture_cnn(run)
-    joint = {"label_smoothing", "gradient_clipping", "r_drop"} & {choice.name for choice in run.regularization}
-    if joint:
-        raise ConfigError(
-            f"model=ensemble trains its members apart: leave out regularization={', '.join(sorted(joint))}"
-        )
-
-
-def regularization_label_smoothing(run: RunConfig) -> None:
-    """Refuse another loss: the penalty is the difference between two cross-entropies."""
-    if run.loss.name != "cross_entropy":
-        raise ConfigError(
-            f"regularization=label_smoothing smooths the labels of loss=cross_entropy: leave it out with"
-            f" loss={run.loss.name}"
-        )
-
-
-def regularization_r_drop(run: RunConfig) -> None:
-    """Refuse another loss than that of the second pass, and a network whose two passes are equal."""
-    if run.loss.name != "cross_entropy":
-        raise ConfigError(
-            f"regularization=r_drop adds the cross-entropy of a second pass: leave it out with loss={run.loss.name}"
-        )
-    chosen = {choice.name for choice in run.regularization}
-    own = any(choice.own for choice in (run.model, *run.regularization))
-    if not (run.dropout or own or chosen & {"stochastic_depth", "input_dropout", "drop_block"}):
-        raise ConfigError("regularization=r_drop compares two passes, which are equal with dropout=0: set dropout=0.3")
-
-
-def regularization_swa(run: RunConfig) -> None:
-    """Refuse a second average, of which only one could be evaluated."""
-    if "ema" in {choice.name for choice in run.regularization}:
-        raise ConfigError("regularization=[ema,swa]: one average is evaluated, choose one of the two")
-
-
-def regularization_weight_standardization(run: RunConfig) -> None:
-    """Refuse a network without normalization: weights of variance 1 enlarge the features √inputs times a layer."""
-    if run.normalization.name in ("none", "weight"):
-        raise ConfigError(
-            "regularization=weight_standardization needs features that are normalized after the convolution:"
-            f" normalization=group, batch, layer, instance or rms, not {run.normalization.name}"
-        )
-
-
-def init_fixup(run: RunConfig) -> None:
-    """Refuse a normalization, which it stands in for, and a division by the norm of weights that are zero."""
-    if run.normalization.name != "none":
-        raise ConfigError(
-            f"init=fixup trains residual networks without a normalization: normalization={run.normalization.name} and"
-            " it stand in for each other, choose one"
-        )
-    _refuse_spectral_norm(run, "has weights of zero, whose norm cannot be divided by")
-
-
-def init_zeros(run: RunConfig) -> None:
-    """Refuse a division by the norm of weights that are zero."""
-    if run.normalization.name == "weight":
-        raise ConfigError(
-            "init=zeros has weights of zero, which normalization=weight cannot give a length: choose another"
-        )
-    _refuse_spectral_norm(run, "has weights of zero, whose norm cannot be divided by")
-
-
-def init_lsuv(run: RunConfig) -> None:
-    """Refuse layers that compute with the same weight whatever its scale."""
-    _refuse_spectral_norm(run, "scales weights, which changes nothing there")
-    if "weight_standardization" in {choice.name for choice in run.regularization}:
-        raise ConfigError("init=lsuv scales weights: leave out regularization=weight_standardization, which undoes it")
-
-
-def _refuse_spectral_norm(run: RunConfig, reason: str) -> None:
-    if "spectral_norm" in {choice.name for choice in run.regularization}:
-        raise ConfigError(f"init={run.init.name} {reason}: leave out regularization=spectral_norm or choose another")
-
-
 def metric(run: RunConfig) -> None:
     """Refuse a name that no figure can have, and a metric that does not say which values are better."""
     for choice in run.metric:
@@ -183,31 +65,6 @@ def metric(run: RunConfig) -> None:
         if not is_of_kind(Figure, f"validation_{choice.name}"):
             raise ConfigError(f"metric={choice.name}: the name of a metric has a–z, A–Z, 0–9 and _, at most 60 of them")
         direction_of(f"validation_{choice.name}")
-
-
-def normalization_batch(run: RunConfig) -> None:
-    """Refuse batches of one image, whose variance over the batch is zero."""
-    if run.batch_size == 1:
-        raise ConfigError("normalization=batch needs batch_size of at least 2: one image has no batch statistics")
-
-
-def normalization_group(run: RunConfig) -> None:
-    """Refuse groups that do not divide the channels of every layer."""
-    groups = run.normalization.options["num_groups"]
-    pieces = run.activation.options["pieces"] if run.activation.name == "maxout" else 1
-    options = [run.model.options[key] for key in WIDTHS.get(run.model.name, ())]
-    widths = [width for option in options for width in (option if isinstance(option, tuple) else (option,))]
-    # maxout takes `pieces` channels for each that it puts out, and they are normalized before it
-    if any(width * pieces % groups for width in widths):
-        raise ConfigError(
-            f"normalization.num_groups={groups} must divide the layers of model={run.model.name}: {widths}"
-        )
-
-
-def normalization_instance(run: RunConfig) -> None:
-    """Refuse a network without feature maps, in which it would do nothing."""
-    if run.model.name == "mlp":
-        raise ConfigError("normalization=instance acts on feature maps, model=mlp has none: choose layer or rms")
 
 
 def optimizer_momentum(run: RunConfig) -> None:
