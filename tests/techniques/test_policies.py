@@ -101,9 +101,10 @@ def test_rand_augment_draws_its_operations_and_signs_evenly(monkeypatch):
         assert_share(first[name], 1 / 14)
         assert_share(second[name], 1 / 14)
     assert_share(sum(step[0][0] == step[1][0] for step in draws), 1 / 14)  # the two steps draw apart
-    angles = Counter(step[0][1] for step in draws if step[0][0] == "rotate")
-    assert angles.keys() == {-10.0, 10.0}
-    assert_share(angles[10.0], 1 / 2, sum(angles.values()))
+    assert {strength for step in draws for name, strength, _ in step if name == "rotate"} == {-10.0, 10.0}
+    signed = policies.NAMES[policies.FIRST_SIGNED : policies.LAST_SIGNED + 1]
+    signs = Counter(strength > 0 for step in draws for name, strength, _ in step if name in signed)
+    assert_share(signs[True], 1 / 2, sum(signs.values()))
 
 
 def test_trivial_augment_draws_its_strength_evenly(monkeypatch):
