@@ -54,6 +54,8 @@ def _hint(what: str, name: str, names: list[str], root: list[str], chosen: Mappi
             return f" Did you mean {above[0]}, which stands at the root?"
     else:
         found = found or technique_names(name) or nearest(name, names)
+    if start == "model=" and not found:
+        return f" timm has more networks: model=timm model.architecture={name}."
     return f" Did you mean {' or '.join(found)}?" if found else _owner_hint(start.partition(".")[0], name, chosen)
 
 
