@@ -119,7 +119,6 @@ STRANGER = {
     "scheduler=OneCycleLR": "Did you mean scheduler=one_cycle?",
     "scheduler=MultiStepLR": "Did you mean scheduler=factors?",
     "normalization=RMSNorm": "Did you mean normalization=rms?",
-    "augmentation=Normalize": "Did you mean preprocessing=standardize?",
     "regularization=DropPath": "Did you mean regularization=stochastic_depth?",
     "model=densenet121": "timm has more networks: model=timm model.architecture=densenet121.",
     "optimizer.beta1=0.9": "Did you mean optimizer.betas?",

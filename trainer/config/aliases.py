@@ -128,14 +128,13 @@ _TECHNIQUES = {
 
 # Techniques and layers of other tools that are a setting of another group here.
 _OTHER_GROUP = {
-    "preprocessing=fixed": "augmentation=normalize normalization=normalize",
+    "preprocessing=fixed": "augmentation=normalize augmentation=normalise normalization=normalize normalize",
     "preprocessing=standardize": "augmentation=standardize normalization=standardize",
     "preprocessing=whiten": "augmentation=whitening augmentation=zca normalization=whiten",
     "normalization=batch": "regularization=batchnorm regularization=batchnormalization model=batchnorm",
     "early_stop_patience": "regularization=earlystopping scheduler=earlystopping",
     "scheduler.warmup_epochs": "scheduler=warmup scheduler=linearwarmup scheduler=warmuplr scheduler=gradualwarmup",
     "augmentation=mixup": "regularization=mixup",
-    "preprocessing=standardize": "augmentation=normalize augmentation=normalise augmentation=standardize normalize",
     "dropout": "regularization=dropout",
     "augmentation=cutmix": "regularization=cutmix",
     "regularization=label_smoothing": "loss=labelsmoothing augmentation=labelsmoothing",
