@@ -468,6 +468,11 @@ def test_a_regularization_that_changes_the_network_is_applied_once_and_needed_to
     assert run("evaluate", "run", "--device", "cpu") == 2
     assert "run uses regularization=halved of mine/regularization.py" in told(capsys)
     assert run("--techniques=mine", "evaluate", "run", "--device", "cpu") == 0
+    assert "no technique of this program" not in told(capsys)
+    Path("alone").mkdir()
+    shutil.copy("run/best.safetensors", "alone")
+    load_network(Path("alone/best.safetensors"))
+    assert "best.safetensors was trained with regularization=halved, which is no technique" in told(capsys)
     with using([read("mine", GROUPS)]):
         for name in ("best", "last"):
             loaded = load_network(Path(f"run/{name}.safetensors"))

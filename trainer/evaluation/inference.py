@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config.check import check
-from trainer.config.own_record import match
+from trainer.config.own_record import match, recorded
 from trainer.config.run_config import RunConfig
+from trainer.config.schema import techniques
 from trainer.data.images import Images, Shape
 from trainer.data.loader import in_order
 from trainer.errors import ConfigError, RunError, printable
 from trainer.records.code import NETWORK, warn_of_other_network
 from trainer.records.layout import BEST
-from trainer.runtime.console import progress
+from trainer.runtime.console import progress, warn
 from trainer.runtime.files import sha256_of
 from trainer.storage import checkpoint
 from trainer.storage.checkpoint_state import Best, Last
@@ -85,10 +86,22 @@ def load_network(path: Path) -> TrainedNetwork:
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise RunError(f"{path} holds no network that this trainer can build: {_reason(error)}") from None
     warn_of_other_network(path.parent, config)
+    _warn_of_unknown(path, config)
     with path.open("rb") as file:  # the ledger recognizes a copy of the checkpoint by this hash
         digest = sha256_of(file)
     value_range = (state.value_range[0], state.value_range[1]) if state.value_range else None
     return TrainedNetwork(path, digest, config, shape, classes, state.epoch, network, value_range)
+
+
+def _warn_of_unknown(path: Path, config: RunConfig) -> None:
+    """Warn of own regularizations that were not given, and of which no record says that the network is without them."""
+    told = recorded(path.parent)
+    for choice in config.regularization:
+        if choice.name not in techniques("regularization") and f"regularization.{choice.name}" not in told:
+            warn(
+                f"{path} was trained with regularization={choice.name}, which is no technique of this program: if it"
+                " changes the network, the answers are others. Add --techniques"
+            )
 
 
 def network_with_weights(

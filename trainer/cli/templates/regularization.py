@@ -1,4 +1,4 @@
-"""Own regularizations: (model, *, options) -> StepHooks."""
+"""Own regularizations: (model, *, options) -> StepHooks, or -> None for one that changes the network itself."""
 
 import torch
 from torch import Tensor, nn
