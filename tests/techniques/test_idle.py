@@ -50,7 +50,13 @@ IDLE = {
     "loss=focal loss.gamma=0": "loss=focal is the cross-entropy: loss.gamma=0",
     "loss=poly loss.epsilon=0": "loss=poly is the cross-entropy: loss.epsilon=0",
     "augmentation=flip augmentation.flip.probability=0.0": "augmentation=flip changes no image: probability = 0",
-    "augmentation=gray augmentation.gray.probability=0.0": "augmentation=gray changes no image: probability = 0",
+    "augmentation=gray dataset=cifar10 augmentation.gray.probability=0.0": (
+        "augmentation=gray changes no image: probability = 0"
+    ),
+    "augmentation=gray dataset=mnist": "augmentation=gray changes no image: those of dataset=mnist have one channel",
+    "augmentation=gray dataset=image_folder dataset.grayscale=true": (
+        "augmentation=gray changes no image: those of dataset=image_folder have one channel"
+    ),
     "augmentation=blur augmentation.blur.kernel_size=1": "augmentation=blur changes no image: kernel_size = 1",
     "augmentation=random_erasing augmentation.random_erasing.probability=0.0": (
         "augmentation=random_erasing changes no image: probability = 0"
@@ -79,7 +85,8 @@ ACTING = (
     "weight_decay_scope=all weight_decay=0.1",
     "augmentation=lecture",
     "augmentation=note_000",
-    "augmentation=[random_erasing,blur,gray,rand_augment,aug_mix]",
+    "augmentation=[random_erasing,blur,rand_augment,aug_mix]",
+    "augmentation=gray dataset=cifar10",
     "augmentation=rand_augment augmentation.rand_augment.magnitude=0",  # autocontrast and equalize act still
 )
 

@@ -17,12 +17,13 @@ from trainer.techniques.scheduler import StatefulLR
 
 # {augmentation: {setting: the value of it with which no image changes, whatever the other settings are}}
 _NEEDED = {"random_erasing": {"probability": 0, "max_area": 0}, "blur": {"probability": 0, "kernel_size": 1}}
+_ONE_CHANNEL = ("digits", "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist", "usps")
 MOST_EPOCHS = 10_000  # of a schedule that are looked at
 
 
 def idle_settings(run: RunConfig) -> list[str]:
     """Return a sentence for each setting that can never act in this run."""
-    augmentations = (sentence for choice in run.augmentation for sentence in _augmentation(choice))
+    augmentations = (sentence for choice in run.augmentation for sentence in _augmentation(choice, run.dataset))
     return [
         *_schedule(run),
         *_plateau(run),
@@ -111,7 +112,7 @@ def _labels(run: RunConfig) -> Iterator[str]:
         yield f"dataset.label_noise_kind={shared['label_noise_kind']} does nothing: dataset.label_noise=0"
 
 
-def _augmentation(choice: Choice) -> Iterator[str]:
+def _augmentation(choice: Choice, dataset: Choice) -> Iterator[str]:
     """Look for an augmentation that leaves each image as it is."""
     options = choice.options
     still = {
@@ -125,6 +126,8 @@ def _augmentation(choice: Choice) -> Iterator[str]:
     for setting, least in _NEEDED.get(choice.name, {}).items():
         if options[setting] == least:
             yield f"augmentation={choice.name} changes no image: {setting} = {least}"
+    if choice.name == "gray" and (dataset.name in _ONE_CHANNEL or dataset.options.get("grayscale") is True):
+        yield f"augmentation=gray changes no image: those of dataset={dataset.name} have one channel"
     if choice.name == "scale" and options["low"] == options["high"] == 1:
         yield "augmentation=scale changes no image: low = high = 1"
 
