@@ -27,7 +27,7 @@ from trainer.diagnosis.remedies import against, larger_rate, smaller_rate, witho
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.rules import RULES, diagnose
 from trainer.diagnosis.selftest import Trial, findings_in, scores, trained, trials
-from trainer.diagnosis.thresholds import chance, fall, lower_bound
+from trainer.diagnosis.thresholds import as_trained, chance, fall, fit, lower_bound
 from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import Outcome
 from trainer.run import train
@@ -150,6 +150,14 @@ NEAR = {
     "overfitting": evidence(rows=rows([1.5, 0.4, 0.1], [0.6, 0.3, 0.35], (1.0, 0.93))),  # 300 images: within the noise
     "divergence": evidence(),
 }
+
+
+def test_labels_that_the_run_made_wrong_need_not_be_learnt():
+    curve = rows([2.0, 1.4, 1.35, 1.34, 1.34, 1.33], None, (0.57, 0.7))
+    assert RULES["underfitting"](evidence(rows=curve)) is not None
+    assert RULES["underfitting"](evidence("dataset.label_noise=0.4", rows=curve)) is None
+    assert fit(evidence("dataset.label_noise=0.4", rows=curve)) == pytest.approx(0.95)
+    assert as_trained(config_of("dataset.label_noise=0.4", "dropout=0.1")) == ", with dropout and 40 % wrong labels"
 
 
 @pytest.mark.parametrize("rule", RULES)

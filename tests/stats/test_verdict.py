@@ -240,6 +240,14 @@ def test_the_sentences_of_three_arms():
     )
 
 
+def test_arms_that_are_scored_on_images_of_their_own_are_told_so():
+    floor = sentences(*THREE, images=5000, same_images=False)[-1]
+    assert floor.endswith(
+        " by up to 1.9 points by chance (95 %). Here arms are scored on different images: a better score may be that of"
+        " an easier task"
+    )
+
+
 def test_the_sentences_against_a_baseline():
     told = sentences(*THREE, baseline="layer")
     assert told[:2] == [

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import interpret
+from fake_studies import fake_study
 
 from trainer.config.own import read, using
 from trainer.config.schema import CONF, GROUPS
@@ -13,6 +14,8 @@ from trainer.errors import ConfigError
 from trainer.study.execute import run_study
 from trainer.study.fairness import Fairness, examine, refuse_ignored_settings
 from trainer.study.gradients import gradients_per_step
+from trainer.study.manifest import Manifest
+from trainer.study.results import results_of
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -260,3 +263,9 @@ def test_an_optimizer_of_two_gradients_a_step_has_twice_the_compute(tmp_path):
             lr,
         )
         assert examined("optimizer=adam,once").consequences == (lr,)
+
+
+@pytest.mark.parametrize(("axis", "same"), [("dataset.classes", False), ("lr", True), ("dataset.train_size", True)])
+def test_a_verdict_knows_whether_all_arms_are_scored_on_the_same_images(axis, same, tmp_path):
+    study = Manifest.read(fake_study(tmp_path, {axis: ["20", "30"]}))
+    assert results_of(study).design.same_images is same

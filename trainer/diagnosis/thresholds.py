@@ -45,9 +45,14 @@ def chance(evidence: Evidence) -> float:
 
 
 def fit(evidence: Evidence) -> float:
-    """Return the best accuracy so far on training images; with dropout or augmentation validation may be better."""
+    """Return the best accuracy so far on training images; with dropout or augmentation validation may be better.
+
+    Of labels that the run itself has made wrong it is that of the right ones: no network need learn the others.
+    """
+    right = 1 - evidence.config.dataset.shared["label_noise"]
     return max(
-        [row["train_accuracy"] for row in evidence.rows] + [row["validation_accuracy"] for row in evidence.validated]
+        [min(1.0, row["train_accuracy"] / right) for row in evidence.rows]
+        + [row["validation_accuracy"] for row in evidence.validated]
     )
 
 
@@ -62,6 +67,8 @@ def fit_in_words(evidence: Evidence) -> str:
 def as_trained(config: RunConfig) -> str:
     """Return how the training images of the table of epochs are seen, unlike those of validation; "" if as they are."""
     names = ["augmentation"] * bool(config.augmentation) + ["dropout"] * bool(config.dropout)
+    noise = config.dataset.shared["label_noise"]
+    names += [f"{100 * noise:g} % wrong labels"] * bool(noise)
     return f", with {' and '.join(names)}" if names else ""
 
 

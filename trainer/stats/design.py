@@ -10,6 +10,7 @@ class Design:
     split_ratio: validation images divided by training images where the units are scored on different images, else 0.
     margin: the smallest difference that matters, in the metric's unit; None: not given.
     more: the command that adds seeds to the study; "" where there is none.
+    same_images: False if arms are scored on images of different data sets, classes or splits.
     """
 
     metric: str = "validation_accuracy"
@@ -19,6 +20,7 @@ class Design:
     images: int = 0  # 0: not recorded
     margin: float | None = None
     more: str = ""
+    same_images: bool = True
 
     @property
     def paired(self) -> bool:

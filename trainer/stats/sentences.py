@@ -57,9 +57,13 @@ def floor_sentence(accuracy: float, design: Design) -> str:
         return ""
     floor = 100 * noise_floor(accuracy, design.images)
     images = f"{design.images:,}".replace(",", " ")
-    return (
+    start = (
         f"Noise floor: with {images} validation images at {accuracy:.0%} two single runs that are scored on different"
-        f" images differ by up to {floor:.1f} points by chance (95 %). Here all arms are scored on the same images, so"
-        " their difference varies less than that. But a lead below this may not hold on other images, and more seeds"
-        " do not change that"
+        f" images differ by up to {floor:.1f} points by chance (95 %). "
+    )
+    if not design.same_images:
+        return f"{start}Here arms are scored on different images: a better score may be that of an easier task"
+    return (
+        f"{start}Here all arms are scored on the same images, so their difference varies less than that. But a lead"
+        " below this may not hold on other images, and more seeds do not change that"
     )

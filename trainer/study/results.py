@@ -1,6 +1,7 @@
 """The results of a study: its arms with their runs, the verdict on them, and the best point. Imports no torch."""
 
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -119,10 +120,18 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         split_ratio=_split_ratio(outcomes) if splits else 0.0,
         margin=study.settings.margin,
         more="" if splits else _more_seeds(study),
+        same_images=len({_scored_on(entry) for entry in study.entries if entry.stage == last}) <= 1,
         images=min((outcome.validation_images for outcome in outcomes if outcome.validation_images), default=0),
     )
     missing = sum(study.is_missing(entry) for arm in arms for entry in arm.entries)
     return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline)
+
+
+def _scored_on(entry: Entry) -> str:
+    """Return the settings that decide on which images a run is scored, but for what repeats an arm."""
+    typed = typed_settings(entry.config)
+    keys = ("dataset", "dataset.classes", "dataset.validation", "dataset.validation_size", "dataset.folds")
+    return json.dumps([typed.get(key) for key in keys], default=str)
 
 
 def _more_seeds(study: Manifest) -> str:
