@@ -170,6 +170,14 @@ CONTRADICTIONS = {
     " [6, 16, 128]",
     "dataset=digits dataset.image_size=15": "model=lecture_cnn needs dataset.image_size of at least 16",
     "model=resnet9 dataset=digits dataset.image_size=7": "model=resnet9 needs dataset.image_size of at least 8",
+    "model=ensemble optimizer=sam": "model=ensemble trains its members apart, and optimizer=sam goes by the gradient"
+    " of them all",
+    "model=soft_sharing optimizer=muon": "optimizer=muon leaves the first and the last layer to AdamW, and"
+    " model=soft_sharing has several of them: choose another of the two",
+    "optimizer=momentum optimizer.form=ema optimizer.dampening=0.5": "optimizer.dampening=0.5 belongs to"
+    " optimizer.form=torch: leave it out with ema",
+    "scheduler=one_cycle optimizer=sam optimizer.base=sgd": "scheduler=one_cycle sets the momentum of each step, and"
+    " optimizer=sam has none[…]",
     "model=ensemble regularization=label_smoothing": "model=ensemble trains its members apart: leave out"
     " regularization=label_smoothing",
     "augmentation=blur augmentation.blur.kernel_size=4": "augmentation.blur.kernel_size=4 is even: an odd number, such"

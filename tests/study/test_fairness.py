@@ -263,6 +263,9 @@ def test_an_optimizer_of_two_gradients_a_step_has_twice_the_compute(tmp_path):
             lr,
         )
         assert examined("optimizer=adam,once").consequences == (lr,)
+    assert examined("optimizer=adam,sam", "lr=0.1,0.2").consequences == (  # its class lies in another file
+        "optimizer=sam takes 2 gradients a step, optimizer=adam 1: twice the compute",
+    )
 
 
 @pytest.mark.parametrize(("axis", "same"), [("dataset.classes", False), ("lr", True), ("dataset.train_size", True)])

@@ -47,6 +47,9 @@ IDLE = {
         "early_stop_min_delta=0.1 does nothing: early_stop_patience=null"
     ),
     "weight_decay_scope=all": "weight_decay_scope=all does nothing: weight_decay=0",
+    "optimizer=sam optimizer.base=sgd optimizer.momentum=0.5": (
+        "optimizer.momentum=0.5 does nothing: optimizer.base=sgd has none"
+    ),
     "loss=focal loss.gamma=0": "loss=focal is the cross-entropy: loss.gamma=0",
     "loss=poly loss.epsilon=0": "loss=poly is the cross-entropy: loss.epsilon=0",
     "augmentation=flip augmentation.flip.probability=0.0": "augmentation=flip changes no image: probability = 0",

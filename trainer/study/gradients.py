@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 
-from trainer.config.definitions import PACKAGE
+from trainer.config.definitions import FOLLOWED, PACKAGE
 from trainer.config.schema import GROUPS, Choice
 
 ATTRIBUTE = "gradients_per_step"  # of a class whose step(closure) calls its closure more than once
@@ -12,11 +12,18 @@ ATTRIBUTE = "gradients_per_step"  # of a class whose step(closure) calls its clo
 def gradients_of(optimizer: Choice) -> int:
     """Return the gradients in a step of a chosen optimizer."""
     if optimizer.own is None:
-        file = PACKAGE.parent / f"{GROUPS[optimizer.group].module.replace('.', '/')}.py"
-        return gradients_per_step([file.read_text(encoding="utf-8")], optimizer.name)
+        texts = [_text(GROUPS[optimizer.group].module)]
+        for node in ast.parse(texts[0]).body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(FOLLOWED):
+                texts.append(_text(str(node.module)))
+        return gradients_per_step(texts, optimizer.name)
     own = optimizer.own.groups.get(optimizer.group)  # none of a function that a notebook has given
     others = [module.text for module in optimizer.own.modules.values() if module is not own]
     return gradients_per_step([*([own.text] if own else []), *others], optimizer.name)
+
+
+def _text(module: str) -> str:
+    return PACKAGE.parent.joinpath(f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
 
 
 def gradients_per_step(texts: Sequence[str], function: str) -> int:

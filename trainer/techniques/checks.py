@@ -74,6 +74,15 @@ def optimizer_momentum(run: RunConfig) -> None:
         raise ConfigError(f"optimizer.dampening={dampening} belongs to optimizer.form=torch: leave it out with {form}")
 
 
+def optimizer_muon(run: RunConfig) -> None:
+    """Refuse networks with several first or last layers, of which only one would be AdamW's."""
+    if run.model.name in ("ensemble", "hard_sharing", "soft_sharing"):
+        raise ConfigError(
+            f"optimizer=muon leaves the first and the last layer to AdamW, and model={run.model.name} has several of"
+            " them: choose another of the two"
+        )
+
+
 def scheduler(run: RunConfig) -> None:
     """Refuse a warm-up as long as the run, one of two lengths, and a smallest rate above the first."""
     warmup, steps = run.scheduler.shared["warmup_epochs"], run.scheduler.shared["warmup_steps"]

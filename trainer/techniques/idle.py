@@ -30,6 +30,7 @@ def idle_settings(run: RunConfig) -> list[str]:
         *_early_stopping(run),
         *_weight_decay(run),
         *_labels(run),
+        *_base(run),
         *_loss(run),
         *augmentations,
         *_wandb(run),
@@ -97,6 +98,13 @@ def _early_stopping(run: RunConfig) -> Iterator[str]:
 def _weight_decay(run: RunConfig) -> Iterator[str]:
     if run.weight_decay == 0 and run.weight_decay_scope != _default("weight_decay_scope"):
         yield f"weight_decay_scope={run.weight_decay_scope} does nothing: weight_decay=0"
+
+
+def _base(run: RunConfig) -> Iterator[str]:
+    """Look for a momentum that the base of an optimizer does not have."""
+    options = run.optimizer.options
+    if not run.optimizer.own and options.get("base") == "sgd" and options["momentum"] != 0.9:
+        yield f"optimizer.momentum={options['momentum']:g} does nothing: optimizer.base=sgd has none"
 
 
 def _loss(run: RunConfig) -> Iterator[str]:

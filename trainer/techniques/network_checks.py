@@ -51,13 +51,15 @@ def model_vit(run: RunConfig) -> None:
 
 
 def model_ensemble(run: RunConfig) -> None:
-    """Refuse techniques that see only one member's loss or scale the gradients of all together."""
+    """Refuse techniques that see only one member's loss or take the gradients of all together."""
     model_lecture_cnn(run)
     joint = {"label_smoothing", "gradient_clipping", "r_drop"} & {choice.name for choice in run.regularization}
     if joint:
         raise ConfigError(
             f"model=ensemble trains its members apart: leave out regularization={', '.join(sorted(joint))}"
         )
+    if run.optimizer.name == "sam":
+        raise ConfigError("model=ensemble trains its members apart, and optimizer=sam goes by the gradient of them all")
 
 
 def normalization_batch(run: RunConfig) -> None:

@@ -13,7 +13,10 @@ from typing import Any, Literal
 
 from torch import optim
 
-from trainer.config.types import Fraction, NonNegative, OpenFraction, Positive
+from trainer.config.types import Count, Fraction, NonNegative, OpenFraction, Positive, Probability
+from trainer.techniques.muon import Muon, muon_groups
+from trainer.techniques.outer_steps import SAM, Lookahead, around
+from trainer.techniques.schedule_free import ScheduleFreeAdamW
 from trainer.techniques.update_rules import Lion, Momentum, RMSpropFromGradient
 
 Params = list[dict[str, Any]]
@@ -172,3 +175,70 @@ def lion(
 ) -> optim.Optimizer:
     """Lion: W ← (1 − lr·λ)·W − lr·sign(β₁·m + (1 − β₁)·g); m ← β₂·m + (1 − β₂)·g. Chen et al. 2023."""
     return Lion(params, lr, betas, weight_decay)
+
+
+def muon(
+    params: Params,
+    lr: float,
+    weight_decay: float,
+    *,
+    momentum: Fraction = 0.95,
+    iterations: Count = 5,
+    scale: Literal["spectral", "rms"] = "spectral",
+    adamw_lr_scale: Positive = 0.1,
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95),
+    eps: Positive = 1e-8,
+) -> optim.Optimizer:
+    """Momentum made orthogonal for each hidden matrix, AdamW for the first and last layer and vectors. Jordan 2024."""
+    return Muon(muon_groups(params, momentum, betas, adamw_lr_scale), lr, eps=eps, iterations=iterations, scale=scale)
+
+
+def sam(
+    params: Params,
+    lr: float,
+    weight_decay: float,
+    *,
+    rho: Positive = 0.05,
+    base: Literal["sgd", "momentum", "nesterov", "adam", "adamw"] = "momentum",
+    momentum: OpenFraction = 0.9,
+) -> optim.Optimizer:
+    """The base's step with the gradient at the worst point nearby, W + rho·g / ‖g‖. Foret et al. 2021."""
+    return around(SAM, _base(base, params, lr, weight_decay, momentum), rho=rho)
+
+
+def lookahead(
+    params: Params,
+    lr: float,
+    weight_decay: float,
+    *,
+    sync_steps: Count = 5,
+    alpha: Probability = 0.5,
+    base: Literal["sgd", "momentum", "nesterov", "adam", "adamw"] = "adam",
+    momentum: OpenFraction = 0.9,
+) -> optim.Optimizer:
+    """The base's steps, and slow weights S that meet it after every few: W ← S ← S + α·(W − S). Zhang et al. 2019."""
+    rule = _base(base, params, lr, weight_decay, momentum)
+    return around(Lookahead, rule, sync_steps=sync_steps, alpha=alpha, lookahead_steps=0)
+
+
+def schedule_free(
+    params: Params,
+    lr: float,
+    weight_decay: float,
+    *,
+    beta: OpenFraction = 0.9,
+    beta2: Fraction = 0.999,
+    eps: Positive = 1e-8,
+) -> optim.Optimizer:
+    """AdamW that evaluates an average of its steps, in place of a schedule. Defazio et al. 2024."""
+    return ScheduleFreeAdamW(params, lr, beta, beta2, eps, weight_decay)
+
+
+def _base(name: str, params: Params, lr: float, weight_decay: float, momentum: float) -> optim.Optimizer:
+    """Return the optimizer of this name with its usual settings and this momentum, or β₁."""
+    if name == "sgd":
+        return sgd(params, lr, weight_decay)
+    if name in ("adam", "adamw"):
+        rule = adam if name == "adam" else adamw
+        return rule(params, lr, weight_decay, betas=(momentum, 0.999))
+    return optim.SGD(params, lr, momentum, weight_decay=weight_decay, nesterov=name == "nesterov")

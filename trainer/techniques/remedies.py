@@ -54,6 +54,10 @@ USUAL_LR = {
     "adamax": 0.003,
     "adafactor": 0.03,
     "lion": 0.0003,
+    "muon": 0.01,
+    "sam": 0.02,
+    "lookahead": 0.001,
+    "schedule_free": 0.003,
 }
 SYMMETRIC_ACTIVATIONS = ("sigmoid", "tanh", "maxout")
 STARTS_WITH_ZEROS = ("fixup",)  # initializations that set some layers to zero, which others then take out of it
@@ -89,7 +93,10 @@ WIDTHS = {
 
 def has_momentum(optimizer: Choice) -> bool:
     """Return whether an optimizer has a momentum that a schedule can set, as far as its settings tell."""
-    return bool(optimizer.own or optimizer.options.get("momentum") or "betas" in optimizer.options)
+    if optimizer.own:
+        return True
+    options = optimizer.options
+    return "betas" in options or (bool(options.get("momentum")) and options.get("base") != "sgd")
 
 
 RESIZED = (
