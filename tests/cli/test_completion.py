@@ -15,7 +15,7 @@ from conftest import ROOT, clean_environment, program
 from trainer.cli.completion import candidates
 from trainer.cli.main import COMMANDS
 
-OPTIMIZERS = ["optimizer=adagrad", "optimizer=adam", "optimizer=adamw"]
+OPTIMIZERS = [f"optimizer={name}" for name in ("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw")]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def typed(shell, text, folder, until):
         "trainer repo\tfig\t": ["trainer", "report", "figures.txt"],
         "python -m trainer report --o\t": ["python", "-m", "trainer", "report", "--open"],
         "trainer data_dir=two\t": ["trainer", "data_dir=two words/"],
-        "trainer dataset=digits optimizer=n\tepo\t": ["trainer", "dataset=digits", "optimizer=nesterov", "epochs="],
+        "trainer dataset=digits optimizer=ne\tepo\t": ["trainer", "dataset=digits", "optimizer=nesterov", "epochs="],
     }.items(),
 )
 def test_an_interactive_shell_completes(shell, keys, line, in_empty_folder):
