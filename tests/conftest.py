@@ -41,8 +41,8 @@ REST = "[…]"  # the end of a sentence that is not compared: the ten nearest na
 # What an option needs beside it.
 NEEDED = {
     "weight_standardization": ["normalization=group"],
-    "fixup": ["model=resnet9"],
-    "stochastic_depth": ["model=resnet9"],
+    "fixup": ["model=resnet9", "model.width=4"],
+    "stochastic_depth": ["model=resnet9", "model.width=4"],
     "r_drop": ["dropout=0.2"],
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import choices, compose, metrics, narrow, quick, smallest, timeless, tiny_images
+from conftest import NEEDED, choices, compose, metrics, narrow, quick, smallest, timeless, tiny_images
 from fake_studies import fake_run, fake_study
 from test_run import same_state
 from test_wandb_mirror import OFFLINE, inspected
@@ -92,8 +92,8 @@ def test_filters_that_see_features_are_no_pictures():
 
 
 @functools.cache
-def plain():
-    return compose(["batch_size=20", "epochs=2", "dropout=0.2"])[0].tree()
+def plain(*needed):
+    return compose(["batch_size=20", "epochs=2", "dropout=0.2", *needed])[0].tree()
 
 
 WALK = ("model", "activation", "normalization", "init", "optimizer", "regularization")
@@ -102,7 +102,7 @@ WALK = ("model", "activation", "normalization", "init", "optimizer", "regulariza
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in WALK for name in choices(group)])
 def test_it_looks_into_every_network_and_changes_nothing(group, name):
     small = narrow(name) if group == "model" else {}
-    run = check(plain() | {group: choices(group)[name] | small})
+    run = check(plain(*NEEDED.get(name, [])) | {group: choices(group)[name] | small})
     shape = (3, *[smallest(run.model.name)] * 2)
     trainer = build_trainer(run, tiny_images(40, shape), None, torch.device("cpu"))
     trainer.do_train()  # leaves the optimizer's memory, and in some networks a graph

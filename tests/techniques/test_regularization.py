@@ -351,6 +351,16 @@ def test_r_drop_is_the_loss_of_the_paper(labels):
     assert np.abs(p - q).max() > 0.01
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_second_pass_of_r_drop_has_the_precision_of_the_first(precision):
+    """Without noise it is the first pass again, so that the sum of both losses is twice one of them."""
+    run = trainer("regularization=r_drop", "dropout=1e-12", f"precision={precision}")
+    images, labels = run.train.at(torch.arange(8))
+    run.hooks.augment(images, labels, run.generator)
+    _, data_loss, loss = run.differentiate(images, labels)
+    assert loss.item() == 2 * data_loss.item()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

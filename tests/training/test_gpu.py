@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import choices, compose, metrics, quick, tiny_images
+from conftest import NEEDED, choices, compose, metrics, quick, tiny_images
 from test_checkpoint import same_run
 from test_concurrent import study
 from test_resume import timeless
@@ -35,7 +35,14 @@ AUGMENTATIONS = (
     "augmentation=[flip,crop,rotation,translate,scale,color_jitter,noise,cutout,random_erasing,gray,blur,rand_augment,"
     "trivial_augment,auto_augment,aug_mix,cutmix,mixup]"
 )
-REGULARIZATIONS = "regularization=[l1,l2,gradient_clipping,max_norm,ema,label_smoothing]"
+REGULARIZATIONS = (
+    "regularization=[l1,l2,gradient_clipping,max_norm,ema,label_smoothing,spectral_norm,input_dropout,drop_block,"
+    "r_drop,gradient_noise]"
+)
+NOISY = (
+    "augmentation",
+    *(f"regularization={name}" for name in ("stochastic", "input_dropout", "drop_block", "r_drop")),
+)
 
 
 def built(*arguments, device=DEVICE):
@@ -58,11 +65,12 @@ def every_option(*groups):
 )
 def test_every_option_trains_on_the_device_as_on_a_cpu(option):
     """The first loss, before rounding has spread; augmentation and dropout draw other numbers on each device."""
-    trainer, expected = built(option), built(option, device=torch.device("cpu"))
+    chosen = (option, *NEEDED.get(option.partition("=")[2], ()))
+    trainer, expected = built(*chosen), built(*chosen, device=torch.device("cpu"))
     loss, _ = trainer.do_train()
     expected.do_train(pause=lambda: True)
     assert math.isfinite(loss) and all(parameter.isfinite().all() for parameter in trainer.model.parameters())
-    if not option.startswith("augmentation"):
+    if not option.startswith(NOISY):
         # A convolution on a GPU takes the 10 bits of TF32 from each number.
         first = trainer.meters.losses[0].item() / 20, expected.meters.losses[0].item() / 20
         assert first[0] == pytest.approx(first[1], rel=0.02)

@@ -26,6 +26,7 @@ class StepHooks:
 
     augment (hook 1): (images [N, C, H, W], labels [N] or [N, K], generator) → the same, before the forward pass.
     penalty (hook 2): (logits [N, K], labels) → scalar, added to the loss that is differentiated, not to the reported.
+    penalty_runs_network: whether it computes the network again, which then happens in the precision of the run.
     limit_gradients (hook 3): called after the backward pass. after_step (hook 4): called after the optimizer's step.
     after_epoch: called after the last step of an epoch with (epochs done, epochs of the run); returns whether
     `evaluated` has weights that no forward pass has seen, so that its batch statistics are to be measured.
@@ -35,6 +36,7 @@ class StepHooks:
 
     augment: Augment | None = None
     penalty: Callable[[Tensor, Tensor], Tensor] | None = None
+    penalty_runs_network: bool = False
     limit_gradients: Callable[[], None] | None = None
     after_step: Callable[[], None] | None = None
     after_epoch: Callable[[int, int], bool] | None = None
@@ -67,6 +69,7 @@ def join(parts: Sequence[StepHooks]) -> StepHooks:
     return StepHooks(
         augment=augment if augments else None,
         penalty=penalty if penalties else None,
+        penalty_runs_network=any(part.penalty_runs_network for part in parts),
         limit_gradients=_in_turn([part.limit_gradients for part in parts if part.limit_gradients]),
         after_step=_in_turn([part.after_step for part in parts if part.after_step]),
         after_epoch=after_epoch if ends else None,

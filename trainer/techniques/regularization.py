@@ -146,7 +146,7 @@ def r_drop(model: nn.Module, *, strength: Positive = 1.0) -> StepHooks:
         back = F.kl_div(second, first, reduction="batchmean", log_target=True)
         return F.cross_entropy(second, labels) + strength * (there + back) / 2
 
-    return StepHooks(augment=remember, penalty=penalty)
+    return StepHooks(augment=remember, penalty=penalty, penalty_runs_network=True)
 
 
 def gradient_noise(model: nn.Module, *, eta: Positive = 0.01, gamma: NonNegative = 0.55) -> StepHooks:

@@ -195,7 +195,8 @@ class ClassificationTrainer:
         data_loss = self.loss(logits, labels)
         # Hook 2: L1, L2, auxiliary losses. They are differentiated; the reported loss is without them.
         penalty = self.hooks.penalty
-        loss = data_loss + penalty(logits, labels) if penalty else data_loss
+        with self.autocast if self.hooks.penalty_runs_network else nullcontext():
+            loss = data_loss + penalty(logits, labels) if penalty else data_loss
         self.scaler.scale(loss).backward()
         return logits, data_loss, loss
 
