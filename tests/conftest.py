@@ -101,6 +101,10 @@ def choices(group: str) -> dict[str, dict]:
     return {file.stem: OmegaConf.to_container(OmegaConf.load(file)) for file in files}
 
 
+# The optimizers whose step has numbers of Python in it, which a CUDA graph would repeat.
+NOT_CAPTURED = ("adafactor", "adagrad", "lion", "lookahead", "muon", "sam", "schedule_free")
+
+
 def narrow(model: str) -> dict[str, int]:
     """The options that make a large network small enough for a test."""
     small = {"width": 4, "heads": 2, "depth": 10 if model == "wide_resnet" else 2, "architecture": "test_resnet"}

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 import torch
-from conftest import choices, compose, last_of, tiny_images
+from conftest import NOT_CAPTURED, choices, compose, last_of, tiny_images
 from test_resume import timeless
 from test_run import same_state
 from torch import Tensor
@@ -57,7 +57,7 @@ class Recorder(TorchDispatchMode):
 def built(*arguments, graph, train=47):
     """A trainer on small images: four whole batches of ten in an epoch and one of seven."""
     (config,) = compose(
-        ["dataset=digits", "model=mlp", "model.hidden=[16]", "dataset.image_size=8", "batch_size=10", *arguments]
+        ["dataset=digits", "model=mlp", "model.hidden=[16,8]", "dataset.image_size=8", "batch_size=10", *arguments]
     )
     images = tiny_images(train, (3, 8, 8)), tiny_images(12, (3, 8, 8), seed=1)
     trainer = build_trainer(config, *images, CPU)
@@ -88,18 +88,24 @@ EVERYTHING = (
 
 @pytest.fixture(autouse=True)
 def capturable_on_a_cpu(monkeypatch):
-    """Let torch's RMSprop take its capturable form, and image operations theirs, which they have on a GPU only."""
+    """Let torch's optimizers take their capturable form, and image operations theirs, which they have on a GPU only."""
     monkeypatch.setattr(image_operations, "_is_in_memory", lambda images: False)
     # Not by its dotted name: in torch.optim that is the function of the same name.
-    monkeypatch.setattr(sys.modules["torch.optim.rmsprop"], "_get_capturable_supported_devices", lambda: ["cpu"])
+    for name in ("adadelta", "adamax", "nadam", "radam", "rmsprop"):
+        monkeypatch.setattr(
+            sys.modules[f"torch.optim.{name}"], "_get_capturable_supported_devices", lambda **_: ["cpu"]
+        )
 
 
-@pytest.mark.parametrize("optimizer", [name for name in choices("optimizer") if name != "adagrad"])
+CYCLIC = ("scheduler=cyclic", "scheduler.period=1.5")
+PLATEAU = ("scheduler=plateau", "scheduler.patience=0", "scheduler.warmup_steps=6", *EVERYTHING)
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("optimizer", "arguments"),
     [
-        ("scheduler=cyclic", "scheduler.period=1.5"),
-        ("scheduler=plateau", "scheduler.patience=0", "scheduler.warmup_steps=6", *EVERYTHING),
+        *((name, CYCLIC) for name in choices("optimizer") if name not in NOT_CAPTURED),
+        *((name, PLATEAU) for name in ("adam", "momentum", "rmsprop")),
     ],
 )
 def test_a_replayed_step_computes_the_bits_of_an_eager_one(optimizer, arguments):
@@ -143,12 +149,15 @@ def test_a_checkpoint_holds_the_rate_as_a_number_and_no_option_of_the_device():
     assert [float(group["lr"]) for group in other.optimizer.param_groups] == pytest.approx([0.015] * 2)
 
 
-def test_only_adagrad_has_no_step_that_can_be_captured():
+def test_the_optimizers_whose_step_cannot_be_captured():
     able = {}
     for name in choices("optimizer"):
         trainer = built(f"optimizer={name}", graph=False)
-        able[name] = all(map(can_capture, trainer.optimizer.param_groups))
-    assert [name for name, can in able.items() if not can] == ["adagrad"]
+        groups = trainer.optimizer.param_groups
+        able[name] = all(can_capture(group) and isinstance(group["lr"], Tensor) for group in groups)
+    assert tuple(name for name, can in able.items() if not can) == NOT_CAPTURED
+    trainer = built("optimizer=rmsprop", "optimizer.start=gradient", graph=False)  # torch's step from another start
+    assert all(map(can_capture, trainer.optimizer.param_groups))
 
 
 def test_a_graph_without_a_gpu_is_refused():

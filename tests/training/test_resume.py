@@ -41,6 +41,7 @@ from trainer.runtime.signals import raise_preempted
 from trainer.storage import checkpoint
 from trainer.study.execute import run_study
 from trainer.study.folder import read_outcome
+from trainer.techniques.remedies import has_momentum
 from trainer.training.build import build_trainer
 
 TINY = ("model=mlp", "model.hidden=[16]", "dataset.image_size=8")
@@ -53,14 +54,18 @@ def timeless(report):
 
 @pytest.mark.parametrize("optimizer", choices("optimizer"))
 def test_every_pair_that_carries_state_resumes_between_any_two_steps(optimizer, tmp_path):
-    """Each scheduler with this optimizer, an average, dropout and early stopping; four steps per epoch, stopped after
-    every one of them in turn."""
+    """Each scheduler with adam, and those with a memory or a momentum with every optimizer; an average, dropout and
+    early stopping; four steps per epoch, stopped after one after the other."""
     tree = compose(
         ["dataset=digits", *DRAWING, "batch_size=10", "epochs=5", "early_stop_patience=2", "lr=0.1", "validate_every=2"]
     )[0].tree()
     tree["optimizer"] = choices("optimizer")[optimizer]
+    tree["model"]["hidden"] = [16, 16]  # muon has something to do between the first and the last layer
     for number, (name, scheduler) in enumerate(choices("scheduler").items()):
+        if optimizer != "adam" and name not in ("plateau", "one_cycle", "cyclic"):
+            continue
         fast = {"step_size": 2, "patience": 0, "period": 1.5, "warmup_steps": 3, "min_lr": 0.01}
+        fast["cycle_momentum"] = has_momentum(check(tree).optimizer)
         config = check({**tree, "scheduler": {key: fast.get(key, value) for key, value in scheduler.items()}})
 
         def built(config=config):
