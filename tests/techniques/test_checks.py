@@ -56,6 +56,19 @@ def test_no_rule_goes_by_the_names_of_options_that_a_model_of_ones_own_may_have(
     assert {name for name, options in techniques("dataset").items() if "image_size" in options} == {*remedies.RESIZED}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        ("model=lecture_cnn model.hidden=[]", "model.channels=[12,32]"),
+        ("model=lecture_cnn model.hidden=[8,4]", "model.hidden=[16,8]"),
+        ("model=mlp model.hidden=[]", "model=resnet18"),
+        ("model=wide_resnet", "model.width=32"),
+    ],
+)
+def test_a_wider_network_has_twice_the_units_of_its_last_listed_layers(arguments, advice):
+    assert wider(compose(["dataset=digits", *arguments.split()])[0]) == advice
+
+
 def test_the_widths_of_every_model_are_known():
     assert set(remedies.WIDTHS) == set(techniques("model"))
     assert all(set(names) <= set(techniques("model")[model]) for model, names in remedies.WIDTHS.items())

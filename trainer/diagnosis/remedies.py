@@ -62,7 +62,7 @@ def smoother_start(config: RunConfig) -> str:
 
 def wider(config: RunConfig) -> str:
     """Return twice the units, where the model has most of its weights, or a larger model for one that is not known."""
-    options = WIDTHS.get(config.model.name)
+    options = [option for option in WIDTHS.get(config.model.name, ()) if config.model.options[option] != ()]
     if not options:
         return "model=resnet18"
     units = config.model.options[option := options[-1]]
