@@ -56,9 +56,8 @@ class Recorder(TorchDispatchMode):
 
 def built(*arguments, graph, train=47):
     """A trainer on small images: four whole batches of ten in an epoch and one of seven."""
-    (config,) = compose(
-        ["dataset=digits", "model=mlp", "model.hidden=[16,8]", "dataset.image_size=8", "batch_size=10", *arguments]
-    )
+    model = () if any(each.startswith("model=") for each in arguments) else ("model=mlp", "model.hidden=[16,8]")
+    (config,) = compose(["dataset=digits", "dataset.image_size=8", "batch_size=10", *model, *arguments])
     images = tiny_images(train, (3, 8, 8)), tiny_images(12, (3, 8, 8), seed=1)
     trainer = build_trainer(config, *images, CPU)
     make_capturable(trainer.optimizer, CPU)
@@ -110,6 +109,26 @@ PLATEAU = ("scheduler=plateau", "scheduler.patience=0", "scheduler.warmup_steps=
 )
 def test_a_replayed_step_computes_the_bits_of_an_eager_one(optimizer, arguments):
     asked = (f"optimizer={optimizer}", "weight_decay=0.01", "lr=0.05", "epochs=4", *arguments)
+    eager, graphed = built(*asked, graph=False), built(*asked, graph=True)
+    expected, seen = list(eager.train_loop()), list(graphed.train_loop())
+    assert [timeless(report) for report in seen] == [timeless(report) for report in expected]
+    assert same_state(eager.state_dict(), graphed.state_dict())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("regularization=[spectral_norm,input_dropout,r_drop,gradient_noise,swa]", "dropout=0.3"),
+        (
+            *("model=resnet9", "model.width=2", "normalization=group", "activation=prelu"),
+            "regularization=[weight_standardization,stochastic_depth,drop_block]",
+        ),
+    ],
+    ids=["weights and gradients", "branches and blocks"],
+)
+def test_what_changes_the_network_is_replayed(arguments):
+    """Singular vectors and the count of steps go on in memory that the graph knows, and noise is drawn anew."""
+    asked = ("optimizer=adam", "lr=0.05", "epochs=2", *arguments)
     eager, graphed = built(*asked, graph=False), built(*asked, graph=True)
     expected, seen = list(eager.train_loop()), list(graphed.train_loop())
     assert [timeless(report) for report in seen] == [timeless(report) for report in expected]
