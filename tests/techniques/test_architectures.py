@@ -302,6 +302,13 @@ def test_timm_is_asked_for_its_network():
         )
 
 
+def test_images_that_leave_timms_network_without_weights_are_too_small():
+    pytest.importorskip("timm")
+    expected = r"mixer_s32_224: images of 3×8×8 are too small, they leave no number in its weight blocks\.0\.\S+$"
+    with pytest.raises(ConfigError, match=expected):
+        network("model=timm", "model.architecture=mixer_s32_224", shape=(3, 8, 8))
+
+
 def test_a_name_that_timm_does_not_know_gets_its_neighbours():
     pytest.importorskip("timm")
     version = importlib.metadata.version("timm")

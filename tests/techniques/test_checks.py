@@ -3,13 +3,16 @@
 import inspect
 
 import pytest
-from conftest import compose
+from conftest import compose, narrow, smallest
+from torch import nn
 
 from trainer.config.check import check
 from trainer.config.schema import GROUPS, Choice, techniques
 from trainer.diagnosis.remedies import wider
 from trainer.errors import ConfigError
 from trainer.techniques import checks, network_checks, remedies
+from trainer.techniques.branches import branches
+from trainer.training.network import build_network
 
 
 @pytest.mark.parametrize("checks", [checks, network_checks], ids=lambda module: module.__name__)
@@ -74,3 +77,30 @@ def test_the_widths_of_every_model_are_known():
     assert all(set(names) <= set(techniques("model")[model]) for model, names in remedies.WIDTHS.items())
     falling = {name for name, parameters in techniques("scheduler").items() if "min_lr" in parameters}
     assert set(checks.FALLING) == falling
+
+
+@pytest.mark.parametrize("model", [model for model in techniques("model") if model != "timm"])
+def test_what_a_network_lacks_is_known_before_it_is_built(model):
+    """As the network itself tells it: branches, and convolutions that take what another one has put out."""
+    small = [f"dataset.image_size={smallest(model)}", *(f"model.{key}={value}" for key, value in narrow(model).items())]
+    small = ["dataset=digits", f"model={model}", *small]
+    side = compose(small)[0].dataset.options["image_size"]
+    network = build_network(compose(small)[0], (1, side, side), tuple("0123456789"))
+    convolutions = sum(isinstance(layer, nn.Conv2d) for layer in network.modules())
+    for lacking, *settings in (
+        (not branches(network), "regularization=stochastic_depth"),
+        (not branches(network), "init=fixup"),
+        (convolutions < 2, "regularization=drop_block"),
+        (not convolutions, "regularization=weight_standardization", "normalization=layer"),
+    ):
+        if lacking:
+            with pytest.raises(ConfigError, match=rf"{settings[0]} .* model={model} has "):
+                compose([*small, *settings])
+        else:
+            compose([*small, *settings])
+
+
+@pytest.mark.parametrize("model", ["lecture_cnn", "ensemble", "hard_sharing", "soft_sharing"])
+def test_one_convolution_in_each_of_several_networks_is_not_one_after_another(model):
+    with pytest.raises(ConfigError, match=f"drop_block acts between convolutions: model={model} has 1 convolution, "):
+        compose(["dataset=digits", f"model={model}", "model.channels=[4]", "regularization=drop_block"])

@@ -5,8 +5,9 @@ They are called as those of checks.py, by their names. Imports no torch.
 
 from trainer.config.run_config import RunConfig
 from trainer.errors import ConfigError
+from trainer.runtime.text import counted
 from trainer.techniques.image_sizes import refuse_uneven, smallest_side
-from trainer.techniques.remedies import WIDTHS, size_read
+from trainer.techniques.remedies import FEW_CONVOLUTIONS, RESIDUAL, WIDTHS, size_read
 
 
 def model(run: RunConfig) -> None:
@@ -97,6 +98,7 @@ def init_fixup(run: RunConfig) -> None:
             f"init=fixup trains residual networks without a normalization: normalization={run.normalization.name} and"
             " it stand in for each other, choose one"
         )
+    _refuse_without_branches(run, "init=fixup is made for residual branches")
     _refuse_spectral_norm(run, "has weights of zero, whose norm cannot be divided by")
 
 
@@ -148,8 +150,35 @@ def regularization_swa(run: RunConfig) -> None:
         raise ConfigError("regularization=[ema,swa]: one average is evaluated, choose one of the two")
 
 
+def regularization_stochastic_depth(run: RunConfig) -> None:
+    """Refuse a network without residual branches."""
+    _refuse_without_branches(run, "regularization=stochastic_depth leaves out residual branches")
+
+
+def regularization_drop_block(run: RunConfig) -> None:
+    """Refuse a network with less than two convolutions in a row."""
+    _refuse_fewer_convolutions(run, 2, "regularization=drop_block acts between convolutions")
+
+
+def _refuse_without_branches(run: RunConfig, reason: str) -> None:
+    """Refuse a model that is known to have no residual branch; those of others are looked at when they are built."""
+    name = run.model.name
+    if name in WIDTHS and name not in (*RESIDUAL, "timm"):
+        raise ConfigError(f"{reason}: model={name} has none, choose one of {', '.join(RESIDUAL)}")
+
+
+def _refuse_fewer_convolutions(run: RunConfig, least: int, reason: str) -> None:
+    """Refuse a model that is known to have fewer than `least` convolutions in a row."""
+    name, few = run.model.name, FEW_CONVOLUTIONS.get(run.model.name, least)
+    if "channels" in WIDTHS.get(name, ()) and name not in FEW_CONVOLUTIONS:
+        few = len(run.model.options["channels"])  # of each member, or of each task
+    if few < least:
+        raise ConfigError(f"{reason}: model={name} has {counted(few, 'convolution')}, choose another model")
+
+
 def regularization_weight_standardization(run: RunConfig) -> None:
     """Refuse a network without normalization: weights of variance 1 enlarge the features √inputs times a layer."""
+    _refuse_fewer_convolutions(run, 1, "regularization=weight_standardization acts on convolutions")
     if run.normalization.name in ("none", "weight"):
         raise ConfigError(
             "regularization=weight_standardization needs features that are normalized after the convolution:"

@@ -90,6 +90,10 @@ WIDTHS = {
     "wide_resnet": ("width",),
 }
 
+# Models with residual branches, which some techniques act on, and those with less than two convolutions in a row.
+RESIDUAL = ("resnet9", "resnet18", "resnet20", "resnet32", "resnet56", "wide_resnet", "convmixer", "vit")
+FEW_CONVOLUTIONS = {"mlp": 0, "note_000_cnn": 1, "vit": 1}
+
 
 def has_momentum(optimizer: Choice) -> bool:
     """Return whether an optimizer has a momentum that a schedule can set, as far as its settings tell."""

@@ -1,5 +1,6 @@
 """Networks of timm (Wightman 2019), without pretrained weights."""
 
+import warnings
 from difflib import get_close_matches
 from typing import Any
 
@@ -31,7 +32,9 @@ def timm_network(shape: tuple[int, int, int], classes: int, slots: Slots, archit
         arguments["img_size"] = shape[1:]
     try:
         try:
-            network: nn.Module = timm.create_model(architecture, drop_rate=slots.dropout, **arguments)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # refused below
+                network: nn.Module = timm.create_model(architecture, drop_rate=slots.dropout, **arguments)
         except TypeError as error:
             if "drop_rate" not in str(error):
                 raise
@@ -45,4 +48,9 @@ def timm_network(shape: tuple[int, int, int], classes: int, slots: Slots, archit
             f"model.architecture={architecture}: timm cannot build it for images of"
             f" {'×'.join(map(str, shape))}: {reason}"
         ) from error
+    if empty := next((name for name, weight in network.named_parameters() if not weight.numel()), None):
+        raise ConfigError(
+            f"model.architecture={architecture}: images of {'×'.join(map(str, shape))} are too small, they leave no"
+            f" number in its weight {empty}"
+        )
     return network
