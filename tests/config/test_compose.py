@@ -172,6 +172,8 @@ CONTRADICTIONS = {
     "model=resnet9 dataset=digits dataset.image_size=7": "model=resnet9 needs dataset.image_size of at least 8",
     "model=ensemble optimizer=sam": "model=ensemble trains its members apart, and optimizer=sam goes by the gradient"
     " of them all",
+    "model=mlp model.hidden=[32] optimizer=muon": "optimizer=muon acts on weights between the first and the last layer:"
+    " it needs two numbers in model.hidden",
     "model=soft_sharing optimizer=muon": "optimizer=muon leaves the first and the last layer to AdamW, and"
     " model=soft_sharing has several of them: choose another of the two",
     "optimizer=momentum optimizer.form=ema optimizer.dampening=0.5": "optimizer.dampening=0.5 belongs to"

@@ -75,7 +75,11 @@ def optimizer_momentum(run: RunConfig) -> None:
 
 
 def optimizer_muon(run: RunConfig) -> None:
-    """Refuse networks with several first or last layers, of which only one would be AdamW's."""
+    """Refuse networks with several first or last layers, of which only one would be AdamW's, or with none between."""
+    if run.model.name == "mlp" and len(run.model.options["hidden"]) < 2:
+        raise ConfigError(
+            "optimizer=muon acts on weights between the first and the last layer: it needs two numbers in model.hidden"
+        )
     if run.model.name in ("ensemble", "hard_sharing", "soft_sharing"):
         raise ConfigError(
             f"optimizer=muon leaves the first and the last layer to AdamW, and model={run.model.name} has several of"
