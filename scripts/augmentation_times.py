@@ -21,7 +21,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from trainer.config.schema import techniques
-from trainer.techniques import augmentation, image_operations
+from trainer.techniques import augmentation
+from trainer.techniques.images import image_operations
 
 BATCHES = ((512, 3, 32, 32), (64, 1, 32, 32))
 THEIRS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -432,7 +432,7 @@ def test_a_setting_that_a_model_has_no_place_for_is_told_and_not_varied(mine, ca
 
 
 def test_a_shell_completes_own_techniques_and_commands_show_their_flag(mine, capsys, monkeypatch):
-    monkeypatch.setenv("COMP_LINE", "trainer --techniques mine optimizer=l")
+    monkeypatch.setenv("COMP_LINE", "trainer --techniques mine optimizer=ly")
     assert run("--shell-completion", "query=bash") == 0 and capsys.readouterr().out == "optimizer=lynx\n"
     assert run("evaluate", "run", "techniques=mine") == 2
     assert "techniques=mine: must be typed as --techniques=mine" in told(capsys)

@@ -21,7 +21,7 @@ from trainer.config.help import options
 from trainer.errors import ConfigError
 from trainer.evaluation.inference import load_network
 from trainer.techniques.augmentation import crop, cutout, mixup
-from trainer.techniques.input_layers import InputScaling
+from trainer.techniques.networks.input_layers import InputScaling
 from trainer.training.network import build_model
 
 FOLDER = ROOT / "scripts" / "demonstrations"

@@ -7,7 +7,7 @@ from conftest import compose, tiny_images
 from torch import nn
 
 from trainer.data.images import Images
-from trainer.techniques.input_layers import InputScaling
+from trainer.techniques.networks.input_layers import InputScaling
 from trainer.training.build import build_trainer
 from trainer.training.network import build_model
 

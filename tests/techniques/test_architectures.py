@@ -15,7 +15,7 @@ from trainer.config import own_record
 from trainer.config.own_record import libraries, technique_hash
 from trainer.config.schema import techniques
 from trainer.errors import ConfigError
-from trainer.techniques.resnets import PaddedShortcut
+from trainer.techniques.networks.resnets import PaddedShortcut
 from trainer.training.network import network_to_load
 
 # Trained on CIFAR-10 with batch normalization; the papers' words are 0.27M, 0.46M, 0.85M, 2.7M and 36.5M.

@@ -8,7 +8,7 @@ from test_augmentation import random_images
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
-from trainer.techniques import image_operations as operations
+from trainer.techniques.images import image_operations as operations
 
 # Strengths beyond all that the policies draw; an angle at which pixels lie between others, quarter turns, a half turn.
 SHIFTS = (-32.0, -9.97, -0.4, 0.0, 1.0, 2.8, 15.0)

@@ -11,8 +11,8 @@ from torchvision.ops import drop_block2d
 from torchvision.ops import stochastic_depth as dropped_rows
 
 from trainer.errors import ConfigError
-from trainer.techniques.branches import branches
-from trainer.techniques.layer_noise import drop_blocks, without_branch
+from trainer.techniques.networks.branches import branches
+from trainer.techniques.networks.layer_noise import drop_blocks, without_branch
 from trainer.techniques.regularization import drop_block, stochastic_depth
 
 PIXELS = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)

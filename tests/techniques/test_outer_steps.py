@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from trainer.errors import ConfigError
 from trainer.techniques import optimizer
-from trainer.techniques.muon import orthogonalized
+from trainer.techniques.steps.muon import orthogonalized
 from trainer.training.build import parameter_groups
 
 A = np.array([[3.0, 1.0, 0.0], [1.0, 2.0, -0.5], [0.0, -0.5, 1.0]])  # f(w) = ½ wᵀAw − bᵀw

@@ -9,8 +9,9 @@ from test_augmentation import apply, random_images
 from test_image_operations import one
 from torchvision.transforms import InterpolationMode, v2
 
-from trainer.techniques import augmentation, policies
-from trainer.techniques.image_operations import NAMES
+from trainer.techniques import augmentation
+from trainer.techniques.images import policies
+from trainer.techniques.images.image_operations import NAMES
 
 THEIRS = {name: name.title().replace("_", "") for name in NAMES} | {"autocontrast": "AutoContrast"}
 SPACES = {

@@ -18,8 +18,8 @@ from trainer.errors import ConfigError
 from trainer.evaluation.inference import load_network
 from trainer.storage import checkpoint
 from trainer.techniques.layers import weights
+from trainer.techniques.networks.reweighting import WeightNormalization, reweight, start_reweightings
 from trainer.techniques.regularization import spectral_norm, weight_standardization
-from trainer.techniques.reweighting import WeightNormalization, reweight, start_reweightings
 
 
 def two_layers():

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from trainer.data.loader import DeviceLoader
 from trainer.errors import ConfigError
 from trainer.storage import checkpoint
-from trainer.techniques import image_operations
+from trainer.techniques.images import image_operations
 from trainer.training.build import build_trainer
 from trainer.training.graphed_step import WARM_UP_STEPS, GraphedStep
 from trainer.training.optimizer_state import can_capture, make_capturable

@@ -13,7 +13,7 @@ from trainer.config.schema import techniques
 from trainer.data import sources, splits
 from trainer.errors import ConfigError, RunError
 from trainer.storage import checkpoint
-from trainer.techniques import image_operations
+from trainer.techniques.images import image_operations
 from trainer.training.build import build_trainer, pick_device
 from trainer.training.lr_range_test import measure
 

@@ -23,7 +23,7 @@ from trainer.storage import checkpoint
 from trainer.storage.checkpoint_state import Best, Last
 from trainer.storage.untrusted import validate_plain
 from trainer.techniques.hooks import join
-from trainer.techniques.input_layers import InputScaling
+from trainer.techniques.networks.input_layers import InputScaling
 from trainer.techniques.remedies import size_read
 from trainer.training.build import build_hooks
 from trainer.training.network import network_to_load

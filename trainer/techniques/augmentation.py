@@ -13,9 +13,9 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from trainer.config.types import Count, CountOrZero, Positive, Probability
-from trainer.techniques.image_operations import blurred, change, colorless
-from trainer.techniques.policies import chain, follow, operations_of, wide_operation
-from trainer.techniques.rectangles import random_rectangles
+from trainer.techniques.images.image_operations import blurred, change, colorless
+from trainer.techniques.images.policies import chain, follow, operations_of, wide_operation
+from trainer.techniques.images.rectangles import random_rectangles
 
 Mixed = tuple[Tensor, Tensor]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config.types import Count, Positive
-from trainer.techniques.network_init import Finish, unit_variances, without_normalization
+from trainer.techniques.networks.network_init import Finish, unit_variances, without_normalization
 
 
 def default(layer: nn.Module, gain: float) -> None:

@@ -1,7 +1,7 @@
 """Networks for images of any channel count and size, with slots for activation, normalization and dropout.
 
 Each function takes `shape` (C, H, W) and the names of the classes, and returns a module from images to logits [N, K].
-The modules that they consist of are beside this file: `layers.py` and the files named after kinds of networks.
+Their parts: `layers.py`, and the files of `networks/`, named after kinds of networks.
 """
 
 from typing import Literal
@@ -9,14 +9,14 @@ from typing import Literal
 from torch import nn
 
 from trainer.config.types import Count, Members, Positive
-from trainer.techniques.convolutional import convmixer_network, vgg_network
 from trainer.techniques.image_sizes import refuse_small
-from trainer.techniques.joint_networks import Ensemble, HardSharing, SoftSharing
 from trainer.techniques.layers import Slots
-from trainer.techniques.lecture_networks import coarse_of, lecture_encoder, mlp_network, note_000_network
-from trainer.techniques.resnets import cifar_resnet, residual_network, resnet9_network, wide_network
-from trainer.techniques.timm_networks import timm_network
-from trainer.techniques.transformers import VisionTransformer
+from trainer.techniques.networks.convolutional import convmixer_network, vgg_network
+from trainer.techniques.networks.joint_networks import Ensemble, HardSharing, SoftSharing
+from trainer.techniques.networks.lecture_networks import coarse_of, lecture_encoder, mlp_network, note_000_network
+from trainer.techniques.networks.resnets import cifar_resnet, residual_network, resnet9_network, wide_network
+from trainer.techniques.networks.timm_networks import timm_network
+from trainer.techniques.networks.transformers import VisionTransformer
 
 
 def lecture_cnn(

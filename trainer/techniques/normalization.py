@@ -6,7 +6,7 @@ from torch import nn
 
 from trainer.config.types import Count, OpenFraction, Positive
 from trainer.errors import ConfigError
-from trainer.techniques.reweighting import WeightMarker
+from trainer.techniques.networks.reweighting import WeightMarker
 
 
 def none(shape: tuple[int, ...]) -> nn.Module | None:

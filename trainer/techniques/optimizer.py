@@ -14,10 +14,10 @@ from typing import Any, Literal
 from torch import optim
 
 from trainer.config.types import Count, Fraction, NonNegative, OpenFraction, Positive, Probability
-from trainer.techniques.muon import Muon, muon_groups
-from trainer.techniques.outer_steps import SAM, Lookahead, around
-from trainer.techniques.schedule_free import ScheduleFreeAdamW
-from trainer.techniques.update_rules import Lion, Momentum, RMSpropFromGradient
+from trainer.techniques.steps.muon import Muon, muon_groups
+from trainer.techniques.steps.outer_steps import SAM, Lookahead, around
+from trainer.techniques.steps.schedule_free import ScheduleFreeAdamW
+from trainer.techniques.steps.update_rules import Lion, Momentum, RMSpropFromGradient
 
 Params = list[dict[str, Any]]
 

@@ -14,7 +14,7 @@ from trainer.config.types import NonNegative, Positive
 from trainer.data.images import Images, Shape
 from trainer.data.statistics import bounds, deviation_from, pixel_statistics, statistics
 from trainer.errors import ConfigError
-from trainer.techniques.input_layers import InputScaling, Whitening
+from trainer.techniques.networks.input_layers import InputScaling, Whitening
 
 MOST_VALUES = 4096  # of an image that is whitened: more take minutes, and a matrix of gigabytes
 

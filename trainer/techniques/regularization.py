@@ -17,14 +17,14 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from trainer.config.types import Count, Fraction, NonNegative, OpenFraction, Positive
 from trainer.errors import ConfigError
-from trainer.techniques.annealed_noise import GradientNoise
-from trainer.techniques.averaging import EpochAverage
-from trainer.techniques.branches import branches
 from trainer.techniques.hooks import StepHooks
-from trainer.techniques.layer_noise import without_blocks, without_branch, without_inputs
 from trainer.techniques.layers import weights
-from trainer.techniques.reweighting import reweight
-from trainer.techniques.weight_functions import SpectralNormalization, WeightStandardization
+from trainer.techniques.networks.branches import branches
+from trainer.techniques.networks.layer_noise import without_blocks, without_branch, without_inputs
+from trainer.techniques.networks.reweighting import reweight
+from trainer.techniques.networks.weight_functions import SpectralNormalization, WeightStandardization
+from trainer.techniques.steps.annealed_noise import GradientNoise
+from trainer.techniques.steps.averaging import EpochAverage
 
 
 def l1(model: nn.Module, *, strength: Positive = 1e-4) -> StepHooks:

@@ -12,7 +12,7 @@ from trainer.errors import ConfigError
 from trainer.runtime.memory import gigabytes, physical_memory
 from trainer.runtime.seeding import derive
 from trainer.techniques.layers import PatchWhitening, Slots
-from trainer.techniques.reweighting import normalize_marked, start_reweightings
+from trainer.techniques.networks.reweighting import normalize_marked, start_reweightings
 
 WHITENING_IMAGES = 2000  # their 1.8 million patches of 3×3 determine 27 variances to a part in a thousand
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trainer.techniques.image_sizes import refuse_uneven
 from trainer.techniques.layers import Residual, Slots, normalized
-from trainer.techniques.lecture_networks import dropout
+from trainer.techniques.networks.lecture_networks import dropout
 
 
 class VisionTransformer(nn.Module):

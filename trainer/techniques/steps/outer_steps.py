@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainer.techniques.update_rules import memory, with_gradients
+from trainer.techniques.steps.update_rules import memory, with_gradients
 
 
 def around(outer: type[Optimizer], base: Optimizer, **settings: Any) -> Optimizer:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trainer.errors import ConfigError
-from trainer.techniques.update_rules import Params, memory, with_gradients
+from trainer.techniques.steps.update_rules import Params, memory, with_gradients
 
 # Of Jordan et al. 2024, as in torch.optim.Muon: they lift small singular values fastest and end between 0.7 and 1.2.
 COEFFICIENTS = 3.4445, -4.7750, 2.0315

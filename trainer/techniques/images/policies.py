@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from trainer.techniques.image_operations import BLENDS, FIRST_SIGNED, LAST_SIGNED, NAMES, operate
+from trainer.techniques.images.image_operations import BLENDS, FIRST_SIGNED, LAST_SIGNED, NAMES, operate
 
 
 class Space(NamedTuple):

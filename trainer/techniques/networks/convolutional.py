@@ -4,7 +4,7 @@ from torch import nn
 
 from trainer.techniques.image_sizes import refuse_uneven
 from trainer.techniques.layers import Residual, Slots, normalized
-from trainer.techniques.lecture_networks import dropout
+from trainer.techniques.networks.lecture_networks import dropout
 
 # Convolutions in each stage; a pooling by 2 follows. Columns A and B of table 1 of Simonyan & Zisserman 2015.
 VGG = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2)}

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.techniques.reweighting import Reweighting
+from trainer.techniques.networks.reweighting import Reweighting
 
 
 class WeightStandardization(Reweighting):

@@ -3,7 +3,7 @@
 import torch
 from torch.optim import Optimizer
 
-from trainer.techniques.update_rules import Params, memory, with_gradients
+from trainer.techniques.steps.update_rules import Params, memory, with_gradients
 
 
 class ScheduleFreeAdamW(Optimizer):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.techniques.layers import PatchWhitening, Residual, ResidualBlock, Scaled, Slots, normalized
-from trainer.techniques.lecture_networks import dropout
+from trainer.techniques.networks.lecture_networks import dropout
 
 Shape = tuple[int, int, int]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError
-from trainer.techniques.branches import branches
+from trainer.techniques.networks.branches import branches
 
 # What an initialization may return: called with the network, in evaluation mode, and batches of training images as they
 # are stored, once all layers have their weights.

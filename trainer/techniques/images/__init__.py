@@ -1,0 +1,1 @@
+"""The operations on images that the functions of `augmentation` draw from."""
