@@ -11,7 +11,7 @@ from trainer.config.schema import GROUPS, Choice, techniques
 from trainer.diagnosis.remedies import wider
 from trainer.errors import ConfigError
 from trainer.techniques import checks, network_checks, remedies
-from trainer.techniques.branches import branches
+from trainer.techniques.networks.branches import branches
 from trainer.training.network import build_network
 
 
