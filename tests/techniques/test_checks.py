@@ -104,3 +104,9 @@ def test_what_a_network_lacks_is_known_before_it_is_built(model):
 def test_one_convolution_in_each_of_several_networks_is_not_one_after_another(model):
     with pytest.raises(ConfigError, match=f"drop_block acts between convolutions: model={model} has 1 convolution, "):
         compose(["dataset=digits", f"model={model}", "model.channels=[4]", "regularization=drop_block"])
+
+
+def test_the_average_of_schedule_free_is_not_divided_out_of_rounding_errors():
+    compose(["dataset=digits", "optimizer=schedule_free", "optimizer.beta=0.01"])
+    with pytest.raises(ConfigError, match=r"^optimizer\.beta=1e-300 is too small: .* at least 0\.01$"):
+        compose(["dataset=digits", "optimizer=schedule_free", "optimizer.beta=1e-300"])

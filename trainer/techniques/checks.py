@@ -87,6 +87,16 @@ def optimizer_muon(run: RunConfig) -> None:
         )
 
 
+def optimizer_schedule_free(run: RunConfig) -> None:
+    """Refuse a share by which the average cannot be told from the weights in float32."""
+    beta = run.optimizer.options["beta"]
+    if beta < 0.01:
+        raise ConfigError(
+            f"optimizer.beta={beta:g} is too small: the average is computed from the weights by a division by beta, so"
+            " that it must be at least 0.01"
+        )
+
+
 def scheduler(run: RunConfig) -> None:
     """Refuse a warm-up as long as the run, one of two lengths, and a smallest rate above the first."""
     warmup, steps = run.scheduler.shared["warmup_epochs"], run.scheduler.shared["warmup_steps"]

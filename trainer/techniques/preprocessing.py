@@ -14,6 +14,7 @@ from trainer.config.types import NonNegative, Positive
 from trainer.data.images import Images, Shape
 from trainer.data.statistics import bounds, deviation_from, pixel_statistics, statistics
 from trainer.errors import ConfigError
+from trainer.runtime.text import counted
 from trainer.techniques.networks.input_layers import InputScaling, Whitening
 
 MOST_VALUES = 4096  # of an image that is whitened: more take minutes, and a matrix of gigabytes
@@ -59,8 +60,8 @@ def fixed(shape: Shape, *, mean: tuple[float, ...] = (0.5,), std: tuple[Positive
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, shape[0]):
             raise ConfigError(
-                f"preprocessing.{name} lists {len(values)} numbers, and the images have {shape[0]} channels: one for"
-                " all, or one for each"
+                f"preprocessing.{name} lists {counted(len(values), 'number')}, and the images have"
+                f" {counted(shape[0], 'channel')}: one for all, or one for each"
             )
     scaling = InputScaling(shape)
     scaling.set(*(torch.tensor(values).expand(shape[0]) for values in (mean, std)))
