@@ -18,6 +18,7 @@ from trainer.storage import checkpoint
 EXAMPLES = str(ROOT / "examples" / "techniques")
 PLAIN = ("epochs=2", "wandb.mode=disabled", "device=cpu", "lr=0.001")
 DIGITS = ("dataset=digits", "dataset.image_size=8")
+FEW = ("dataset=digits", "dataset.train_size=40", "dataset.validation_size=20")
 SMALL = (*DIGITS, "model=mlp", "model.hidden=[16]")
 EXAMPLE_RUNS = {
     "tiger": (*SMALL, "optimizer=tiger"),
@@ -28,7 +29,7 @@ EXAMPLE_RUNS = {
     "grid_mask": (*SMALL, "augmentation=[grid_mask]"),
     "densenet": (*DIGITS, "model=densenet", "model.growth=2", "model.layers=[1,1]", "normalization=batch"),
     "mlp_mixer": (*DIGITS, "model=mlp_mixer", "model.width=8", "model.depth=1", "dropout=0.1"),
-    "torchvision_model": (*SMALL[:1], "dataset.image_size=32", "model=torchvision_model", "batch_size=512"),
+    "torchvision_model": (*FEW, "dataset.image_size=32", "model=torchvision_model"),
     "generalized_cross_entropy": (*SMALL, "loss=generalized_cross_entropy"),
     "balanced_accuracy": (*SMALL, "metric=[balanced_accuracy]"),
     "noise_consistency": (*SMALL, "regularization=[noise_consistency]", "dropout=0.2"),

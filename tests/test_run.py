@@ -60,7 +60,7 @@ def test_a_run_leaves_its_record(in_empty_folder):
     assert [row["validation_loss"] is None for row in rows] == [True, False, False]
     assert 0 < rows[1]["validation_accuracy"] < 1
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config["optimizer"] == {"name": "momentum", "momentum": 0.9, "dampening": 0.0}
+    assert config["optimizer"] == {"name": "momentum", "momentum": 0.9, "dampening": 0.0, "form": "torch"}
     (stamp,) = json.loads((folder / "environment.json").read_text())
     assert stamp["packages"]["torch"].startswith(torch.__version__.split("+")[0])
     assert (stamp["device"], stamp["seed"], len(stamp["run_id"])) == ("cpu", 0, 8)

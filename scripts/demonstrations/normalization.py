@@ -40,8 +40,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def normalizations() -> list[str]:
-    """Return the names of all normalizations, none first."""
+    """Return the names of the normalizations that an mlp can have, none first."""
     names = [name.removesuffix(" *") for name, _ in options("normalization")]
+    names.remove("instance")  # it acts on feature maps
     return sorted(names, key=lambda name: (name != "none", name))
 
 

@@ -55,7 +55,7 @@ def test_a_group_an_option_and_a_setting_of_it(capsys, monkeypatch):
     crop = printed(capsys, "augmentation.crop")
     assert "  augmentation.crop.padding=4  a whole number of at least 1; black pixels added on each side\n" in crop
     assert printed(capsys, "augmentation=crop") == crop == printed(capsys, "augmentation.crop.padding")
-    assert printed(capsys, "optimizer.betas").count("optimizer.betas=[0.9,0.999]") == 2  # adam, adamw
+    assert printed(capsys, "optimizer.betas").count("optimizer.betas=[0.9,0.999]") == 5  # of the optimizers beside adam
     warmup = printed(capsys, "scheduler.warmup_steps")
     assert warmup.startswith("every scheduler\n  scheduler.warmup_steps=0 ") and warmup.count("\n  ") == 1
     assert "lr=0.001  a number above 0; learning rate" in printed(capsys, "lr=0.1")

@@ -190,14 +190,14 @@ def test_function_without_yaml_is_told(copy, in_empty_folder):
 
 def test_a_typing_error_in_a_model_is_no_lack_of_memory(copy):
     done = copy(
-        "trainer/techniques/model.py",
-        "nn.Conv2d(inputs, wide, 5)",
-        "nn.Conv2d(inputs, wide, 5, bais=False)",
+        "trainer/techniques/networks/lecture_networks.py",
+        "nn.Conv2d(inputs, wide, kernel_size)",
+        "nn.Conv2d(inputs, wide, kernel_size, bais=False)",
         "dataset=digits",
         "wandb.mode=disabled",
     )
     assert done.returncode == 1 and "memory" not in done.stderr
-    assert 'trainer/techniques/model.py", line ' in done.stderr
+    assert 'trainer/techniques/networks/lecture_networks.py", line ' in done.stderr
     assert done.stderr.splitlines()[-1].endswith(
         "TypeError: Conv2d.__init__() got an unexpected keyword argument 'bais'"
     )

@@ -123,13 +123,17 @@ def full_range(shape):
     return images
 
 
+# With bytes they round to whole levels, as torchvision's kernels do.
+ROUNDED = {"aug_mix", "auto_augment", "blur", "gray", "rand_augment", "trivial_augment"}
+
+
 @pytest.mark.parametrize("name", sorted(techniques("augmentation")))
 def test_an_augmentation_does_the_same_to_floats_of_any_range(name):
     (run,) = compose(["dataset=digits", "model=mlp", "model.hidden=[8]", f"augmentation={name}"])
     for channels in (1, 3, 5):
         whole = full_range((channels, 12, 12))
         changed = []
-        for images in (whole, as_floats(whole)):
+        for images in (as_floats(whole, 1 / 255, 0.0) if name in ROUNDED else whole, as_floats(whole)):
             trainer = build_trainer(run, images, None, CPU)
             pixels, labels = trainer.train.at(torch.arange(20))
             changed.append(trainer.hooks.augment(pixels, labels, torch.Generator().manual_seed(0))[0])

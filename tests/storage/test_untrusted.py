@@ -438,7 +438,7 @@ def test_a_plateau_does_not_raise_the_rate():
 
 @pytest.mark.parametrize("optimizer", sorted(path.stem for path in (ROOT / "conf" / "optimizer").glob("*.yaml")))
 def test_every_optimizers_own_memory_is_taken_up_and_none_of_another_form(optimizer):
-    (config,) = compose([*SHORT, f"optimizer={optimizer}", "batch_size=8", "weight_decay=0.1"])
+    (config,) = compose([*SHORT, f"optimizer={optimizer}", "batch_size=8", "weight_decay=0.1", "model.hidden=[8,8]"])
     new, old = (build_trainer(config, tiny_images(16, (1, 8, 8)), None, torch.device("cpu")) for _ in range(2))
     refuse_misfit(new, new.state_dict())
     old.do_train(pause=lambda: True)
@@ -484,8 +484,8 @@ def test_nothing_that_runs_code_is_called():
     words = (" eval(", "exec(", "yaml.load(", "utils.instantiate(", "shell=True", "allow_pickle=True")
     for name, text in source.items():
         assert not re.search(r"(?<!safetensors\.)torch\.(load|save)\(", text), name
-        for word in words:
-            assert word not in text, (name, word)
+        for word in words:  # an optimizer may have a method eval
+            assert word not in text.replace("def eval(self)", ""), (name, word)
 
 
 # Configurations of a stranger
@@ -505,7 +505,7 @@ YAML = {
     "model: {name: mlp, hidden: [1000000000000]}": "for its weights, the memory is",
     "model: {name: ensemble, members: 1000000000}": "must be a whole number of at least 1 and at most 1000",
     "dataset: {name: digits, image_size: 10000000}": "the digits need",
-    "dataset: true": "dataset=true (run/config.yaml, line 1): must be one of arrays, cifar10, digits,",
+    "dataset: true": "dataset=true (run/config.yaml, line 1): must be one of arrays, cifar10, cifar100,",
     "dataset: {name: cifar10}\ndata_dir: ../../x": "cifar10 does not lie in the data_dir that is recorded there,",
     "output_dir: ../../x\noptimizer: {name: ../../x}": "there is no such optimizer",
 }

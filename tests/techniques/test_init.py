@@ -149,7 +149,10 @@ def test_fixup_scales_the_branches_by_the_rule_of_its_paper():
     ("arguments", "sentence"),
     [
         (["init=fixup", "normalization=batch"], "without a normalization: normalization=batch and it stand in for"),
-        (["init=fixup", "regularization=spectral_norm"], "init=fixup has weights of zero, whose norm cannot be"),
+        (
+            ["init=fixup", "model=resnet9", "regularization=spectral_norm"],
+            "init=fixup has weights of zero, whose norm cannot be",
+        ),
         (["init=zeros", "regularization=spectral_norm"], "init=zeros has weights of zero, whose norm cannot be"),
         (["init=lsuv", "regularization=spectral_norm"], "init=lsuv scales weights, which changes nothing there"),
         (
@@ -164,7 +167,7 @@ def test_what_an_init_does_not_go_with_is_refused(arguments, sentence):
 
 
 def test_fixup_is_refused_for_a_network_without_branches():
-    with pytest.raises(ConfigError, match="init=fixup is made for residual branches: this network has none"):
+    with pytest.raises(ConfigError, match="made for residual branches: model=lecture_cnn has none, choose"):
         network("init=fixup")
 
 

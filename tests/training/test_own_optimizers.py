@@ -288,7 +288,7 @@ def test_the_weights_to_evaluate_are_set_with_statistics_of_their_own(built):
     other = built("lynx", *MODES, train=47)  # no mode: the same draws
     assert all(torch.equal(state, torch.get_rng_state()) for state, _ in zip(random, other.train_loop(), strict=True))
     trainer.train = DeviceLoader(tiny_images(210, (1, 8, 8)), 3, torch.device("cpu"))
-    trainer._take_evaluated_weights()
+    trainer._take_evaluated_weights(False)
     tracked = [int(value) for name, value in trainer.model.state_dict().items() if "tracked" in name]
     assert tracked == [50]
 
