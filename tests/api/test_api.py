@@ -27,6 +27,7 @@ def bits(run):
     }
 
 
+@pytest.mark.long
 def test_the_examples_of_the_docstrings_are_true(in_empty_folder):
     """In the order in which they build on each other."""
     shared = {"trainer": trainer, "torch": torch}

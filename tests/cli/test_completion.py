@@ -146,6 +146,7 @@ def typed(shell, text, folder, until):
     assert Path(until).is_file(), shown.decode(errors="replace")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "shell", [("bash", "--norc", "--noprofile", "-i"), ("zsh", "-f", "-i")], ids=lambda words: words[0]
 )

@@ -181,6 +181,7 @@ def test_latex_sets_the_table_within_the_width_of_a_page(in_empty_folder):
     assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout
 
 
+@pytest.mark.long
 def test_figures_are_drawn_and_the_same_again(study):
     pytest.importorskip("matplotlib")
     command = [study, "--figures", "figures", "--baseline", "lr=0.1 optimizer=sgd"]

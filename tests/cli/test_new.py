@@ -25,6 +25,7 @@ def new(*arguments: str) -> int:
     return main(["new", *arguments, "--techniques", "mine"])
 
 
+@pytest.mark.long
 def test_a_technique_of_every_group_passes_its_checks_as_it_is_written(in_empty_folder, capsys):
     for group in GROUPS:
         assert new(group, "mine_own") == 0

@@ -33,6 +33,7 @@ def starts(folder: Path) -> set[int]:
     return {json.loads(path.read_text())["starts"] for path in folder.glob("*/result.json")}
 
 
+@pytest.mark.long
 def test_a_study_grows_where_it_lies_and_loses_what_is_dropped(tmp_path, capsys):
     folder = begun("optimizer=sgd,adam")
     assert command.main([str(folder), "add", "seed=1", "seed=2"]) == 0

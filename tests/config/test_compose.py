@@ -536,6 +536,7 @@ def test_what_is_typed_beside_a_recipe_replaces_its_techniques():
     assert run == plain.model_copy(update=kept)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("experiment", ["regularizers", "learning_rate_decay"])
 def test_the_command_of_an_arm_alone_is_taken(experiment):
     plan = interpret(["-m", f"experiment={experiment}"])

@@ -87,7 +87,11 @@ def figures(report):
     return {k: v for k, v in asdict(report).items() if k not in ("epoch_seconds", "images_per_second")}
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+# Experiments are trained as a person trains them, below.
+WALKED = [pytest.param(file, marks=pytest.mark.long) if file.parent.name == "experiment" else file for file in FILES]
+
+
+@pytest.mark.parametrize("file", WALKED, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_it_is_read_as_written_trains_and_a_resumed_run_has_the_same_bits(file, tmp_path):
     """Compare four epochs with three steps, a checkpoint within the epoch, a new trainer and the other steps."""
     small = ["batch_size=20", "epochs=4", "dropout=0.2", "weight_decay=0.01"]

@@ -74,6 +74,7 @@ def test_a_printed_folder_is_the_argument_and_no_option(name):
     assert shlex.split(sync_command(folder))[2:] == [word]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_command_of_a_point_composes_to_its_run(file):
     """With what was typed beside the experiment."""

@@ -204,6 +204,7 @@ ADVISED = [rule for rule in RULES if rule != "images alike"]  # against which no
 PAIRS = [(name, rule) for name in COMPANY for rule in (ADVISED if name in ("mlp", "resnet18") else CHOOSY)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "rule"), PAIRS)
 def test_what_to_try_is_taken_by_the_command_line(name, rule):
     company = COMPANY[name]
@@ -314,6 +315,7 @@ def test_the_figures_are_told_as_the_table_of_epochs_has_them():
     assert finding.seen.startswith("best accuracy 84.0% (training, with dropout); the loss fell")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("optimizer", techniques("optimizer"))
 def test_advice_about_the_rate_knows_the_scale_of_the_optimizer(optimizer):
     usual = USUAL_LR[optimizer]

@@ -99,6 +99,7 @@ def plain(*needed):
 WALK = ("model", "activation", "normalization", "init", "optimizer", "regularization")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in WALK for name in choices(group)])
 def test_it_looks_into_every_network_and_changes_nothing(group, name):
     small = narrow(name) if group == "model" else {}

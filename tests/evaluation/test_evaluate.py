@@ -438,6 +438,7 @@ def models() -> list[str]:
     return [name.removesuffix(" *") for group in ("model",) for name, _ in options(group)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", models())
 @pytest.mark.parametrize("extra", [(), ("normalization=batch", "activation=maxout", "dropout=0.2")])
 def test_every_network_is_rebuilt_from_its_checkpoint_alone(model, extra, tmp_path):

@@ -168,6 +168,7 @@ def contrast(first, second):
     return (bright + 0.05) / (faint + 0.05)
 
 
+@pytest.mark.long
 def test_numbers_are_readable_on_every_shade_and_print_is_light_and_fits_the_paper(study):
     path = page.write(of_study(study))
     for scheme, ground in (("light", "#ffffff"), ("dark", "#14171b")):

@@ -103,6 +103,7 @@ def test_a_log_has_no_colours_whatever_the_terminal_shows(monkeypatch, capsys):
     assert capsys.readouterr().out == "\x1b[1msaid\x1b[0m\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}])
 def test_a_file_shows_colours_if_they_are_asked_for_but_nothing_that_moves(variables, in_empty_folder):
     single = program(*QUICK, *TINY, "output_dir=run", cwd=in_empty_folder, **variables)

@@ -279,6 +279,7 @@ def test_a_page_plays_in_a_browser_without_a_network(capsys):
     assert (fetched, complaints) == ([address], [])
 
 
+@pytest.mark.long
 @with_chromium
 def test_a_png_keeps_the_colours_of_thin_lines():
     assert script("gradient_descent").main(["--output", "shown.png", "--width", "500"]) == 0

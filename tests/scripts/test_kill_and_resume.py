@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import pytest
 from conftest import QUICK, ROOT, clean_environment
 
 TINY = ("model=mlp", "model.hidden=[16]", "dropout=0.2", "augmentation=crop", "regularization=ema", "epochs=9")
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_at_any_moment_ends_as_an_undisturbed_one(in_empty_folder):
     command = [
         sys.executable,

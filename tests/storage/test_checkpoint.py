@@ -475,6 +475,7 @@ def tmpfs(folder):
 FAULTS = (full_disk, read_only, file_limit, vanished, quota)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_disk_that_fails_for_a_while_costs_nothing(fault, in_empty_folder, capsys):
     whole = quick(*TINY, "epochs=5", "output_dir=whole")
@@ -496,6 +497,7 @@ def test_a_disk_that_fails_for_a_while_costs_nothing(fault, in_empty_folder, cap
         assert not list(disk.glob("run/.*.writing"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_disk_that_fails_to_the_end_keeps_what_it_had(fault, in_empty_folder, capsys):
     disk = in_empty_folder / "disk"

@@ -47,6 +47,7 @@ def examined(*arguments: str) -> Fairness:
     return examine(interpret(["-m", *arguments]), cifar)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_what_each_experiment_compares_besides_its_question(experiment):
     found = examined(f"experiment={experiment}", "seed=0,1")

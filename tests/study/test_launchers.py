@@ -76,6 +76,7 @@ def test_submitit_carries_a_study_with_a_failing_run():
     assert [path.name for path in Path.cwd().iterdir()] == ["outputs"]
 
 
+@pytest.mark.long
 def test_the_workers_share_the_cores_and_each_run_is_counted_once(monkeypatch, capsys):
     monkeypatch.setattr(launch, "POLL_SECONDS", 60.0)  # both have ended when the study looks
     arguments = (*TINY, "epochs=2", "lr=0.1,0.2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -129,6 +130,7 @@ ANYWHERE = tuple(text for text in TINY if text != "device=cpu")
 BOTH, ALL = '++gpus=["A", "B"]', "++visible_gpus=null"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "visible", "parallel", "told"),
     [

@@ -248,6 +248,7 @@ SLOTS = [
 FILLED = ("resnet20", "wide_resnet", "vgg", "convmixer", "vit", "note_000_cnn", "lecture_cnn", "timm")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "activation", "normalization"),
     [(name, *each) for name in FILLED for each in SLOTS if (name, each[1]) != ("vit", "instance")],

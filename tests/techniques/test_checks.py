@@ -79,6 +79,7 @@ def test_the_widths_of_every_model_are_known():
     assert set(checks.FALLING) == falling
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [model for model in techniques("model") if model != "timm"])
 def test_what_a_network_lacks_is_known_before_it_is_built(model):
     """As the network itself tells it: branches, and convolutions that take what another one has put out."""

@@ -100,6 +100,7 @@ CYCLIC = ("scheduler=cyclic", "scheduler.period=1.5")
 PLATEAU = ("scheduler=plateau", "scheduler.patience=0", "scheduler.warmup_steps=6", *EVERYTHING)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("optimizer", "arguments"),
     [

@@ -68,6 +68,7 @@ def resumed(first, second, path):
     return state
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OWN)
 def test_a_run_stopped_at_any_step_resumes_to_the_same_bits(name, built, tmp_path):
     arguments = (

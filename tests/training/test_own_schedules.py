@@ -68,6 +68,7 @@ def built(monkeypatch):
     return build
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("rule", "optimizer"),
     [(OneCycle, "momentum"), (OneCycle, "adamw"), (Bold, "nesterov"), (Bold, "adam")],

@@ -77,6 +77,7 @@ def test_a_resumed_fp16_run_keeps_the_scale_and_equals_an_undisturbed_one():
     assert timeless(half.folder) == timeless(whole.folder)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("optimizer", techniques("optimizer"))
 def test_a_step_whose_scaled_gradients_overflow_changes_nothing(optimizer):
     """fp16 begins with some. A fused SGD would continue from a momentum that was never set."""
@@ -104,6 +105,7 @@ def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names():
     assert list(states[0]) == list(states[1])
 
 
+@pytest.mark.long
 def test_every_network_is_compiled_however_many_were_before_it(monkeypatch):
     """torch compiles eight variants per process, over all networks, and leaves the next ones uncompiled."""
     real, forms = nn.Module.compile, []
@@ -123,6 +125,7 @@ def test_every_network_is_compiled_however_many_were_before_it(monkeypatch):
         assert forms == [False] * 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -197,6 +200,7 @@ EVERYTHING = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -52,7 +52,10 @@ def timeless(report):
     return {k: v for k, v in asdict(report).items() if k not in ("epoch_seconds", "images_per_second")}
 
 
-@pytest.mark.parametrize("optimizer", choices("optimizer"))
+PAIRED = [each if each == "adam" else pytest.param(each, marks=pytest.mark.long) for each in choices("optimizer")]
+
+
+@pytest.mark.parametrize("optimizer", PAIRED)
 def test_every_pair_that_carries_state_resumes_between_any_two_steps(optimizer, tmp_path):
     """Each scheduler with adam, and those with a memory or a momentum with every optimizer; an average, dropout and
     early stopping; four steps per epoch, stopped after one after the other."""
