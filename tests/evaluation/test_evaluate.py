@@ -358,6 +358,7 @@ for number in range(10):
 """
 
 
+@pytest.mark.long
 def test_several_processes_append_at_once_and_none_is_lost(in_empty_folder):
     processes = [
         subprocess.Popen([sys.executable, "-c", APPENDING, name], cwd=in_empty_folder, env=clean_environment())

@@ -146,6 +146,7 @@ def test_a_second_finalize_reads_and_trains_nothing_and_more_seeds_are_another_r
     assert len(stamps) == 2 and {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("killed_at", [("last.safetensors", 2), ("best.safetensors", 3)])
 def test_a_killed_finalize_goes_on_where_it_was(monkeypatch, killed_at):
     folder = study(*SHORT, "augmentation=crop", "lr=0.03", "seed=0,1")

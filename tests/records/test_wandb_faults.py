@@ -109,6 +109,7 @@ metadata.Distribution.from_name = classmethod(from_name)
 """
 
 
+@pytest.mark.long
 def test_without_the_package_the_run_is_trained(in_empty_folder, undisturbed):
     (in_empty_folder / "hidden").mkdir()
     (in_empty_folder / "hidden" / "wandb.py").write_text("raise ImportError('No module named wandb')")

@@ -75,6 +75,7 @@ def test_wandb_changes_no_result():
     assert not (without.folder / "wandb").exists()
 
 
+@pytest.mark.long
 def test_online_without_a_key_goes_offline_with_one_warning(in_empty_folder):
     done = program(
         "dataset=digits",

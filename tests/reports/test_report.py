@@ -307,6 +307,7 @@ def test_the_page_works_in_a_browser(study):
         shown(view, "classes", CONFUSION)
 
 
+@pytest.mark.long
 def test_the_page_fits_a_phone_and_a_hostile_name_runs_nothing(tmp_path):
     hostile = "<img src=x onerror=\"document.title='taken'\">"
     axes = {"lr": ["0.001", "0.1"], "optimizer": ["a" * 150, hostile], "dropout": ["0.0", "0.1", "0.5"]}

@@ -165,6 +165,7 @@ def test_landscape_has_the_trained_loss_in_its_middle(capsys):
     assert list(demonstration.surface(axis, losses).data[0].z[2]) == losses[2].tolist()
 
 
+@pytest.mark.long
 def test_every_augmentation_is_a_row_of_real_images(capsys):
     demonstration = script("augmentations")
     words = ["augmentation.crop.padding=7", "augmentation.cutout.size=20"]

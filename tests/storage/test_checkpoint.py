@@ -271,6 +271,7 @@ def test_a_file_of_another_version_is_named(tmp_path, monkeypatch):
     assert str(caught.value) == f"{tmp_path}/best.safetensors has format version 4; this trainer reads 3"
 
 
+@pytest.mark.long
 def test_a_save_copies_no_tensor(tmp_path):
     """The peak of memory is that of a new process."""
     script = """

@@ -54,6 +54,7 @@ def test_runs_at_once_are_separate_runs_of_wandb():
         assert len(list(folder.glob("wandb/offline-run-*/run-*.wandb"))) == 1
 
 
+@pytest.mark.long
 def test_a_signal_saves_all_runs_that_train_and_the_same_command_continues(monkeypatch):
     from trainer.training.trainer import ClassificationTrainer
 

@@ -147,6 +147,7 @@ def other_pictures(data: Path) -> None:
         path.write_bytes((data / "b" / path.name).read_bytes())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "said"),
     [
