@@ -114,6 +114,10 @@ MISTAKES = {
     "resume=nowhere": "resume=nowhere: there is no such folder",
 }
 CONTRADICTIONS = {
+    "optimizer=sam on_nonfinite=skip": "on_nonfinite=skip does not go with optimizer=sam, which computes the gradients"
+    " of a step itself (step(closure)). Accepted: on_nonfinite=stop",
+    "augmentation=[aug_mix] augmentation.aug_mix.chain_depth=101": "augmentation.aug_mix.chain_depth=101 (command"
+    " line): must be a whole number of at least 1 and at most 100 or null",
     "-m lr=0.1,0.2 sweep.metric=validation_macro_f1": "sweep.metric=validation_macro_f1: lr=0.1 does not measure it."
     " Give every run 'metric=[macro_f1]'",
     "-m metric=none,macro_f1 sweep.metric=macro_f1": "sweep.metric=validation_macro_f1: metric=none does not measure"

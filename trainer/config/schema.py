@@ -239,7 +239,7 @@ def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef, file: str) -> 
         try:
             kind = _kind(argument.annotation)
         except (TypeError, ValueError) as error:
-            names = ", ".join(sorted(BY_NAME.keys() - {"Members"}))
+            names = ", ".join(sorted(BY_NAME.keys() - {"Members", "Repeats"}))
             wrong = f"{error} is not a type of an option" if argument.annotation else "an option needs a type"
             raise ConfigError(f"{what}: {wrong}. Accepted: {names}, Literal[…], tuple[…], … | None") from None
         try:

@@ -16,6 +16,7 @@ Count = Annotated[int, Strict(), Ge(1)]
 Epochs = Annotated[int, Strict(), Ge(1), Le(10**9)]  # a schedule divides by them
 CountOrZero = Annotated[int, Strict(), Ge(0)]
 Members = Annotated[int, Strict(), Ge(1), Le(1000)]  # of an ensemble: each is a network to build
+Repeats = Annotated[int, Strict(), Ge(1), Le(100)]  # of an operation within a step, which cannot be stopped between
 Positive = Annotated[float, Strict(), AllowInfNan(False), Gt(0)]
 NonNegative = Annotated[float, Strict(), AllowInfNan(False), Ge(0)]
 Probability = Annotated[float, Strict(), AllowInfNan(False), Ge(0), Le(1)]
@@ -35,6 +36,7 @@ BY_NAME: dict[str, Any] = {
     "Count": Count,
     "CountOrZero": CountOrZero,
     "Members": Members,
+    "Repeats": Repeats,
     "Positive": Positive,
     "NonNegative": NonNegative,
     "Probability": Probability,

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from trainer.config.types import Count, CountOrZero, Positive, Probability
+from trainer.config.types import Count, CountOrZero, Positive, Probability, Repeats
 from trainer.techniques.images.image_operations import blurred, change, colorless
 from trainer.techniques.images.policies import chain, follow, operations_of, wide_operation
 from trainer.techniques.images.rectangles import random_rectangles
@@ -164,7 +164,7 @@ def rand_augment(
     classes: int,
     generator: Generator,
     *,
-    num_ops: Count = 2,
+    num_ops: Repeats = 2,
     magnitude: CountOrZero = 9,
 ) -> Mixed:
     """Apply operations that are drawn for each image, all of one strength from 0 to 30. Cubuk et al. 2020."""
@@ -198,8 +198,8 @@ def aug_mix(
     generator: Generator,
     *,
     severity: Count = 3,
-    mixture_width: Count = 3,
-    chain_depth: Count | None = None,
+    mixture_width: Repeats = 3,
+    chain_depth: Repeats | None = None,
     alpha: Positive = 1.0,
     all_ops: bool = True,
 ) -> Mixed:

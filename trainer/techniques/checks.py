@@ -14,6 +14,7 @@ from trainer.config.schema import shared_parameters
 from trainer.config.settings import is_of_kind
 from trainer.config.types import Figure
 from trainer.errors import ConfigError
+from trainer.techniques.closures import refuse_closure
 from trainer.techniques.remedies import has_momentum
 
 # The schedules from lr down to their min_lr.
@@ -72,6 +73,11 @@ def optimizer_momentum(run: RunConfig) -> None:
     form, dampening = (run.optimizer.options[name] for name in ("form", "dampening"))
     if form != "torch" and dampening:
         raise ConfigError(f"optimizer.dampening={dampening} belongs to optimizer.form=torch: leave it out with {form}")
+
+
+def optimizer_sam(run: RunConfig) -> None:
+    """Refuse what does not go with two gradients a step, before any run of a study."""
+    refuse_closure(run)
 
 
 def optimizer_muon(run: RunConfig) -> None:

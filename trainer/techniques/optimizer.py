@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from torch import optim
 
-from trainer.config.types import Count, Fraction, NonNegative, OpenFraction, Positive, Probability
+from trainer.config.types import Count, Fraction, NonNegative, OpenFraction, Positive, Probability, Repeats
 from trainer.techniques.steps.muon import Muon, muon_groups
 from trainer.techniques.steps.outer_steps import SAM, Lookahead, around
 from trainer.techniques.steps.schedule_free import ScheduleFreeAdamW
@@ -183,7 +183,7 @@ def muon(
     weight_decay: float,
     *,
     momentum: Fraction = 0.95,
-    iterations: Count = 5,
+    iterations: Repeats = 5,
     scale: Literal["spectral", "rms"] = "spectral",
     adamw_lr_scale: Positive = 0.1,
     betas: tuple[Fraction, Fraction] = (0.9, 0.95),

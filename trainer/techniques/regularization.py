@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from trainer.config.types import Count, Fraction, NonNegative, OpenFraction, Positive
+from trainer.config.types import Count, Fraction, NonNegative, OpenFraction, Positive, Repeats
 from trainer.errors import ConfigError
 from trainer.techniques.hooks import StepHooks
 from trainer.techniques.layers import weights
@@ -197,7 +197,7 @@ def weight_standardization(model: nn.Module, *, eps: Positive = 1e-5) -> None:
         reweight(layer, WeightStandardization(eps))
 
 
-def spectral_norm(model: nn.Module, *, iterations: Count = 1) -> None:
+def spectral_norm(model: nn.Module, *, iterations: Repeats = 1) -> None:
     """Compute with the weight matrix of each layer over its largest singular value. Miyato et al. 2018."""
     for layer in [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]:
         reweight(layer, SpectralNormalization(layer.weight, iterations))

@@ -16,11 +16,12 @@ from trainer.data.images import Images
 from trainer.data.loader import DeviceLoader
 from trainer.errors import ConfigError
 from trainer.runtime.console import warn
+from trainer.techniques.closures import refuse_closure
 from trainer.techniques.hooks import Augment, StepHooks, join
 from trainer.techniques.layers import weights
 from trainer.techniques.networks.joint_networks import AuxiliaryLoss
 from trainer.training.blame import own_errors_told
-from trainer.training.combinations import refuse_closure, refuse_no_rate, refuse_uncapturable, refuse_unfit_rule
+from trainer.training.combinations import refuse_no_rate, refuse_uncapturable, refuse_unfit_rule
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
 from trainer.training.measures import other_loss
