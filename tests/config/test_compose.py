@@ -114,6 +114,8 @@ MISTAKES = {
     "resume=nowhere": "resume=nowhere: there is no such folder",
 }
 CONTRADICTIONS = {
+    "optimizer=schedule_free regularization=[l2,ema]": "optimizer=schedule_free evaluates an average of the weights"
+    " already: leave out regularization=ema",
     "optimizer=sam on_nonfinite=skip": "on_nonfinite=skip does not go with optimizer=sam, which computes the gradients"
     " of a step itself (step(closure)). Accepted: on_nonfinite=stop",
     "augmentation=[aug_mix] augmentation.aug_mix.chain_depth=101": "augmentation.aug_mix.chain_depth=101 (command"

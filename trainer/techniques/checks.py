@@ -94,7 +94,13 @@ def optimizer_muon(run: RunConfig) -> None:
 
 
 def optimizer_schedule_free(run: RunConfig) -> None:
-    """Refuse a share by which the average cannot be told from the weights in float32."""
+    """Refuse a second average, and a share by which the average cannot be told from the weights in float32."""
+    averages = sorted({"ema", "swa"} & {choice.name for choice in run.regularization})
+    if averages:
+        raise ConfigError(
+            "optimizer=schedule_free evaluates an average of the weights already: leave out"
+            f" regularization={', '.join(averages)}"
+        )
     beta = run.optimizer.options["beta"]
     if beta < 0.01:
         raise ConfigError(
