@@ -83,7 +83,7 @@ class Choice:
 
     @property
     def changes_network(self) -> bool:
-        """Whether this is a regularization that changes the network and not its steps: one annotated with -> None."""
+        """True for a regularization that changes the network and not its steps: one annotated with -> None."""
         if self.group != "regularization":
             return False
         tree = self.own.groups[self.group].tree() if self.own else _tree(GROUPS[self.group].module)

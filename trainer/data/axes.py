@@ -1,4 +1,4 @@
-"""What a study may vary of a data set: the classes, and the number, the balance and the labels of training images.
+"""Properties of a data set that a study may vary: its classes, the number, balance and labels of its training images.
 
 All of it is drawn from `split_seed`, so that every arm that asks for the same gets the same.
 """

@@ -1,4 +1,4 @@
-"""What pixels become before the first layer of a network, by figures of the training images.
+"""The scaling of pixels before the first layer of a network, by figures of the training images.
 
 Each function takes the shape (C, H, W) of an image and returns a module, which turns a batch of pixels, uint8 0–255 or
 floats, into floats of the same shape. Bytes x and floats x / 255 mean the same. If the module has `fit(images)`, that

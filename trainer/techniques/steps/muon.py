@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trainer.errors import ConfigError
-from trainer.techniques.steps.update_rules import Params, memory, with_gradients
+from trainer.techniques.steps.update_rules import Params, memory, root_mean_squares, with_gradients
 
 # Of Jordan et al. 2024, as in torch.optim.Muon: they lift small singular values fastest and end between 0.7 and 1.2.
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
@@ -86,11 +86,7 @@ class Muon(Optimizer):
         group["steps"] += 1
         means, squares = memory(self, weights, "mean"), memory(self, weights, "square")
         torch._foreach_lerp_(means, gradients, 1 - first)
-        torch._foreach_mul_(squares, second)
-        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - second)
-        roots = torch._foreach_div(squares, 1 - second ** group["steps"])
-        torch._foreach_sqrt_(roots)
-        torch._foreach_add_(roots, self.eps)
+        roots = root_mean_squares(squares, gradients, second, group["steps"], self.eps)
         torch._foreach_addcdiv_(weights, means, roots, value=-group["lr"] / (1 - first ** group["steps"]))
 
 

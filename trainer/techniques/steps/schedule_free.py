@@ -3,7 +3,7 @@
 import torch
 from torch.optim import Optimizer
 
-from trainer.techniques.steps.update_rules import Params, memory, with_gradients
+from trainer.techniques.steps.update_rules import Params, memory, root_mean_squares, with_gradients
 
 
 class ScheduleFreeAdamW(Optimizer):
@@ -48,11 +48,7 @@ class ScheduleFreeAdamW(Optimizer):
             share = lr**2 / group["weight_sum"] if group["weight_sum"] else 0.0  # a schedule may begin at 0
             fast = memory(self, weights, "z", lambda weight: weight.detach().clone())
             squares = memory(self, weights, "square")
-            torch._foreach_mul_(squares, beta2)
-            torch._foreach_addcmul_(squares, gradients, gradients, value=1 - beta2)
-            roots = torch._foreach_div(squares, 1 - beta2 ** group["steps"])
-            torch._foreach_sqrt_(roots)
-            torch._foreach_add_(roots, group["eps"])
+            roots = root_mean_squares(squares, gradients, beta2, group["steps"], group["eps"])
             updates = torch._foreach_div(gradients, roots)
             if group["weight_decay"]:
                 torch._foreach_add_(updates, weights, alpha=group["weight_decay"])

@@ -27,6 +27,18 @@ def memory(
     return [optimizer.state[weight][name] for weight in weights]
 
 
+def root_mean_squares(
+    squares: list[Tensor], gradients: list[Tensor], decay: float, steps: int, eps: float
+) -> list[Tensor]:
+    """Take the gradients of a step into the mean squares v ← β₂·v + (1 − β₂)·g², and return √v̂ + eps of Adam."""
+    torch._foreach_mul_(squares, decay)
+    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - decay)
+    roots = torch._foreach_div(squares, 1 - decay**steps)
+    torch._foreach_sqrt_(roots)
+    torch._foreach_add_(roots, eps)
+    return list(roots)
+
+
 class Momentum(Optimizer):
     """Momentum as the lecture's notes write it, from v = 0 on.
 
