@@ -196,12 +196,6 @@ def dumped(node: ast.AST, own: bool = False) -> str:
     return ast.dump(Remover().visit(copy.deepcopy(node)))
 
 
-def nodes_of(reach: Reach) -> list[ast.stmt]:
-    """Return the definitions that were reached."""
-    found = [(_definitions(module), names) for module, names in reach.found.items()]
-    return [node for text, names in found if text for name in text.named if name in names for node in text.named[name]]
-
-
 def _definitions(module: str) -> Definitions | None:
     """Return the definitions of a module that is followed, None for any other one."""
     if own := module_of(module):

@@ -192,11 +192,11 @@ class ClassificationTrainer:
         with self.autocast:
             logits = self.model(images)
         logits = logits.float()  # the softmax of half-precision logits would lose digits
-        data_loss = self.loss(logits, labels)
+        loss = data_loss = self.loss(logits, labels)
         # Hook 2: L1, L2, auxiliary losses. They are differentiated; the reported loss is without them.
-        penalty = self.hooks.penalty
-        with self.autocast if self.hooks.penalty_runs_network else nullcontext():
-            loss = data_loss + penalty(logits, labels) if penalty else data_loss
+        if penalty := self.hooks.penalty:
+            with self.autocast if self.hooks.penalty_runs_network else nullcontext():
+                loss = data_loss + penalty(logits, labels)
         self.scaler.scale(loss).backward()
         return logits, data_loss, loss
 
