@@ -20,9 +20,10 @@ from trainer.stats.corrections import Bound, noise_floor
 from trainer.stats.design import Design
 from trainer.stats.verdict import judge
 from trainer.study.axes import REPLICATES
+from trainer.study.judging import verdict
 from trainer.study.manifest import Manifest
 from trainer.study.reservations import missing_runs
-from trainer.study.results import results_of, verdict
+from trainer.study.results import results_of
 from trainer.study.winner import winner_of
 
 # Validation accuracies over six seeds.

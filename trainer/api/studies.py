@@ -162,7 +162,8 @@ class Study:
             for each in tree["comparisons"]
         )
         content = source.content
-        return Verdict(tree["metric"], tree["winner"], pairs, tuple(content.verdict), tuple(content.footnotes))
+        sentences = (*content.verdict, *content.findings)
+        return Verdict(tree["metric"], tree["winner"], pairs, sentences, tuple(content.footnotes))
 
     def report(self) -> Path:
         """Write report.html and report.md into the folder, and return the path of the former, which needs no network.

@@ -46,7 +46,7 @@ def show(content: Content) -> None:
     """Print the table of arms, best first, and the verdict. A narrow terminal gets only the columns that fit."""
     titles = page.titles(content)
     show_columns(titles, page.texts(page.rows(content)), range(1, len(titles)), NAME)
-    for line in (*content.verdict, *content.footnotes):
+    for line in content.sentences:
         say(line)
 
 

@@ -26,8 +26,9 @@ from trainer.runtime.files import expanded
 from trainer.runtime.text import counted
 from trainer.storage.places import named_run
 from trainer.study.axes import ARM, REPLICATES
+from trainer.study.judging import arm_named
 from trainer.study.manifest import Entry, Manifest
-from trainer.study.results import arm_named, results_of
+from trainer.study.results import results_of
 
 NAMED = 4  # settings that name an arm; where more differ, its label is shorter
 # The settings that decide which images a run is validated on. Another size of the same images is none of them.

@@ -18,9 +18,10 @@ from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.verdict import Verdict
 from trainer.study.axes import REPLICATES
+from trainer.study.judging import verdict
 from trainer.study.manifest import Entry, Manifest
 from trainer.study.reservations import reservations
-from trainer.study.results import StudyArm, results_of, verdict
+from trainer.study.results import StudyArm, results_of
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,12 @@ class Content:
     baseline: str = ""  # the arm that the others are compared with, "" for the best one
     question: str = ""  # of the experiment that the study is
     settings: list[Recorded] = field(default_factory=list)  # of a run
+    findings: list[str] = field(default_factory=list)  # sentences that answer further questions
+
+    @property
+    def sentences(self) -> list[str]:
+        """The verdict, the answers to further questions, and what they rest on."""
+        return [*self.verdict, *self.findings, *self.footnotes]
 
     @property
     def share(self) -> bool:
@@ -118,6 +125,7 @@ def of_manifest(
     judged = verdict(results, baseline)
     arms = ranked((read_arm(study, arm, known) for arm in results.arms), study.settings.sign)
     footnotes = [line for line in (judged.test, judged.floor) if line]
+    findings = [finding.sentence for finding in judged.findings]
     damage = [line for arm in arms for run in arm.runs for line in run.damage]
     sentences = [*judged.lines(), *reservations(results), *damage]
     return Content(
@@ -125,7 +133,7 @@ def of_manifest(
         _title(study),
         study.folder,
         _facts(study, arms),
-        [line for line in sentences if line not in footnotes],
+        [line for line in sentences if line not in (*findings, *footnotes)],
         footnotes,
         study.settings.metric,
         study.settings.sign,
@@ -140,6 +148,7 @@ def of_manifest(
         results.missing,
         judged.baseline,
         question_of(study.command),
+        findings=findings,
     )
 
 

@@ -36,7 +36,7 @@ def of_study(content: Content) -> str:
     left = len(content.arms) - MAX_ROWS
     more = f"<p>… and {left} more arms</p>" if left > 0 else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
-    return _framed(content, table + listed((*content.verdict, *content.footnotes)))
+    return _framed(content, table + listed(content.sentences))
 
 
 def of_run(content: Content) -> str:

@@ -71,7 +71,7 @@ def table(source: Exported) -> str:
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table}",
-        *(f"% {printable(line)}" for line in (*content.verdict, *content.footnotes)),
+        *(f"% {printable(line)}" for line in content.sentences),
     ]) + "\n"  # fmt: skip
 
 

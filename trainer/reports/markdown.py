@@ -22,7 +22,7 @@ def render(content: Content) -> str:
         *([_plain(content.question)] if content.question else []),
         _list(f"{name}: {f'`{value}`' if name == 'Command' else _plain(value)}" for name, value in content.facts),
         "## Verdict" if content.kind == "study" else "## Result",
-        _list(_plain(line) for line in content.verdict),
+        _list(_plain(line) for line in (*content.verdict, *content.findings)),
         *(_plain(f"{line}.") for line in content.footnotes),
         "## Arms" if content.kind == "study" else "## The run",
         _table(titles(content), texts(rows(content))),

@@ -51,7 +51,8 @@ def verdict_tree(source: Exported) -> dict[str, Any]:
         "winner": winner(content.arms, judged),
         "arms": [_arm(arm, source.settings) for arm in content.arms],
         "comparisons": comparisons,
-        "sentences": [*content.verdict, *content.footnotes],
+        "findings": [finding.tree() for finding in judged.findings] if judged else [],
+        "sentences": content.sentences,
     }
     finite: dict[str, Any] = _finite(tree)
     return finite

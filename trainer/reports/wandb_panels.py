@@ -24,7 +24,7 @@ def report(content: Content, entity: str, project: str, group: str) -> Any:
     search = _search(content)
     blocks: list[Any] = [
         wr.H2("Verdict"),
-        wr.UnorderedList(list[Any](content.verdict)),
+        wr.UnorderedList(list[Any]([*content.verdict, *content.findings])),
         *(wr.P(f"{line}.") for line in content.footnotes),
         wr.H2("Learning curves"),
         wr.PanelGrid(runsets=[runs], panels=_curves(content.metric)),
@@ -41,7 +41,7 @@ def view(content: Content, entity: str, project: str, group: str) -> Any:
     import wandb_workspaces.reports.v2.interface as wr
     import wandb_workspaces.workspaces as ws
 
-    verdict = "\n".join(f"* {line}" for line in (*content.verdict, *content.footnotes))
+    verdict = "\n".join(f"* {line}" for line in content.sentences)
     panels = {
         "Learning curves": _curves(content.metric),
         "Search": _search(content),

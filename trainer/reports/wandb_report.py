@@ -70,7 +70,7 @@ def log_verdict(folder: Path) -> None:
     named = {
         "name": "verdict",
         "arm": None,
-        "notes": "\n".join([*content.verdict, *content.footnotes]),
+        "notes": "\n".join(content.sentences),
         "job_type": "verdict",
         "tags": tuple(dict.fromkeys((*settings.tags, *data, "verdict"))),
     }

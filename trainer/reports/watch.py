@@ -12,8 +12,9 @@ from trainer.records.outcome import is_alive
 from trainer.reports import page
 from trainer.reports.content import Content, of_study
 from trainer.reports.progress import Progress, progress_of
+from trainer.study.judging import arm_named
 from trainer.study.manifest import Manifest
-from trainer.study.results import arm_named, results_of
+from trainer.study.results import results_of
 
 POLL_SECONDS = 1.0
 IDLE_SECONDS = 60.0  # without a process that trains, after which nobody is expected to continue: launchers take a while

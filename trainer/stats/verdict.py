@@ -21,6 +21,7 @@ from trainer.stats.arms import Arm, ranked
 from trainer.stats.comparison import Comparison
 from trainer.stats.corrections import LEVEL, Bound
 from trainer.stats.design import Design
+from trainer.stats.finding import Finding
 from trainer.stats.sentences import floor_sentence, test_sentence, too_few
 from trainer.stats.trial import MIN_RUNS, Trial, by_images, trial
 
@@ -37,11 +38,13 @@ class Verdict:
     equal: tuple[str, ...] = ()  # the sentences on arms whose runs gave the same results to the last digit
     reference: str = ""  # the arm that the others are compared with; "" without comparisons
     baseline: str = ""  # the same if it was named, also where nothing can be compared
+    findings: tuple[Finding, ...] = ()  # the answers to further questions
 
     def lines(self) -> list[str]:
         """Return all sentences."""
         sentences = [comparison.sentence(self.design) for comparison in self.comparisons]
-        return [line for line in (*self.equal, *self.reasons, *sentences, self.test, self.floor) if line]
+        further = (finding.sentence for finding in self.findings)
+        return [line for line in (*self.equal, *self.reasons, *sentences, *further, self.test, self.floor) if line]
 
 
 def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, picked: bool = False) -> Verdict:

@@ -19,10 +19,11 @@ from trainer.runtime.files import write_text
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.study.axes import ARM, Axis, Border, Point, on_border, point_label
+from trainer.study.judging import nowhere_finite, verdict
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
 from trainer.study.reservations import told_changes, unmeasured_runs
-from trainer.study.results import StudyArm, arms_of, nowhere_finite, results_of, verdict
+from trainer.study.results import StudyArm, arms_of, results_of
 from trainer.study.winner import best_arm
 
 MAX_VALUES = 12  # of an arm in the table

@@ -1,0 +1,91 @@
+"""The verdict on the results of a study, and the answers to what else was asked. Imports no torch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from trainer.errors import ConfigError
+from trainer.runtime.text import counted
+from trainer.stats.verdict import Verdict, judge
+from trainer.study.arm_names import arm_names, named_arm
+from trainer.study.questions import findings
+from trainer.study.results import StudyArm, StudyResults
+
+
+def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
+    """Judge a study, against its own baseline if none is named here.
+
+    Raises ConfigError if no arm with finished runs has the name of `baseline`.
+    """
+    equal = equal_arms(results.arms)
+    planned, reason = _planned_baseline(results)
+    arm = planned
+    if baseline is not None:
+        arm = arm_named(results, baseline, f"--baseline={baseline}")
+        if not arm.values:
+            raise ConfigError(f"--baseline={baseline}: none of its runs has finished")
+    name = arm.name if arm else None
+    judged = replace(
+        judge(results.arms, results.design, name, picked=arm is not planned), equal=equal, baseline=name or ""
+    )
+    if unmeasured := nowhere_finite(results):
+        return replace(judged, reasons=(f"{unmeasured}: there is nothing to compare",))
+    judged = replace(judged, reasons=(*reason, *judged.reasons)) if arm is None else judged
+    return replace(judged, findings=tuple(findings(results, judged)))
+
+
+def _planned_baseline(results: StudyResults) -> tuple[StudyArm | None, tuple[str, ...]]:
+    """Return the arm of `sweep.baseline`, and a sentence if it cannot be compared with."""
+    if results.baseline is None:
+        return None, ()
+    # An arm that was renamed is still known by its name in the plan.
+    planned = arm_names([arm.point for arm in results.arms], {})
+    names = [*(arm.name for arm in results.arms), *planned]
+    try:
+        arm = results.arms[names.index(named_arm(results.baseline, names, "")) % len(results.arms)]
+    except ConfigError:
+        return None, (f"sweep.baseline={results.baseline} is no arm any more: the best one takes its place",)
+    if not arm.values:
+        return None, (f"No run of the baseline {arm.name} has finished: the best arm takes its place",)
+    return arm, ()
+
+
+def nowhere_finite(results: StudyResults) -> str:
+    """Return a sentence if runs have finished and none has a finite value of the study's metric, else ""."""
+    finished = sum(arm.states.get("finished", 0) for arm in results.arms)
+    if not finished or any(arm.values for arm in results.arms):
+        return ""
+    return f"{results.design.metric} was not finite in the best epoch of {finished} of {counted(finished, 'run')}"
+
+
+def arm_named(results: StudyResults, name: str, typed: str) -> StudyArm:
+    """Return the arm of this name. Raises ConfigError, which begins with what was typed, if there is none."""
+    chosen = named_arm(name, [arm.name for arm in results.arms], typed)
+    return next(arm for arm in results.arms if arm.name == chosen)
+
+
+def equal_arms(arms: Sequence[StudyArm]) -> tuple[str, ...]:
+    """Return a sentence for each group of arms whose runs all gave the same results, to the last digit of the loss."""
+    groups: dict[Any, list[str]] = {}
+    for arm in arms:
+        if all(outcome.state == "finished" and outcome.validation_loss is not None for outcome in arm.outcomes):
+            groups.setdefault(_results_by_replicate(arm), []).append(arm.name)
+    return tuple(
+        f"{', '.join(names[:-1])} and {names[-1]} are the same run: their results are equal to the last digit, so that"
+        " what differs between them never acted"
+        for names in groups.values()
+        if len(names) > 1
+    )
+
+
+def _results_by_replicate(arm: StudyArm) -> tuple[Any, ...]:
+    """Return the seed and fold of each run of an arm, with its length and its best loss and accuracy, in order."""
+    point = arm.point
+    runs = [
+        (
+            tuple(value for key, value in entry.point.items() if key not in point),
+            (outcome.epochs, outcome.validation_loss, outcome.validation_accuracy),
+        )
+        for entry, outcome in zip(arm.entries, arm.outcomes, strict=True)
+    ]
+    return tuple(sorted(runs))

@@ -1,0 +1,12 @@
+"""The answers beside the comparisons of a study's verdict, each from a module of its own. Imports no torch."""
+
+from collections.abc import Iterator
+
+from trainer.stats.finding import Finding
+from trainer.stats.verdict import Verdict
+from trainer.study.results import StudyResults
+
+
+def findings(results: StudyResults, judged: Verdict) -> Iterator[Finding]:
+    """Yield the answers to what was asked of a study beside which arm is better, in the order of their sentences."""
+    yield from ()
