@@ -9,6 +9,7 @@ from trainer.errors import ConfigError, as_reported
 from trainer.records.layout import MANIFEST
 from trainer.reports import index, markdown, page
 from trainer.reports.content import Content, of_study
+from trainer.reports.expectation import answers, exit_code
 from trainer.reports.progress import Progress
 from trainer.reports.run_content import of_run
 from trainer.runtime.console import say, show_columns, warn
@@ -25,18 +26,21 @@ lacks. --watch follows a study that another process trains: the page loads itsel
 
 An arm is named as in the table: by the value that is varied (none, batch), or in full ('optimizer=adam lr=0.01').
 A verdict needs at least three runs per arm (seed=0,1,2). --baseline is picked after the runs, so its comparisons are
-corrected for all pairs; sweep.baseline names it before the first run."""
+corrected for all pairs; sweep.baseline names it before the first run. --expect 'adam > sgd' asks, for a script, whether
+adam is better than sgd; a pair that the verdict does not compare is corrected for all pairs."""
 
 EPILOG = """\
 examples:
   python -m trainer report outputs/sweeps/STUDY --open
   python -m trainer report outputs/sweeps/STUDY --baseline none
+  python -m trainer report outputs/sweeps/STUDY --expect 'adam > sgd'
   python -m trainer report outputs/sweeps/STUDY --watch --open
   python -m trainer report outputs/RUN
   python -m trainer report outputs
 
 exit code 0: done; a file of one of several runs may be damaged, which is said. 1: runs of the study are missing, the
-study or the single run is damaged, or the page cannot be written. 2: the command is wrong."""
+study or the single run is damaged, or the page cannot be written. 2: the command is wrong. With --expect, 3: the runs
+do not conclude it; 4: they conclude the opposite."""
 
 DAMAGES = 5  # files that cannot be read and are named in the terminal, at most
 NAME = 24  # letters of an arm's name on one line; a longer name is folded, so that more columns fit
@@ -66,6 +70,14 @@ def parser() -> Parser:
     options = Parser("report", DESCRIPTION, EPILOG)
     options.add_argument("folder", nargs="?", metavar="FOLDER", help="folder of a study or a run, or of many")
     options.add_argument("--baseline", metavar="ARM", help="compare the others with this arm; default: the best one")
+    options.add_argument(
+        "--expect",
+        metavar="'ARM > ARM'",
+        action="append",
+        default=[],
+        help="exit with 0 if the first arm is concluded to be better, 3 without a conclusion, 4 for the opposite; may"
+        " be repeated",
+    )
     options.add_argument("--wandb", action="store_true", help="create a report and a saved view in W&B, too")
     options.add_argument(
         "--watch", action="store_true", help="of a study that is running: write the page anew as its runs end"
@@ -75,7 +87,7 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write and print the report. Return 0, or 1 if runs of the study are missing."""
+    """Write and print the report. Return 0, 1 if runs of the study are missing, 3 or 4 if `--expect` is not met."""
     request = parser().read(arguments)
     if request.folder is None:
         parser().error("FOLDER: is missing")
@@ -87,16 +99,21 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--baseline={request.baseline}: {folder} is no study, it has no arms")
     if request.watch and not study:
         raise ConfigError(f"--watch: {folder} is no study; a run is watched on its own terminal")
+    if request.expect and not study:
+        raise ConfigError(f"--expect '{request.expect[0]}': {folder} is no study, it has no arms")
     code = 0
     if request.watch:
         _watch(folder, request.baseline, request.open)
     if study or run:
         content = of_study(folder, request.baseline) if study else of_run(folder, full=True)
+        found = answers(content, request.expect)
         show(content)  # before the files: the verdict is printed even if the folder cannot be written
+        for answer in found:
+            say(answer.sentence, "bold")
         markdown.write(content)
         path = page.write(content)
         _report_wandb(content, request.wandb)
-        code = 1 if content.missing else 0
+        code = exit_code(found) or (1 if content.missing else 0)
     else:
         path, studies, runs, unreadable = index.write(folder, reports=True)
         counts = ((studies, "study", "studies"), (runs, "single run", "single runs"))
