@@ -14,7 +14,9 @@ from trainer.errors import ConfigError
 from trainer.study import execute, launch
 from trainer.study.axes import Axis, corners, grid, narrowed, on_border, space_size
 from trainer.study.launch import Launch
+from trainer.study.locate import first_runs
 from trainer.study.search import Pruning, TriedPoint, ask
+from trainer.study.search_warnings import search_warnings
 from trainer.study.winner import winner_of
 
 LR = Axis("lr", prefix="++lr", low=1e-5, high=1e-1, log=True)
@@ -36,7 +38,7 @@ def test_values_are_written_with_four_digits_and_stay_inside():
     assert WIDTH.text(31) == "++width=31"
 
 
-@pytest.mark.parametrize("method", ["random", "tpe"])
+@pytest.mark.parametrize("method", ["random", "tpe", "gp"])
 def test_the_points_depend_on_the_seed_and_what_was_tried_alone(method):
     def path(seed):
         tried = []
@@ -52,7 +54,7 @@ def test_the_points_depend_on_the_seed_and_what_was_tried_alone(method):
         assert 8 <= int(WIDTH.value(width)) <= 64 and kind in KIND.texts
 
 
-def test_tpe_goes_where_points_have_been_good_and_random_does_not():
+def test_bayesian_searches_go_where_points_have_been_good_and_random_does_not():
     def last(method, sign):
         tried = []
         for _ in range(40):
@@ -60,11 +62,11 @@ def test_tpe_goes_where_points_have_been_good_and_random_does_not():
             tried.append(TriedPoint(point, sign * -abs(math.log10(LR.value(point["lr"])) + 3), "finished"))
         return sum(abs(math.log10(LR.value(each.point["lr"])) + 3) for each in tried[30:]) / 10
 
-    assert last("tpe", 1) < 0.5 < last("random", 1)  # orders of magnitude from the best
+    assert last("gp", 1) < last("tpe", 1) < 0.5 < last("random", 1)  # orders of magnitude from the best
     assert last("tpe", -1) == last("tpe", 1)  # minimizing the negative is the same search
 
 
-@pytest.mark.parametrize("method", ["random", "tpe"])
+@pytest.mark.parametrize("method", ["random", "tpe", "gp"])
 def test_each_point_of_a_small_space_is_asked_for_once(method):
     axes, tried = [KIND, replace(WIDTH, low=8, high=10)], []
     for _ in range(9):
@@ -238,6 +240,43 @@ def test_coarse_to_fine_narrows_and_says_why(capsys):
     assert all(low * 0.999 <= float(row["lr"]) <= high * 1.001 for row in rows if row["stage"] == "2")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            "sweep.pruner=hyperband scheduler=cosine,step",
+            "sweep.pruner=hyperband compares runs with different schedules (scheduler) in their early epochs: those"
+            " that keep a high rate for longer often overtake late. sweep.pruner=none lets every run come to its end",
+        ),
+        (
+            "sweep.pruner=median scheduler=linear",
+            "sweep.pruner=median compares runs while their rate is high, and scheduler=linear ends at a low one: runs"
+            " often overtake each other late. sweep.pruner=none lets every run come to its end",
+        ),
+        ("sweep.pruner=median scheduler=linear scheduler.min_lr=0.05", None),
+        ("scheduler=cosine,step", None),  # without a pruner every run comes to its end
+        (
+            "sweep.method=gp sweep.trials=9",
+            "sweep.method=gp draws its first 10 points at random; the search has 9, so that it is a random one",
+        ),
+    ],
+)
+def test_a_search_is_warned_of_what_misleads_it(arguments, sentence):
+    method = () if "method" in arguments else ("sweep.method=random",)
+    plan = interpret(["-m", *TINY, "epochs=20", *method, "lr=interval(0.1,0.4)", *arguments.split()])
+    assert list(search_warnings(plan, first_runs(plan))) == ([sentence] if sentence else [])
+
+
+def test_the_end_of_a_range_is_told_between_stages_as_well(capsys):
+    stages = ("epochs=3", "sweep.method=random", "sweep.trials=4", "sweep.stages=2", "dropout=interval(0.0,0.1)")
+    study(*TINY, *stages, "lr=1e-7,1e-6,1e-2")
+    told = [line for line in capsys.readouterr().err.splitlines() if "the best lr" in line]
+    assert told[0] == (
+        "trainer: warning: the best lr of stage 1, 0.01, lies at the upper end of what was tried (lr=1e-07,1e-06,0.01):"
+        " a better one may lie beyond. Try 'lr=tag(log,interval(3.2e-05,3.2))'"
+    )
+
+
 def test_every_corner_of_a_space_is_checked_before_anything_runs():
     def told(axis):
         with pytest.raises(ConfigError) as caught:
@@ -255,7 +294,7 @@ def test_a_grid_warns_when_the_best_value_is_its_last(capsys):
     study(*SHORT, "lr=1e-6,1e-5,1e-2")
     assert (
         "the best lr, 0.01, lies at the upper end of what was tried (lr=1e-06,1e-05,0.01): a better one may lie beyond."
-        " Try 'lr=tag(log,interval(0.0001,1))' with sweep.method=random or tpe"
+        " Try 'lr=tag(log,interval(0.0001,1))' with sweep.method=random, tpe or gp"
     ) in capsys.readouterr().err
 
 

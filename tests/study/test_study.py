@@ -62,7 +62,7 @@ def test_a_bad_seventh_run_means_that_nothing_ran(in_empty_folder):
 
 
 MISFITS = {
-    "lr=interval(0.1,1)": "lr=interval(0.1,1) (command line): an interval needs sweep.method=random or tpe",
+    "lr=interval(0.1,1)": "lr=interval(0.1,1) (command line): an interval needs sweep.method=random, tpe or gp",
     "sweep.method=tpe lr=interval(0.1,-1)": "lr=interval(0.1,-1) (command line): the interval must rise",
     "sweep.method=tpe dropout=interval(0,1)": (
         "dropout=1.0 (command line): must be a number of at least 0 and below 1"
@@ -77,7 +77,7 @@ MISFITS = {
         "sweep.method=random has nothing to search: give it an axis, such as 'lr=tag(log,interval(1e-4,1e-1))'"
     ),
     "lr=0.1,0.2 sweep.stages=2": (
-        "sweep.stages=2 needs sweep.method=random or tpe: a grid tries every point to its end"
+        "sweep.stages=2 needs sweep.method=random, tpe or gp: a grid tries every point to its end"
     ),
     "lr=0.1,0.2 sweep.name=a/b": (
         "sweep.name='a/b' (command line): must be a name of letters, digits, dot, dash and underscore or null."

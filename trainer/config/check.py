@@ -60,7 +60,7 @@ def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequ
     sweep: SweepConfig = _validate(SweepConfig, tree, ("sweep",), "sweep", origin)
     if sweep.method == "grid" and (sweep.stages > 1 or sweep.pruner != "none"):
         what = f"sweep.stages={sweep.stages}" if sweep.stages > 1 else f"sweep.pruner={sweep.pruner}"
-        raise ConfigError(f"{what} needs sweep.method=random or tpe: a grid tries every point to its end")
+        raise ConfigError(f"{what} needs sweep.method=random, tpe or gp: a grid tries every point to its end")
     return sweep
 
 

@@ -60,7 +60,7 @@ class SweepConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[Name | None, Tag.NO_EFFECT]
-    method: Literal["grid", "random", "tpe"]
+    method: Literal["grid", "random", "tpe", "gp"]
     trials: Count
     stages: Annotated[Count, Le(10)]  # the tenth has 20 000 times the epochs of the first
     metric: Literal["validation_accuracy", "validation_loss", "validation_cross_entropy"] | Figure

@@ -20,6 +20,7 @@ from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.storage.untrusted import refuse_links
 from trainer.study.axes import ARM, Axis, arm_of, narrowed, space_size
+from trainer.study.borders import warn_of_borders
 from trainer.study.fairness import examine, refuse_ignored_settings
 from trainer.study.final_table import show_results
 from trainer.study.fingerprint import DataFingerprints
@@ -29,9 +30,10 @@ from trainer.study.launch import Launch
 from trainer.study.live_table import LiveTable
 from trainer.study.locate import first_runs, located
 from trainer.study.manifest import Change, Entry, Manifest
-from trainer.study.plan import Plan, PlannedRun, idle_search
+from trainer.study.plan import Plan, PlannedRun
 from trainer.study.results import StudyArm, arms_of
 from trainer.study.search import TriedPoint, ask
+from trainer.study.search_warnings import search_warnings
 from trainer.techniques.idle import idle_settings
 
 MOST_WARNINGS = 5  # of settings that can never act
@@ -107,7 +109,7 @@ def _compare_fairly(plan: Plan) -> None:
 
 def _warn_of_idle_settings(plan: Plan, runs: Sequence[PlannedRun]) -> None:
     """Warn of settings that can never act, in the runs of a grid or at a corner of a search; each sentence once."""
-    sentences = [*idle_search(plan), *(sentence for run in runs for sentence in idle_settings(run.config))]
+    sentences = [*search_warnings(plan, runs), *(sentence for run in runs for sentence in idle_settings(run.config))]
     unique = list(dict.fromkeys(sentences))
     for sentence in unique[:MOST_WARNINGS]:
         warn(sentence)
@@ -247,6 +249,7 @@ def _next_stage(
         warn(f"stage {stage - 1} has no finished point: stage {stage} keeps the whole range")
         return axes
     best = ranked(complete, plan.settings.sign)[: max(1, len(complete) // 4)]
+    warn_of_borders(plan, axes, best[0].texts, f"of stage {stage - 1}")
     narrow = tuple(narrowed(axis, [arm.texts for arm in best]) for axis in axes)
     changes = [
         f"{new.described()} instead of {old.described()}".replace(f"{ARM}=", "")

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from trainer.config.shell import command
-from trainer.errors import ConfigError
 from trainer.records.metrics import shown_figure
 from trainer.records.outcome import DONE, Outcome
-from trainer.runtime.console import duration, say, show_table, warn
+from trainer.runtime.console import duration, say, show_table
 from trainer.runtime.files import write_text
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
-from trainer.study.axes import ARM, Axis, Border, Point, on_border, point_label
+from trainer.study.axes import ARM, point_label
+from trainer.study.borders import warn_of_borders
 from trainer.study.judging import nowhere_finite, verdict
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
@@ -46,7 +45,7 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
         say(f"Yours: {', '.join(fixed)}")
     if last := [arm for arm in arms if arm.values and arm.stage == plan.settings.stages]:
         best = best_arm(last, plan.settings.sign)
-        _warn_of_borders(plan, best.texts)
+        warn_of_borders(plan, plan.axes, best.texts)
         label = point_label(best.point, ", ")
         say(f"Best: {label}" if label else "To train one run of this configuration alone:", "bold")
         say(f"  {plan.command(best.texts)}")
@@ -130,34 +129,6 @@ def _value(outcome: Outcome, metric: str) -> str:
 def _shortened(values: Sequence[str]) -> str:
     """Join the first values; all of them are in table.csv."""
     return ", ".join([*values[:MAX_VALUES], *(["…"] if len(values) > MAX_VALUES else [])])
-
-
-def _warn_of_borders(plan: Plan, best: Point) -> None:
-    """Warn of every axis on whose border the best point lies."""
-    for axis in plan.axes:
-        border = on_border(axis, best)
-        if border:
-            end = "upper" if border.upper else "lower"
-            suggested = _acceptable(plan, border, best)
-            advice = f". Try {shlex.quote(suggested.described())} with sweep.method=random or tpe" if suggested else ""
-            warn(
-                f"the best {axis.key}, {border.value:g}, lies at the {end} end of what was tried ({axis.described()}):"
-                f" a better one may lie beyond{advice}"
-            )
-
-
-def _acceptable(plan: Plan, border: Border, best: Point) -> Axis | None:
-    """Return the suggested range, cut back until its new end is a value that the setting accepts."""
-    axis, end = border.suggested, "high" if border.upper else "low"
-    accepted = getattr(border.searched, end)
-    for _ in range(4):
-        try:
-            plan.runs_at({**best, axis.key: axis.text(getattr(axis, end))})
-            return axis
-        except ConfigError:
-            value = axis.unscaled((axis.scaled(getattr(axis, end)) + axis.scaled(accepted)) / 2)  # half-way back
-            axis = replace(axis, high=value) if border.upper else replace(axis, low=value)
-    return None
 
 
 def _write_csv(study: Manifest) -> None:

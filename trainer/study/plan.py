@@ -24,7 +24,6 @@ from trainer.study.axes import (
     command_at,
     corners,
     grid,
-    override_key,
     plain_override,
     point_label,
     space_size,
@@ -32,7 +31,6 @@ from trainer.study.axes import (
 from trainer.study.sweeper import Sweep, read_sweep
 
 PROGRESS_FROM = 20  # points: composing more takes over a second and shows a progress bar
-MEDIAN_STARTUP = 5  # points that Optuna's median pruner lets come to their end before it stops one
 MAX_RUNS = 100_000  # of a grid: composing them takes an hour
 
 
@@ -48,7 +46,7 @@ class PlannedRun:
 class Plan:
     """A study: `axes` are compared, `replicates` (seeds, folds) repeat each point, `runs` are those of a grid.
 
-    random and tpe have no `runs`: their points are chosen one after the other, and `runs_at` composes them.
+    random, tpe and gp have no `runs`: their points are chosen one after the other, and `runs_at` composes them.
     """
 
     arguments: tuple[str, ...]
@@ -151,16 +149,6 @@ class Plan:
         return command_at(self.arguments, {axis.key for axis in self.sweep.axes}, point)
 
 
-def idle_search(plan: Plan) -> Iterator[str]:
-    """Yield a sentence for each setting of the search that was given and can never act."""
-    settings, given = plan.settings, {override_key(text) for text in plan.arguments}
-    if settings.method == "grid":
-        for key in sorted({"sweep.trials", "sweep.seed"} & given):
-            yield f"{key} does nothing: sweep.method=grid tries every point once"
-    elif settings.pruner == "median" and (points := plan.stage(1)[0]) <= MEDIAN_STARTUP:
-        yield f"sweep.pruner=median first stops a run at point {MEDIAN_STARTUP + 1}; the search has {points}"
-
-
 def plan_of(request: Multirun) -> Plan:
     """Return the plan of a study, every run of it composed and checked. Raises ConfigError for the first mistake."""
     with reworded(("-m", *request.arguments)):
@@ -236,7 +224,7 @@ def _refuse_unsearchable(settings: SweepConfig, axes: Sequence[Axis], replicates
     """Raise ConfigError for axes that the method cannot search, and for too many runs."""
     for axis in (*axes, *replicates):
         if not axis.texts and (settings.method == "grid" or axis.replicates):
-            what = "sweep.method=random or tpe" if not axis.replicates else f"a list, such as {axis.key}=0,1,2"
+            what = "sweep.method=random, tpe or gp" if not axis.replicates else f"a list, such as {axis.key}=0,1,2"
             raise ConfigError(f"{axis.described()} (command line): an interval needs {what}")
     # Counted before any run is composed.
     runs = math.prod(max(1, len(axis.texts)) for axis in (*axes, *replicates))

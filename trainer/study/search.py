@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import optuna
 
 
+STARTUP = 10  # points that Optuna's tpe and gp draw at random before they choose
 DRAWS = 20  # of a sampler until it gives a point that was not tried
 MAX_LISTED = 100_000  # points of a space that are listed to find the untried ones
 
@@ -32,7 +33,7 @@ class TriedPoint:
 
 
 def ask(axes: Sequence[Axis], tried: Sequence[TriedPoint], method: str, seed: int, sign: int) -> dict[str, str]:
-    """Return the next point: `random` draws it, `tpe` prefers regions where points have been good.
+    """Return the next point: `random` draws it, `tpe` and `gp` prefer regions where points have been good.
 
     It is a point that was not tried, unless all points of a finite space were.
     """
@@ -40,8 +41,11 @@ def ask(axes: Sequence[Axis], tried: Sequence[TriedPoint], method: str, seed: in
 
     number = len(tried)
     draw = derive(seed, "sweep", number) % 2**32  # samplers accept a seed of 32 bits
-    make = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}[method]
-    sampler: Any = make(seed=draw)
+    samplers = optuna.samplers
+    make = {"random": samplers.RandomSampler, "tpe": samplers.TPESampler, "gp": samplers.GPSampler}[method]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # earlier versions of Optuna call the Gaussian process experimental
+        sampler: Any = make(seed=draw)
     study = _study(sign, sampler=sampler)
     distributions = {axis.key: _distribution(axis) for axis in axes}
     for before in tried:

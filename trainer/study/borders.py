@@ -1,0 +1,39 @@
+"""Warnings of a best value at the end of its range, beyond which a better one may lie."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from trainer.errors import ConfigError
+from trainer.runtime.console import warn
+from trainer.study.axes import Axis, Border, Point, on_border
+from trainer.study.plan import Plan
+
+
+def warn_of_borders(plan: Plan, axes: Sequence[Axis], best: Point, of: str = "") -> None:
+    """Warn of every axis on whose border the best point lies; `of` says of what it is the best, as of a stage."""
+    for axis in axes:
+        border = on_border(axis, best)
+        if border:
+            end = "upper" if border.upper else "lower"
+            suggested = _acceptable(plan, border, best)
+            method = "" if plan.settings.method != "grid" else " with sweep.method=random, tpe or gp"
+            advice = f". Try {shlex.quote(suggested.described())}{method}" if suggested else ""
+            warn(
+                f"the best {axis.key}{of and ' '}{of}, {border.value:g}, lies at the {end} end of what was tried"
+                f" ({axis.described()}): a better one may lie beyond{advice}"
+            )
+
+
+def _acceptable(plan: Plan, border: Border, best: Point) -> Axis | None:
+    """Return the suggested range, cut back until its new end is a value that the setting accepts."""
+    axis, end = border.suggested, "high" if border.upper else "low"
+    accepted = getattr(border.searched, end)
+    for _ in range(4):
+        try:
+            plan.runs_at({**best, axis.key: axis.text(getattr(axis, end))})
+            return axis
+        except ConfigError:
+            value = axis.unscaled((axis.scaled(getattr(axis, end)) + axis.scaled(accepted)) / 2)  # half-way back
+            axis = replace(axis, high=value) if border.upper else replace(axis, low=value)
+    return None
