@@ -28,6 +28,7 @@ from trainer.records.display import (
     report_complete,
     warn_of_skipped,
 )
+from trainer.records.hits import write_hits
 from trainer.records.layout import BEST, DESCRIBED, TRACEBACK
 from trainer.records.metrics import further_at
 from trainer.records.outcome import DONE, outcome_or_damage, read_outcome, write_result
@@ -146,7 +147,7 @@ def train(
                 if interrupt and not trainer.finished:
                     raise interrupt.error()
             mirror.summarize(_best(trainer))
-            recorder.close()
+            recorder.finish(trainer)
             accuracy = _measured(mirror, trainer, config, opened.path)
             write_result(opened.path, "finished", EPOCH_LIMIT_REACHED if stop_after else None, accuracy)
             _log_results(mirror, trainer, opened.path, config)
@@ -256,6 +257,7 @@ def _complete(trainer: ClassificationTrainer, config: RunConfig, folder: RunFold
     if accuracy is None:  # the process was killed before, or was one of an earlier version
         accuracy = train_eval_accuracy(trainer, folder.path, config.split_seed)
     reason = None if trainer.early_stopping.exhausted else EPOCH_LIMIT_REACHED
+    write_hits(folder.path, trainer)
     write_result(folder.path, "finished", reason, accuracy)
     return _result(trainer, folder.path, accuracy)
 
@@ -282,7 +284,7 @@ def _result(
 
 def _further(trainer: ClassificationTrainer, folder: Path) -> dict[str, float | None]:
     """Return what is recorded of the best epoch beside loss and accuracy."""
-    return further_at(folder, trainer.early_stopping.best_epoch) if trainer.metrics or trainer.other_loss else {}
+    return further_at(folder, trainer.early_stopping.best_epoch)
 
 
 def _best(trainer: ClassificationTrainer) -> dict[str, Any]:

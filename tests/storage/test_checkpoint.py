@@ -391,6 +391,7 @@ def test_a_kill_between_any_two_files_of_a_save_costs_nothing(monkeypatch):
         "best.json",
         "last.previous.safetensors",
         "last.safetensors",
+        "hits.json",
         "result.json",
     ]
     assert [name for _, name in moments] == names

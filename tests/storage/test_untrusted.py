@@ -321,6 +321,7 @@ RESUMED = {
         within(generators=dict.fromkeys(("augmentation", "cpu"), torch.zeros_like(torch.get_rng_state()))),
         "progress.generators.augmentation: ",
     ),
+    "hits of other images": (part("hits", {"by_rule": {}}), "hits must hold by_rule, validations"),
     "learning rate": (part("schedule", {"steps": float("nan"), "scale": 1.0, "rule": {}}), "schedule.steps=nan"),
 }
 BUILT = {
@@ -713,6 +714,9 @@ ROWS = [
     '{"epoch": 1, "validation_own": "1"}',
     '{"epoch": 1, "validation_own": 1e300}',
     '{"epoch": 1, "lr": NaN}',
+    '{"epoch": 1, "halves": 5}',
+    '{"epoch": 1, "halves": [{}]}',
+    '{"epoch": 1, "halves": [{}, {"validation_accuracy": -1}]}',
     '{"epoch": 1, "epoch_seconds": 1e300}',
     '{"epoch": -1}',
     f'{{"epoch": {HUGE}}}',

@@ -74,11 +74,11 @@ def test_the_loss_is_what_is_trained_validated_and_reported_and_cross_entropy_st
     assert first.further["train_cross_entropy"] == pytest.approx(entropy / 50, rel=1e-5)
 
 
-def test_with_cross_entropy_nothing_is_recorded_beside_it_and_it_is_computed_once(monkeypatch):
+def test_with_cross_entropy_nothing_is_recorded_beside_it_and_it_is_computed_once_an_image(monkeypatch):
     trainer, calls = trainer_of(), []
     monkeypatch.setattr(F, "cross_entropy", lambda *a, real=F.cross_entropy, **k: (calls.append(1), real(*a, **k))[1])
     report = next(trainer.train_loop())
-    assert report.further == {} and len(calls) == 3 + 1  # three steps, one validation batch
+    assert report.further == {} and len(calls) == 3 + 2  # three steps, one validation batch: its sum, and each image
 
 
 def test_a_run_with_a_loss_and_metrics_that_is_stopped_within_an_epoch_has_the_same_bits(own, tmp_path):
@@ -97,17 +97,19 @@ def test_a_run_with_a_loss_and_metrics_that_is_stopped_within_an_epoch_has_the_s
     ]  # fmt: skip
 
 
-def test_a_metric_is_called_once_a_validation_with_all_images_in_order(monkeypatch):
+def test_a_metric_is_called_with_all_images_in_order_and_with_each_half(monkeypatch):
     seen = []
     monkeypatch.setattr("trainer.data.loader.EVALUATION_IMAGES", 7)
     trainer = trainer_of()
-    trainer.metrics = {"seen": lambda logits, labels: seen.append((logits, labels)) or 0.25}
+    trainer.validator.metrics = {"seen": lambda logits, labels: seen.append((logits, labels)) or 0.25}
     trainer.validate_every = 2
     reports = list(trainer.train_loop())
     assert [report.further for report in reports] == [{}, {"validation_seen": 0.25}, {"validation_seen": 0.25}]
     images = tiny_images(30, seed=1)
-    torch.testing.assert_close(seen[-1][0], scores(trainer, images))
-    assert torch.equal(seen[-1][1], images.labels)
+    every = scores(trainer, images)
+    for (logits, labels), positions in zip(seen[-3:], (torch.arange(30), *trainer.validator.members), strict=True):
+        torch.testing.assert_close(logits, every[positions])
+        assert torch.equal(labels, images.labels[positions])
 
 
 def test_the_members_of_an_ensemble_train_on_the_chosen_loss(own):

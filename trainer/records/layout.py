@@ -3,6 +3,7 @@
 SWEEPS = "sweeps"  # below the root: the folder of all studies
 
 LAST, BEST, DESCRIBED = "last.safetensors", "best.safetensors", "best.json"
+HITS = "hits.json"  # which validation images the run classified correctly
 MANIFEST = "study.json"
 RESULT = "result.json"
 TRACEBACK = "traceback.txt"  # of an error in an own technique, which is reported in one line

@@ -30,6 +30,7 @@ FIGURES = (
 # What some runs record besides: their metrics, and the cross-entropy beside another loss.
 FURTHER = re.compile(r"(?:train|validation)_[A-Za-z0-9_]{1,60}")
 CROSS_ENTROPY = "_cross_entropy"
+HALVES = "halves"  # the same figures of each half of the validation images, for the score of the run alone
 MAX_EPOCHS = 2_000_000  # of a run that is read into memory: about a gigabyte
 
 
@@ -52,11 +53,10 @@ class MetricsFile:
 
     def append(self, report: "EpochReport") -> None:
         """Append the line of an epoch. Raises RunError if it cannot be written; it is then kept."""
-        values = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in report.row().items()
-            if key not in ("layer_stats", "gradients") or value is not None
-        }
+        rare = ("layer_stats", "gradients")  # None where they are not recorded
+        values = _finite({key: value for key, value in report.row().items() if key not in rare or value is not None})
+        if report.halves:
+            values[HALVES] = list(map(_finite, report.halves))
         self.pending.append(json.dumps(values, allow_nan=False) + "\n")
         self.write()
 
@@ -99,6 +99,12 @@ class MetricsFile:
             raise RunError(f"{self.path} could not be written: {error.strerror}") from None
 
 
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with None for each number that is not finite."""
+    lost = (key for key, value in values.items() if isinstance(value, float) and not math.isfinite(value))
+    return {**values, **dict.fromkeys(lost)}
+
+
 def _refuse_gap(row: Mapping[str, Any]) -> None:
     """Raise ValueError if an accuracy is missing that the summary at the end of the run needs."""
     if row["train_accuracy"] is None or (row["validation_loss"] is not None and row["validation_accuracy"] is None):
@@ -113,11 +119,12 @@ def count_of(folder: Path) -> int:
         raise RunError(f"{folder / METRICS} is damaged: {error}") from None
 
 
-def row_of(line: bytes) -> dict[str, Any]:
+def row_of(line: bytes, halves: bool = False) -> dict[str, Any]:
     """Return what a line says of its epoch, None for a missing figure. Raises ValueError if the line is no epoch.
 
-    `layer_stats` is reduced to true or false, because those of a long run would fill the memory;
-    `reports/layer_charts.py` reads them line by line.
+    `halves`: also the figures of each half of the validation images, () where none are recorded. `layer_stats` is
+    reduced to true or false, because those of a long run would fill the memory; `reports/layer_charts.py` reads them
+    line by line.
     """
     row = parse_json(line)
     if not isinstance(row, dict) or type(row.get("epoch")) is not int or not 0 <= row["epoch"] < MAX_COUNT:
@@ -128,15 +135,30 @@ def row_of(line: bytes) -> dict[str, Any]:
         raise ValueError("skipped_steps: must be a whole number")
     flags = {key: bool(row.get(key)) for key in ("improved", "layer_stats")}
     further = {key: finite_metric(row, key) for key in row if FURTHER.fullmatch(key) and key not in figures}
-    return {"epoch": row["epoch"], **flags, **figures, "skipped_steps": skipped, **further}
+    by_half = _halves(row)
+    values = {"epoch": row["epoch"], **flags, **figures, "skipped_steps": skipped, **further}
+    return {**values, HALVES: by_half} if halves else values
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the epochs of a run, which may still be running: an incomplete last line is ignored."""
+def _halves(row: Mapping[str, Any]) -> tuple[dict[str, float | None], ...]:
+    """Return the figures of both halves of the validation images, () if there are none. Raises ValueError."""
+    halves = row.get(HALVES)
+    if halves is None:
+        return ()
+    if not isinstance(halves, list) or len(halves) != 2 or not all(isinstance(half, dict) for half in halves):
+        raise ValueError(f"{HALVES}: must be two groups of figures")
+    return tuple({key: finite_metric(half, key) for key in half if FURTHER.fullmatch(key)} for half in halves)
+
+
+def read_metrics(folder: Path, halves: bool = False) -> list[dict[str, Any]]:
+    """Return the epochs of a run, which may still be running: an incomplete last line is ignored.
+
+    `halves`: with the figures of each half of the validation images.
+    """
     path, rows = folder / METRICS, list[dict[str, Any]]()
     try:
         for line in whole_lines(path):
-            rows.append(row_of(line))
+            rows.append(row_of(line, halves))
             if len(rows) > MAX_EPOCHS:
                 raise ValueError(f"more than {MAX_EPOCHS} epochs")
     except ValueError:

@@ -12,6 +12,7 @@ from typing import Any
 from trainer.config.run_config import RunConfig
 from trainer.data.images import Images
 from trainer.errors import RunError
+from trainer.records.hits import write_hits
 from trainer.records.layout import BEST, DESCRIBED, JOB, LAST, RESULT
 from trainer.records.metrics import MetricsFile
 from trainer.runtime.console import say, warn
@@ -107,6 +108,11 @@ class Recorder:
                 self.close()
             raise
 
+    def finish(self, trainer: ClassificationTrainer) -> None:
+        """Write what is pending, and `hits.json` of a run that has ended. Raises RunError if one cannot be written."""
+        self.close()
+        write_hits(self.folder, trainer)
+
     def close(self) -> None:
         """Try pending files for the last time. Raises RunError if one cannot be written."""
         if self.failure:
@@ -116,4 +122,6 @@ class Recorder:
 def _description(trainer: ClassificationTrainer, classes: list[str]) -> str:
     """Return `best.json`: the confusion matrix, for readers that do not load checkpoints."""
     counts = {"epoch": trainer.epoch, "parameters": trainer.parameters}
-    return json.dumps({**counts, "classes": classes, "confusion": trainer.confusion.tolist()}) + "\n"
+    none = [[0] * len(classes)] * len(classes)
+    confusion = trainer.validator.confusion.tolist() if trainer.validator else none
+    return json.dumps({**counts, "classes": classes, "confusion": confusion}) + "\n"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Generator, device
 
-Purpose = Literal["init", "order", "augmentation", "dropout", "sweep"]
+Purpose = Literal["init", "order", "augmentation", "dropout", "sweep", "halves"]
 
 
 def derive(seed: int, purpose: Purpose, epoch: int = 0) -> int:

@@ -11,7 +11,7 @@ import yaml
 
 from trainer.errors import ConfigError, RunError
 from trainer.records.disk_usage import SET_ASIDE
-from trainer.records.layout import BEST, DESCRIBED, JOB, LAST, MANIFEST, RESULT
+from trainer.records.layout import BEST, DESCRIBED, HITS, JOB, LAST, MANIFEST, RESULT
 from trainer.records.metrics import METRICS
 from trainer.records.outcome import read_outcome
 from trainer.runtime.files import WRITING, open_regular, write_text
@@ -20,7 +20,7 @@ from trainer.study.fingerprint import significant
 
 WEIGHTS = (LAST, BEST)
 # W&B's files stay where they are: the run is sent anew, into the group of the study that it now belongs to.
-RECORDS = (METRICS, RESULT, DESCRIBED, "environment.json", "log.txt", JOB)
+RECORDS = (METRICS, RESULT, DESCRIBED, HITS, "environment.json", "log.txt", JOB)
 
 
 def is_finished(folder: Path) -> bool:

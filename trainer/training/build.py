@@ -135,6 +135,7 @@ def _built(
         loss=loss,
         metrics={choice.name: choice.function() for choice in config.metric},
         validate_every=config.validate_every,
+        split_seed=config.split_seed,
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),
         precision=config.precision,
         deterministic=config.deterministic,

@@ -1,7 +1,7 @@
 """The progress of an epoch, with which a run that is stopped between two steps continues bit for bit; its report."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,7 +134,8 @@ class EpochReport:
     The validation figures are None if the epoch was not validated. `improved`: its validation loss is the lowest so
     far. `skipped_steps`: those skipped under `on_nonfinite`. `layer_stats`: see `diagnosis/layer_stats.py`; None if
     they were not recorded. `gradients`: computed in the epoch, None unless the optimizer asks for them itself.
-    `further`: by name, the metrics, and the cross-entropies beside another loss.
+    `further`: by name, the metrics, and the cross-entropies beside another loss. `halves`: by name, the validation
+    figures of each half of the images (`training/halves.py`), which are recorded and shown nowhere.
     """
 
     epoch: int
@@ -150,8 +151,9 @@ class EpochReport:
     layer_stats: dict[str, Any] | None = None
     gradients: int | None = None
     further: Mapping[str, float] = field(default_factory=dict)
+    halves: Sequence[Mapping[str, float]] = ()
 
     def row(self) -> dict[str, Any]:
-        """Return the report as a line of `metrics.jsonl` holds it."""
-        values = dict(vars(self))
+        """Return the report as a line of `metrics.jsonl` holds it, but for the halves."""
+        values = {name: value for name, value in vars(self).items() if name != "halves"}
         return values | dict(values.pop("further"))

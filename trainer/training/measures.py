@@ -27,10 +27,12 @@ def measure(metrics: Mapping[str, Metric], logits: Sequence[Tensor], labels: Ten
     if not metrics:
         return {}
     every = torch.cat(list(logits))
-    return {f"validation_{name}": _number(name, metric(every, labels)) for name, metric in metrics.items()}
+    return {f"validation_{name}": one_number(name, metric, every, labels) for name, metric in metrics.items()}
 
 
-def _number(name: str, value: object) -> float:
+def one_number(name: str, metric: Metric, logits: Tensor, labels: Tensor) -> float:
+    """Return the value of a metric. Raises RunError, with its name, if that is not a single number."""
+    value: object = metric(logits, labels)
     if isinstance(value, int | float):
         return float(value)
     if not isinstance(value, Tensor) or value.numel() != 1:

@@ -27,9 +27,10 @@ class TrainerOptions:
 
     `hooks`: the techniques that act on a step. `loss`: what is minimized, None for cross-entropy; beside another one
     the cross-entropy is recorded. `metrics`: by name, what is measured beside them after each validation.
-    `validate_every`: in epochs. `watch(batches, epoch, steps, done)` wraps the batches of an epoch to display progress;
-    `epoch` counts from 1, `done` is the number of steps done already. `build_optimizer()` builds the optimizer again,
-    for weights of zero, with which a saved state is compared.
+    `validate_every`: in epochs. `split_seed`: decides which validation images form each half. `watch(batches, epoch,
+    steps, done)` wraps the batches of an epoch to display progress; `epoch` counts from 1, `done` is the number of
+    steps done already. `build_optimizer()` builds the optimizer again, for weights of zero, with which a saved state is
+    compared.
     """
 
     epochs: int
@@ -38,6 +39,7 @@ class TrainerOptions:
     loss: Loss | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     validate_every: int = 1
+    split_seed: int = 0
     early_stopping: EarlyStopping = field(default_factory=lambda: EarlyStopping(None, 0.0))
     precision: Precision = "fp32"
     deterministic: bool = False

@@ -50,6 +50,8 @@ def refuse_misfit(trainer: "ClassificationTrainer", state: Any) -> None:
     own = trainer.state_dict()
     if not isinstance(state, Mapping) or not set(PARTS) <= state.keys():
         raise ValueError(f"it must hold {', '.join(PARTS)}")
+    if "hits" in state:  # missing in checkpoints of earlier versions, and without validation
+        refuse_unlike(own.get("hits"), state["hits"], "hits")
     for name in PARTS:
         if name == "optimizer":
             assert trainer.build_optimizer, "a trainer without it cannot be resumed"

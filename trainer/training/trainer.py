@@ -21,10 +21,11 @@ from trainer.training.determinism import deterministic_mode
 from trainer.training.epoch import EpochProgress, EpochReport, Meters
 from trainer.training.graphed_step import GraphedStep
 from trainer.training.lr_schedule import Schedule
-from trainer.training.measures import correct, measure
+from trainer.training.measures import correct
 from trainer.training.nonfinite import Guard, raise_if_nonfinite
 from trainer.training.optimizer_state import load_state, needs_closure, portable_state, set_mode
 from trainer.training.options import TrainerOptions
+from trainer.training.validation import Validator
 
 HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -56,7 +57,6 @@ class ClassificationTrainer:
         self.epochs, self.seed, self.validate_every = options.epochs, options.seed, options.validate_every
         self.hooks, self.early_stopping = options.hooks, options.early_stopping
         self.loss, self.other_loss = options.loss or cross_entropy, options.loss is not None
-        self.metrics, self.measured = options.metrics, dict[str, float]()  # of the last validation, by name
         self.deterministic, self.watch, precision = options.deterministic, options.watch, options.precision
         self.build_optimizer, self.takes_closure = options.build_optimizer, needs_closure(optimizer)
         self.device = train.labels.device
@@ -74,9 +74,7 @@ class ClassificationTrainer:
         self.generator = torch.Generator(self.device)
         # None: every step is eager.
         self.graph = GraphedStep(train.batch_size, self.generator) if options.cuda_graph else None
-        # Counts [K, K] of the last validation: a row for each true class, a column for each predicted class.
-        count = len(train.images.classes)
-        self.confusion = torch.zeros(count, count, dtype=torch.long, device=self.device)
+        self.validator = None if validation is None else Validator(validation, options, self.autocast)
 
     def train_loop(self, pause: Callable[[], bool] = never) -> Iterator[EpochReport | None]:
         """Train and validate until `epochs` are done or early stopping ends the run; yield a report after each epoch.
@@ -98,11 +96,12 @@ class ClassificationTrainer:
             unseen = self.hooks.after_epoch(self.epoch, self.epochs) if self.hooks.after_epoch else False
             if due or self.validation is None:  # without validation each epoch is kept as the best
                 self._take_evaluated_weights(unseen)
-            if self.validation is not None and due:
+            if self.validator and due:
                 loss, accuracy = self.do_validation()
-                further |= self.measured
+                further |= self.validator.measured
                 self.schedule.observe(loss)  # the plateau schedule lowers the rate when the loss stays
                 improved = self.early_stopping.observe(self.epoch, loss, accuracy)
+                self.validator.keep(improved)
             yield EpochReport(
                 epoch=self.epoch,
                 train_loss=train_loss,
@@ -116,6 +115,7 @@ class ClassificationTrainer:
                 skipped_steps=progress.skipped_steps,
                 gradients=self.meters.gradients if self.takes_closure else None,
                 further=further,
+                halves=self.validator.halves if self.validator and due else (),
             )
 
     def do_train(self, pause: Callable[[], bool] = never) -> tuple[float, float] | None:
@@ -200,34 +200,14 @@ class ClassificationTrainer:
         self.scaler.scale(loss).backward()
         return logits, data_loss, loss
 
-    @torch.inference_mode()
     def do_validation(self) -> tuple[float, float]:
         """Validate in evaluation mode, without augmentation; return (loss, accuracy) over all validation images.
 
-        `confusion` then holds the counts by true and predicted class, `measured` the chosen metrics.
+        `validator` then holds what else was measured: the confusion matrix, the metrics, and both halves of the images.
         """
-        assert self.validation is not None
-        model = self.evaluated.eval()
-        loss, entropy, answers = *torch.zeros(2, device=self.device), list[Tensor]()
-        self.confusion.zero_()
-        classes, pairs = len(self.confusion), self.confusion.view(-1)
-        # `pairs` is a view of `confusion`: one index per (true, predicted) pair, counted by a single operation.
+        assert self.validator
         with deterministic_mode(self.deterministic):
-            for images, labels in self.validation.in_order():
-                with self.autocast:
-                    logits = model(images).float()
-                # Sums divided once: the mean of batch means would give the images of a smaller last batch more weight.
-                entropy += F.cross_entropy(logits, labels, reduction="sum")
-                if self.other_loss:
-                    loss += self.loss(logits, labels) * len(labels)
-                if self.metrics:
-                    answers.append(logits.clone())  # compiled code reuses the memory of its results
-                pairs.index_add_(0, labels * classes + logits.argmax(1), torch.ones_like(labels))
-            self.measured = measure(self.metrics, answers, self.validation.labels)
-        count = len(self.validation.labels)
-        if self.other_loss:
-            self.measured["validation_cross_entropy"] = entropy.item() / count
-        return (loss if self.other_loss else entropy).item() / count, self.confusion.trace().item() / count
+            return self.validator.run(self.evaluated.eval())
 
     def _take_evaluated_weights(self, unseen: bool) -> None:
         """Let an optimizer set the weights that it evaluates; measure the statistics of such, or other unseen ones."""
@@ -277,6 +257,7 @@ class ClassificationTrainer:
             "scaler": self.scaler.state_dict(),
             "hooks": {name: part.state_dict() for name, part in self.hooks.state.items()},
             "early_stopping": self.early_stopping.state_dict(),
+            **({"hits": self.validator.hits.state_dict()} if self.validator else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -293,3 +274,5 @@ class ClassificationTrainer:
         for name, part in self.hooks.state.items():
             part.load_state_dict(state["hooks"][name])
         self.early_stopping.load_state_dict(state["early_stopping"])
+        if self.validator:
+            self.validator.hits.load_state_dict(state.get("hits"))
