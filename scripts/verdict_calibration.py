@@ -5,8 +5,8 @@
     python scripts/verdict_calibration.py --simulated     leaves out the recorded noise, and trains nothing
 
 Of studies of identical arms it counts those in which a difference is reported, which may be 5.3 % and the error of the
-count. Then it finds the true difference that is told in 4 of 5 studies. The training is a study of the project, which
-continues after a stop.
+count. Then it finds the true difference that is told in 4 of 5 studies. At the end it prints the tables of
+docs/statistics.md anew. The training is a study of the project, which continues after a stop.
 """
 
 import argparse
@@ -36,7 +36,7 @@ ARMS, SEEDS = (2, 3, 6, 10), (3, 5, 10)
 ALLOWED = 0.053  # false alarms; the verdict aims at 5 %, and noise in steps of a whole deviation is the worst of these
 # (arms, seeds, generator, studies) → values [studies, arms, seeds] of arms with one mean
 Noise = Callable[[int, int, np.random.Generator, int], np.ndarray]
-out = Console(highlight=False, width=130)
+out = Console(highlight=False, width=150)
 
 
 def scaled(deviations: Callable[[int], np.ndarray]) -> Noise:
@@ -58,16 +58,24 @@ def in_steps(arms: int, seeds: int, draw: np.random.Generator, studies: int) -> 
     return values
 
 
+def nearly_all_right(arms: int, seeds: int, draw: np.random.Generator, studies: int) -> np.ndarray:
+    """Binomial noise of few errors, whose distribution is skewed and goes in steps of an image."""
+    values: np.ndarray = draw.binomial(300, 0.99, (studies, arms, seeds)) / 300
+    return values
+
+
 # The baseline is the first arm, which is the quietest of the graded ones.
 SIMULATED: dict[str, Noise] = {
     "Gaussian": scaled(np.ones),
-    "t, 3 degrees of freedom": lambda arms, seeds, draw, studies: draw.standard_t(3, (studies, arms, seeds)),
-    "skewed": lambda arms, seeds, draw, studies: -draw.standard_exponential((studies, arms, seeds)),
-    "99 % of 300 images": lambda arms, seeds, draw, studies: draw.binomial(300, 0.99, (studies, arms, seeds)) / 300,
-    "in coarse steps": in_steps,
+    "t with 3 degrees of freedom": lambda arms, seeds, draw, studies: draw.standard_t(3, (studies, arms, seeds)),
+    "skewed (exponential)": lambda arms, seeds, draw, studies: -draw.standard_exponential((studies, arms, seeds)),
+    "99 % of 300 images right": lambda arms, seeds, draw, studies: (
+        draw.binomial(300, 0.99, (studies, arms, seeds)) / 300
+    ),
+    "in steps of a whole standard deviation": in_steps,
     "one arm four times as noisy": scaled(lambda arms: np.r_[np.ones(arms - 1), 4.0]),
-    "noise from 1 to 4": scaled(lambda arms: np.linspace(1, 4, arms)),
-    "seeds shared": correlated,
+    "deviations from 1 to 4, the named arm quietest": scaled(lambda arms: np.linspace(1, 4, arms)),
+    "40 % of the variance is the seed's": correlated,
 }
 
 
@@ -126,11 +134,12 @@ def false_alarms(noises: Mapping[str, Noise], studies: int) -> Iterator[tuple[st
                     yield name, arms, seeds, against_first, float(reported(values, against_first).mean())
 
 
-def alarm_table(noises: Mapping[str, Noise], studies: int) -> float:
-    """Print the range of false alarms of each noise and every cell, and return the largest share."""
+def alarm_table(noises: Mapping[str, Noise], studies: int) -> tuple[float, list[str]]:
+    """Print the false alarms of every cell; return the largest share, and the ranges as rows of Markdown."""
     rows = list(
         track(false_alarms(noises, studies), "Simulating", len(noises) * len(ARMS) * len(SEEDS) * 2, console=out)
     )
+    ranges: dict[str, list[str]] = {name: [] for name in noises}
     for against_first in (False, True):
         kind = "a named arm" if against_first else "the best arm"
         title = f"Per cent of {studies} studies that report a difference from {kind}, by arms × seeds"
@@ -140,22 +149,23 @@ def alarm_table(noises: Mapping[str, Noise], studies: int) -> float:
         for name in noises:
             shares = [share for noise, _, _, kind_, share in rows if noise == name and kind_ == against_first]
             cells = [f"{100 * share:.1f}" for share in shares]
-            table.add_row(name, *cells, f"{100 * min(shares):.1f}–{100 * max(shares):.1f}")
+            ranges[name].append(f"{100 * min(shares):.1f}–{100 * max(shares):.1f}")
+            table.add_row(name, *cells, ranges[name][-1])
         out.print(table)
-    return max(row[-1] for row in rows)
+    head = ["| noise | against the best arm | against a named arm |", "|---|---|---|"]
+    return max(row[-1] for row in rows), head + [f"| {' | '.join([name, *each])} |" for name, each in ranges.items()]
 
 
-def power_table(studies: int) -> None:
-    """Print the true difference, in standard deviations between seeds, that is told in 4 of 5 studies."""
-    table = Table(title=f"Difference told in 4 of 5 of {studies} studies, in deviations between seeds")
-    for column in ("arms", *(f"{seeds} seeds" for seeds in SEEDS)):
-        table.add_column(column, justify="right")
+def power_table(studies: int) -> list[str]:
+    """Return as Markdown the true difference, in deviations between seeds, that is told in 4 of 5 studies."""
+    rows = [f"| arms | {' | '.join(f'{seeds} seeds' for seeds in SEEDS)} |", "|---|---|---|---|"]
     for name, offsets in {
         "2": (0.0, 1.0), "6, five of them alike": (0.0, 1.0, 1.0, 1.0, 1.0, 1.0),
-        "6, one close rival": (0.0, 1.0, 6.0, 6.0, 6.0, 6.0),
+        "6, one rival of the best and four far below": (0.0, 1.0, 6.0, 6.0, 6.0, 6.0),
     }.items():  # fmt: skip
-        table.add_row(name, *(f"{_told(np.array(offsets), seeds, studies):.2f}" for seeds in SEEDS))
-    out.print(table)
+        cells = [f"{_told(np.array(offsets), seeds, studies):.1f}" for seeds in SEEDS]
+        rows.append(f"| {' | '.join([name, *cells])} |")
+    return rows
 
 
 def _told(offsets: np.ndarray, seeds: int, studies: int) -> float:
@@ -212,12 +222,13 @@ def main(arguments: list[str] | None = None) -> int:
         recorded = read(typed.study or record(typed.seeds))
         for name, values in recorded.items():
             out.print(f"{name}: {len(values)} seeds, {values.mean():.2%} ± {values.std(ddof=1):.2%}")
-        noises["recorded, by turns"] = resampled(recorded)
-    largest = alarm_table(noises, typed.studies)
+        noises["recorded on digits, 3 rates by turns"] = resampled(recorded)
+    largest, markdown = alarm_table(noises, typed.studies)
     allowed = wilson(ALLOWED, typed.studies, 3.0)[1]  # the largest of two hundred counts may err by three deviations
     out.print(f"Largest share of false alarms: {largest:.2%}; allowed are {allowed:.2%}")
     if typed.power:
-        power_table(typed.power)
+        markdown += ["", *power_table(typed.power)]
+    print("\nFor docs/statistics.md:\n", *markdown, sep="\n")
     return int(largest > allowed)
 
 

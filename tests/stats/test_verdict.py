@@ -16,7 +16,7 @@ from scipy import integrate, stats
 from trainer.cli.report import main
 from trainer.errors import ConfigError
 from trainer.stats.arms import Arm, ranked
-from trainer.stats.corrections import Bound, noise_floor
+from trainer.stats.corrections import Bound
 from trainer.stats.design import Design
 from trainer.stats.verdict import judge
 from trainer.study.axes import REPLICATES
@@ -224,7 +224,7 @@ def test_arms_are_ranked_by_their_mean_and_those_without_values_come_last():
 
 
 def test_the_sentences_of_three_arms():
-    *told, test, floor = sentences(*THREE, images=5000)
+    *told, test = sentences(*THREE)
     assert told == [
         "batch is better than layer by 1.3 ± 1.0 points (6 seeds, p = 0.014)",
         "batch is better than none by 1.7 ± 0.9 points (6 seeds, p = 0.0011)",
@@ -233,19 +233,6 @@ def test_the_sentences_of_three_arms():
         "Test: Welch's t test on each pair's own spread between seeds, as arms differ in noise; ± is the 95 % interval;"
         " the best arm was picked from these same runs, so p and ± are corrected for all 3 pairs in steps (Dunnett's"
         " T3). On identical arms it reports a difference in at most 5 % of studies, from 3 runs on"
-    )
-    assert floor == (
-        "Noise floor: with 5 000 validation images at 66% two single runs that are scored on different images differ"
-        " by up to 1.9 points by chance (95 %). Here all arms are scored on the same images, so their difference"
-        " varies less than that. But a lead below this may not hold on other images, and more seeds do not change that"
-    )
-
-
-def test_arms_that_are_scored_on_images_of_their_own_are_told_so():
-    floor = sentences(*THREE, images=5000, same_images=False)[-1]
-    assert floor.endswith(
-        " by up to 1.9 points by chance (95 %). Here arms are scored on different images: a better score may be that of"
-        " an easier task"
     )
 
 
@@ -265,7 +252,7 @@ def test_a_lower_loss_is_better_and_has_no_points():
     told = sentences(("none", (0.9, 0.95, 0.92)), ("batch", (0.70, 0.74, 0.71)), metric="validation_loss", sign=-1)
     assert told[0] == "batch is better than none by 0.21 ± 0.06 in validation loss (3 seeds, p = 0.0019)"
     assert told[1].startswith("Test: Welch's t test on each pair's own spread between seeds")
-    assert len(told) == 2  # the noise floor is one of accuracies
+    assert len(told) == 2
 
 
 def test_three_seeds_can_tell_a_large_difference_and_how_near_others_are():
@@ -304,12 +291,9 @@ def test_the_seeds_that_are_needed_tell_the_margin_with_a_spread_as_large_as_it_
 
 
 def test_what_too_few_runs_can_tell():
-    assert sentences(("a", (0.6,)), ("b", (0.7,)), images=300) == [
+    assert sentences(("a", (0.6,)), ("b", (0.7,))) == [
         "Single runs: nothing can be concluded; at least 3 seeds an arm are needed: add seed=0,1,2",
         "b against a: +10.00 points at 1 seed, no verdict",
-        "Noise floor: with 300 validation images at 70% two single runs that are scored on different images differ"
-        " by up to 7.3 points by chance (95 %). Here all arms are scored on the same images, so their difference"
-        " varies less than that. But a lead below this may not hold on other images, and more seeds do not change that",
     ]
     assert sentences(("a", (0.6, 0.7)), ("b", (0.7, 0.7)), unit="fold") == [
         "No conclusion at 2 folds; at least 3 folds an arm are needed",
@@ -373,14 +357,6 @@ def test_folds_are_compared_each_with_itself():
     assert judge(short, FOLDS).lines() == ["low against high: no conclusion, they share no fold that both finished"]
 
 
-def test_the_noise_floor_is_the_binomial_one():
-    assert noise_floor(0.65, 5000) == pytest.approx(0.0187, abs=1e-4)  # the 1.9 points of 5 000 images
-    runs = 4000
-    first, second = (stats.binom.rvs(300, 0.8, size=runs, random_state=seed) / 300 for seed in (0, 1))
-    beyond = (abs(first - second) > noise_floor(0.8, 300)).mean()
-    assert 0.03 < beyond < 0.06
-
-
 def test_recorded_noise_of_one_arm_is_told_apart_in_at_most_5_per_cent_of_200_studies():
     values, draw = [int(right) / 300 for right in RECORDED[0.003].split()], random.Random(1)
     studies = [arms(*((str(arm), draw.choices(values, k=3)) for arm in range(2))) for _ in range(200)]
@@ -431,7 +407,7 @@ def normalizations(folder, **more):
 
 def test_the_report_of_a_study(tmp_path, capsys):
     study = normalizations(tmp_path / "study")
-    assert lines(read(study)) == sentences(*THREE, images=5000)
+    assert lines(read(study)) == sentences(*THREE)
     assert lines(read(study), "none")[:2] == [
         "batch is better than none by 1.7 ± 0.9 points (6 seeds, p = 0.0011)",
         "layer against none: no conclusion at 6 seeds (0.4 ± 1.0 points, p = 0.37); equal within 1.4 points",
@@ -443,7 +419,7 @@ def test_the_report_of_a_study(tmp_path, capsys):
         "layer 65.15 ± 0.86 % 6",
         "none 64.75 ± 0.56 % 6",
     ]
-    assert printed[5:-1] == sentences(*THREE, images=5000)
+    assert printed[5:-1] == sentences(*THREE)
     assert printed[-1] == f"Report: {study / 'report.html'}"
 
 
@@ -497,7 +473,7 @@ def test_the_simulation_of_false_alarms_decides_as_the_verdict_does(against_firs
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import verdict_calibration as calibration
 
-    for noise in ("Gaussian", "in coarse steps", "one arm four times as noisy", "seeds shared"):
+    for noise in ("Gaussian", "in steps of a whole standard deviation", "one arm four times as noisy"):
         for seeds in (3, 5, 10):
             values = 1.4 * calibration.SIMULATED[noise](3, seeds, np.random.default_rng(seeds), 40)
             values[::2, 1:] -= 3 / np.sqrt(seeds)  # half of the studies have a difference that is told now and then
@@ -536,12 +512,12 @@ def test_the_last_stage_and_the_replicates_of_a_study(tmp_path):
     images = {"training_images": 1200, "validation_images": 300}
     runs = [({"lr": "0.1", "dataset.fold": str(fold)}, finished(0.6, **images)) for fold in range(5)]
     found = read(on_disk(tmp_path / "folds", runs))
-    assert found.design == Design(unit="fold", split_ratio=0.25, images=300)
+    assert found.design == Design(unit="fold", split_ratio=0.25)
     staged = [({"lr": "0.1", "stage": 1}, finished(0.6)), ({"lr": "0.2", "stage": 2}, finished(0.5))]
     assert [arm.name for arm in read(on_disk(tmp_path / "stages", staged)).arms] == ["lr=0.2"]
     both = [({"lr": "0.1", "seed": "0", "split_seed": "1"}, finished(0.6, validation_images=300))]
     found = read(on_disk(tmp_path / "both", both))
-    assert (found.design, found.arms[0].values) == (Design(unit="split", split_ratio=1.0, images=300), {"1/0": 0.6})
+    assert (found.design, found.arms[0].values) == (Design(unit="split", split_ratio=1.0), {"1/0": 0.6})
 
 
 def test_a_baseline_is_found_in_any_order_and_a_wrong_one_is_one_line(tmp_path):
@@ -576,7 +552,7 @@ def test_a_baseline_that_the_plan_names_is_corrected_for_its_comparisons_and_a_p
 
     found, picked = planned("layer"), verdict(read(study), "none")
     assert found.reference == found.baseline == "layer" and picked.baseline == "none"
-    assert lines(read(study)) == sentences(*THREE, images=5000, baseline="layer")
+    assert lines(read(study)) == sentences(*THREE, baseline="layer")
     # none against the others after the fact: three pairs, as for the best arm.
     by_name = {each.first.name: each for each in picked.comparisons}
     assert by_name["batch"].p == pytest.approx(Bound(3, product=False).tail(by_name["batch"].t, by_name["batch"].df))

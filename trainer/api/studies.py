@@ -49,7 +49,7 @@ class Pair:
 class Verdict:
     """The verdict of a study. `winner`: the arm that is better than every other, None if that is not concluded.
 
-    `sentences`: what the report says, as one text each; `notes`: the test, and the noise floor behind it.
+    `sentences`: what the report says, as one text each; `notes`: the test behind it, and other images.
     """
 
     metric: str

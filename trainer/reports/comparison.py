@@ -72,8 +72,6 @@ def compared(words: Sequence[str], baseline: str | None, metric: str | None, oth
     chosen = metric or (metrics.pop() if len(metrics) == 1 else "validation_accuracy")
     every = [run for members in arms.values() for run in members]
     _refuse_incomparable(chosen, every)
-    if caution:  # the noise floor is that of arms which share their images
-        every = [replace(run, outcome=replace(run.outcome, validation_images=None)) for run in every]
     manifest = _manifest(arms, words, _settings(chosen, studies))
     content = of_manifest(manifest, baseline, False, {run.folder: run for run in every})
     facts = {name: value for name, value in content.facts if name in ("Runs", "Data")}

@@ -124,7 +124,7 @@ def of_manifest(
     results = results_of(study, lambda path: known[path].outcome if path in known else outcome_or_damage(path))
     judged = verdict(results, baseline)
     arms = ranked((read_arm(study, arm, known) for arm in results.arms), study.settings.sign)
-    footnotes = [line for line in (judged.test, judged.floor) if line]
+    footnotes = [line for line in (judged.test, judged.images) if line]
     findings = [finding.sentence for finding in judged.findings]
     damage = [line for arm in arms for run in arm.runs for line in run.damage]
     sentences = [*judged.lines(), *reservations(results), *damage]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trainer.stats.arms import Arm
 from trainer.stats.corrections import LEVEL, Bound
 from trainer.stats.design import Design
+from trainer.stats.images import OtherImages
 from trainer.stats.trial import MIN_RUNS
 
 
@@ -16,7 +17,8 @@ class Comparison:
     p and half_width hold for all comparisons of the study together; both are None where nothing can be tested.
     `needed`: runs per arm that would tell a difference of the design's margin in 4 of 5 studies, None without one.
     `t`, `df`: the statistic and its degrees of freedom, None where nothing can be tested. `paired`: tested on the
-    differences within each seed or fold.
+    differences within each seed or fold. `bound`: the bound on |t| by which it was judged. `images`: how certain the
+    difference is on other images, None where it is not known which images each run classified correctly.
     """
 
     first: Arm
@@ -28,6 +30,13 @@ class Comparison:
     t: float | None = None
     df: float | None = None
     paired: bool = False
+    bound: Bound | None = None
+    images: OtherImages | None = None
+
+    @property
+    def image_half_width(self) -> float | None:
+        """Half the 95 % interval for other seeds and other images, corrected as `half_width` is."""
+        return None if self.images is None or self.bound is None else self.bound(self.images.df) * self.images.error
 
     @property
     def single_p(self) -> float | None:
@@ -55,7 +64,7 @@ def _sentence(found: Comparison, design: Design) -> str:
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
     if found.concluded:
         better = "better" if found.difference * design.sign > 0 else "worse"
-        return f"{first} is {better} than {second} by {amount} ({counts}, {p})"
+        return f"{first} is {better} than {second} by {amount} ({counts}, {p}){_elsewhere(found, design)}"
     most = abs(found.difference) + found.half_width  # the end of the interval that is farther from zero
     if design.margin is not None and most <= design.margin:
         margin = _plain(design.margin, design)
@@ -66,6 +75,17 @@ def _sentence(found: Comparison, design: Design) -> str:
         return sentence
     needed = f"{found.needed} {design.unit}s an arm"
     return f"{sentence}; {needed} would tell {_plain(design.margin, design)} in 4 of 5 studies"
+
+
+def _elsewhere(found: Comparison, design: Design) -> str:
+    """Return how a concluded difference is on other images; "" where that is not known."""
+    half = found.image_half_width
+    if half is None:
+        return ""
+    amount = _amount(abs(found.difference), half, design)
+    if abs(found.difference) > half:
+        return f"; on other images like these, too ({amount})"
+    return f"; on other images like these by {amount}: not certain"
 
 
 def _counts(found: Comparison, design: Design) -> str:

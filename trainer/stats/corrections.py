@@ -13,15 +13,6 @@ LEVEL = 0.05  # the family-wise error rate: the share of studies of identical ar
 NODES = 300  # of the quadrature over the estimated variance: the bounds are exact to a millionth
 
 
-def noise_floor(accuracy: float, images: int) -> float:
-    """Return the difference that two single runs exceed by chance in one of 20 cases, as a share of images.
-
-    Each run is scored on its own `images` images: 1.96 standard deviations of the difference of two binomial shares.
-    """
-    # The variances of the two shares, p(1 - p)/n each, add up.
-    return 1.96 * math.sqrt(2 * accuracy * (1 - accuracy) / images)
-
-
 @dataclass(frozen=True)
 class Bound:
     """The bound on the |t| of one of several comparisons; `tests`: how many it is corrected for.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Design:
-    """The design of a comparison; `unit` is what repeats an arm (seed, fold, split), `images` the validation images.
+    """The design of a comparison; `unit` is what repeats an arm (seed, fold, split).
 
     split_ratio: validation images divided by training images where the units are scored on different images, else 0.
     margin: the smallest difference that matters, in the metric's unit; None: not given.
@@ -17,7 +17,6 @@ class Design:
     sign: int = 1  # -1: lower is better
     unit: str = "seed"
     split_ratio: float = 0.0
-    images: int = 0  # 0: not recorded
     margin: float | None = None
     more: str = ""
     same_images: bool = True

@@ -1,9 +1,8 @@
-"""The sentences of a verdict on its test, its images, and on too few runs. Imports no torch."""
+"""The sentences of a verdict on its test, its images and too few runs. Imports no torch."""
 
 from collections.abc import Sequence
 
 from trainer.stats.comparison import Comparison
-from trainer.stats.corrections import noise_floor
 from trainer.stats.design import Design
 from trainer.stats.trial import MIN_RUNS, PAIRED_FROM
 
@@ -51,19 +50,10 @@ def test_sentence(
     )
 
 
-def floor_sentence(accuracy: float, design: Design) -> str:
-    """Return the noise floor in words; empty where the metric is no share of images."""
-    if not design.share or not design.images or not 0 < accuracy < 1:
-        return ""
-    floor = 100 * noise_floor(accuracy, design.images)
-    images = f"{design.images:,}".replace(",", " ")
-    start = (
-        f"Noise floor: with {images} validation images at {accuracy:.0%} two single runs that are scored on different"
-        f" images differ by up to {floor:.1f} points by chance (95 %). "
-    )
-    if not design.same_images:
-        return f"{start}Here arms are scored on different images: a better score may be that of an easier task"
+def images_sentence(images: int) -> str:
+    """Return how the figures for other images are meant."""
+    shown = f"{images:,}".replace(",", " ")
     return (
-        f"{start}Here all arms are scored on the same images, so their difference varies less than that. But a lead"
-        " below this may not hold on other images, and more seeds do not change that"
+        f"Other images: the {shown} validation images are a sample of all images of this kind. The interval for other"
+        " images adds the spread of the arms' differences from image to image, which more seeds do not make smaller"
     )

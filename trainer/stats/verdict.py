@@ -22,19 +22,19 @@ from trainer.stats.comparison import Comparison
 from trainer.stats.corrections import LEVEL, Bound
 from trainer.stats.design import Design
 from trainer.stats.finding import Finding
-from trainer.stats.sentences import floor_sentence, test_sentence, too_few
+from trainer.stats.sentences import test_sentence, too_few
 from trainer.stats.trial import MIN_RUNS, Trial, by_images, trial
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The comparisons, the closest rival first, and the sentences about the test and the noise floor behind them."""
+    """The comparisons, the closest rival first, and the sentences about the test and the images behind them."""
 
     design: Design
     comparisons: tuple[Comparison, ...]
     reasons: tuple[str, ...] = ()  # the sentences in place of comparisons where there is nothing to compare
     test: str = ""
-    floor: str = ""
+    images: str = ""  # the sentence on other images, where a comparison says how it is on these
     equal: tuple[str, ...] = ()  # the sentences on arms whose runs gave the same results to the last digit
     reference: str = ""  # the arm that the others are compared with; "" without comparisons
     baseline: str = ""  # the same if it was named, also where nothing can be compared
@@ -44,7 +44,7 @@ class Verdict:
         """Return all sentences."""
         sentences = [comparison.sentence(self.design) for comparison in self.comparisons]
         further = (finding.sentence for finding in self.findings)
-        return [line for line in (*self.equal, *self.reasons, *sentences, *further, self.test, self.floor) if line]
+        return [line for line in (*self.equal, *self.reasons, *sentences, *further, self.test, self.images) if line]
 
 
 def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, picked: bool = False) -> Verdict:
@@ -56,12 +56,11 @@ def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, pick
     order = ranked((arm for arm in arms if arm.values), design.sign)
     if not order:
         return Verdict(design, (), ("No run has finished: there is nothing to compare",))
-    floor = floor_sentence(order[0].mean, design)
     if len(order) == 1:
         reason = f"Only one arm has finished runs, {order[0].name}: nothing to compare"
         if len(arms) == 1:
             reason = "One configuration is nothing to compare: give a setting several values, as in optimizer=sgd,adam"
-        return Verdict(design, (), (reason,), "", floor)
+        return Verdict(design, (), (reason,))
     # An arm with too few runs, as after a failure, may be the best by chance, and could not be compared with any other.
     best = next((arm for arm in order if len(arm.values) >= MIN_RUNS), order[0])
     reference = best if baseline is None else next(arm for arm in order if arm.name == baseline)
@@ -71,12 +70,12 @@ def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, pick
     pairs = [(reference, arm) if baseline is None else (arm, reference) for arm in others]
     if most < MIN_RUNS:
         untested = tuple(Comparison(*pair, pair[0].mean - pair[1].mean) for pair in pairs)
-        return Verdict(design, untested, (too_few(most, design),), "", floor, reference=reference.name)
+        return Verdict(design, untested, (too_few(most, design),), reference=reference.name)
     trials = [trial(*pair, design.split_ratio) for pair in pairs]
     comparisons = _stepped(trials, len(order), baseline is not None and not picked, design)
     tested = any(comparison.p is not None for comparison in comparisons)
     test = test_sentence(comparisons, design, len(order), baseline, picked) if tested else ""
-    return Verdict(design, comparisons, (), test, floor, reference=reference.name)
+    return Verdict(design, comparisons, (), test, reference=reference.name)
 
 
 def _stepped(trials: Sequence[Trial], arms: int, against_baseline: bool, design: Design) -> tuple[Comparison, ...]:
@@ -111,5 +110,14 @@ def _comparison(found: Trial, p: float, bound: Bound, design: Design) -> Compari
         needed = found.needed(design.margin, bound.tests)
     half = bound(found.df) * found.error
     return Comparison(
-        found.first, found.second, found.difference, half, p, needed, found.t, found.df, paired=found.paired
+        found.first,
+        found.second,
+        found.difference,
+        half,
+        p,
+        needed,
+        found.t,
+        found.df,
+        paired=found.paired,
+        bound=bound,
     )

@@ -32,6 +32,7 @@ class StudyArm(Arm):
 
     entries: tuple[Entry, ...]
     outcomes: tuple[Outcome, ...]
+    folders: Mapping[str, Path]  # of the runs with a value, by replicate as in `values`
 
     @property
     def point(self) -> dict[str, str]:
@@ -88,14 +89,15 @@ def arms_of(
     arms = []
     for (_, _, name), runs in groups.items():
         outcomes = [study.outcome(entry, outcome_of) for entry in runs]
-        values = {}
+        values, folders = dict[str, float](), dict[str, Path]()
         for entry, outcome in zip(runs, outcomes, strict=True):
             value = outcome.value(study.settings.metric)
             if value is not None and is_finite(value):
                 # The fold or split comes first: the verdict averages over the seeds of each.
                 images, seed = (" ".join(entry.point[key] for key in keys) for keys in (splits, seeds))
-                values["/".join(part for part in (images, seed) if part)] = value
-        arms.append(StudyArm(name, values, tuple(runs), tuple(outcomes)))
+                key = "/".join(part for part in (images, seed) if part)
+                values[key], folders[key] = value, study.path(entry)
+        arms.append(StudyArm(name, values, tuple(runs), tuple(outcomes), folders))
     return arms
 
 
@@ -118,7 +120,6 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         margin=study.settings.margin,
         more="" if splits else _more_seeds(study),
         same_images=len({_scored_on(entry) for entry in study.entries if entry.stage == last}) <= 1,
-        images=min((outcome.validation_images for outcome in outcomes if outcome.validation_images), default=0),
     )
     missing = sum(study.is_missing(entry) for arm in arms for entry in arm.entries)
     return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline)
