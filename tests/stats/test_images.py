@@ -72,6 +72,7 @@ def test_the_interval_covers_the_difference_on_new_seeds_and_images(seeds, paire
 @pytest.mark.parametrize(
     ("error", "told"),
     [
+        (0.001, "; on other images like these, too (0.7 ± 0.5 points)"),  # not surer than on these images
         (0.002, "; on other images like these, too (0.7 ± 0.6 points)"),
         (0.003, "; on other images like these by 0.7 ± 0.8 points: not certain"),
     ],
@@ -82,3 +83,23 @@ def test_a_concluded_difference_says_how_it_is_on_other_images(error, told):
     found = Comparison(better, none, 0.007, 0.005, 0.01, bound=Bound(1, True), images=OtherImages(error, 4.0, 300))
     sentence = found.sentence(Design())
     assert sentence.startswith("batch is better than none by 0.7 ± 0.5 points (3 seeds, ") and sentence.endswith(told)
+
+
+def test_a_study_reads_which_images_its_runs_classified_correctly(tmp_path, monkeypatch):
+    """A real study, from its runs' files; without one of them nothing is said of other images."""
+    from trainer.cli.main import main
+    from trainer.reports.content import of_study
+
+    monkeypatch.chdir(tmp_path)
+    settings = ("dataset=digits", "dataset.train_size=200", "epochs=2", "device=cpu", "wandb.mode=disabled")
+    assert main(["-m", *settings, "optimizer=adam,sgd", "seed=0,1,2"]) == 0
+    (study,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    content = of_study(study)
+    (found,) = content.judged.comparisons
+    assert (
+        found.concluded and found.images.images == 300 and "; on other images like these, too (" in content.verdict[0]
+    )
+    assert content.footnotes[-1].startswith("Other images: the 300 validation images are a sample of all images of")
+    next(study.glob("*/hits.json")).unlink()
+    content = of_study(study)
+    assert "other images" not in " ".join(content.sentences) and content.judged.comparisons[0].concluded

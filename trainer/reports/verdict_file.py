@@ -103,8 +103,18 @@ def _comparison(each: Comparison, judged: Verdict) -> dict[str, Any]:
         "paired": each.paired,
         "concluded": each.concluded,
         "n_needed": each.needed,
+        "other_images": _other_images(each),
         "sentence": each.sentence(judged.design),
     }
+
+
+def _other_images(each: Comparison) -> dict[str, Any] | None:
+    """Return the interval for other seeds and other images, which is corrected as the first one is."""
+    half = each.image_half_width
+    if half is None or each.images is None:
+        return None
+    interval = [each.difference - half, each.difference + half]
+    return {"images": each.images.images, "interval": interval, "concluded": abs(each.difference) > half}
 
 
 def _missing(member: Member) -> dict[str, Any]:

@@ -36,7 +36,10 @@ class Comparison:
     @property
     def image_half_width(self) -> float | None:
         """Half the 95 % interval for other seeds and other images, corrected as `half_width` is."""
-        return None if self.images is None or self.bound is None else self.bound(self.images.df) * self.images.error
+        if self.images is None or self.bound is None or self.half_width is None:
+            return None
+        # With more degrees of freedom the bound is smaller; but what holds on other images also holds on these.
+        return max(self.half_width, self.bound(self.images.df) * self.images.error)
 
     @property
     def single_p(self) -> float | None:

@@ -8,6 +8,7 @@ from trainer.errors import ConfigError
 from trainer.runtime.text import counted
 from trainer.stats.verdict import Verdict, judge
 from trainer.study.arm_names import arm_names, named_arm
+from trainer.study.other_images import on_other_images
 from trainer.study.questions import findings
 from trainer.study.results import StudyArm, StudyResults
 
@@ -31,7 +32,7 @@ def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
     if unmeasured := nowhere_finite(results):
         return replace(judged, reasons=(f"{unmeasured}: there is nothing to compare",))
     judged = replace(judged, reasons=(*reason, *judged.reasons)) if arm is None else judged
-    return replace(judged, findings=tuple(findings(results, judged)))
+    return on_other_images(replace(judged, findings=tuple(findings(results, judged))), results)
 
 
 def _planned_baseline(results: StudyResults) -> tuple[StudyArm | None, tuple[str, ...]]:
