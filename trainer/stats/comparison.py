@@ -42,6 +42,11 @@ class Comparison:
         return max(self.half_width, self.bound(self.images.df) * self.images.error)
 
     @property
+    def level(self) -> float:
+        """The level of p: 5 %, or that of the look at which the arms were tested."""
+        return LEVEL if self.bound is None else self.bound.level
+
+    @property
     def single_p(self) -> float | None:
         """The p value of this comparison alone, without the correction for the others of the study."""
         return None if self.t is None or self.df is None else Bound(1, True).tail(self.t, self.df)
@@ -49,7 +54,7 @@ class Comparison:
     @property
     def concluded(self) -> bool:
         """True if the difference is significant after the correction."""
-        return self.p is not None and self.p < LEVEL
+        return self.p is not None and self.p < self.level
 
     def sentence(self, design: Design) -> str:
         """Return the result in words: "batch is better than none by 1.8 ± 0.4 points (6 seeds, p = 0.03)"."""

@@ -19,19 +19,20 @@ class Bound:
 
     product: the comparisons are taken as independent (Šidák 1967), which holds for any errors. Else they are taken as
     independent given the estimated variance: the studentized maximum modulus of Dunnett's T3 (1980), which is smaller,
-    and holds for Welch's test of arms that share no errors.
+    and holds for Welch's test of arms that share no errors. level: the share of studies that may exceed it.
     """
 
     tests: int
     product: bool
+    level: float = LEVEL
 
     def tail(self, t: float, df: float) -> float:
         """Return the corrected p value: the probability that some |t| is as large if all arms are the same."""
         return (_product_tail if self.product else _modulus_tail)(abs(t), self.tests, df)
 
     def __call__(self, df: float) -> float:
-        """Return the |t| that identical arms exceed in 5 % of studies."""
-        return (_product_bound if self.product else _modulus_bound)(self.tests, df)
+        """Return the |t| that identical arms exceed in this share of studies."""
+        return (_product_bound if self.product else _modulus_bound)(self.tests, df, self.level)
 
 
 # scipy is imported only where something is tested: its special functions take 0.1 s, its distributions half a second.
@@ -62,11 +63,11 @@ def _modulus_tail(t: float, tests: int, df: float) -> float:
 
 
 @cache
-def _modulus_bound(tests: int, df: float) -> float:
+def _modulus_bound(tests: int, df: float, level: float) -> float:
     from scipy.optimize import brentq
 
-    highest = _product_bound(tests, df)  # an inequality of Šidák
-    return float(brentq(lambda t: _modulus_tail(t, tests, df) - LEVEL, 0.5, highest + 1e-3, xtol=1e-6))
+    highest = _product_bound(tests, df, level)  # an inequality of Šidák
+    return float(brentq(lambda t: _modulus_tail(t, tests, df) - level, 0.5, highest + 1e-3, xtol=1e-6))
 
 
 def _product_tail(t: float, tests: int, df: float) -> float:
@@ -76,7 +77,7 @@ def _product_tail(t: float, tests: int, df: float) -> float:
 
 
 @cache
-def _product_bound(tests: int, df: float) -> float:
+def _product_bound(tests: int, df: float, level: float) -> float:
     from scipy.special import stdtrit
 
-    return -float(stdtrit(df, -math.expm1(math.log1p(-LEVEL) / tests) / 2))
+    return -float(stdtrit(df, -math.expm1(math.log1p(-level) / tests) / 2))

@@ -72,16 +72,19 @@ def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, pick
         untested = tuple(Comparison(*pair, pair[0].mean - pair[1].mean) for pair in pairs)
         return Verdict(design, untested, (too_few(most, design),), reference=reference.name)
     trials = [trial(*pair, design.split_ratio) for pair in pairs]
-    comparisons = _stepped(trials, len(order), baseline is not None and not picked, design)
+    comparisons = stepped(trials, len(order), baseline is not None and not picked, design)
     tested = any(comparison.p is not None for comparison in comparisons)
     test = test_sentence(comparisons, design, len(order), baseline, picked) if tested else ""
     return Verdict(design, comparisons, (), test, reference=reference.name)
 
 
-def _stepped(trials: Sequence[Trial], arms: int, against_baseline: bool, design: Design) -> tuple[Comparison, ...]:
+def stepped(
+    trials: Sequence[Trial], arms: int, against_baseline: bool, design: Design, level: float = LEVEL
+) -> tuple[Comparison, ...]:
     """Correct the trials from the clearest on, each for the comparisons that are left, and all after the first failure.
 
-    The comparisons of one arm with `arms` − 1 others count, `against_baseline`, else those of all pairs.
+    The comparisons of one arm with `arms` − 1 others count, `against_baseline`, else those of all pairs. `level`: the
+    share of studies of identical arms that may report a difference.
     """
     left = {index for index, each in enumerate(trials) if each.error is not None}
     found: dict[int, Comparison] = {}
@@ -89,10 +92,10 @@ def _stepped(trials: Sequence[Trial], arms: int, against_baseline: bool, design:
     while left:
         count = arms - len(found)
         tests = count - 1 if against_baseline else count * (count - 1) // 2
-        bounds = {index: Bound(tests, against_baseline or trials[index].paired) for index in left}
+        bounds = {index: Bound(tests, against_baseline or trials[index].paired, level) for index in left}
         tails = {index: bounds[index].tail(trials[index].t, trials[index].df) for index in left}
         clearest = min(left, key=lambda index: tails[index])
-        told = {clearest} if tails[clearest] < LEVEL else set(left)
+        told = {clearest} if tails[clearest] < level else set(left)
         p = max(p, tails[clearest])  # no comparison has a smaller p than a clearer one
         for index in told:
             found[index] = _comparison(trials[index], max(p, tails[index]), bounds[index], design)
@@ -105,7 +108,7 @@ def _stepped(trials: Sequence[Trial], arms: int, against_baseline: bool, design:
 def _comparison(found: Trial, p: float, bound: Bound, design: Design) -> Comparison:
     assert found.error is not None
     needed = None
-    if p >= LEVEL and design.margin is not None and not design.split_ratio:
+    if p >= bound.level and design.margin is not None and not design.split_ratio:
         # Not for folds: more of them would be other folds, smaller ones with training images more alike.
         needed = found.needed(design.margin, bound.tests)
     half = bound(found.df) * found.error
