@@ -1,5 +1,6 @@
 """`python -m trainer report FOLDER`: a study or a run as a page, as Markdown and in the terminal. Imports no torch."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,7 @@ EPILOG = """\
 examples:
   python -m trainer report outputs/sweeps/STUDY --open
   python -m trainer report outputs/sweeps/STUDY --baseline none
+  python -m trainer report outputs/sweeps/STUDY --explain
   python -m trainer report outputs/sweeps/STUDY --expect 'adam > sgd'
   python -m trainer report outputs/sweeps/STUDY --watch --open
   python -m trainer report outputs/RUN
@@ -52,6 +54,13 @@ def show(content: Content) -> None:
     show_columns(titles, page.texts(page.rows(content)), range(1, len(titles)), NAME)
     for line in content.sentences:
         say(line)
+
+
+def _explain(content: Content) -> None:
+    """Print the words of the verdict, each with its explanation."""
+    say("")
+    for term, meaning in content.words:
+        say(f"{term}: {meaning}")
 
 
 def _report_wandb(content: Content, publish: bool) -> None:
@@ -78,6 +87,7 @@ def parser() -> Parser:
         help="exit with 0 if the first arm is concluded to be better, 3 without a conclusion, 4 for the opposite; may"
         " be repeated",
     )
+    options.add_argument("--explain", action="store_true", help="explain the words of the verdict")
     options.add_argument("--wandb", action="store_true", help="create a report and a saved view in W&B, too")
     options.add_argument(
         "--watch", action="store_true", help="of a study that is running: write the page anew as its runs end"
@@ -92,40 +102,59 @@ def main(arguments: Sequence[str]) -> int:
     if request.folder is None:
         parser().error("FOLDER: is missing")
     folder = named_place(request.folder)
-    study, run = (folder / MANIFEST).is_file(), (folder / "config.yaml").is_file()
-    if request.wandb and not study:
-        raise ConfigError(f"--wandb: {folder} is no study; a single run needs no report in W&B")
-    if request.baseline and not study:
-        raise ConfigError(f"--baseline={request.baseline}: {folder} is no study, it has no arms")
-    if request.watch and not study:
-        raise ConfigError(f"--watch: {folder} is no study; a run is watched on its own terminal")
-    if request.expect and not study:
-        raise ConfigError(f"--expect '{request.expect[0]}': {folder} is no study, it has no arms")
-    code = 0
+    study = (folder / MANIFEST).is_file()
+    if not study:
+        _refuse_options_of_studies(request, folder)
     if request.watch:
         _watch(folder, request.baseline, request.open)
-    if study or run:
-        content = of_study(folder, request.baseline) if study else of_run(folder, full=True)
-        found = answers(content, request.expect)
-        show(content)  # before the files: the verdict is printed even if the folder cannot be written
-        for answer in found:
-            say(answer.sentence, "bold")
-        markdown.write(content)
-        path = page.write(content)
-        _report_wandb(content, request.wandb)
-        code = exit_code(found) or (1 if content.missing else 0)
+    if study or (folder / "config.yaml").is_file():
+        path, code = _of_one(folder, request, study)
     else:
-        path, studies, runs, unreadable = index.write(folder, reports=True)
-        counts = ((studies, "study", "studies"), (runs, "single run", "single runs"))
-        say(", ".join(counted(*each) for each in counts if each[0]) or "No study and no run can be read")
-        for sentence in unreadable[:DAMAGES]:
-            warn(sentence)
-        if len(unreadable) > DAMAGES:
-            warn(f"{counted(len(unreadable) - DAMAGES, 'more file')} cannot be read: {path} lists all")
+        path, code = _of_many(folder), 0
     say(f"Report: {path}", "bold")
     if request.open and not request.watch:
         open_page(path)
     return code
+
+
+def _refuse_options_of_studies(request: argparse.Namespace, folder: Path) -> None:
+    """Raise ConfigError for an option that only a study has."""
+    for option, why in (
+        ("wandb", f"--wandb: {folder} is no study; a single run needs no report in W&B"),
+        ("baseline", f"--baseline={request.baseline}: {folder} is no study, it has no arms"),
+        ("watch", f"--watch: {folder} is no study; a run is watched on its own terminal"),
+        ("expect", f"--expect '{', '.join(request.expect)}': {folder} is no study, it has no arms"),
+        ("explain", f"--explain: {folder} is no study, it has no verdict"),
+    ):
+        if getattr(request, option):
+            raise ConfigError(why)
+
+
+def _of_one(folder: Path, request: argparse.Namespace, study: bool) -> tuple[Path, int]:
+    """Write and print the report of a study or a run; return its page and the exit code."""
+    content = of_study(folder, request.baseline) if study else of_run(folder, full=True)
+    found = answers(content, request.expect)
+    show(content)  # before the files: the verdict is printed even if the folder cannot be written
+    for answer in found:
+        say(answer.sentence, "bold")
+    if request.explain:
+        _explain(content)
+    markdown.write(content)
+    path = page.write(content)
+    _report_wandb(content, request.wandb)
+    return path, exit_code(found) or (1 if content.missing else 0)
+
+
+def _of_many(folder: Path) -> Path:
+    """Write the index page of a folder and the reports that are missing; return the page."""
+    path, studies, runs, unreadable = index.write(folder, reports=True)
+    counts = ((studies, "study", "studies"), (runs, "single run", "single runs"))
+    say(", ".join(counted(*each) for each in counts if each[0]) or "No study and no run can be read")
+    for sentence in unreadable[:DAMAGES]:
+        warn(sentence)
+    if len(unreadable) > DAMAGES:
+        warn(f"{counted(len(unreadable) - DAMAGES, 'more file')} cannot be read: {path} lists all")
+    return path
 
 
 def _watch(folder: Path, baseline: str | None, opens: bool) -> None:

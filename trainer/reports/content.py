@@ -17,6 +17,7 @@ from trainer.runtime.console import duration
 from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.verdict import Verdict
+from trainer.stats.words import explained
 from trainer.study.axes import REPLICATES
 from trainer.study.judging import verdict
 from trainer.study.manifest import Entry, Manifest
@@ -92,6 +93,11 @@ class Content:
     def sentences(self) -> list[str]:
         """The verdict, the answers to further questions, and what they rest on."""
         return [*self.verdict, *self.findings, *self.footnotes]
+
+    @property
+    def words(self) -> Sequence[tuple[str, str]]:
+        """The terms that the verdict of a study uses, each with its explanation."""
+        return explained(self.sentences) if self.kind == "study" else ()
 
     @property
     def share(self) -> bool:

@@ -37,6 +37,8 @@ def render(content: Content) -> str:
         parts += ["## Differences between the arms", _table(("arm", *content.differences), cells)]
     if changed := [(each.key, each.value, each.default) for each in content.settings if each.differs]:
         parts += ["## Settings that differ from the default", _table(("setting", "value", "default"), changed)]
+    if content.words:
+        parts += ["## The words of the verdict", _table(("word", "meaning"), content.words)]
     if content.environment:
         parts += ["## Environment", _list(f"{name}: {_plain(value)}" for name, value in content.environment)]
     return "\n\n".join(parts) + "\n"
