@@ -16,6 +16,7 @@ from trainer.reports.run_files import Run, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
+from trainer.stats.method import method_text
 from trainer.stats.verdict import Verdict
 from trainer.stats.words import explained
 from trainer.study.axes import REPLICATES
@@ -98,6 +99,11 @@ class Content:
     def words(self) -> Sequence[tuple[str, str]]:
         """The terms that the verdict of a study uses, each with its explanation."""
         return explained(self.sentences) if self.kind == "study" else ()
+
+    @property
+    def method(self) -> str:
+        """The method of the comparisons as a paragraph for a paper; "" where nothing was tested."""
+        return method_text(self.judged, self.arms) if self.judged else ""
 
     @property
     def share(self) -> bool:

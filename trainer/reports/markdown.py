@@ -39,6 +39,8 @@ def render(content: Content) -> str:
         parts += ["## Settings that differ from the default", _table(("setting", "value", "default"), changed)]
     if content.words:
         parts += ["## The words of the verdict", _table(("word", "meaning"), content.words)]
+    if content.method:
+        parts += ["## The method, for a paper", _plain(content.method)]
     if content.environment:
         parts += ["## Environment", _list(f"{name}: {_plain(value)}" for name, value in content.environment)]
     return "\n\n".join(parts) + "\n"

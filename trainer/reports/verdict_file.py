@@ -53,6 +53,7 @@ def verdict_tree(source: Exported) -> dict[str, Any]:
         "comparisons": comparisons,
         "findings": [finding.tree() for finding in judged.findings] if judged else [],
         "sentences": content.sentences,
+        "method": content.method or None,
     }
     finite: dict[str, Any] = _finite(tree)
     return finite

@@ -38,6 +38,7 @@ class Verdict:
     equal: tuple[str, ...] = ()  # the sentences on arms whose runs gave the same results to the last digit
     reference: str = ""  # the arm that the others are compared with; "" without comparisons
     baseline: str = ""  # the same if it was named, also where nothing can be compared
+    planned: bool = False  # the reference was named before the first run
     findings: tuple[Finding, ...] = ()  # the answers to further questions
 
     def lines(self) -> list[str]:
@@ -75,7 +76,7 @@ def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, pick
     comparisons = stepped(trials, len(order), baseline is not None and not picked, design)
     tested = any(comparison.p is not None for comparison in comparisons)
     test = test_sentence(comparisons, design, len(order), baseline, picked) if tested else ""
-    return Verdict(design, comparisons, (), test, reference=reference.name)
+    return Verdict(design, comparisons, (), test, reference=reference.name, planned=planned)
 
 
 def stepped(
