@@ -73,7 +73,8 @@ def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, pick
         untested = tuple(Comparison(*pair, pair[0].mean - pair[1].mean) for pair in pairs)
         return Verdict(design, untested, (too_few(most, design),), reference=reference.name)
     trials = [trial(*pair, design.split_ratio) for pair in pairs]
-    comparisons = stepped(trials, len(order), baseline is not None and not picked, design)
+    planned = baseline is not None and not picked
+    comparisons = stepped(trials, len(order), planned, design)
     tested = any(comparison.p is not None for comparison in comparisons)
     test = test_sentence(comparisons, design, len(order), baseline, picked) if tested else ""
     return Verdict(design, comparisons, (), test, reference=reference.name, planned=planned)
