@@ -319,6 +319,17 @@ def test_a_ledger_of_something_else_is_not_read_into_memory(content):
         read_ledger(own_ledger())
 
 
+@pytest.mark.parametrize("place", [0, 1, 2, 40])
+def test_a_damaged_head_of_the_ledger_is_one_line_and_closes_the_test_set(place):
+    written(1)
+    head = own_ledger().with_suffix(".head")
+    content = bytearray(head.read_bytes())
+    content[place] ^= 0x80  # no UTF-8 any more
+    head.write_bytes(content)
+    with pytest.raises(RunError, match=r"^outputs/test_readings\.\w+\S* .*The test set stays closed"):
+        read_ledger(own_ledger())
+
+
 def test_the_ledger_is_whole_after_a_kill_between_its_two_files(monkeypatch):
     real = files.write_text
 

@@ -24,6 +24,7 @@ from trainer.storage.places import output_root
 from trainer.storage.untrusted import parse_json_as, read_json, validate_file_name, whole_lines
 
 LEDGER = "test_readings.jsonl"
+MAX_HEAD = 200  # bytes that are read of the head, far above its length
 NOTHING = "0" * 64  # the hash of the previous line, in the first line
 
 
@@ -200,12 +201,12 @@ def _broken(reason: str) -> RunError:
 def _expected(ledger: Path) -> tuple[int, str]:
     """Return (number of lines, hash of the last one) from the head, or (0, "") if the head is missing or empty."""
     head = _head(ledger)
-    words = head.read_text(encoding="utf-8").split() if head.is_file() else []
+    words = head.read_bytes()[:MAX_HEAD].split() if head.is_file() else []
     if not words:
         return 0, ""
-    if len(words) != 2 or not words[0].isdecimal():
+    if len(words) != 2 or not words[0].isdigit():  # of bytes: ASCII digits alone
         raise _broken(f"{head} is not as it was written")
-    return int(words[0]), words[1]
+    return int(words[0]), words[1].decode(errors="replace")
 
 
 def _lines(ledger: Path) -> Iterator[str]:

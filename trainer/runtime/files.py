@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import stat
@@ -38,6 +39,7 @@ def replacing(path: Path, before: Callable[[Path], None] = lambda temporary: Non
         raise RunError(f"{path} could not be written: it is not a regular file")
     temporary = temporary_path(path)
     try:
+        _clear_left(path)
         # May be left by a killed process that had the same number, or be a link, which "xb" refuses to follow.
         temporary.unlink(missing_ok=True)
         with temporary.open("xb") as file:
@@ -105,6 +107,25 @@ def sha256_of(file: IO[bytes]) -> str:
 def temporary_path(path: Path) -> Path:
     """Return the path at which this process writes a file until it is complete."""
     return path.with_name(f".{path.name}.{os.getpid()}.{WRITING}")
+
+
+def _clear_left(path: Path) -> None:
+    """Remove what killed processes have left incomplete of this file; a process that may still write keeps its own."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.{WRITING}"):
+        number = left.name.split(".")[-2]
+        if number.isascii() and number.isdecimal() and len(number) < 10 and not _lives(int(number)):
+            with contextlib.suppress(OSError):  # a folder of this name, or another process has removed it
+                left.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 is not sent, it only asks
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        pass
+    return True
 
 
 def _flush_folder(folder: Path) -> None:
