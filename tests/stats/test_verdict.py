@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from fake_studies import fake_study
 from scipy import integrate, stats
 
 from trainer.cli.report import main
@@ -587,3 +588,9 @@ def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path):
 def test_neither_the_verdict_nor_the_report_waits_for_torch():
     code = "import trainer.cli.report, sys; sys.exit(bool({'torch', 'scipy', 'hydra'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize(("seeds", "advice"), [(2, "add seed=2,3,4"), (5, ""), (7, "")])
+def test_a_study_is_advised_to_have_five_seeds(seeds, advice, tmp_path):
+    folder = fake_study(tmp_path / "study", {"lr": ["0.1", "0.01"]}, seeds=range(seeds))
+    assert read(folder).design.more.endswith(advice) and bool(read(folder).design.more) == bool(advice)

@@ -133,10 +133,12 @@ def _scored_on(entry: Entry) -> str:
 
 
 def _more_seeds(study: Manifest) -> str:
-    """Return the command that adds seeds to a study until it has `USUAL_SEEDS`, or "" if it is none on disk."""
+    """Return the command that adds seeds to a study until it has `USUAL_SEEDS`; "" if it has, or is none on disk."""
     if study.settings.method != "grid" or not (study.folder / MANIFEST).is_file():
         return ""
     seeds = {typed_settings(entry.config).get("seed") for entry in study.entries}
+    if len(seeds) >= USUAL_SEEDS:
+        return ""
     free = (seed for seed in itertools.count() if seed not in seeds)
     new = ",".join(str(seed) for seed in itertools.islice(free, USUAL_SEEDS - len(seeds)))
     return command("study", study.folder, "add", f"seed={new}")
