@@ -9,7 +9,7 @@ from typing import Any
 from trainer.cli.common import Parser, count
 from trainer.config.directions import direction_of
 from trainer.config.schema import GROUPS, techniques
-from trainer.config.settings import kinds_of, options_of, values_in
+from trainer.config.settings import OF_STUDY, kinds_of, options_of, values_in
 from trainer.config.suggestions import no_such_option, root_keys, unknown
 from trainer.errors import ConfigError
 from trainer.reports.content import Content, moment
@@ -101,7 +101,7 @@ def setting(word: str) -> tuple[str, list[Any]]:
     key, _, text = word.partition("=")
     root, _, option = key.partition(".")
     if key not in GROUPS and not kinds_of(key):
-        names = (name for name in root_keys() if name not in ("experiment", "sweep", "retrain", "hydra"))
+        names = (name for name in root_keys() if name not in ("experiment", *OF_STUDY, "hydra"))
         if root in GROUPS and option:
             raise ConfigError(f"{key} (command line): no {root} has such a setting. See --help {root}")
         raise ConfigError(unknown(key, key, names, "command line", "there is no such setting"))

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from trainer.config.advice import meant, repaired
 from trainer.config.origin import GLOBAL, Origin, choice_line, has_needless_package
 from trainer.config.own import per_own
-from trainer.config.run_config import RunConfig, SweepConfig, WandbConfig
+from trainer.config.run_config import AblationConfig, RunConfig, SweepConfig, WandbConfig
 from trainer.config.schema import GROUPS, REQUIRED, Choice, module_file, own_of, shared_parameters, techniques
-from trainer.config.settings import field_kind, is_of_kind
+from trainer.config.settings import OF_STUDY, field_kind, is_of_kind
 from trainer.config.suggestions import no_such_option, unknown
 from trainer.config.types import describe
 from trainer.errors import ConfigError, printable
@@ -57,6 +57,10 @@ def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequ
         raise ConfigError(f"sweep={_shown(tree)} ({origin(['sweep'])}): must be a group of options")
     if str(tree.get("metric")) in techniques("metric"):  # as in metric=[macro_f1]
         tree = {**tree, "metric": f"validation_{tree['metric']}"}
+    at_root = {key: tree[key] for key in AblationConfig.model_fields if key in tree}
+    ablation = _validate(AblationConfig, at_root, (), "", origin)
+    if ablation.ablate_only is not None and ablation.ablate is None:
+        raise ConfigError("ablate_only says which techniques are ablated: add ablate=each, add or pairs")
     sweep: SweepConfig = _validate(SweepConfig, tree, ("sweep",), "sweep", origin)
     if sweep.method == "grid" and (sweep.stages > 1 or sweep.pruner != "none"):
         what = f"sweep.stages={sweep.stages}" if sweep.stages > 1 else f"sweep.pruner={sweep.pruner}"
@@ -159,7 +163,7 @@ def _validate(
 
 def _unknown_key(schema: type[BaseModel], full: tuple[str, ...], where: str, owner: str, origin: Origin) -> str:
     reason = f"{owner} has no such option" if len(full) > 1 else "there is no such key"
-    beside = ("retrain", "sweep") if schema is RunConfig else ()
+    beside = OF_STUDY if schema is RunConfig else ()
     root = RunConfig.model_fields if len(full) > 1 else ()
     line = unknown(".".join(full), full[-1], [*schema.model_fields, *beside], where, reason, root, origin.chosen_names)
     file = origin.file(full)

@@ -27,8 +27,9 @@ from trainer.config.option_files import own_conf
 from trainer.config.origin import files_of, refuse_hidden, refuse_misplaced, refuse_old_numbers
 from trainer.config.own import FLAG, active
 from trainer.config.resume import resumed
-from trainer.config.run_config import RunConfig, Tag, tagged
+from trainer.config.run_config import AblationConfig, RunConfig, Tag, tagged
 from trainer.config.schema import CONF, own_folder
+from trainer.config.settings import OF_STUDY
 from trainer.config.shell import command
 from trainer.errors import ConfigError
 from trainer.runtime.extras import require
@@ -203,12 +204,12 @@ def _refuse_study(job: Job, arguments: Sequence[str], shown: bool) -> None:
     These are `sweep.…`, `retrain`, and an experiment of which a setting was not narrowed to one value.
     """
     keys = set(job.overrides)
-    study = [key for key in job.overrides if key.partition(".")[0] in ("sweep", "retrain")]
+    study = [key for key in job.overrides if key.partition(".")[0] in OF_STUDY]
     if study:
         raise ConfigError(f"{study[0]} (command line): belongs to a study of several runs: add -m")
     sweep = check_sweep(job.sweep, job.overrides, job.files)
     arms = [{word.partition("=")[0] for word in arm.split()} for arm in sweep.arm_texts or ("",)]
-    if not (sweep.params.keys() <= keys and any(arm <= keys for arm in arms)):
+    if sweep.ablate or not (sweep.params.keys() <= keys and any(arm <= keys for arm in arms)):
         name = HydraConfig.get().runtime.choices.get("experiment")
         several = f"experiment={name} compares several runs"
         if shown:
@@ -269,11 +270,21 @@ def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
     assert isinstance(values, dict)
     values = _without_missing(values)
     typed = {key: value for text in overrides for key, _, value in [text.lstrip("+~").partition("=")]}
-    sweep, retrain = values.pop("sweep", None), values.pop("retrain", False)
+    sweep, retrain = _with_ablation(values.pop("sweep", None), values), values.pop("retrain", False)
     folders = [Path(source.path) for source in state.runtime.config_sources if source.schema == "file"]
     files = files_of(state.runtime.choices, folders)
     refuse_hidden(files, folders)
     return Job(values, typed, files, sweep, retrain)
+
+
+def _with_ablation(sweep: Any, values: dict[str, Any]) -> Any:
+    """Return the settings of a study with those of an ablation, which stand at the root of the values, and leave it."""
+    ablation = {key: values.pop(key) for key in AblationConfig.model_fields if key in values}
+    if not isinstance(sweep, dict):
+        return sweep
+    if key := next((key for key in ablation if key in sweep), None):
+        raise ConfigError(f"sweep.{key}: there is no such key. Did you mean {key}, which stands at the root?")
+    return {**sweep, **ablation}
 
 
 def _without_missing(values: Any) -> Any:

@@ -63,16 +63,18 @@ def settings() -> Iterator[tuple[str, str]]:
 
 def root_settings() -> Iterator[Setting]:
     """Yield every scalar of config.yaml with its accepted values."""
-    from trainer.config.run_config import RunConfig, SweepConfig, Tag, WandbConfig  # pydantic: not for plain `--help`
+    # pydantic is imported here: plain `--help` need not wait for it.
+    from trainer.config.run_config import AblationConfig, RunConfig, SweepConfig, Tag, WandbConfig
     from trainer.config.types import describe
 
-    sections: dict[str, Any] = {"": RunConfig, "wandb": WandbConfig, "sweep": SweepConfig}
+    sections: dict[str, Any] = {"wandb": WandbConfig, "sweep": SweepConfig}
+    at_root = {**RunConfig.model_fields, **AblationConfig.model_fields}
     for text, meaning in settings():
         name, _, default = text.partition("=")
         section, _, key = name.rpartition(".")
         accepted = "true or false"
         if name != "retrain":  # belongs to a study, not to a run, and therefore to no model
-            field = sections[section].model_fields[key]
+            field = (sections[section].model_fields if section else at_root)[key]
             limits = [limit for limit in field.metadata if not isinstance(limit, Tag)]
             accepted = describe(Annotated[(field.annotation, *limits)] if limits else field.annotation)
         yield Setting(name, default, accepted, meaning)

@@ -54,6 +54,15 @@ class WandbConfig(BaseModel):
     log_code: Switch = False
 
 
+class AblationConfig(BaseModel):
+    """The settings of the root that make a study of the techniques of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ablate: Literal["each", "add", "pairs"] | None = None
+    ablate_only: tuple[Text, ...] | None = None
+
+
 class SweepConfig(BaseModel):
     """The settings of a study: its search and its comparison. `conf/config.yaml` explains each."""
 
@@ -77,6 +86,9 @@ class SweepConfig(BaseModel):
     # Excluded from the manifest of a study, which lists the axes that are made of these.
     params: dict[str, Text] = Field({}, exclude=True)
     arms: tuple[Text, ...] | dict[str, Text] | None = Field(None, exclude=True)
+    # Typed at the root, where `compose.job_of` takes them from.
+    ablate: Literal["each", "add", "pairs"] | None = Field(None, exclude=True)
+    ablate_only: tuple[Text, ...] | None = Field(None, exclude=True)
 
     @property
     def arm_texts(self) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from trainer.config.option_files import option_files
 from trainer.config.own import per_own
-from trainer.config.run_config import RunConfig, SweepConfig, Tag, WandbConfig, tagged
+from trainer.config.run_config import AblationConfig, RunConfig, SweepConfig, Tag, WandbConfig, tagged
 from trainer.config.schema import GROUPS, shared_parameters, techniques
 from trainer.config.types import DEVICES, Device, Name, Project, Switch, Text
 
 SECTIONS: dict[str, type[BaseModel]] = {"wandb": WandbConfig, "sweep": SweepConfig}
-APART = ("sweep", "retrain", "hydra", "resume", "output_dir")  # settings that do not belong to a run, or to one alone
+OF_STUDY = ("sweep", "retrain", *AblationConfig.model_fields)  # settings of a study, which no run has
+APART = (*OF_STUDY, "hydra", "resume", "output_dir")  # settings that do not belong to a run, or to one alone
 
 
 def field_kind(model: type[BaseModel], name: str) -> Any:
@@ -39,7 +40,8 @@ def kinds_of(key: str, technique: str = "") -> tuple[Any, ...]:
         return tuple(options[name][0] for options in (*each, shared_parameters(root)) if name in options)
     if key == "retrain":
         return (Switch,)
-    return (field_kind(RunConfig, key),) if key in RunConfig.model_fields else ()
+    at_root: tuple[type[BaseModel], ...] = (RunConfig, AblationConfig)
+    return tuple(field_kind(model, key) for model in at_root if key in model.model_fields)
 
 
 def options_of(group: str) -> list[str]:

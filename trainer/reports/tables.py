@@ -91,7 +91,9 @@ def _of_study(folder: Path, baseline: str | None) -> Exported:
             )
     varied = {text.partition("=")[0]: [text.partition("=")[0]] for text in study.axes}
     if ARM in varied:  # the settings that its arms name
-        named = [re.findall(r"(?:^| )([\w.]+)=", entry.point.get(ARM, "")) for entry in study.entries]
+        arms = {entry.point.get(ARM, "") for entry in study.entries}
+        texts = [" ".join(study.arm_words.get(arm, [arm])) for arm in sorted(arms)]
+        named = [re.findall(r"(?:^| )\+*([\w.]+)=", text) for text in texts]
         varied[ARM] = [key for keys in named for key in keys]
     settings = [key for keys in varied.values() for key in keys]
     replicates = dict.fromkeys(("seed", *study.replicate_keys))

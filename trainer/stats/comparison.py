@@ -64,20 +64,30 @@ class Comparison:
 def _sentence(found: Comparison, design: Design) -> str:
     """Return the result in words: "batch is better than none by 1.8 ± 0.4 points (6 seeds, p = 0.03)"."""
     first, second, counts = found.first.name, found.second.name, _counts(found, design)
+    techniques = design.effects.told(first, second) if design.effects else ""
+    both = first if techniques else f"{first} against {second}"
     if 0 < max(len(found.first.values), len(found.second.values)) < MIN_RUNS:
-        return f"{first} against {second}: {_signed(found.difference, design)} at {counts}, no verdict"
+        return f"{both}: {_signed(found.difference, design)} at {counts}, no verdict"
     if found.p is None or found.half_width is None:
-        return f"{first} against {second}: no conclusion, {_untestable(found, design)}"
+        return f"{both}: no conclusion, {_untestable(found, design)}"
     amount = _amount(abs(found.difference) if found.concluded else found.difference, found.half_width, design)
+    if techniques:  # a gain or a loss against the baseline
+        sign = "−" if found.difference < 0 else "+"
+        amount = f"{sign}{_amount(abs(found.difference), found.half_width, design)}"
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
     if found.concluded:
         better = "better" if found.difference * design.sign > 0 else "worse"
+        if techniques and design.effects:
+            helps = (better == "better") == design.effects.added
+            verb = ("help" if helps else "hurt") + "s" * (not techniques.endswith("together"))
+            return f"{first}: {amount}, {techniques} {verb} ({counts}, {p}){_elsewhere(found, design)}"
         return f"{first} is {better} than {second} by {amount} ({counts}, {p}){_elsewhere(found, design)}"
     most = abs(found.difference) + found.half_width  # the end of the interval that is farther from zero
     if design.margin is not None and most <= design.margin:
         margin = _plain(design.margin, design)
         return f"{first} and {second} are equal within the margin of {margin} ({amount}, {counts})"
-    sentence = f"{first} against {second}: no conclusion at {counts} ({amount}, {p}); equal within"
+    equal = f"equal to {second}" if techniques else "equal"
+    sentence = f"{both}: no conclusion at {counts} ({amount}, {p}); {equal} within"
     sentence = f"{sentence} {_plain(most, design, up=True)}"
     if found.needed is None or design.margin is None:
         return sentence

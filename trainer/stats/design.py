@@ -1,6 +1,21 @@
 """The design of a comparison: its metric, what repeats an arm, and the images it is scored on. Imports no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The arms of an ablation: the techniques that each has less than the baseline or, with `added`, more."""
+
+    baseline: str
+    techniques: Mapping[str, tuple[str, ...]]
+    added: bool = False
+
+    def told(self, arm: str, other: str) -> str:
+        """Return the techniques that tell an arm from the baseline, as "normalization"; "" for any other pair."""
+        names = self.techniques.get(arm, ()) if other == self.baseline else ()
+        return " and ".join(names) + " together" * (len(names) > 1)
 
 
 @dataclass(frozen=True)
@@ -20,6 +35,7 @@ class Design:
     margin: float | None = None
     more: str = ""
     same_images: bool = True
+    effects: Effects | None = None  # of an ablation
 
     @property
     def paired(self) -> bool:

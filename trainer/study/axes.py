@@ -5,14 +5,18 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
+from trainer.config.settings import OF_STUDY
 from trainer.config.shell import command
 
 ARM = "arm"  # the key of the axis that changes several settings at once
 # Axes that repeat a point instead of making another one: their runs are averaged, not compared.
 REPLICATES = ("seed", "split_seed", "dataset.fold")
 BORDER = 0.05  # of the range, on the scale that is searched: a value this near to an end lies on the border
+
+NOTHING_NAMED: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 Point = Mapping[str, str]  # key of the axis → override text, such as {"lr": "++lr=0.01"}
 
@@ -203,22 +207,31 @@ def arm_of(point: Mapping[str, Any]) -> dict[str, Any]:
     return {key: text for key, text in point.items() if key not in REPLICATES}
 
 
-def command_at(arguments: Sequence[str], varied: Collection[str], texts: Mapping[str, str]) -> str:
+def command_at(
+    arguments: Sequence[str],
+    varied: Collection[str],
+    texts: Mapping[str, str],
+    named: Mapping[str, Sequence[str]] = NOTHING_NAMED,
+) -> str:
     """Return the command that trains one point of a study alone, as a person types it.
 
-    `arguments` are the study's; the point's overrides `texts` replace what they set of the keys `varied`.
+    `arguments` are the study's; the point's overrides `texts` replace what they set of the keys `varied`. `named`: the
+    overrides of an arm that has a name in place of them, which replace whatever the study's set of their groups.
     """
+    arm = named.get(texts.get(ARM, ""), ())
+    groups = {override_key(text).lstrip("~").partition(".")[0] for text in arm}
+    arguments = [text for text in arguments if override_key(text).lstrip("~").partition(".")[0] not in groups]
     # A single run with `dataset.folds` needs a fold: a point without one is trained on the usual split.
     left_out = {*varied, *(["dataset.folds"] if "dataset.fold" in varied and "dataset.fold" not in texts else [])}
     kept = [text for text in arguments if override_key(text) not in left_out]
-    of_study = ("sweep", "retrain", "hydra", "hydra/launcher", "output_dir")
+    of_study = (*OF_STUDY, "hydra", "hydra/launcher", "output_dir")
     kept = [text for text in kept if override_key(text).split(".")[0] not in of_study]
     words = [
         word
         for key, text in texts.items()
-        for word in (plain_override(text).split(" ") if key == ARM else [plain_override(text)])
+        for word in (arm or plain_override(text).split(" ") if key == ARM else [text])
     ]
-    return command(*(text.lstrip("+") for text in kept), *words)
+    return command(*(text.lstrip("+") for text in kept), *map(plain_override, words))
 
 
 def override_key(text: str) -> str:

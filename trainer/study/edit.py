@@ -83,6 +83,11 @@ def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
         if trials.isdecimal() and int(trials) <= study.settings.trials:
             raise ConfigError(f"add {words[0]}: the study has {study.settings.trials} already")
         return [*(word for word in recorded_command(study) if override_key(word) != "sweep.trials"), *words]
+    if study.ablation and (other := [word for word in words if override_key(word) not in REPLICATES]):
+        raise ConfigError(
+            f"add {other[0]}: the arms of an ablation follow from its recipe: give the command anew with another one."
+            f" Accepted here: {', '.join(REPLICATES)}"
+        )
     values = values_of(study)
     new: dict[str, list[str]] = {}
     for word in words:

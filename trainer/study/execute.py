@@ -138,6 +138,8 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     repeats = math.prod(len(axis.texts) for axis in plan.replicates)
     times = f", each {repeats} times" if repeats > 1 and not plan.runs else ""
     before = f"; {counted(done, 'is', 'are')} finished already" if done else ""
+    if plan.sweep.ablation:
+        before += f". {plan.sweep.ablation.sentence}"
     if plan.settings.baseline is not None:
         before += f". All arms are compared with {plan.settings.baseline}"
     say(f"{'Continuing' if existed else 'Starting'} {study.folder}: {what}{times}{before}", "bold")

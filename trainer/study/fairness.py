@@ -13,7 +13,7 @@ from trainer.data.images import Images
 from trainer.data.loader import DeviceLoader, load
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
-from trainer.study.axes import ARM, corners, plain_override
+from trainer.study.axes import ARM, corners, override_key, plain_override
 from trainer.study.gradients import gradients_of
 from trainer.study.plan import Plan, PlannedRun
 from trainer.techniques.layers import Slots
@@ -62,13 +62,14 @@ def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairn
     for axis in plan.axes:
         strongest: dict[str, _Finding] = {}  # one sentence for each quantity, from the runs where it differs most
         for group in _along(runs, axis.key):
-            varied = _varied([run.point[axis.key] for run in group], axis.key)
+            varied = _varied(plan, [run.point[axis.key] for run in group], axis.key)
             for quantity, finding in _differences(group, axis.key, varied, [reckon(run.config) for run in group]):
                 if quantity not in strongest or finding.weight > strongest[quantity].weight:
                     strongest[quantity] = finding
             findings += _losses(group, axis.key)
         findings += strongest.values()
-        findings += _tuning(axis.texts if axis.key == ARM else ())
+        # The arms of an ablation have no tries: each lacks another technique.
+        findings += _tuning(axis.texts if axis.key == ARM and not plan.sweep.ablation else ())
         findings += _searched(plan, axis.key, bool(axis.texts))
     # Dictionaries, so that a sentence of two axes occurs once and the order stays.
     sentences = [{each.sentence: None for each in findings if each.intended is intended} for intended in (False, True)]
@@ -89,7 +90,7 @@ def refuse_ignored_settings(plan: Plan, images: Callable[[RunConfig], Images] = 
 
     `images` reads the data of a run, which happens only for an axis of such settings.
     """
-    axes = [_varied(axis.texts, axis.key) if axis.texts else {axis.key} for axis in plan.axes]
+    axes = [_varied(plan, axis.texts, axis.key) if axis.texts else {axis.key} for axis in plan.axes]
     # Arms with another model each vary more than the setting.
     varied = {key.partition(".")[0] for axis in axes if "model" not in axis for key in axis}
     if not varied.intersection(Slots.NAMES):
@@ -111,12 +112,11 @@ def _along(runs: Sequence[PlannedRun], key: str) -> Iterator[list[PlannedRun]]:
     return (group for group in groups.values() if len(group) > 1)
 
 
-def _varied(texts: Sequence[str], key: str) -> set[str]:
-    """Return the settings in which these override texts differ."""
-    words = [
-        dict(word.split("=", 1) for word in plain_override(text).split(" ")) if key == ARM else {key: text}
-        for text in texts
-    ]
+def _varied(plan: Plan, texts: Sequence[str], key: str) -> set[str]:
+    """Return the settings in which these values of an axis differ, override texts or names of arms."""
+    named = plan.sweep.ablation.words if plan.sweep.ablation else {}
+    arms = [named.get(text) or text.split(" ") for text in texts] if key == ARM else []
+    words = [{override_key(word).lstrip("~"): word for word in arm} for arm in arms] or [{key: text} for text in texts]
     return {name for each in words for name in each if len({other.get(name) for other in words}) > 1}
 
 

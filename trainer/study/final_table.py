@@ -72,10 +72,11 @@ def _show_verdict(study: Manifest) -> None:
     """Print the verdict; of many comparisons those nearest to the best arm."""
     results = results_of(study)
     judged = verdict(results)
-    lines = replace(judged, comparisons=judged.comparisons[:MAX_COMPARISONS]).lines()
+    most = MAX_COMPARISONS if study.ablation is None else len(judged.comparisons)
+    lines = replace(judged, comparisons=judged.comparisons[:most]).lines()
     say("\n" + "\n".join([*lines, *told_changes(results), *unmeasured_runs(results)]))
-    if len(judged.comparisons) > MAX_COMPARISONS:
-        say(f"{counted(len(judged.comparisons) - MAX_COMPARISONS, 'more comparison')}: see the report, below")
+    if len(judged.comparisons) > most:
+        say(f"{counted(len(judged.comparisons) - most, 'more comparison')}: see the report, below")
 
 
 def _table(plan: Plan, arms: Sequence[StudyArm], study: Manifest) -> Table:

@@ -92,6 +92,7 @@ class Study:
             "started": self.started,
             "changes": list(map(asdict, self.changes)),
             "labels": self.labels,
+            "ablation": asdict(self.plan.sweep.ablation) if self.plan.sweep.ablation else None,
             "git": git_state(),
             "code": self.code,
             "data": self.data,
@@ -185,5 +186,7 @@ def rename_aside(folder: Path, why: str) -> Path:
 
 def _words(key: str, value: str) -> list[str]:
     """Return the words of a folder's name, "setting-value", the setting without its group."""
+    if key == ARM and "=" not in value:  # the name of an arm
+        return value.split(" ")
     pairs = [(key, value)] if key != ARM else [tuple(word.split("=", 1)) for word in value.split(" ")]
     return [f"{name.rpartition('.')[2]}-{text}" for name, text in pairs]

@@ -50,7 +50,10 @@ def united(plan: Plan, study: Manifest, code: str, identify: Identify, typed: bo
 
 def with_values(arguments: Iterable[str], values: Values) -> list[str]:
     """Return the command with these values of its axes; one that a file sets is typed."""
-    left = {("sweep.arms" if key == ARM else key): _typed(key, each) for key, each in values.items()}
+    arguments = list(arguments)
+    ablation = "ablate" in map(override_key, arguments)  # which makes the arms itself
+    typed = {key: each for key, each in values.items() if not (key == ARM and ablation)}
+    left = {("sweep.arms" if key == ARM else key): _typed(key, each) for key, each in typed.items()}
     words = [left.pop(override_key(text), text) for text in arguments if override_key(text) != "retrain"]
     return [*words, *left.values()]
 

@@ -50,7 +50,8 @@ def name_of(plan: Plan) -> str:
     """Return `sweep.name`, else the name of the experiment, else the varied settings."""
     experiment = [text.partition("=")[2] for text in plan.arguments if text.startswith("experiment=")]
     varied = [axis.key.rpartition(".")[2] for axis in plan.sweep.axes]
-    return plan.settings.name or slug(experiment or varied) or "study"
+    ablation = [f"ablate-{plan.sweep.ablation.kind}"] if plan.sweep.ablation else []
+    return plan.settings.name or slug([*experiment, *ablation] or varied) or "study"
 
 
 def new_folder(plan: Plan, name: str, study_id: str) -> Path:

@@ -6,6 +6,8 @@ from typing import Any
 
 from trainer.errors import ConfigError
 from trainer.runtime.text import counted
+from trainer.stats.comparison import Comparison
+from trainer.stats.design import Design
 from trainer.stats.verdict import Verdict, judge
 from trainer.study.arm_names import arm_names, named_arm
 from trainer.study.other_images import on_other_images
@@ -29,10 +31,20 @@ def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
     judged = replace(
         judge(results.arms, results.design, name, picked=arm is not planned), equal=equal, baseline=name or ""
     )
+    judged = replace(judged, comparisons=_by_effect(judged, results.design))
     if unmeasured := nowhere_finite(results):
         return replace(judged, reasons=(f"{unmeasured}: there is nothing to compare",))
     judged = replace(judged, reasons=(*reason, *judged.reasons)) if arm is None else judged
     return on_other_images(replace(judged, findings=tuple(findings(results, judged))), results)
+
+
+def _by_effect(judged: Verdict, design: Design) -> tuple[Comparison, ...]:
+    """Return the comparisons; those of an ablation by what a technique gains, the most first."""
+    effects = design.effects
+    if effects is None or judged.reference != effects.baseline:
+        return judged.comparisons
+    sign = design.sign if effects.added else -design.sign
+    return tuple(sorted(judged.comparisons, key=lambda each: -sign * each.difference))
 
 
 def _planned_baseline(results: StudyResults) -> tuple[StudyArm | None, tuple[str, ...]]:

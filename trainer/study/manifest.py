@@ -27,6 +27,7 @@ from trainer.storage.untrusted import (
     validate_plain,
     validate_texts,
 )
+from trainer.study.ablation import Ablation
 from trainer.study.axes import ARM, override_key, point_label
 
 
@@ -102,6 +103,7 @@ class Manifest:
     plans: tuple[str, ...] = ()  # the ids of its commands, the present one last; the first is that of the study
     changes: tuple[Change, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)  # names of arms, where they were renamed
+    ablation: Ablation | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -129,6 +131,7 @@ class Manifest:
                 tuple(validate_texts(tree.get("plans", [tree.get("id", "")]))),
                 tuple(parse_json_as(Change, json.dumps(change)) for change in validate_plain(tree.get("changes", []))),
                 _texts_by_name(validate_plain(tree.get("labels", {})), "labels"),
+                _ablation(tree.get("ablation")),
             )
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
@@ -138,6 +141,11 @@ class Manifest:
                 f"{path} is damaged, or of another version. Remove it and give the study's command again: finished"
                 " runs are found by their id"
             ) from None
+
+    @property
+    def arm_words(self) -> dict[str, tuple[str, ...]]:
+        """The overrides of each arm that has a name in place of them, as those of an ablation."""
+        return self.ablation.words if self.ablation else {}
 
     @property
     def compared(self) -> list[str]:
@@ -228,6 +236,10 @@ def _entries(tree: Any, folder: Path) -> Iterator[Entry]:
         run_folder(folder, entry.folder)  # raises for a path that leads elsewhere: the manifest may be untrusted
         validate_plain([entry.point, entry.texts, entry.config])
         yield entry
+
+
+def _ablation(tree: Any) -> Ablation | None:
+    return None if tree is None else parse_json_as(Ablation, json.dumps(validate_plain(tree)))
 
 
 def _points(value: Any) -> int | None:

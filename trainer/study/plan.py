@@ -68,13 +68,16 @@ class Plan:
         axes = tuple(axis for axis in sweep.axes if not axis.replicates)
         replicates = tuple(axis for axis in sweep.axes if axis.replicates)
         # One point is composed first: its settings decide how the others are made.
-        first = sweep.compose([*sweep.fixed, *_texts(next(corners(sweep.axes), {}))])
+        corner = next(corners(sweep.axes), {})
+        first = sweep.compose([*sweep.named_words(corner), *sweep.fixed, *_texts(corner)])
         settings = check_sweep(first.sweep, first.overrides, first.files)
         if not isinstance(first.retrain, bool):
             raise ConfigError(f"retrain={first.retrain!r} (command line): must be true or false")
         if first.tree.get("resume") is not None:
             raise ConfigError("resume= continues a single run: leave -m out. A study is continued by its own command")
         settings = _directed(settings)
+        if sweep.ablation:
+            settings = settings.model_copy(update={"baseline": sweep.ablation.baseline})
         _refuse_unsearchable(settings, axes, replicates)
         launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         with _integer_hint(axes):
@@ -138,15 +141,17 @@ class Plan:
         for replicate in grid(self.replicates):
             place = {**point, **replicate}
             # The last value of a setting wins, so what is typed follows the settings of an arm.
-            arm = [text for text in place.get(ARM, "").split(" ") if text]
-            config = self.sweep.compose([*arm, *self.sweep.fixed, *_texts(place), *length]).checked()
+            arm = self.sweep.named_words(place) or [text for text in place.get(ARM, "").split(" ") if text]
+            with _told_arm(self.sweep, place):
+                config = self.sweep.compose([*arm, *self.sweep.fixed, *_texts(place), *length]).checked()
             _refuse_unmeasured(self.settings.metric, config, place)
             runs.append(PlannedRun(place, config))
         return runs
 
     def command(self, point: Point) -> str:
         """Return the command that trains this point alone, as a person types it."""
-        return command_at(self.arguments, {axis.key for axis in self.sweep.axes}, point)
+        named = self.sweep.ablation.words if self.sweep.ablation else {}
+        return command_at(self.arguments, {axis.key for axis in self.sweep.axes}, point, named)
 
 
 def plan_of(request: Multirun) -> Plan:
@@ -165,6 +170,19 @@ def plan_from(arguments: Sequence[str]) -> Plan:
 
 def _texts(point: Point) -> list[str]:
     return [text for key, text in point.items() if key != ARM]
+
+
+@contextlib.contextmanager
+def _told_arm(sweep: Sweep, point: Point) -> Iterator[None]:
+    """Name the arm of an ablation in an error: what is left of a recipe may need the technique that is taken out."""
+    try:
+        yield
+    except ConfigError as error:
+        if sweep.ablation is None:
+            raise
+        names = [name for name in sweep.ablation.techniques if name not in sweep.ablation.arms[point[ARM]].techniques]
+        leave = f". Ablate the others alone: 'ablate_only=[{','.join(names)}]'" if names else ""
+        raise ConfigError(f"{point[ARM]}: {error}{leave}") from None
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ def _of_study(folder: Path) -> list[str]:
     """Return the settings of one run of a study, from the study's command and the run's point."""
     study = Manifest.read(folder.parent)
     texts = {entry.folder: entry.texts for entry in study.entries}[folder.name]
-    return shlex.split(command_at(study.command, study.varied, texts))[3:]
+    return shlex.split(command_at(study.command, study.varied, texts, study.arm_words))[3:]
 
 
 def continue_hint(folder: Path) -> str:

@@ -14,9 +14,9 @@ from trainer.config.shell import command
 from trainer.records.layout import MANIFEST
 from trainer.records.outcome import Outcome, outcome_or_damage
 from trainer.stats.arms import Arm
-from trainer.stats.design import Design
+from trainer.stats.design import Design, Effects
 from trainer.study.arm_names import arm_names
-from trainer.study.axes import arm_of
+from trainer.study.axes import ARM, arm_of
 from trainer.study.manifest import Change, Entry, Manifest
 
 if TYPE_CHECKING:
@@ -120,9 +120,20 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         margin=study.settings.margin,
         more="" if splits else _more_seeds(study),
         same_images=len({_scored_on(entry) for entry in study.entries if entry.stage == last}) <= 1,
+        effects=_effects(study, arms),
     )
     missing = sum(study.is_missing(entry) for arm in arms for entry in arm.entries)
     return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline)
+
+
+def _effects(study: Manifest, arms: Sequence[StudyArm]) -> Effects | None:
+    """Return the techniques of the arms of an ablation by their present names; None for any other study."""
+    if study.ablation is None:
+        return None
+    planned = {arm.name: arm.point[ARM] for arm in arms}
+    baseline = next((name for name, point in planned.items() if point == study.ablation.baseline), "")
+    techniques = {name: study.ablation.arms[point].techniques for name, point in planned.items()}
+    return Effects(baseline, techniques, study.ablation.kind == "add")
 
 
 def _scored_on(entry: Entry) -> str:

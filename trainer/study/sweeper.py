@@ -21,7 +21,8 @@ from trainer.config.compose import Composer, Job, job_of, own_part, replacing_ar
 from trainer.config.run_config import SweepConfig
 from trainer.config.settings import APART, comparable
 from trainer.errors import ConfigError
-from trainer.study.axes import ARM, Axis, override_key, plain_override
+from trainer.study.ablation import Ablation, Recipe, ablation_of
+from trainer.study.axes import ARM, REPLICATES, Axis, Point, override_key, plain_override
 
 MAX_VALUES = 10_000  # of one setting; each of them is composed and checked before the first run
 
@@ -36,6 +37,11 @@ class Sweep:
     loader: ConfigLoader = field(repr=False)
     config: DictConfig = field(repr=False)  # with Hydra's own part, which holds the launcher
     labels: dict[str, str] = field(default_factory=dict)  # the names of arms that have one, by their settings
+    ablation: Ablation | None = None
+
+    def named_words(self, point: Point) -> Sequence[str]:
+        """Return the overrides of the arm of an ablation, none without one."""
+        return self.ablation.words[point[ARM]] if self.ablation else ()
 
 
 def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
@@ -65,6 +71,7 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
         labels = {plain_override(text): name for text, name in reversed(named)}  # of equal ones the first
     for axis in axes:  # the experiment's axes, too
         _refuse_uncompared(axis.key)
+    points = _Points(composer.loader, common, settings, typed)
     # Hydra's own settings, such as the launcher, stay in `common`, from which each point takes them.
     own_settings = [each for each in overrides if not (each.is_sweep_override() or each.is_hydra_override())]
     fixed = tuple(str(override.input_line) for override in own_settings)
@@ -73,8 +80,34 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
         typed |= settings.params.keys()
     if any(key.startswith("sweep.arms") for key in typed):
         typed |= {override_key(word) for arm in settings.arm_texts for word in arm.split()}
-    points = _Points(composer.loader, common, settings, typed)
-    return Sweep(tuple(axes), fixed, points.compose, composer.loader, common, labels)
+    ablation = None
+    if settings.ablate:
+        ablation, fixed = _ablation(job, settings, common, points, axes, fixed)
+        axes.insert(0, Axis(ARM, texts=tuple(ablation.arms)))
+    return Sweep(tuple(axes), fixed, points.compose, composer.loader, common, labels, ablation)
+
+
+def _ablation(
+    job: Job, settings: SweepConfig, common: DictConfig, points: "_Points", axes: list[Axis], fixed: tuple[str, ...]
+) -> tuple[Ablation, tuple[str, ...]]:
+    """Return the arms of an ablation and the overrides that all of them have. Raises ConfigError."""
+    assert settings.ablate
+    if other := next((axis.key for axis in axes if not axis.replicates), None):
+        raise ConfigError(
+            f"ablate={settings.ablate} makes the arms of one recipe, and {other} has several values: give it one."
+            f" Several values may have: {', '.join(REPLICATES)}"
+        )
+    if settings.baseline is not None or settings.method != "grid":
+        given = f"sweep.baseline={settings.baseline}" if settings.baseline else f"sweep.method={settings.method}"
+        raise ConfigError(f"ablate={settings.ablate} has arms and a baseline of its own: leave {given} out")
+    dataset = common.hydra.runtime.choices.dataset
+    plain = points.loader.load_sweep_config(common, [f"dataset={dataset}"])
+    defaults = job_of(own_part(plain), ()).tree
+    recipe = Recipe(job.tree, defaults, dict(common.hydra.runtime.choices), dict(plain.hydra.runtime.choices))
+    ablation, kept = ablation_of(
+        settings.ablate, settings.ablate_only, recipe, lambda words: points.compose(words).tree, list(fixed)
+    )
+    return ablation, tuple(kept)
 
 
 class _Points:

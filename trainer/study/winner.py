@@ -55,7 +55,7 @@ def winner_of(folder: Path) -> Winner:
     return Winner(
         folder,
         best,
-        command_at(study.command, study.varied, best.texts),
+        command_at(study.command, study.varied, best.texts, study.arm_words),
         epochs,
         study.path(finished[best_epochs.index(epochs)][0]),
         best_epochs,
