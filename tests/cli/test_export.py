@@ -142,6 +142,30 @@ def test_a_winner_is_better_than_every_other_arm(in_empty_folder, capsys):
     assert (tree["winner"], tree["complete"], tree["level"]) == ("lr=0.001", True, 0.95)
 
 
+def unlisted(tree, schema, place=""):
+    """Yield each key of a tree that its schema does not name."""
+    if isinstance(tree, dict) and "properties" in schema:
+        for key, value in tree.items():
+            if key not in schema["properties"]:
+                yield f"{place}.{key}"
+            else:
+                yield from unlisted(value, schema["properties"][key], f"{place}.{key}")
+    if isinstance(tree, list):
+        for each in tree:
+            yield from unlisted(each, schema["items"], f"{place}[]")
+
+
+@pytest.mark.parametrize("words", [["made"], ["made", "--baseline", "lr=0.1 optimizer=sgd"]], ids=str)
+def test_the_verdict_follows_its_schema_which_names_every_key(study, words, capsys):
+    import jsonschema
+
+    schema = json.loads((ROOT / "docs" / "verdict.schema.json").read_text(encoding="utf-8"))
+    export.main([*words, "--json", "-"])
+    tree = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator(schema).validate(tree)
+    assert not list(unlisted({**tree, "findings": []}, schema))  # a finding has figures of its own
+
+
 def test_the_documents_list_every_column_and_key(study, capsys):
     text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
     export.main([study, "--json", "verdict.json", "--csv", "runs.csv", "--epochs", "epochs.csv"])
