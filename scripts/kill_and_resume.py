@@ -26,11 +26,13 @@ from typing import Any
 import torch
 
 from trainer.cli.main import main as main_of_program
-from trainer.errors import RunError
+from trainer.errors import ConfigError, RunError
 from trainer.runtime.files import WRITING
 from trainer.storage import checkpoint
+from trainer.storage.untrusted import parse_line, read_config, read_json, whole_lines
 
-TIMES = ("epoch_seconds", "images_per_second", "seconds", "device")
+# What measures time, and the checksum of a record that holds it.
+TIMES = ("epoch_seconds", "images_per_second", "seconds", "device", "checksum")
 # Everything that has a memory: dropout, augmentation, moments, an average, a plateau, a checkpoint within the epoch.
 TINY = [
     "dataset=digits",
@@ -150,15 +152,16 @@ def broken(folder: Path) -> list[str]:
     """Return the files that cannot be read. The last line of metrics may be torn, as a reader drops it."""
     readers: dict[str, Callable[[Path], Any]] = {
         "*.safetensors": checkpoint.load,
-        "*.json": lambda path: json.loads(path.read_text()),
-        "metrics.jsonl": lambda path: [json.loads(line) for line in path.read_text().split("\n")[:-1]],
+        "*.json": read_json,
+        "config.yaml": read_config,
+        "metrics.jsonl": lambda path: [parse_line(line) for line in whole_lines(path)],
     }
     found = []
     for pattern, read in readers.items():
         for path in folder.rglob(pattern):
             try:
                 read(path)
-            except (RunError, ValueError) as error:
+            except (RunError, ConfigError, ValueError) as error:
                 found.append(f"UNREADABLE {path}: {error}")
     return found
 

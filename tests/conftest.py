@@ -27,6 +27,7 @@ from trainer.data.images import Images
 from trainer.run import Result, train
 from trainer.runtime.signals import WARNINGS
 from trainer.storage.checkpoint_state import Last
+from trainer.storage.untrusted import parse_line
 from trainer.study.axes import corners
 from trainer.study.plan import Plan, plan_of
 
@@ -163,7 +164,7 @@ def sync_playwright():
 
 
 def metrics(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [parse_line(line) for line in (folder / "metrics.jsonl").read_bytes().splitlines()]
 
 
 def timeless(folder: Path) -> list[dict]:

@@ -1,7 +1,6 @@
 """One run from the command to its record: files, resume, Ctrl-C, exit codes, the depth of the call."""
 
 import inspect
-import json
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.run import train
 from trainer.storage import checkpoint
 from trainer.storage.encoding import UnstorableError
+from trainer.storage.untrusted import read_json
 
 KEYS = ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr", "epoch_seconds"]
 
@@ -61,7 +61,7 @@ def test_a_run_leaves_its_record(in_empty_folder):
     assert 0 < rows[1]["validation_accuracy"] < 1
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["optimizer"] == {"name": "momentum", "momentum": 0.9, "dampening": 0.0, "form": "torch"}
-    (stamp,) = json.loads((folder / "environment.json").read_text())
+    (stamp,) = read_json(folder / "environment.json")
     assert stamp["packages"]["torch"].startswith(torch.__version__.split("+")[0])
     assert (stamp["device"], stamp["seed"], len(stamp["run_id"])) == ("cpu", 0, 8)
     best = checkpoint.load(folder / "best.safetensors")
@@ -236,7 +236,7 @@ def test_ctrl_c_during_the_search_for_the_cause_keeps_the_message(monkeypatch, c
         quick(*TINY, "lr=1e30", "output_dir=run")
     assert caught.value.reported
     assert "warning: the training loss is nan in epoch 1, step 2 of 19" in capsys.readouterr().err
-    noted = json.loads(Path("run/result.json").read_text())
+    noted = read_json(Path("run/result.json"))
     assert (noted["state"], noted["reason"].partition(" in ")[0]) == ("failed", "the training loss is nan")
 
 
@@ -248,7 +248,7 @@ def test_the_message_of_a_complete_run_has_a_command_that_trains_further(capsys)
     assert command == ["resume=run", "early_stop_patience=null", "epochs=4"]
     assert train(compose(command)[0]).epochs == 4
     assert train(compose(["resume=run", "epochs=3"])[0]).epochs == 4  # fewer than it has
-    assert json.loads(Path("run/result.json").read_text())["reason"] == "training was limited to this number of epochs"
+    assert read_json(Path("run/result.json"))["reason"] == "training was limited to this number of epochs"
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(monkeypatch):
@@ -274,7 +274,7 @@ def test_a_run_that_fails_is_one_line_with_exit_code_1(in_empty_folder):
         " usually helps. Saved: 0 of 2 epochs, in run."
         " What may be wrong: python -m trainer doctor run\n"
     )
-    ended = json.loads((in_empty_folder / "run" / "result.json").read_text())
+    ended = read_json(in_empty_folder / "run" / "result.json")
     assert (ended["state"], ended["reason"].partition(" in ")[0]) == ("failed", "the training loss is nan")
 
 
@@ -321,7 +321,7 @@ def test_ctrl_c_while_wandb_finishes_leaves_a_run_that_is_complete(monkeypatch, 
     with pytest.raises(KeyboardInterrupt):
         quick(*TINY, "output_dir=run")
     assert capsys.readouterr().out.endswith("\nStopped. Saved: 2 of 2 epochs\n")
-    record = json.loads(Path("run/result.json").read_text())
+    record = read_json(Path("run/result.json"))
     assert (record["state"], record["reason"]) == ("finished", None) and 0 <= record["train_eval_accuracy"] <= 1
 
 
@@ -364,7 +364,13 @@ def test_a_disk_that_is_full_or_a_folder_that_cannot_be_is_one_line(monkeypatch)
 def test_a_setting_that_differs_from_the_checkpoint_is_refused():
     quick(*TINY, "output_dir=run", "optimizer=adam")
     path = Path("run/config.yaml")
-    path.write_text(path.read_text().replace("weight_decay: 0.0", "weight_decay: 0.1"))
+    text = path.read_text().replace("weight_decay: 0.0", "weight_decay: 0.1")
+    path.write_text(text)
+    with pytest.raises(
+        ConfigError, match=r"^run/config.yaml: it was edited by hand, or is damaged: .* remove the line"
+    ):
+        compose(["resume=run", "epochs=3"])
+    path.write_text("".join(text.splitlines(keepends=True)[:-1]))  # accepted as it stands
     with pytest.raises(RunError, match=r"run/config.yaml was changed since run/last.safetensors: weight_decay"):
         train(compose(["resume=run", "epochs=3"])[0])
 
@@ -398,5 +404,5 @@ def test_a_bug_in_a_technique_is_recorded(monkeypatch):
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     with pytest.raises(ValueError, match="odd weights"):
         quick(*TINY, "output_dir=run")
-    noted = json.loads(Path("run/result.json").read_text())
+    noted = read_json(Path("run/result.json"))
     assert (noted["state"], noted["reason"]) == ("failed", "ValueError: odd weights")

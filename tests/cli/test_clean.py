@@ -13,6 +13,7 @@ from trainer.records.disk_usage import freed_by, size_of
 from trainer.reports.content import of_study
 from trainer.runtime.lock import locked
 from trainer.runtime.text import file_size
+from trainer.storage.untrusted import read_json
 from trainer.study.execute import run_study
 
 TINY = ("dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled")
@@ -69,7 +70,7 @@ def test_a_run_that_has_not_ended_or_is_being_trained_keeps_its_files(two_studie
     first, second = two_studies
     running, interrupted = (next(first.glob(f"lr-{lr}-*")) for lr in ("0.1", "0.2"))
     path = interrupted / "result.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "state": "interrupted"}))
+    path.write_text(json.dumps({**read_json(path), "state": "interrupted"}))
     (first / ".study.json.1.writing").write_text("{")
     old = second / ".study.json.2.writing"
     old.write_text("{")

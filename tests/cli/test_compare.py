@@ -14,6 +14,7 @@ from fake_studies import fake_run, fake_study
 from trainer.cli import compare
 from trainer.errors import ConfigError, RunError
 from trainer.reports.comparison import compared
+from trainer.storage.untrusted import read_json
 
 CONFIG = {
     "epochs": 10,
@@ -91,7 +92,7 @@ def test_a_study_an_arm_of_it_and_a_run_are_compared(in_empty_folder, capsys):
     # A run whose folder is gone counts by what study.json holds; other code is told, other data are refused.
     shutil.rmtree(next(Path(study).glob("lr-0.1_seed-1-*")))
     path = Path("low/environment.json")
-    stamps = json.loads(path.read_text())
+    stamps = read_json(path)
     stamps[-1]["code"]["training/trainer.py"] = "another"
     path.write_text(json.dumps(stamps))
     assert compare.main([study, "low"]) == 1
@@ -150,7 +151,7 @@ def test_other_validation_images_are_refused_unless_told(changes, reason, runs, 
 def test_another_number_of_validation_images_is_refused_and_an_image_size_is_not(runs):
     small = run("small", dataset={**CONFIG["dataset"], "image_size": 8})
     assert len(compared([runs[0], small], None, None, False).arms) == 2
-    best = json.loads(Path(small, "best.json").read_text())
+    best = read_json(Path(small, "best.json"))
     Path(small, "best.json").write_text(json.dumps({**best, "confusion": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}))
     with pytest.raises(ConfigError, match=r"of .*: the number of validation images is 30, not 3\. "):
         compared([runs[0], small], None, None, False)

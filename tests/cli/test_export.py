@@ -19,6 +19,7 @@ from fake_studies import fake_run, fake_study
 
 from trainer.cli import export
 from trainer.errors import ConfigError, RunError
+from trainer.storage.untrusted import read_json
 
 AXES = {"lr": ["0.1", "0.01"], "optimizer": ["sgd", "adam"]}
 
@@ -31,7 +32,7 @@ def study(in_empty_folder):
         config = yaml.safe_load(path.read_text())
         config |= {"lr": float(config["lr"]), "optimizer": {"name": config["optimizer"], "eps": 1e-8}}
         path.write_text(yaml.safe_dump(config))
-    manifest = json.loads(Path("made/study.json").read_text())
+    manifest = read_json(Path("made/study.json"))
     for entry in manifest["runs"]:
         entry["config"] = yaml.safe_load(Path("made", entry["folder"], "config.yaml").read_text())
     Path("made/study.json").write_text(json.dumps(manifest))
@@ -74,7 +75,7 @@ def test_a_row_a_run_and_a_row_an_epoch(study, capsys):
 
 
 def test_a_run_without_its_metrics_keeps_what_its_result_says(study, capsys):
-    result = {**json.loads(Path("made/run-0/result.json").read_text()), "train_eval_accuracy": 0.5}
+    result = {**read_json(Path("made/run-0/result.json")), "train_eval_accuracy": 0.5}
     Path("made/run-0/result.json").write_text(json.dumps(result))
     Path("made/run-0/metrics.jsonl").unlink()
     export.main([study, "--csv", "-"])
@@ -195,7 +196,7 @@ def test_latex_is_escaped_and_ruled(study, capsys):
 def test_latex_sets_the_table_within_the_width_of_a_page(in_empty_folder):
     fake_study(Path("made"), {"optimizer": ["s_g&{$%#~^<é", "adam"]}, seeds=(0, 1, 2))
     for path in Path("made").glob("run-*/result.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "train_eval_accuracy": 1.0}))
+        path.write_text(json.dumps({**read_json(path), "train_eval_accuracy": 1.0}))
     export.main(["made", "--latex", "table.tex"])
     frame = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table.tex}\end{document}"
     Path("paper.tex").write_text(frame)
@@ -257,9 +258,9 @@ def test_a_text_that_a_spreadsheet_would_compute_is_harmless(study, capsys):
 
 def test_a_run_whose_folder_is_gone_keeps_the_result_that_the_study_holds(study, capsys):
     export.main([study, "--json", "whole.json"])
-    manifest = json.loads(Path("made/study.json").read_text())
+    manifest = read_json(Path("made/study.json"))
     for entry in manifest["runs"]:
-        entry["result"] = json.loads(Path("made", entry["folder"], "result.json").read_text())
+        entry["result"] = read_json(Path("made", entry["folder"], "result.json"))
     Path("made/study.json").write_text(json.dumps(manifest))
     shutil.rmtree("made/run-0")
     capsys.readouterr()
@@ -275,7 +276,7 @@ def test_a_run_whose_folder_is_gone_keeps_the_result_that_the_study_holds(study,
 
 def configure(folder, number, **settings):
     """Change the recorded settings of a run in both places that hold them."""
-    manifest = json.loads(Path(folder, "study.json").read_text())
+    manifest = read_json(Path(folder, "study.json"))
     entry = manifest["runs"][number]
     entry["config"] |= settings
     Path(folder, "study.json").write_text(json.dumps(manifest))

@@ -10,6 +10,7 @@ from fake_studies import fake_run, fake_study
 
 from trainer.cli import list as listing
 from trainer.errors import ConfigError
+from trainer.storage.untrusted import read_json
 
 CONFIG = {
     "epochs": 4,
@@ -62,9 +63,7 @@ def test_the_newest_comes_first_and_a_report_makes_nothing_new(capsys, root):
     last = json.loads((root / "new" / "metrics.jsonl").read_text().splitlines()[-1])["validation_accuracy"]
     row = f"{100 * last:.2f} % finished, 4 of 4 2026-11-22 09:00 UTC run: mlp on digits with sgd"
     assert row in " ".join(text.split())
-    values = [
-        json.loads((root / f"sweeps/made/run-{n}/result.json").read_text())["validation_accuracy"] for n in (2, 3)
-    ]
+    values = [read_json(root / f"sweeps/made/run-{n}/result.json")["validation_accuracy"] for n in (2, 3)]
     row = f"lr=0.1: {50 * sum(values):.2f} % 4 finished 2026-11-21 08:00 UTC study: lr=0.001,0.1"
     assert row in " ".join(text.split())
     assert max(map(len, text.splitlines())) > 80  # a file is not wrapped
@@ -102,7 +101,7 @@ def test_sorted_by_any_metric_the_best_comes_first(capsys, root):
         assert lone[first][metric] == best(row[metric] for row in lone.values())
     assert names(capsys, root, "--sort", "seconds")[0] == ["new", "old", "dateless", "made"]
     for name, accuracy in (("old", 0.7), ("dateless", 0.9)):
-        result = json.loads((root / name / "result.json").read_text())
+        result = read_json(root / name / "result.json")
         (root / name / "result.json").write_text(json.dumps({**result, "train_eval_accuracy": accuracy}))
     assert names(capsys, root, "--sort", "train_eval_accuracy")[0][:2] == ["dateless", "old"]
     assert names(capsys, root, "--sort", "gap", "--limit", "2")[0] == ["old", "dateless"]

@@ -16,6 +16,7 @@ from trainer.config.own import read, using
 from trainer.config.schema import GROUPS
 from trainer.data.loader import load
 from trainer.evaluation.inference import load_network
+from trainer.storage.untrusted import read_json
 
 OPTIMIZER = '''
 import torch
@@ -144,7 +145,7 @@ def test_a_technique_that_was_edited_since_is_told_and_refused_under_strict(mine
         capsys
     )
     assert not Path("run/techniques/model.py.txt").exists()  # which it does not use
-    stamps = json.loads(Path("run/environment.json").read_text())
+    stamps = read_json(Path("run/environment.json"))
     command = "python -m trainer --strict --techniques mine dataset=digits optimizer=lynx"
     Path("run/environment.json").write_text(json.dumps([stamp | {"command": command} for stamp in stamps]))
     assert run("show", "run") == 0
@@ -159,7 +160,7 @@ def test_a_study_trains_again_what_its_techniques_change_and_no_more(mine, capsy
     printed = told(capsys)
     assert "lynx (yours: mine/optimizer.py)" in printed and "--techniques=mine" in printed
     (folder,) = Path("outputs/sweeps").glob("digits_*")
-    assert "--techniques" not in json.dumps(json.loads((folder / "study.json").read_text())["command"])
+    assert "--techniques" not in json.dumps(read_json(folder / "study.json")["command"])
     assert run(*study) == 0 and "3 are finished already" in told(capsys)
     edit(mine / "optimizer.py", "SGD(params, lr)", "SGD(params, lr / 2)")
     assert run(*study) == 0 and "2 are finished already" in (printed := told(capsys))
@@ -282,7 +283,7 @@ def test_an_error_of_a_technique_during_the_training_is_one_line_and_its_traceba
     line = "mine/parts.py, line 14: model=net: AttributeError: 'Net' object has no attribute 'missing'"
     printed = told(capsys)
     assert f"trainer: {line}. Saved: 0 of 1 epoch, in run. " in printed and "Traceback: run/traceback.txt" in printed
-    assert "most recent call" not in printed and json.loads(Path("run/result.json").read_text())["reason"] == line
+    assert "most recent call" not in printed and read_json(Path("run/result.json"))["reason"] == line
     assert "self.missing" in Path("run/traceback.txt").read_text()
     edit(mine / "parts.py", "self.missing", "pass")
     assert run("--techniques=mine", "resume=run") == 0 and not Path("run/traceback.txt").exists()

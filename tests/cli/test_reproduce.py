@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import PICTURES, compose, draw_pictures, program, quick
+from conftest import PICTURES, compose, draw_pictures, metrics, program, quick
 from test_evaluate import TINY
 
 from trainer.cli import reproduce
 from trainer.errors import ConfigError, RunError
 from trainer.run import train
 from trainer.storage import checkpoint
+from trainer.storage.untrusted import read_json
 
 SHORT = (*TINY, "epochs=3", "augmentation=crop", "dropout=0.2")
 
@@ -55,10 +56,10 @@ def test_a_difference_is_measured_and_what_changed_is_named(capsys):
     state = checkpoint.load(run / "last.safetensors")
     state.trainer["model"]["1.1.weight"][0, 0] += 0.25
     checkpoint.save(run / "last.safetensors", state)
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = metrics(run)
     rows[1]["validation_loss"] += 0.125
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (stamp,) = json.loads((run / "environment.json").read_text())
+    (stamp,) = read_json(run / "environment.json")
     old = {**stamp, "packages": {**stamp["packages"], "torch": "2.0.0"}, "device": "cuda", "threads": 7}
     old["code"] = {**stamp["code"], "techniques/activation.py": "0123456789", "training/gone.py": "0123456789"}
     (run / "environment.json").write_text(json.dumps([old]))
@@ -95,10 +96,10 @@ def test_other_data_are_named(capsys):
 def test_the_threads_are_those_of_the_record():
     run = quick(*SHORT, "output_dir=run").folder
     path = run / "environment.json"
-    path.write_text(json.dumps([{**json.loads(path.read_text())[0], "threads": 2}]))
+    path.write_text(json.dumps([{**read_json(path)[0], "threads": 2}]))
     try:
         reproduce.main([str(run)])
-        assert json.loads(Path("outputs/reproduced/run/environment.json").read_text())[0]["threads"] == 2
+        assert read_json(Path("outputs/reproduced/run/environment.json"))[0]["threads"] == 2
     finally:
         torch.set_num_threads(1)
 

@@ -12,6 +12,7 @@ from conftest import interpret
 from trainer.cli import study as command
 from trainer.errors import ConfigError, RunError
 from trainer.reports.content import of_study
+from trainer.storage.untrusted import read_json
 from trainer.study.execute import run_study
 from trainer.study.manifest import Manifest
 
@@ -30,7 +31,7 @@ def arms(folder: Path) -> dict[str, int]:
 
 
 def starts(folder: Path) -> set[int]:
-    return {json.loads(path.read_text())["starts"] for path in folder.glob("*/result.json")}
+    return {read_json(path)["starts"] for path in folder.glob("*/result.json")}
 
 
 @pytest.mark.long
@@ -121,7 +122,7 @@ def test_what_was_dropped_from_a_grid_of_two_axes_does_not_come_back():
     assert command.main([str(folder), "add", "seed=1"]) == 0
     assert arms(folder) == {"lr=0.1 dropout=0": 2, "lr=0.1 dropout=0.5": 2, "lr=0.2 dropout=0": 2}
     # An `add` that was stopped is finished by the same words.
-    tree = json.loads((folder / "study.json").read_text())
+    tree = read_json(folder / "study.json")
     tree["runs"][-1]["result"] = None
     (folder / "study.json").write_text(json.dumps(tree))
     shutil.rmtree(folder / tree["runs"][-1]["folder"])
@@ -213,7 +214,7 @@ def test_mistakes_are_one_line_and_change_nothing(capsys):
 
 def test_a_study_that_was_sent_runs_no_program_and_no_other_settings(tmp_path):
     folder = begun("lr=0.1,0.2")
-    path, tree = folder / "study.json", json.loads((folder / "study.json").read_text())
+    path, tree = folder / "study.json", read_json(folder / "study.json")
     for word in (
         "hydra.launcher.submitit_folder=/tmp",
         "+hydra.launcher.initializer={_target_:a.b}",

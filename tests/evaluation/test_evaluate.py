@@ -32,6 +32,7 @@ from trainer.stats.intervals import wilson
 from trainer.stats.scores import calibration_error, score
 from trainer.storage import checkpoint
 from trainer.storage.checkpoint_state import Best
+from trainer.storage.untrusted import read_json
 from trainer.study.execute import run_study
 from trainer.training.network import build_model
 
@@ -69,6 +70,7 @@ def watch(event, arguments):
         raise SystemError(f"{event} of the test set: {arguments[0]}")
 sys.addaudithook(watch)
 from trainer.cli.main import main
+from trainer.storage.untrusted import read_json
 for arguments in map(json.loads, sys.argv[1:]):
     assert main(arguments) == 0
 """
@@ -258,7 +260,7 @@ def test_a_second_reading_says_so_and_a_study_counts_its_readings(capsys):
     printed = capsys.readouterr().out
     assert f"lr_seed-{study.name[-8:]}: 2 readings of the test set\n4 readings, none was changed." in printed
     moved = study.rename(study.with_name("renamed"))
-    manifest = json.loads((moved / "study.json").read_text())
+    manifest = read_json(moved / "study.json")
     (moved / "study.json").write_text(json.dumps({**manifest, "name": "renamed"}))
     assert len(readings(moved)) == 2
 

@@ -26,6 +26,7 @@ from trainer.evaluation.ledger import own_ledger, read_ledger, readings
 from trainer.reports.run_content import of_run
 from trainer.stats.intervals import wilson
 from trainer.storage import checkpoint
+from trainer.storage.untrusted import read_json
 from trainer.study.execute import run_study
 from trainer.study.winner import winner_of
 
@@ -75,7 +76,7 @@ def test_the_card_holds_the_winner_and_one_reading_for_all_seeds(capsys):
     assert card["ensemble"]["accuracy"] == reading.accuracy == together
     assert (card["configurations_tried"], card["runs_tried"], card["test_readings"]) == (2, 4, 1)
     assert (card["ledger"]["digest"], len(reading.networks)) == (reading.digest, 3)
-    values = [json.loads(path.read_text())["validation_accuracy"] for path in folder.glob("lr-0.03*/result.json")]
+    values = [read_json(path)["validation_accuracy"] for path in folder.glob("lr-0.03*/result.json")]
     assert card["validation_accuracy"]["mean"] == pytest.approx(sum(values) / 2)
     text = (folder / "card.md").read_text()
     assert f"Test accuracy **{mean:.2%} ± {deviation:.2%}** (mean ± sd over 3 seeds, 297 images)" in text
@@ -87,7 +88,7 @@ def test_the_card_holds_the_winner_and_one_reading_for_all_seeds(capsys):
 def test_it_trains_on_all_images_with_the_schedule_that_was_validated():
     folder = study(*SHORT, "lr=0.03", "seed=0,1,2")
     for path, epoch in zip(sorted(folder.glob("seed-*/result.json")), (1, 3, 2), strict=True):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "best_epoch": epoch}))
+        path.write_text(json.dumps({**read_json(path), "best_epoch": epoch}))
     finalize.main([str(folder), "--seeds", "1"])
     (run,) = folder.glob("final/seed-0-*")
     rows = metrics(run)
@@ -112,7 +113,7 @@ def test_a_plateau_is_repeated_as_the_run_of_the_median_took_it():
     falling = ("scheduler=plateau", "scheduler.patience=0", "scheduler.min_delta=0.9", "scheduler.warmup_epochs=1")
     folder = study(*TINY, "epochs=6", *falling, "lr=0.03", "seed=0,1,2")
     for path, epoch in zip(sorted(folder.glob("seed-*/result.json")), (2, 6, 5), strict=True):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "best_epoch": epoch}))
+        path.write_text(json.dumps({**read_json(path), "best_epoch": epoch}))
     finalize.main([str(folder), "--seeds", "1"])
     (run,), validated = folder.glob("final/seed-0-*"), next(folder.glob("seed-2-*"))
     rates = [row["lr"] for row in metrics(validated)]
@@ -192,7 +193,7 @@ def test_the_winner_follows_metric_direction_and_stage():
     folder = study(*SHORT, "lr=0.0001,0.03", "sweep.metric=validation_loss")
     assert winner_of(folder).arm.point == {"lr": "0.03"}
     path = folder / "study.json"
-    manifest = json.loads(path.read_text())
+    manifest = read_json(path)
     manifest["sweep"]["direction"] = "maximize"
     path.write_text(json.dumps(manifest))
     assert winner_of(folder).arm.point == {"lr": "0.0001"}
@@ -222,7 +223,7 @@ def test_what_cannot_be_finalized_is_one_line(in_empty_folder):
         " whole epochs only"
     )
     result = next(folder.glob("*/result.json"))
-    result.write_text(json.dumps({**json.loads(result.read_text()), "state": "interrupted"}))
+    result.write_text(json.dumps({**read_json(result), "state": "interrupted"}))
     with pytest.raises(RunError) as caught:
         finalize.main([str(folder)])
     words = " ".join(

@@ -9,6 +9,7 @@ from trainer.cli.report import main
 from trainer.errors import ConfigError
 from trainer.reports.content import of_study
 from trainer.reports.expectation import answers
+from trainer.storage.untrusted import read_json
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def study(tmp_path_factory):
     values = {"sgd": (0.50, 0.51, 0.52, 0.53), "adam": (0.90, 0.93, 0.91, 0.92), "nadam": (0.91, 0.93, 0.90, 0.925)}
     for number, value in enumerate(value for arm in values.values() for value in arm):
         path = folder / f"run-{number}" / "result.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "validation_accuracy": value}))
+        path.write_text(json.dumps({**read_json(path), "validation_accuracy": value}))
     return folder
 
 

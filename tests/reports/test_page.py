@@ -16,6 +16,7 @@ from trainer.reports.charts import coincident, constant_rate, curves
 from trainer.reports.content import of_study
 from trainer.reports.differences import differences, forest, ticks
 from trainer.reports.run_content import of_run
+from trainer.storage.untrusted import read_json
 
 LRS = {"lr": ["0.001", "0.01", "0.1"]}
 
@@ -27,7 +28,7 @@ def study(tmp_path_factory):
 
 def command(folder, *words):
     """The same study, with another command in its record."""
-    manifest = json.loads((folder / "study.json").read_text())
+    manifest = read_json(folder / "study.json")
     (folder / "study.json").write_text(json.dumps({**manifest, "command": list(words)}))
     return folder
 
@@ -97,7 +98,7 @@ def test_the_best_epoch_and_an_early_stop_are_marked(tmp_path):
     folder = fake_study(tmp_path / "made", {"lr": ["0.1"]}, epochs=6)
     (arm,) = curves(of_study(folder).arms)
     assert (arm["runs"][0]["best"], arm["runs"][0]["stopped"]) == (6, None)
-    manifest = json.loads((folder / "study.json").read_text())
+    manifest = read_json(folder / "study.json")
     manifest["runs"][0]["config"]["epochs"] = 9
     (folder / "study.json").write_text(json.dumps(manifest))
     (arm,) = curves(of_study(folder).arms)

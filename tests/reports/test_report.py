@@ -23,6 +23,7 @@ from trainer.reports.charts import curves, figures
 from trainer.reports.content import of_study
 from trainer.reports.run_content import of_run
 from trainer.runtime.lock import locked
+from trainer.storage.untrusted import read_json
 from trainer.study.winner import winner_of
 
 ALONE = {"epochs": 9, "dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "sgd"}}
@@ -38,7 +39,7 @@ def test_what_a_report_says_of_each_arm(study):
     content = of_study(study)
     best = content.arms[0]
     assert [arm.name for arm in content.arms] == ["lr=0.1", "lr=0.01", "lr=0.001"]
-    last = [json.loads((study / f"run-{number}" / "result.json").read_text()) for number in range(8, 12)]
+    last = [read_json(study / f"run-{number}" / "result.json") for number in range(8, 12)]
     assert best.mean == pytest.approx(sum(each["validation_accuracy"] for each in last) / 4)
     assert (best.parameters, best.best_epoch, best.seconds) == (55490, 10, 15.0)
     rows = [json.loads(line) for line in (study / "run-8" / "metrics.jsonl").read_text().splitlines()]
@@ -246,10 +247,10 @@ def test_mistakes_are_one_line(tmp_path, study):
 
 
 DAMAGED = {
-    "result.json": "is damaged. Remove it: the run then continues from its last epoch",
-    "metrics.jsonl": "is damaged",
-    "best.json": "is damaged",
-    "environment.json": "is damaged",
+    "result.json": " is damaged. Remove it: the run then continues from its last epoch",
+    "metrics.jsonl": ", line 1 is damaged",
+    "best.json": " is damaged",
+    "environment.json": " is damaged",
 }
 
 
@@ -258,7 +259,7 @@ def test_a_damaged_file_of_one_run_hides_no_other_run_and_is_named(tmp_path, nam
     study = fake_study(tmp_path / "torn", {"lr": ["0.1", "0.01"]}, seeds=(0, 1, 2))
     fake_study(tmp_path / "whole", {"lr": ["0.1", "0.01"]})
     (study / "run-0" / name).write_text('{"epoch": -1}\n' if name == "metrics.jsonl" else "")
-    sentence = f"{study / 'run-0' / name} {DAMAGED[name]}"
+    sentence = f"{study / 'run-0' / name}{DAMAGED[name]}"
     content = of_study(study)
     assert sentence in content.verdict and page.render(content)
     # The value of a run is in its result.json alone.
@@ -331,7 +332,7 @@ def test_a_study_becomes_a_report_and_a_view_in_wandb(tmp_path):
     pytest.importorskip("wandb_workspaces")
     axes = {"lr": ["0.0001", "0.01", "0.1"], "optimizer": ["sgd", "adam"]}
     folder = fake_study(tmp_path / "made", axes, seeds=(0, 1, 2))
-    manifest = json.loads((folder / "study.json").read_text())
+    manifest = read_json(folder / "study.json")
     for entry in manifest["runs"]:
         entry["config"]["wandb"] = {"mode": "offline", "project": "lecture", "entity": None, "group": "typed"}
     (folder / "study.json").write_text(json.dumps(manifest))

@@ -14,6 +14,7 @@ from trainer.reports.content import of_study
 from trainer.reports.progress import progress_of
 from trainer.reports.watch import watch
 from trainer.runtime.lock import locked
+from trainer.storage.untrusted import read_json
 from trainer.study.manifest import Manifest
 
 REFRESH = '<meta http-equiv="refresh"'
@@ -37,7 +38,7 @@ def test_the_progress_names_what_is_trained_and_the_time_left(begun):
         progress = progress_of(Manifest.read(begun), of_study(begun))
     assert progress.rows == [("lr=0.01 seed=0", "4 of 10", "9.0 s")]  # six epochs of 1.5 s
     assert progress.sentence == "1 of 2 runs ended; at most 9.0 s left" and not progress.complete
-    manifest = json.loads((begun / "study.json").read_text())
+    manifest = read_json(begun / "study.json")
     manifest["sweep"] |= {"method": "random", "trials": 5}
     manifest["runs"][1]["trial"] = 1
     (begun / "study.json").write_text(json.dumps({**manifest, "points": 5}))

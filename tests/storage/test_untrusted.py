@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, compose, interpret, program, tiny_images
+from conftest import ROOT, compose, interpret, metrics, program, tiny_images
 from fuzzing_files import framed, put_together, saved, sealed, taken_apart, untrained
 from PIL import Image
 
@@ -726,17 +726,18 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[:30] for row in ROWS])
-def test_a_number_that_no_run_writes_is_damage(row, stranger):
+def test_a_number_that_no_run_writes_is_damage(row, stranger, capsys):
     good = (stranger / "metrics.jsonl").read_text()
     (stranger / "metrics.jsonl").write_text(good + row + "\n")
-    for read in (report.main, doctor.main):
-        assert told(RunError, read, ["run"]) == "run/metrics.jsonl is damaged"
+    assert told(RunError, doctor.main, ["run"]) == "run/metrics.jsonl, line 2 is damaged"
+    assert report.main(["run"]) == 0  # what stands is shown
+    assert "run/metrics.jsonl, line 2 is damaged: what it holds is left out." in capsys.readouterr().out
     (stranger / "metrics.jsonl").write_text(row + "\n" + good)
     assert "run/metrics.jsonl, line 1 is damaged" in told(RunError, resume)
 
 
 def test_an_accuracy_that_is_missing_is_told_before_training_and_not_after_it(stranger):
-    row = json.loads((stranger / "metrics.jsonl").read_text())
+    (row,) = metrics(stranger)
     for name in ("train_accuracy", "validation_accuracy"):
         (stranger / "metrics.jsonl").write_text(json.dumps({**row, name: None}) + "\n")
         assert "run/metrics.jsonl, line 1 is damaged" in told(RunError, resume)
@@ -750,7 +751,7 @@ def test_counts_that_no_run_has_are_damage(stranger):
 
 
 def test_an_insight_that_is_not_finite_is_damage(stranger):
-    row = json.loads((stranger / "metrics.jsonl").read_text())
+    (row,) = metrics(stranger)
     row["layer_stats"] = {"layers": {"1": {"kind": "Linear", "update_ratio": float("nan")}}}
     (stranger / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     assert "run/metrics.jsonl is damaged: layer_stats: layers.1.update_ratio: " in told(RunError, report.main, ["run"])
@@ -766,7 +767,7 @@ def test_one_bad_run_does_not_keep_the_others_from_the_index(stranger, monkeypat
     shutil.copytree(stranger, "other")
     (stranger / "metrics.jsonl").write_text(ROWS[0] + "\n")
     assert index.write(Path())[1:3] == (0, 1)
-    assert "run/metrics.jsonl is damaged" in Path("index.html").read_text()
+    assert "run/metrics.jsonl, line 1 is damaged" in Path("index.html").read_text()
     real = index.of_run
 
     def of_run(folder):

@@ -29,6 +29,7 @@ from trainer.records.metrics import shown_figure
 from trainer.reports.content import of_study
 from trainer.run import train
 from trainer.runtime.lock import locked
+from trainer.storage.untrusted import read_json
 from trainer.study.execute import run_study
 from trainer.study.live_table import LiveTable
 from trainer.study.manifest import Manifest
@@ -51,7 +52,7 @@ def table(folder: Path) -> list[dict]:
 
 
 def starts(folder: Path) -> dict[str, int]:
-    return {path.parent.name: json.loads(path.read_text())["starts"] for path in folder.glob("*/result.json")}
+    return {path.parent.name: read_json(path)["starts"] for path in folder.glob("*/result.json")}
 
 
 def test_a_bad_seventh_run_means_that_nothing_ran(in_empty_folder):
@@ -136,7 +137,7 @@ def test_arms_that_are_equal_to_the_last_digit_are_told_as_the_same_run(capsys):
     )
     assert sentence in " ".join(told.out.split()) and sentence in of_study(folder).verdict
     path = next(folder.glob("scheduler-step_seed-1-*/result.json"))
-    result = json.loads(path.read_text())
+    result = read_json(path)
     path.write_text(json.dumps(result | {"validation_loss": result["validation_loss"] + 1e-9}))
     assert "constant and exponential are the same run" in of_study(folder).verdict[0]
 
@@ -358,7 +359,7 @@ def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(in_empty_folder
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
     assert "Stopped: 0 of 2 runs ended. The same command continues" in out
-    states = {json.loads(path.read_text())["state"] for path in in_empty_folder.glob("outputs/sweeps/*/*/result.json")}
+    states = {read_json(path)["state"] for path in in_empty_folder.glob("outputs/sweeps/*/*/result.json")}
     assert states == {"interrupted"}
 
 
@@ -402,13 +403,13 @@ def test_folds_are_an_axis_and_are_averaged():
     assert alone == plan.runs[8].config
     rows = table(folder)
     assert len(rows) == 10 and {row["dataset.fold"] for row in rows} == set("01234")
-    manifest = json.loads((folder / "study.json").read_text())
+    manifest = read_json(folder / "study.json")
     assert (manifest["axes"], manifest["replicates"]) == (["lr=0.05,0.1"], ["dataset.fold=0,1,2,3,4"])
 
 
 def test_the_manifest_says_everything_that_was_frozen():
     _, folder = study(*SHORT, "lr=0.1,0.2")
-    manifest = json.loads((folder / "study.json").read_text())
+    manifest = read_json(folder / "study.json")
     assert manifest["command"] == [*SHORT, "lr=0.1,0.2"]
     assert len(manifest["code"]) == 10 and len(next(iter(manifest["data"].values()))) == 16
     assert [run["config"]["lr"] for run in manifest["runs"]] == [0.1, 0.2]

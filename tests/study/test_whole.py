@@ -12,6 +12,7 @@ from trainer.cli import study as command
 from trainer.errors import ConfigError
 from trainer.reports import page
 from trainer.reports.content import of_study
+from trainer.storage.untrusted import read_json
 from trainer.study import adopt as adoption
 from trainer.study.execute import run_study
 from trainer.study.manifest import Manifest
@@ -64,7 +65,7 @@ def test_a_run_that_is_missing_is_never_one_that_waits(capsys):
     assert sentence in told and "queued" not in told
     assert of_study(folder).verdict == [*verdict, sentence]
     # As before 0.4.0: the runs lie in another study, whose folder is gone.
-    tree = json.loads((folder / "study.json").read_text())
+    tree = read_json(folder / "study.json")
     for run in tree["runs"]:
         run.update(result=None, folder=run["folder"].replace("lr-0.2", "../gone/lr-0.2"))
     (folder / "study.json").write_text(json.dumps(tree))
@@ -179,7 +180,7 @@ def test_outputs_lie_where_they_are_asked_for(monkeypatch, tmp_path):
 def test_a_study_of_an_earlier_version_takes_its_runs_and_leaves_the_others(tmp_path):
     first = study("lr=0.1,0.2", "sweep.name=first")
     second = study("lr=0.2,0.3", "sweep.name=second")
-    path, tree = second / "study.json", json.loads((second / "study.json").read_text())
+    path, tree = second / "study.json", read_json(second / "study.json")
     taken = tree["runs"][0]
     shutil.rmtree(second / taken["folder"])
     # Its name is not believed: it could lead anywhere.

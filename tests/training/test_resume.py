@@ -39,6 +39,7 @@ from trainer.records.outcome import write_outcome
 from trainer.run import train
 from trainer.runtime.signals import raise_preempted
 from trainer.storage import checkpoint
+from trainer.storage.untrusted import read_json
 from trainer.study.execute import run_study
 from trainer.study.folder import read_outcome
 from trainer.techniques.remedies import has_momentum
@@ -137,7 +138,8 @@ def test_within_an_epoch_it_is_saved_when_the_minutes_are_over_and_not_before(mo
 def test_a_run_recorded_before_a_setting_existed_continues():
     quick(*TINY, "output_dir=run")
     path, last = Path("run/config.yaml"), Path("run/last.safetensors")
-    path.write_text(path.read_text().replace("deterministic: false\n", ""))
+    text = path.read_text().partition("# checksum")[0]
+    path.write_text(text.replace("deterministic: false\n", ""))
     state = checkpoint.load(last)
     del state.config["deterministic"]
     checkpoint.save(last, state)
@@ -220,7 +222,7 @@ def test_a_run_that_continues_with_other_threads_warns(capsys):
     train(compose(["resume=run", "epochs=2"])[0])
     assert "bits" not in capsys.readouterr().err
     path = Path("run/environment.json")
-    path.write_text(path.read_text().replace('"threads": 1,', '"threads": 7,'))
+    path.write_text(json.dumps([stamp | {"threads": 7} for stamp in read_json(path)]))
     train(compose(["resume=run", "epochs=3"])[0])
     told = " ".join(capsys.readouterr().err.split())
     assert "on cpu (threads: 1), unlike before: the last bits may differ from those of a run" in told
@@ -231,7 +233,7 @@ def test_a_run_that_continues_with_other_code_warns(capsys):
     quick(*TINY, "output_dir=run", "epochs=1")
     other = now | {"techniques/activation.py": "0123456789"}
     last, path = Path("run/last.safetensors"), Path("run/environment.json")
-    state, stamps = checkpoint.load(last), json.loads(path.read_text())
+    state, stamps = checkpoint.load(last), read_json(path)
     assert state.provenance["code"] == stamps[0]["code"] == now
     checkpoint.save(last, replace(state, provenance=state.provenance | {"code": other}))
     path.write_text(json.dumps([stamps[0] | {"code": other}]))
@@ -287,11 +289,11 @@ def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
     line = f"Stopped{by}. Saved: 1 of 3 epochs and 11 steps. To continue: python -m trainer resume=parts"
     printed = capsys.readouterr()
     assert (printed.out.splitlines()[-1], printed.err) == (line, "")
-    ended = json.loads(Path("parts/result.json").read_text())
+    ended = read_json(Path("parts/result.json"))
     assert ended == {"state": "interrupted", "reason": f"stopped{by or ' by the user'}"}
     train(compose(["resume=parts"])[0])
     same_run(Path("whole"), Path("parts"))
-    ended = json.loads(Path("parts/result.json").read_text())
+    ended = read_json(Path("parts/result.json"))
     assert (ended.pop("state"), ended.pop("reason")) == ("finished", None) and ended.keys() == {"train_eval_accuracy"}
 
 
@@ -354,6 +356,7 @@ def test_a_signal_after_the_last_step_of_a_run_stops_its_study(monkeypatch, caps
 SIGNALLED = """
 import os, signal, sys
 from trainer.runtime.signals import defer_signals
+from trainer.storage.untrusted import read_json
 with defer_signals() as stop:
     os.kill(os.getpid(), signal.SIGINT)
     print("goes on to the end of the step:", bool(stop), flush=True)

@@ -25,6 +25,7 @@ from trainer.config.schema import GROUPS, Choice, own_functions, own_of, source_
 from trainer.errors import ConfigError, printable
 from trainer.runtime.files import write_text
 from trainer.runtime.text import complain, counted
+from trainer.storage.checksums import write_record
 from trainer.storage.untrusted import read_json, refuse_pipe
 
 COPIES = "techniques"  # the folder of the copies, in that of a run
@@ -109,7 +110,7 @@ def keep(config: RunConfig, folder: Path) -> None:
             file = place / _copy_of(key)
             file.parent.mkdir(parents=True, exist_ok=True)
             write_text(file, module.text)
-    write_text(place / INDEX, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    write_record(place / INDEX, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
 
 
 def _modules(choice: Choice) -> dict[str, OwnModule]:
@@ -131,9 +132,10 @@ def _sha256(text: str) -> str:
 
 
 def recorded(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries that a run's folder holds; none where the file is missing or is not one of these."""
-    with contextlib.suppress(OSError, ValueError, AttributeError, LookupError, TypeError):
-        entries = read_json(folder / COPIES / INDEX)
+    """Return the entries that a run's folder holds; none where the file is missing, or with a warning damaged."""
+    path = folder / COPIES / INDEX
+    try:
+        entries = read_json(path)
         texts = ("source", "techniques", "hash")
         return {
             printable(name): {
@@ -143,7 +145,16 @@ def recorded(folder: Path) -> dict[str, dict[str, Any]]:
             }
             for name, entry in entries.items()
         }
-    return {}
+    except OSError:
+        return {}
+    except (ValueError, AttributeError, LookupError, TypeError):
+        _warn_of_damage(path)
+        return {}
+
+
+@functools.cache  # once: a command reads it several times
+def _warn_of_damage(path: Path) -> None:
+    complain(f"warning: {path} is damaged: whether the run's own techniques are the same is not known")
 
 
 def refuse_missing(folder: Path, tree: Mapping[str, Any], needed: Collection[str] | None = None) -> None:

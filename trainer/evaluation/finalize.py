@@ -176,6 +176,7 @@ def _write_card(
     from trainer.evaluation.ledger import readings, study_name
     from trainer.runtime.console import say, warn
     from trainer.runtime.files import write_text
+    from trainer.storage.checksums import write_record
 
     same = "those of the study" if code == winner.code else "changed since the study"
     if code != winner.code:
@@ -190,7 +191,7 @@ def _write_card(
     tree = {key: value for key, value in config.tree().items() if key not in tagged(Tag.NO_EFFECT)}
     card = contents(winner, study_name(winner.folder), tree | {"seed": seeds}, seeds, reading, more)
     text = markdown(card)
-    write_text(winner.folder / "finalize.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_record(winner.folder / "finalize.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     write_text(winner.folder / "card.md", text)
     say("")
     say(text.partition("```yaml")[0].rstrip())

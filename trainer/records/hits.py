@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trainer.errors import RunError
 from trainer.records.layout import HITS
-from trainer.runtime.files import write_text
+from trainer.storage.checksums import write_record
 from trainer.storage.untrusted import read_json
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def write_hits(folder: Path, trainer: "ClassificationTrainer") -> None:
     if trainer.validator:
         known = {rule: hits.numpy(force=True) for rule, hits in trainer.validator.hits.known().items()}
         texts = {rule: np.packbits(hits).tobytes().hex() for rule, hits in known.items()}
-        write_text(folder / HITS, json.dumps({"images": len(trainer.validator.correct), **texts}) + "\n")
+        write_record(folder / HITS, json.dumps({"images": len(trainer.validator.correct), **texts}) + "\n")
 
 
 def read_hits(folder: Path, rule: str) -> NDArray[np.bool_] | None:

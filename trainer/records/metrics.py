@@ -5,14 +5,15 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import RunError
 from trainer.runtime.files import write_text
-from trainer.storage.untrusted import MAX_COUNT, finite_metric, parse_json, whole_lines
+from trainer.storage.checksums import with_checksum
+from trainer.storage.untrusted import MAX_COUNT, finite_metric, parse_line, whole_lines
 
 if TYPE_CHECKING:
     from trainer.training.epoch import EpochReport
@@ -31,6 +32,7 @@ FIGURES = (
 FURTHER = re.compile(r"(?:train|validation)_[A-Za-z0-9_]{1,60}")
 CROSS_ENTROPY = "_cross_entropy"
 HALVES = "halves"  # the same figures of each half of the validation images, for the score of the run alone
+LISTED = 5  # damaged lines at most that a sentence lists
 MAX_EPOCHS = 2_000_000  # of a run that is read into memory: about a gigabyte
 
 
@@ -57,7 +59,7 @@ class MetricsFile:
         values = _finite({key: value for key, value in report.row().items() if key not in rare or value is not None})
         if report.halves:
             values[HALVES] = list(map(_finite, report.halves))
-        self.pending.append(json.dumps(values, allow_nan=False) + "\n")
+        self.pending.append(with_checksum(json.dumps(values, allow_nan=False)) + "\n")
         self.write()
 
     def write(self) -> None:
@@ -126,7 +128,7 @@ def row_of(line: bytes, halves: bool = False) -> dict[str, Any]:
     reduced to true or false, because those of a long run would fill the memory; `reports/layer_charts.py` reads them
     line by line.
     """
-    row = parse_json(line)
+    row = parse_line(line)
     if not isinstance(row, dict) or type(row.get("epoch")) is not int or not 0 <= row["epoch"] < MAX_COUNT:
         raise ValueError("epoch: must be a whole number")
     figures = {key: finite_metric(row, key) for key in FIGURES}
@@ -153,17 +155,35 @@ def _halves(row: Mapping[str, Any]) -> tuple[dict[str, float | None], ...]:
 def read_metrics(folder: Path, halves: bool = False) -> list[dict[str, Any]]:
     """Return the epochs of a run, which may still be running: an incomplete last line is ignored.
 
-    `halves`: with the figures of each half of the validation images.
+    `halves`: with the figures of each half of the validation images. Raises RunError with the numbers of damaged lines.
     """
-    path, rows = folder / METRICS, list[dict[str, Any]]()
-    try:
-        for line in whole_lines(path):
+    rows, damaged = intact_metrics(folder, halves)
+    if damaged:
+        raise RunError(damage_of(folder, damaged))
+    return rows
+
+
+def intact_metrics(folder: Path, halves: bool = False) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
+    """Return the epochs of a run that can be read, and the numbers of its damaged lines."""
+    lines, rows, damaged = whole_lines(folder / METRICS), list[dict[str, Any]](), list[int]()
+    for number in itertools.count(1):
+        try:
+            line = next(lines, None)
+            if line is None:
+                break
             rows.append(row_of(line, halves))
             if len(rows) > MAX_EPOCHS:
-                raise ValueError(f"more than {MAX_EPOCHS} epochs")
-    except ValueError:
-        raise RunError(f"{path} is damaged") from None
-    return rows
+                raise RunError(f"{folder / METRICS} is damaged: more than {MAX_EPOCHS} epochs")
+        except ValueError:  # also of the file itself, which then has no further line
+            damaged.append(number)
+    return rows, tuple(damaged)
+
+
+def damage_of(folder: Path, damaged: Sequence[int]) -> str:
+    """Return a sentence on the damaged lines of a run's metrics."""
+    first, more = damaged[:LISTED], len(damaged) - LISTED
+    numbers = ", ".join(map(str, first)) + (f" and {more} more" if more > 0 else "")
+    return f"{folder / METRICS}, {f'line {numbers} is' if len(damaged) == 1 else f'lines {numbers} are'} damaged"
 
 
 def figure_of(values: Mapping[str, Any], name: str) -> float | None:

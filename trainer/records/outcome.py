@@ -10,8 +10,8 @@ from pathlib import Path
 from trainer.errors import RunError
 from trainer.records.layout import HEARTBEAT, JOB, RESULT
 from trainer.records.metrics import FURTHER, figure_of
-from trainer.runtime.files import write_text
 from trainer.runtime.lock import is_held
+from trainer.storage.checksums import write_record
 from trainer.storage.untrusted import MAX_COUNT, MAX_METRIC, parse_json_as, read_text
 
 BEAT_SECONDS = 2.0  # between the heartbeats of a worker
@@ -101,7 +101,7 @@ def is_alive(folder: Path) -> bool:
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
     """Write the outcome of a study's run."""
-    write_text(folder / RESULT, json.dumps(asdict(outcome), indent=2) + "\n")
+    write_record(folder / RESULT, json.dumps(asdict(outcome), indent=2) + "\n")
 
 
 def write_result(folder: Path, state: str, reason: str | None = None, train_eval_accuracy: float | None = None) -> None:
@@ -109,4 +109,4 @@ def write_result(folder: Path, state: str, reason: str | None = None, train_eval
     measured = {} if train_eval_accuracy is None else {"train_eval_accuracy": train_eval_accuracy}
     if not (folder / JOB).is_file():
         with contextlib.suppress(RunError):  # a full disk has been reported already
-            write_text(folder / RESULT, json.dumps({"state": state, "reason": reason, **measured}) + "\n")
+            write_record(folder / RESULT, json.dumps({"state": state, "reason": reason, **measured}) + "\n")

@@ -16,10 +16,10 @@ from trainer.records.hits import write_hits
 from trainer.records.layout import BEST, DESCRIBED, JOB, LAST, RESULT
 from trainer.records.metrics import MetricsFile
 from trainer.runtime.console import say, warn
-from trainer.runtime.files import write_text
 from trainer.storage import checkpoint
 from trainer.storage.checkpoint import Checkpoint
 from trainer.storage.checkpoint_state import Best, Last
+from trainer.storage.checksums import write_record
 from trainer.storage.encoding import UnstorableError
 from trainer.training.epoch import EpochReport
 from trainer.training.trainer import ClassificationTrainer
@@ -86,7 +86,7 @@ class Recorder:
         self.metrics.write()  # first: a resumed run drops lines of later epochs, and could not restore missing ones
         for name, content in list(self.pending.items()):
             if isinstance(content, str):
-                write_text(self.folder / name, content)
+                write_record(self.folder / name, content)
             else:
                 checkpoint.save(self.folder / name, content)
             del self.pending[name]

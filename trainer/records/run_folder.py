@@ -31,6 +31,7 @@ from trainer.runtime.text import counted
 from trainer.storage import checkpoint, untrusted
 from trainer.storage.checkpoint import DamagedError
 from trainer.storage.checkpoint_state import Last
+from trainer.storage.checksums import write_record
 from trainer.storage.places import output_root
 from trainer.training.resume_check import checkpoint_errors, refuse_misfit
 from trainer.training.trainer import ClassificationTrainer
@@ -212,7 +213,7 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path, data: s
     if not (folder / COPIES).exists():
         keep(config, folder)
     # With this file the run can be resumed after a kill at any later moment.
-    write_text(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    write_record(folder / "config.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
     now = stamp(config, device, run_id, data)
     if stamps and _platform(stamps[-1]) != _platform(now):
         warn(
@@ -222,7 +223,7 @@ def write_setting(config: RunConfig, device: torch.device, folder: Path, data: s
     if patch := uncommitted_changes():
         write_text(folder / PATCH, patch)
     stamps.append(now)  # one entry per start
-    write_text(path, json.dumps(stamps, indent=2) + "\n")
+    write_record(path, json.dumps(stamps, indent=2) + "\n")
     return run_id
 
 

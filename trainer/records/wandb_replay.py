@@ -16,7 +16,7 @@ from trainer.records.wandb_mirror import WandbMirror, wandb_mirror
 from trainer.runtime.console import say, warn
 from trainer.runtime.files import write_text
 from trainer.runtime.text import counted
-from trainer.storage.untrusted import parse_json, read_json, validate_run_id, whole_lines
+from trainer.storage.untrusted import parse_line, read_json, validate_run_id, whole_lines
 
 SENT = "reused-{}"  # the mark in `wandb/` of a run whose W&B run of this id is complete
 SUMMARY = {
@@ -84,7 +84,7 @@ def _send(mirror: WandbMirror, folder: Path, config: RunConfig, outcome: Outcome
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of a run's metrics, layer statistics included."""
     for line in whole_lines(folder / METRICS):
-        yield row_of(line) | {"layer_stats": parse_json(line).get("layer_stats")}
+        yield row_of(line) | {"layer_stats": parse_line(line).get("layer_stats")}
 
 
 def _is_missing(folder: Path, config: RunConfig) -> bool:

@@ -90,7 +90,7 @@ def _marks(run: Run) -> dict[str, int | None]:
     done = run.outcome.state in DONE
     planned = run.config.get("epochs")
     early = run.outcome.state == "finished" and not run.outcome.reason
-    stopped = run.epochs[-1]["epoch"] if early and isinstance(planned, int) and len(run.epochs) < planned else None
+    stopped = run.epochs[-1]["epoch"] if early and isinstance(planned, int) and run.last_epoch < planned else None
     return {"best": run.outcome.best_epoch or None if done else None, "stopped": stopped}
 
 

@@ -12,7 +12,7 @@ from trainer.errors import RunError
 from trainer.records.metrics import METRICS
 from trainer.reports.content import ArmReport
 from trainer.reports.run_files import Run
-from trainer.storage.untrusted import parse_json, parse_json_as, whole_lines
+from trainer.storage.untrusted import parse_json_as, parse_line, whole_lines
 from trainer.techniques.layer_names import layer_titles
 
 QUANTITIES = ("update_ratio", "gradient_norm", "weight_norm", "dead", "saturated")
@@ -98,8 +98,10 @@ def _records(run: Run) -> tuple[list[int], list[LayerStats]]:
     chosen = {*places[:: math.ceil(len(places) / MAX_RECORDS)], places[-1]}
     try:
         # islice: a run that is still training may have written more lines since its epochs were read.
-        lines = enumerate(itertools.islice(whole_lines(run.folder / METRICS), len(run.epochs)))
-        rows = [parse_json(line) for place, line in lines if place in chosen]
+        numbered = enumerate(whole_lines(run.folder / METRICS), 1)
+        intact = (line for number, line in numbered if number not in run.damaged_lines)
+        lines = enumerate(itertools.islice(intact, len(run.epochs)))
+        rows = [parse_line(line) for place, line in lines if place in chosen]
         return [row["epoch"] for row in rows], [
             parse_json_as(LayerStats, json.dumps(row["layer_stats"])) for row in rows
         ]

@@ -93,4 +93,4 @@ def value_of(run: Run, metric: str) -> float | None:
         return measured
     if not run.epochs:
         return None
-    return {"seconds": run.seconds, "epochs": len(run.epochs), "best_epoch": run.outcome.best_epoch}[metric]
+    return {"seconds": run.seconds, "epochs": run.last_epoch, "best_epoch": run.outcome.best_epoch}[metric]

@@ -58,14 +58,14 @@ def progress_of(study: Manifest, content: Content) -> Progress:
     pace = _seconds_per_epoch([run for _, run in read.values()])
     running = []
     for name, run in alive:
-        trained, planned = len(run.epochs), _planned(run)
+        trained, planned = run.last_epoch, _planned(run)
         own = _seconds_per_epoch([run]) or pace
         left = None if own is None else own * max(0, planned - trained)
         running.append((" ".join(filter(None, (name, run.replicate))), trained, planned, left))
     total = _total(study)
     # Points of a search that are not drawn yet are as long as a run of the present stage.
     usual = max((_planned(run) for _, run in read.values()), default=0)
-    epochs = sum(max(0, _planned(run) - len(run.epochs)) for _, run in runs) + (total - len(study.entries)) * usual
+    epochs = sum(max(0, _planned(run) - run.last_epoch) for _, run in runs) + (total - len(study.entries)) * usual
     seconds = None if pace is None else pace * epochs / max(1, len(alive))
     return Progress(total, ended, sum(each.state == "failed" for _, each in outcomes), tuple(running), seconds)
 

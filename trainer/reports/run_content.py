@@ -48,16 +48,18 @@ def of_run(folder: Path, full: bool = False) -> Content:
         sentences = ["It was trained on all images: none is left to validate on."]
     if best:
         accuracy, epoch = best["validation_accuracy"], best["epoch"]
+        read = " that can be read" if run.damaged_lines else ""
         sentences = [
-            f"The lowest validation loss, {best['validation_loss']:.4f}, was in epoch {epoch} of {len(run.epochs)}:"
-            f" {accuracy:.2%} of the validation images were right.",
+            f"The lowest validation loss{read}, {best['validation_loss']:.4f}, was in epoch {epoch} of"
+            f" {run.last_epoch}: {accuracy:.2%} of the validation images were right.",
             *_beside(best),
             "One run does not show what another seed would give: repeat it with -m seed=0,1,2.",
         ]
     ended = _ended(run, limits.epochs)
     sentences = [*ended, *sentences] if run.outcome.state == "failed" else [*sentences, *ended]
+    sentences += [f"{line}." for line in run.damage]
     sentences.append(f"What may be wrong with it: {command('doctor', folder, *words([folder]))}")
-    facts = [("State", run.outcome.state), ("Epochs", f"{len(run.epochs)} of {limits.epochs}")]
+    facts = [("State", run.outcome.state), ("Epochs", f"{run.last_epoch} of {limits.epochs}")]
     facts += [("Trained for", duration(run.seconds)), *own_techniques(yours([folder]))]
     if full:
         facts += _origin(run)
@@ -74,6 +76,7 @@ def of_run(folder: Path, full: bool = False) -> Content:
         arms=[arm],
         differences={},
         environment=environment_rows([arm]),
+        damage=list(run.damage),
         started=run.environment.started if run.environment else "",
         settings=with_defaults(config) if full else [],
     )
@@ -100,7 +103,7 @@ def _origin(run: Run) -> list[tuple[str, str]]:
 
 def _ended(run: Run, planned: int) -> list[str]:
     """Return why a run has not come to its last epoch; [] if it has."""
-    state, epochs = run.outcome.state, f"{len(run.epochs)} of {counted(planned, 'epoch')}"
+    state, epochs = run.outcome.state, f"{run.last_epoch} of {counted(planned, 'epoch')}"
     # printable: the text is untrusted and may hold control characters. Without the advice, which `doctor` gives.
     reason = printable(run.outcome.reason or "no reason was recorded").partition(". ")[0]
     ended = f"It ended after {epochs}: {reason}." if run.outcome.reason else f"It stopped early, after {epochs}."
@@ -109,6 +112,6 @@ def _ended(run: Run, planned: int) -> list[str]:
         "interrupted": f"It was interrupted after {epochs}: {reason}. {continue_hint(run.folder)}",
         "running": f"It is still running: {epochs} so far.",
         # A run that finished below its epochs was ended by early stopping, or recorded another reason.
-        "finished": "" if len(run.epochs) >= planned else ended,
+        "finished": "" if run.last_epoch >= planned else ended,
     }
     return [line for line in [reasons.get(state, "")] if line]

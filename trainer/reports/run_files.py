@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from trainer.errors import RunError
 from trainer.records.layout import JOB
-from trainer.records.metrics import further_of, read_metrics
+from trainer.records.metrics import damage_of, further_of, intact_metrics
 from trainer.records.outcome import DAMAGED, Outcome, is_alive, read_outcome
 from trainer.storage.untrusted import MAX_COUNT, Kind, parse_json_as, read_text
 from trainer.training.early_stopping import EarlyStopping
@@ -64,6 +64,12 @@ class Run:
     best: Best | None
     environment: Environment | None  # of its last start
     damage: tuple[str, ...] = ()  # a sentence for each file that cannot be read
+    damaged_lines: tuple[int, ...] = ()  # of its metrics, whose epochs are missing in `epochs`
+
+    @property
+    def last_epoch(self) -> int:
+        """The number of epochs that were trained."""
+        return last_epoch(self.epochs)
 
     @property
     def seconds(self) -> float:
@@ -91,7 +97,8 @@ class RunLimits:
 def run_of(folder: Path, replicate: str, config: Mapping[str, Any], limits: RunLimits | None = None) -> Run:
     """Read a run. `limits`: those of a run outside a study, whose outcome may have to follow from its metrics.
 
-    Raises RunError if a file of a run outside a study is damaged; one of many runs keeps what can be read.
+    Raises RunError if a file of a run outside a study is damaged; one of many runs keeps what can be read. Of metrics
+    with damaged lines the others are used.
     """
     damage = list[str]()
 
@@ -105,7 +112,13 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], limits: RunL
             return without
 
     alive = is_alive(folder)  # before the outcome is read: a run that ends in between has written how it ended
-    rows = read(lambda: read_metrics(folder), list[dict[str, Any]]())
+    nothing: tuple[list[dict[str, Any]], tuple[int, ...]] = ([], ())
+    rows, lines = read(lambda: intact_metrics(folder), nothing)
+    if lines and limits and not rows:
+        raise RunError(damage_of(folder, lines))
+    left_out = f": what {'it holds' if len(lines) == 1 else 'they hold'} is left out"
+    if lines:
+        damage.append(f"{damage_of(folder, lines)}{left_out if rows else ''}")
     outcome = read(lambda: read_outcome(folder), Outcome(DAMAGED))
     best = read(lambda: _read_as(Best, folder / "best.json"), None)
     if limits and not (folder / JOB).is_file():
@@ -114,7 +127,7 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], limits: RunL
         # No process trains it, and it could not record how it ended.
         outcome = replace(outcome, state="interrupted", reason="its process was killed")
     starts = read(lambda: _read_as(list[Environment], folder / "environment.json"), None)
-    return Run(folder, replicate, outcome, rows, config, best, starts[-1] if starts else None, tuple(damage))
+    return Run(folder, replicate, outcome, rows, config, best, starts[-1] if starts else None, tuple(damage), lines)
 
 
 def _lone_outcome(recorded: Outcome, rows: list[dict[str, Any]], limits: RunLimits, images: int) -> Outcome:
@@ -126,19 +139,24 @@ def _lone_outcome(recorded: Outcome, rows: list[dict[str, Any]], limits: RunLimi
     best = min(compared, key=lambda row: row["validation_loss"], default={"epoch": 0})["epoch"]
     state = recorded.state
     if state == "queued":  # nothing is recorded, as by a run that was killed
-        state = "finished" if len(rows) >= limits.epochs or _stopped_early(rows, limits) else "running"
+        state = "finished" if last_epoch(rows) >= limits.epochs or _stopped_early(rows, limits) else "running"
     at_best = next((row for row in compared if row["epoch"] == best), {})
     return Outcome(
         state,
         recorded.reason,
-        epochs=len(rows),
-        best_epoch=best or len(rows),
+        epochs=last_epoch(rows),
+        best_epoch=best or last_epoch(rows),
         validation_loss=at_best.get("validation_loss"),
         validation_accuracy=at_best.get("validation_accuracy"),
         validation_images=images or None,
         further=further_of(at_best, "validation"),
         train_eval_accuracy=recorded.train_eval_accuracy if state == "finished" else None,
     )
+
+
+def last_epoch(rows: list[dict[str, Any]]) -> int:
+    """Return the number of the last epoch: more than there are rows if some lines are damaged."""
+    return int(rows[-1]["epoch"]) if rows else 0
 
 
 def _stopped_early(rows: list[dict[str, Any]], limits: RunLimits) -> bool:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from trainer.errors import ConfigError, RunError, printable
 from trainer.runtime.files import realpath
+from trainer.storage.checksums import JOINED, without_checksum, without_comment
 
 Kind = TypeVar("Kind")
 
@@ -88,18 +89,23 @@ def refuse_earlier_version(path: Path) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file. Raises ValueError if it is larger than any of its kind, or no text."""
+    """Return the text of a record without its checksum.
+
+    Raises ValueError if it is larger than any of its kind, no text, or not as its checksum says.
+    """
     refuse_pipe(path)  # before the size, which a pipe does not have
     most = MAX_BYTES[path.suffix]
     if path.stat().st_size > most:
         raise ValueError(f"{path.stat().st_size} bytes, where at most {most} are expected")
-    return path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode()
+    return without_checksum(text) if path.suffix == ".json" else without_comment(text)
 
 
 def whole_lines(path: Path) -> Iterator[bytes]:
     """Yield the complete lines of a growing file; a last one without a newline is still being written.
 
-    Yields nothing without a file. Raises ValueError for a line that is longer than any written here.
+    Yields nothing without a file. Raises ValueError for a line that is longer than any written here, and for a last
+    one of which only the newline is damaged.
     """
     if not path.is_file():
         return
@@ -109,6 +115,13 @@ def whole_lines(path: Path) -> Iterator[bytes]:
             yield line
     if len(line) == MAX_LINE:
         raise ValueError(f"a line of more than {MAX_LINE} bytes")
+    if JOINED.search(line):
+        raise ValueError("its last line is damaged")
+
+
+def parse_line(line: bytes) -> Any:
+    """Return the content of a line of JSON. Raises ValueError, also if it is not as its checksum says."""
+    return parse_json(without_checksum(line.removesuffix(b"\n").decode()))
 
 
 def read_json(path: Path) -> Any:

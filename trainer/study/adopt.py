@@ -14,7 +14,8 @@ from trainer.records.disk_usage import SET_ASIDE
 from trainer.records.layout import BEST, DESCRIBED, HITS, JOB, LAST, MANIFEST, RESULT
 from trainer.records.metrics import METRICS
 from trainer.records.outcome import read_outcome
-from trainer.runtime.files import WRITING, open_regular, write_text
+from trainer.runtime.files import WRITING, open_regular
+from trainer.storage.checksums import write_record
 from trainer.storage.untrusted import read_config
 from trainer.study.fingerprint import significant
 
@@ -54,7 +55,7 @@ def adopt(source: Path, target: Path, config: Mapping[str, Any]) -> bool:
         made.mkdir()
         for name in _present(source):
             _take(source / name, made / name, link=name in WEIGHTS)
-        write_text(made / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        write_record(made / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         if not is_finished(made):  # the other study has begun it anew
             return False
         made.replace(target)

@@ -15,8 +15,9 @@ from trainer.config.own_record import keep
 from trainer.config.run_config import SweepConfig, Tag, tagged
 from trainer.records.layout import JOB, MANIFEST, RESULT
 from trainer.records.outcome import DONE, Outcome, outcome_or_damage, read_outcome
-from trainer.runtime.files import expanded, write_text
+from trainer.runtime.files import expanded
 from trainer.runtime.text import slug
+from trainer.storage.checksums import write_record
 from trainer.study.adopt import adopt, finished_elsewhere, is_finished
 from trainer.study.axes import ARM
 from trainer.study.fingerprint import digest, run_id, significant
@@ -103,7 +104,7 @@ class Study:
             "stages": self.stages,
             "runs": [asdict(replace(entry, result=self.ended.get(entry.folder))) for entry in self.entries],
         }
-        write_text(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        write_record(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
     def add(self, planned: PlannedRun, data: str, trial: int = 0, stage: int = 1) -> Entry:
         """Return the entry of a run, new or not. One that another study has finished is taken into this study's folder.
@@ -162,9 +163,9 @@ class Study:
         if not (folder / "config.yaml").is_file():
             if active():
                 keep(check(entry.config), folder)
-            write_text(folder / "config.yaml", yaml.safe_dump(entry.config, sort_keys=False, allow_unicode=True))
+            write_record(folder / "config.yaml", yaml.safe_dump(entry.config, sort_keys=False, allow_unicode=True))
         if not (self.outcome(entry).starts and (folder / JOB).is_file()):
-            write_text(folder / JOB, json.dumps(dict(job)) + "\n")
+            write_record(folder / JOB, json.dumps(dict(job)) + "\n")
         return folder
 
     def set_aside(self) -> None:
