@@ -60,7 +60,9 @@ def test_runs_that_were_trained_apart_are_repeats_of_arms(runs, capsys):
     assert content.differences == {"optimizer": ["adam", "sgd"], "optimizer.eps": ["1e-08", "—"]}
     best = [json.loads(Path(name, "metrics.jsonl").read_text().splitlines()[-1]) for name in runs[3:]]
     assert content.arms[0].mean == pytest.approx(sum(row["validation_accuracy"] for row in best) / 3)
-    assert re.match(r"adam is better than sgd by \d+\.\d ± \d\.\d points \(3 seeds, p < 0.001\)$", content.verdict[0])
+    assert re.match(
+        r"adam is better than sgd by \d+\.\d ± \d\.\d points \(3 seeds, best epoch, p < 0.001\)$", content.verdict[0]
+    )
     assert "  optimizer.eps" in text  # a heading is not divided within a word
     assert content.verdict[0] in text and text.endswith("Comparison: outputs/comparison.html\n")
     assert dict(content.facts)["Command"] == f"python -m trainer compare {' '.join(runs)}"

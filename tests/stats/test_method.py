@@ -17,13 +17,15 @@ def arms(count, runs):
     ("count", "runs", "baseline", "design", "parts"),
     [
         (2, 3, None, Design(), ["We compared two configurations, each trained with 3 random seeds. Each run is scored"
-         " by its validation accuracy; the test images were not used.", "Welch's t test, with n − 1 + γ(ν − n + 1)"
+         " by its validation accuracy. The test images were not used.", "Welch's t test, with n − 1 + γ(ν − n + 1)"
          " degrees of freedom", "γ = max(1/2, 1 − 2/n). Differences are given with 95 % confidence intervals."]),
         (3, 5, None, Design(), ["All were compared with the best one; p values and intervals are corrected for all 3"
          " pairs (studentized maximum modulus: Dunnett's T3, 1980), step by step"]),
         (3, 5, "a", Design(), ["All were compared with a, which was named before the first run; p values and intervals"
          " are corrected for 2 comparisons (Holm, 1979; Šidák, 1967)"]),
-        (3, 8, None, Design(), ["the paired t test on the differences within each seed.", "3 pairs (Šidák, 1967)"]),
+        (3, 8, None, Design(score="cross"), ["the paired t test on the differences within each seed.", "3 pairs (Šidák,"
+         " 1967)", "accuracy, cross-fitted: each half of the validation images at the epoch of lowest loss on the other"
+         " half. The test images were not used."]),
         (3, 5, None, Design(unit="fold", split_ratio=0.25), ["each trained with 5 folds", "the paired t test over"
          " folds, with the variance corrected for training sets that overlap (Nadeau and Bengio, 2003)"]),
     ],

@@ -19,6 +19,7 @@ from trainer.errors import ConfigError
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.corrections import Bound
 from trainer.stats.design import Design
+from trainer.stats.score_rule import score_sentence
 from trainer.stats.verdict import judge
 from trainer.study.axes import REPLICATES
 from trainer.study.judging import verdict
@@ -387,7 +388,7 @@ def on_disk(folder, runs, metric="validation_accuracy", direction=None):
             (where / "result.json").write_text(json.dumps(result))
     manifest = {
         "name": "study", "command": [], "started": "2026-11-21T00:00:00+00:00", "git": None, "code": "", "data": {},
-        "sweep": {**defaults, "metric": metric, "direction": direction}, "runs": entries, "stages": [],
+        "sweep": {**defaults, "metric": metric, "direction": direction, "score": "best"}, "runs": entries, "stages": [],
         "axes": [f"{key}=" for key in varied if key not in REPLICATES],
         "replicates": [f"{key}=" for key in varied if key in REPLICATES],
     }  # fmt: skip
@@ -408,26 +409,28 @@ def normalizations(folder, **more):
 
 def test_the_report_of_a_study(tmp_path, capsys):
     study = normalizations(tmp_path / "study")
-    assert lines(read(study)) == sentences(*THREE)
+    assert lines(read(study)) == sentences(*THREE, score="best")
     assert lines(read(study), "none")[:2] == [
-        "batch is better than none by 1.7 ± 0.9 points (6 seeds, p = 0.0011)",
-        "layer against none: no conclusion at 6 seeds (0.4 ± 1.0 points, p = 0.37); equal within 1.4 points",
+        "batch is better than none by 1.7 ± 0.9 points (6 seeds, best epoch, p = 0.0011)",
+        "layer against none: no conclusion at 6 seeds, best epoch (0.4 ± 1.0 points, p = 0.37); equal within 1.4"
+        " points",
     ]
     assert main([str(study)]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert [" ".join(line.split()[:6]) for line in printed[2:5]] == [
+    assert [" ".join(line.split()[:6]) for line in printed[3:6]] == [
         "batch 66.47 ± 0.45 % 6",
         "layer 65.15 ± 0.86 % 6",
         "none 64.75 ± 0.56 % 6",
     ]
-    assert printed[5:-1] == sentences(*THREE)
+    assert printed[6:-1] == sentences(*THREE, score="best")
     assert printed[-1] == f"Report: {study / 'report.html'}"
 
 
 def test_the_report_judges_by_the_studys_own_metric(tmp_path):
     study = normalizations(tmp_path / "study", metric="validation_loss")
     assert (
-        lines(read(study))[0] == "batch is better than layer by 0.013 ± 0.010 in validation loss (6 seeds, p = 0.014)"
+        lines(read(study))[0]
+        == "batch is better than layer by 0.013 ± 0.010 in validation loss (6 seeds, best epoch, p = 0.014)"
     )
     higher = normalizations(tmp_path / "other", metric="validation_loss", direction="maximize")
     assert lines(read(higher))[0].startswith("none ")
@@ -439,6 +442,7 @@ def test_runs_that_are_left_out_are_told(tmp_path):
     runs += [({"lr": "0.3", "seed": "0"}, {**finished(0.7), "state": "pruned"}), ({"lr": "0.3", "seed": "1"}, None)]
     assert lines(read(on_disk(tmp_path / "study", runs))) == [
         "lr=0.1 against lr=0.2: no conclusion, lr=0.2 has 1 finished run; at least 3 are needed",
+        score_sentence("best"),
         "lr=0.2: 1 of 2 runs failed; the mean covers only the runs that finished",
         "lr=0.3: 1 of 2 runs were stopped by sweep.pruner and are not compared",
         "lr=0.3: 1 of 2 runs have not finished",
@@ -465,7 +469,7 @@ def test_the_margin_of_a_study_reaches_its_verdict(tmp_path):
     manifest["sweep"]["margin"] = 0.02
     (study / "study.json").write_text(json.dumps(manifest))
     assert lines(read(study), "layer")[1] == (
-        "none and layer are equal within the margin of 2.0 points (-0.4 ± 1.0 points, 6 seeds)"
+        "none and layer are equal within the margin of 2.0 points (-0.4 ± 1.0 points, 6 seeds, best epoch)"
     )
 
 
@@ -513,12 +517,12 @@ def test_the_last_stage_and_the_replicates_of_a_study(tmp_path):
     images = {"training_images": 1200, "validation_images": 300}
     runs = [({"lr": "0.1", "dataset.fold": str(fold)}, finished(0.6, **images)) for fold in range(5)]
     found = read(on_disk(tmp_path / "folds", runs))
-    assert found.design == Design(unit="fold", split_ratio=0.25)
+    assert found.design == Design(unit="fold", split_ratio=0.25, score="best")
     staged = [({"lr": "0.1", "stage": 1}, finished(0.6)), ({"lr": "0.2", "stage": 2}, finished(0.5))]
     assert [arm.name for arm in read(on_disk(tmp_path / "stages", staged)).arms] == ["lr=0.2"]
     both = [({"lr": "0.1", "seed": "0", "split_seed": "1"}, finished(0.6, validation_images=300))]
     found = read(on_disk(tmp_path / "both", both))
-    assert (found.design, found.arms[0].values) == (Design(unit="split", split_ratio=1.0), {"1/0": 0.6})
+    assert (found.design, found.arms[0].values) == (Design(unit="split", split_ratio=1.0, score="best"), {"1/0": 0.6})
 
 
 def test_a_baseline_is_found_in_any_order_and_a_wrong_one_is_one_line(tmp_path):
@@ -553,7 +557,7 @@ def test_a_baseline_that_the_plan_names_is_corrected_for_its_comparisons_and_a_p
 
     found, picked = planned("layer"), verdict(read(study), "none")
     assert found.reference == found.baseline == "layer" and picked.baseline == "none"
-    assert lines(read(study)) == sentences(*THREE, baseline="layer")
+    assert lines(read(study)) == sentences(*THREE, baseline="layer", score="best")
     # none against the others after the fact: three pairs, as for the best arm.
     by_name = {each.first.name: each for each in picked.comparisons}
     assert by_name["batch"].p == pytest.approx(Bound(3, product=False).tail(by_name["batch"].t, by_name["batch"].df))

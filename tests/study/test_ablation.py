@@ -201,7 +201,7 @@ def test_an_ablation_from_its_command_to_its_report(in_empty_folder, capsys):
     sentences = of_study(folder).verdict
     assert sentences[0].startswith("without normalization: ")
     assert sentences[1].startswith("without dropout: +")
-    assert ", dropout hurts (3 seeds, p " in sentences[1]
+    assert ", dropout hurts (3 seeds, cross-fitted, p " in sentences[1]
     assert main(["export", str(folder), "--json", "verdict.json"]) == 0
     assert main(["-m", *TINY, *typed]) == 0
     assert "Continuing" in capsys.readouterr().out
@@ -215,6 +215,6 @@ def test_an_ablation_from_its_command_to_its_report(in_empty_folder, capsys):
     assert "add dropout=0.5: the arms of an ablation follow from its recipe" in capsys.readouterr().err
     assert main(["study", str(folder), "rename", "full", "all of it"]) == 0
     assert of_study(folder).baseline == "all of it"
-    assert ", normalization helps (4 seeds, p " in of_study(folder).verdict[0]
+    assert ", normalization helps (4 seeds, cross-fitted, p " in of_study(folder).verdict[0]
     (unfair,) = examine(interpret(["-m", *TINY, *typed])).unfair
     assert unfair.startswith("full has 626 parameters, without normalization 610 (+3%)")

@@ -9,7 +9,7 @@ from trainer.cli.report import open_page, show
 from trainer.config.directions import USUAL
 from trainer.config.schema import techniques
 from trainer.config.settings import is_of_kind
-from trainer.config.types import Figure, describe
+from trainer.config.types import Figure, Score, describe
 from trainer.reports.comparison import compared
 from trainer.reports.page import render
 from trainer.runtime.console import say, show_columns
@@ -42,6 +42,13 @@ def figure(text: str) -> str:
     return name
 
 
+def score(text: str) -> str:
+    """Parse the rule of a score, for argparse."""
+    if not is_of_kind(Score, text):
+        raise argparse.ArgumentTypeError(f"{text}: must be {describe(Score)}")
+    return text
+
+
 def parser() -> Parser:
     """Return the parser of the command."""
     options = Parser("compare", DESCRIPTION, EPILOG)
@@ -53,6 +60,12 @@ def parser() -> Parser:
         type=figure,
         help="what decides: validation_accuracy, validation_loss, validation_cross_entropy or validation_NAME of a"
         " metric; default: that of the studies, else validation_accuracy",
+    )
+    options.add_argument(
+        "--score",
+        type=score,
+        help="the epochs that runs are scored at: cross, best, last or mean:K, as sweep.score; default: that of the"
+        " studies, else cross",
     )
     options.add_argument("--other-images", action="store_true", help="also if they were validated on other images")
     options.add_argument(
@@ -67,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     request = parser().read(arguments)
     if not request.named:
         parser().error("RUN: is missing")
-    content = compared(request.named, request.baseline, request.metric, request.other_images)
+    content = compared(request.named, request.baseline, request.metric, request.other_images, request.score)
     if content.differences:
         columns = zip(*content.differences.values(), strict=True)
         rows = [(arm.name, *values) for arm, values in zip(content.arms, columns, strict=True)]

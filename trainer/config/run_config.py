@@ -20,6 +20,7 @@ from trainer.config.types import (
     NonNegative,
     Positive,
     Project,
+    Score,
     Switch,
     Text,
 )
@@ -81,6 +82,7 @@ class SweepConfig(BaseModel):
     fairness_check: Annotated[Literal["off", "warn", "strict"], Tag.NO_EFFECT]
     # Studies before 0.4.0 do not have these.
     margin: Annotated[Positive | None, Tag.NO_EFFECT] = None
+    score: Annotated[Score, Tag.NO_EFFECT] = "best"
     baseline: Text | None = None
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
     # Excluded from the manifest of a study, which lists the axes that are made of these.

@@ -26,6 +26,7 @@ Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za
 DEVICES = ("auto", "cpu", "mps", "cuda")  # and cuda:N
 Device = Annotated[str, StringConstraints(strict=True, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 Figure = Annotated[str, StringConstraints(strict=True, pattern=r"^validation_[A-Za-z0-9_]{1,60}$")]  # of an epoch
+Score = Annotated[str, StringConstraints(strict=True, pattern=r"^(cross|best|last|mean:[1-9][0-9]{0,5})$")]  # of a run
 Project = Annotated[str, StringConstraints(strict=True, max_length=128, pattern=r"^[^/\\#?%:]+$")]  # of W&B
 
 BY_NAME: dict[str, Any] = {
@@ -56,6 +57,8 @@ def describe(kind: Any) -> str:
         return "a name of letters, digits, dot, dash and underscore"
     if kind == Figure:
         return "validation_NAME of a metric=[NAME]"
+    if kind == Score:
+        return "cross, best, last or mean:K, the last K validations"
     if kind == Project:
         return r"a text without / \ : # ? and %, of 1 to 128 letters"
     if origin is Annotated:

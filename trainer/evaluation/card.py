@@ -10,6 +10,7 @@ from trainer.evaluation.ledger import LEDGER, Reading
 from trainer.records.metrics import shown_figure
 from trainer.runtime.text import counted
 from trainer.stats.intervals import wilson
+from trainer.stats.score_rule import described
 from trainer.study.winner import Winner
 
 FORMAT_VERSION = 1
@@ -61,6 +62,7 @@ def contents(winner: Winner, name: str, config: dict[str, Any], seeds: list[int]
         "epochs": winner.epochs,
         "best_epochs": list(winner.best_epochs),
         "chosen_by": winner.metric,
+        "score": winner.arm.score,
         winner.metric: {"mean": winner.arm.mean, "deviation": winner.arm.deviation, "runs": len(winner.arm.values)},
         # The more were tried, the more the best validation result is above its true value by chance.
         "configurations_tried": winner.tried[0],
@@ -145,7 +147,7 @@ def _chosen_by(card: dict[str, Any]) -> str:
     spread = "" if value["deviation"] is None else f" ± {shown_figure(metric, value['deviation'])}"
     tried = counted(card["configurations_tried"], "configuration")
     return (
-        f"{metric.replace('_', ' ')} {shown_figure(metric, value['mean'])}{spread} over"
+        f"{described(metric, card['score'])} {shown_figure(metric, value['mean'])}{spread} over"
         f" {counted(value['runs'], 'run')}; it is the best of {tried} tried in {counted(card['runs_tried'], 'run')}"
     )
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import re
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from trainer.storage.untrusted import MAX_COUNT, MAX_METRIC, parse_json_as, read
 BEAT_SECONDS = 2.0  # between the heartbeats of a worker
 SILENT_SECONDS = 15 * BEAT_SECONDS  # without a heartbeat, after which a worker counts as dead
 DONE = ("finished", "pruned")
+SCORE = re.compile(r"[a-z][a-z0-9_]{0,40}(:[a-z0-9_.+-]{1,40})?")  # the name of a score: cross, mean:5
+MAX_SCORES = 100
 STATES = ("queued", "running", *DONE, "failed", "interrupted")
 # States that stand in no file: the record cannot be read; the run had ended and its folder is gone.
 DAMAGED, MISSING = "damaged", "missing"
@@ -39,13 +42,19 @@ class Outcome:
     train_eval_accuracy: float | None = None  # in evaluation mode, with the weights of the best epoch
     # Of the best epoch, by name: the metrics of the run, and the cross-entropy beside another loss.
     further: dict[str, float | None] = field(default_factory=dict)
+    # The figures of the validation by the rule of each score (`scoring.py`); missing in records of earlier versions.
+    scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ValueError for values of an untrusted file that would overflow in a sum."""
         counts = (self.epochs, self.starts, self.best_epoch, self.training_images, self.validation_images)
-        metrics = (self.validation_loss, self.validation_accuracy, self.train_eval_accuracy, *self.further.values())
-        if not all(FURTHER.fullmatch(name) for name in self.further):
-            raise ValueError("further: must hold metrics by their names")
+        groups = [self.further, *self.scores.values()]
+        named = (self.validation_loss, self.validation_accuracy, self.train_eval_accuracy)
+        metrics = (*named, *(value for group in groups for value in group.values()))
+        if not all(FURTHER.fullmatch(name) for group in groups for name in group):
+            raise ValueError("further, scores: must hold metrics by their names")
+        if len(self.scores) > MAX_SCORES or not all(map(SCORE.fullmatch, self.scores)):
+            raise ValueError("scores: must be metrics by the name of a score")
         if not all(count is None or 0 <= count < MAX_COUNT for count in counts) or not 0 <= self.seconds < math.inf:
             raise ValueError("a count is out of range")
         if any(value is not None and math.isfinite(value) and abs(value) > MAX_METRIC for value in metrics):
@@ -65,9 +74,11 @@ class Outcome:
         }
         return figure_of({**usual, **self.further}, metric)
 
-    def value(self, metric: str) -> float | None:
-        """Return a metric of the best epoch, None unless the run has finished."""
-        return self.figure(metric) if self.state == "finished" else None
+    def value(self, metric: str, rule: str = "best") -> float | None:
+        """Return a metric by the rule of a score, None unless the run has finished and has it."""
+        if self.state != "finished":
+            return None
+        return self.figure(metric) if rule == "best" else figure_of(self.scores.get(rule, {}), metric)
 
 
 def read_outcome(folder: Path) -> Outcome:

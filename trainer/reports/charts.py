@@ -27,6 +27,7 @@ def figures(content: Content) -> dict[str, Any]:
     return {
         "arms": [arm.name for arm in content.arms],
         "metric": content.metric,
+        "scored": content.scored,
         "share": content.share,
         "sign": content.sign,
         "unit": content.unit,

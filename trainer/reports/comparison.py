@@ -24,6 +24,7 @@ from trainer.reports.run_files import Run, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.files import expanded
 from trainer.runtime.text import counted
+from trainer.stats.score_rule import CROSS
 from trainer.storage.places import named_run
 from trainer.study.axes import ARM, REPLICATES
 from trainer.study.judging import arm_named
@@ -50,12 +51,15 @@ SETTINGS |= {"on_error": "continue", "fairness_check": "off", "dry_run": False}
 Key = tuple[str, int]
 
 
-def compared(words: Sequence[str], baseline: str | None, metric: str | None, other_images: bool) -> Content:
+def compared(
+    words: Sequence[str], baseline: str | None, metric: str | None, other_images: bool, score: str | None = None
+) -> Content:
     """Return the content of a comparison of what is named: folders of runs and studies, and STUDY:ARM.
 
-    Runs that differ in their replicates only are one arm, unless there is no other one. Raises ConfigError for what is
-    no run and no study, for less than two runs, and unless `other_images` for arms that were not validated on the same
-    images.
+    Runs that differ in their replicates only are one arm, unless there is no other one. `score`: the rule by which runs
+    are scored, None for that of the studies if they have one in common, else the cross-fitted one. Raises ConfigError
+    for what is no run and no study, for less than two runs, and unless `other_images` for arms that were not validated
+    on the same images.
     """
     studies = list[SweepConfig]()
     named = [each for word in words for each in _named(word, studies)]
@@ -72,13 +76,18 @@ def compared(words: Sequence[str], baseline: str | None, metric: str | None, oth
     chosen = metric or (metrics.pop() if len(metrics) == 1 else "validation_accuracy")
     every = [run for members in arms.values() for run in members]
     _refuse_incomparable(chosen, every)
-    manifest = _manifest(arms, words, _settings(chosen, studies))
+    manifest = _manifest(arms, words, _settings(chosen, score, studies))
     content = of_manifest(manifest, baseline, False, {run.folder: run for run in every})
     facts = {name: value for name, value in content.facts if name in ("Runs", "Data")}
     facts = {"Compared": ", ".join(words), **facts}
     facts["Training"] = f"{duration(sum(run.seconds for run in every))} in all"
     facts["Command"] = command("compare", *words)
     notes = [f"{caution}. The differences are not those of the settings alone"] if caution else []
+    if score and (others := sorted({each.score for each in studies} - {score})):
+        notes.append(
+            f"--score {score} was chosen after the runs, which their study scores by {', '.join(others)}: a comparison"
+            " that is changed in the light of its results errs in more than 5 % of cases"
+        )
     notes += _other_code(every)
     return replace(content, facts=list(facts.items()), verdict=[*notes, *content.verdict])
 
@@ -96,13 +105,15 @@ def _refuse_incomparable(metric: str, runs: Sequence[Run]) -> None:
         )
 
 
-def _settings(metric: str, studies: Sequence[SweepConfig]) -> SweepConfig:
+def _settings(metric: str, score: str | None, studies: Sequence[SweepConfig]) -> SweepConfig:
     """Return the settings of the comparison. Raises ConfigError if it is not known which values are better."""
     told = next((each.direction for each in studies if each.metric == metric and each.direction), None)
     direction = told or direction_of(metric)
     if direction is None:
         raise ConfigError(f"--metric {metric}: is not known here, so that it cannot be said which values are better")
-    return SweepConfig.model_validate({**SETTINGS, "metric": metric, "direction": direction})
+    rules = {each.score for each in studies}
+    rule = score or (rules.pop() if len(rules) == 1 else CROSS)
+    return SweepConfig.model_validate({**SETTINGS, "metric": metric, "score": rule, "direction": direction})
 
 
 def _named(word: str, studies: list[SweepConfig]) -> Iterator[tuple[str, Run]]:

@@ -17,6 +17,7 @@ from trainer.runtime.console import duration
 from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.method import method_text
+from trainer.stats.score_rule import described
 from trainer.stats.verdict import Verdict
 from trainer.stats.words import explained
 from trainer.study.axes import REPLICATES
@@ -89,6 +90,7 @@ class Content:
     question: str = ""  # of the experiment that the study is
     settings: list[Recorded] = field(default_factory=list)  # of a run
     findings: list[str] = field(default_factory=list)  # sentences that answer further questions
+    score: str = ""  # the rule by which runs are scored; "" for the best epoch of a single run
 
     @property
     def sentences(self) -> list[str]:
@@ -104,6 +106,11 @@ class Content:
     def method(self) -> str:
         """The method of the comparisons as a paragraph for a paper; "" where nothing was tested."""
         return method_text(self.judged, self.arms) if self.judged else ""
+
+    @property
+    def scored(self) -> str:
+        """The metric with the rule by which runs are scored: "validation accuracy, cross-fitted"."""
+        return described(self.metric, self.score)
 
     @property
     def share(self) -> bool:
@@ -136,7 +143,6 @@ def of_manifest(
     results = results_of(study, lambda path: known[path].outcome if path in known else outcome_or_damage(path))
     judged = verdict(results, baseline)
     arms = ranked((read_arm(study, arm, known) for arm in results.arms), study.settings.sign)
-    footnotes = [line for line in (judged.test, judged.images) if line]
     findings = [finding.sentence for finding in judged.findings]
     damage = [line for arm in arms for run in arm.runs for line in run.damage]
     sentences = [*judged.lines(), *reservations(results), *damage]
@@ -145,8 +151,8 @@ def of_manifest(
         _title(study),
         study.folder,
         _facts(study, arms),
-        [line for line in sentences if line not in (*findings, *footnotes)],
-        footnotes,
+        [line for line in sentences if line not in (*findings, *judged.footnotes)],
+        judged.footnotes,
         study.settings.metric,
         study.settings.sign,
         "run" if len(study.replicates) > 1 else results.design.unit,  # the table counts runs, not folds
@@ -161,6 +167,7 @@ def of_manifest(
         judged.baseline,
         question_of(study.command),
         findings=findings,
+        score=results.design.score,
     )
 
 
@@ -174,8 +181,8 @@ def read_arm(study: Manifest, arm: StudyArm, known: Mapping[Path, Run]) -> ArmRe
         for path, entry in places.items()
     ]
     # The manifest tells a run that is missing from one that was never begun.
-    kept = {study.path(entry): study.told_outcome(entry) for entry in arm.entries if study.is_missing(entry)}
-    runs = [replace(run, outcome=kept.get(run.folder, run.outcome)) for run in runs]
+    outcomes = {run.folder: run.outcome for run in runs}
+    runs = [replace(run, outcome=study.outcome(places[run.folder], outcomes.__getitem__)) for run in runs]
     return ArmReport(arm.name, arm.values, tuple(runs))
 
 

@@ -155,7 +155,7 @@ def _differences(content: Content) -> Any:
     unit = " (points)" if content.share else ""
     better = "right" if content.sign > 0 else "left"
     axis.set_xlabel(
-        f"difference from {_label(judged.reference)} in {content.metric.replace('_', ' ')}{unit}\n"
+        f"difference from {_label(judged.reference)} in {content.scored}{unit}\n"
         f"95 % interval; further {better}: better; filled: concluded{_shown(rows, tested)}"
     )
     return figure
@@ -172,7 +172,7 @@ def _shown(some: Sequence[Any], every: Sequence[Any]) -> str:
 
 
 def _quantity(content: Content) -> str:
-    return content.metric.replace("_", " ") + (" (%)" if content.share else "")
+    return content.scored + (" (%)" if content.share else "")
 
 
 def _label(name: str) -> str:

@@ -146,7 +146,7 @@ def _p(each: Comparison | None) -> str:
 
 
 def _caption(content: Content) -> str:
-    metric = escaped(content.metric.replace("_", " "))
+    metric = escaped(content.scored)
     several = any(arm.deviation is not None for arm in content.arms)
     spread = r", mean $\pm$ standard deviation over runs" if several else ""
     comparisons = content.judged.comparisons if content.judged else ()

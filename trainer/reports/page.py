@@ -95,7 +95,7 @@ def safe(text: str) -> Any:
 
 def titles(content: Content) -> list[str]:
     """Return the column titles of the table of arms."""
-    metric = content.metric.replace("_", " ")
+    metric = content.scored
     first = ["arm", f"{metric} ± sd"] if content.kind == "study" else ["run", metric]
     if content.baseline:
         first.append(f"Δ to {content.baseline}")

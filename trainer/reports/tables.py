@@ -148,13 +148,17 @@ class Table:
 
 
 def runs_table(source: Exported) -> Table:
-    """Return a row a run: its place, its settings that are varied, its length, its last and its best figures."""
+    """Return a row a run: its place, its settings that are varied, its length, its score, its last and best figures.
+
+    `score`: the value by which it is compared, of a run alone that of its best epoch.
+    """
     figures = [f"{which}_{name}" for which in ("best", "last") for name in (*MEASURED, *_further(source))]
     length = ("state", "seconds", "epochs", "parameters", "best_epoch", "training_images", "validation_images")
+    metric, rule = source.content.metric, source.content.score or "best"
     return _table(
         source,
-        (*length, "train_eval_accuracy", "gap", *figures, "reason"),
-        lambda run: [_figures(run, _further(source))],
+        (*length, "score", "train_eval_accuracy", "gap", *figures, "reason"),
+        lambda run: [{**_figures(run, _further(source)), "score": run.outcome.value(metric, rule)}],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer.config.recorded import typed_settings
 from trainer.records.outcome import Outcome
-from trainer.reports.content import ArmReport
+from trainer.reports.content import ArmReport, Content
 from trainer.reports.tables import Exported, Member
 from trainer.stats.comparison import Comparison
 from trainer.stats.corrections import LEVEL
@@ -30,7 +30,7 @@ def verdict_tree(source: Exported) -> dict[str, Any]:
     last = max((member.stage for member in source.members), default=1)
     members = [member for member in source.members if member.stage == last]
     comparisons = [_comparison(each, judged) for each in judged.comparisons] if judged else []
-    missing = [_missing(each) for each in members if _value(each.run.outcome, content.metric) is None]
+    missing = [_missing(each) for each in members if _value(each.run.outcome, content) is None]
     tree = {
         "schema_version": SCHEMA_VERSION,
         "kind": "run" if content.kind == "run" else "study",
@@ -38,6 +38,7 @@ def verdict_tree(source: Exported) -> dict[str, Any]:
         "started": content.started,
         "command": dict(content.facts).get("Command") or command_of(content.folder),
         "metric": content.metric,
+        "score": content.score or "best",
         "higher_is_better": content.sign > 0,
         "unit": judged.design.unit if judged else "seed",
         "paired": bool(judged and judged.design.paired),
@@ -135,8 +136,8 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return statistics.mean(numbers) if numbers else None
 
 
-def _value(outcome: Outcome, metric: str) -> float | None:
-    value = outcome.value(metric)
+def _value(outcome: Outcome, content: Content) -> float | None:
+    value = outcome.value(content.metric, content.score or "best")
     return value if value is not None and math.isfinite(value) else None
 
 

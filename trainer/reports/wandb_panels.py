@@ -8,6 +8,7 @@ from typing import Any
 from trainer.config.schema import GROUPS
 from trainer.reports.content import Content
 from trainer.reports.page import rows, texts, titles
+from trainer.stats.score_rule import BEST, described
 from trainer.study.axes import ARM
 from trainer.study.manifest import Manifest
 
@@ -95,7 +96,7 @@ def _search(content: Content) -> list[Any]:
         for key, _, values in (text.partition("=") for text in Manifest.read(content.folder).axes)
     ]
     best = wr.ParallelCoordinatesPlotColumn(
-        wr.SummaryMetric(f"best_{content.metric}"), content.metric.replace("_", " "), inverted=content.sign < 0 or None
+        wr.SummaryMetric(f"best_{content.metric}"), described(content.metric, BEST), inverted=content.sign < 0 or None
     )
     return [wr.ParallelCoordinatesPlot(title="points of the search", columns=[*columns, best])]
 

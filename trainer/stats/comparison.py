@@ -7,6 +7,7 @@ from trainer.stats.arms import Arm
 from trainer.stats.corrections import LEVEL, Bound
 from trainer.stats.design import Design
 from trainer.stats.images import OtherImages
+from trainer.stats.score_rule import label
 from trainer.stats.trial import MIN_RUNS
 
 
@@ -57,12 +58,14 @@ class Comparison:
         return self.p is not None and self.p < self.level
 
     def sentence(self, design: Design) -> str:
-        """Return the result in words: "batch is better than none by 1.8 ± 0.4 points (6 seeds, p = 0.03)"."""
+        """Return the result in words.
+
+        "batch is better than none by 1.8 ± 0.4 points (6 seeds, cross-fitted, p = 0.03)".
+        """
         return _sentence(self, design)
 
 
 def _sentence(found: Comparison, design: Design) -> str:
-    """Return the result in words: "batch is better than none by 1.8 ± 0.4 points (6 seeds, p = 0.03)"."""
     first, second, counts = found.first.name, found.second.name, _counts(found, design)
     techniques = design.effects.told(first, second) if design.effects else ""
     both = first if techniques else f"{first} against {second}"
@@ -107,10 +110,11 @@ def _elsewhere(found: Comparison, design: Design) -> str:
 
 
 def _counts(found: Comparison, design: Design) -> str:
-    """Return the number of runs in words: "6 seeds", "6 and 5 seeds"."""
+    """Return the number of runs in words, and how they are scored: "6 seeds, cross-fitted", "6 and 5 seeds"."""
     first, second = len(found.first.values), len(found.second.values)
     counts = f"{first}" if first == second else f"{first} and {second}"
-    return f"{counts} {'paired ' if found.paired else ''}{design.unit}{'s' if (first, second) != (1, 1) else ''}"
+    counts += f" {'paired ' if found.paired else ''}{design.unit}{'s' if (first, second) != (1, 1) else ''}"
+    return f"{counts}, {label(design.score)}" if design.score else counts
 
 
 def _amount(difference: float, half: float, design: Design) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from trainer.stats.arms import Arm
 from trainer.stats.design import Design
+from trainer.stats.score_rule import how
 from trainer.stats.verdict import Verdict
 
 SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -21,7 +22,8 @@ def method_text(judged: Verdict, arms: Sequence[Arm]) -> str:
     repeats = {"seed": "random seeds", "fold": "folds", "split": "random splits"}.get(design.unit, f"{design.unit}s")
     sentences = [
         f"We compared {_number(len(with_values))} configurations, each trained with {runs} {repeats}",
-        f"Each run is scored by its {design.metric.replace('_', ' ')}; the test images were not used",
+        f"Each run is scored by its {design.metric.replace('_', ' ')}{how(design.score)}",
+        "The test images were not used",
         f"Differences between mean scores were tested two-sided with {_test([each.paired for each in tested], design)}",
     ]
     if len(with_values) > 2:

@@ -22,6 +22,7 @@ from trainer.stats.comparison import Comparison
 from trainer.stats.corrections import LEVEL, Bound
 from trainer.stats.design import Design
 from trainer.stats.finding import Finding
+from trainer.stats.score_rule import score_sentence
 from trainer.stats.sentences import test_sentence, too_few
 from trainer.stats.trial import MIN_RUNS, Trial, by_images, trial
 
@@ -41,11 +42,18 @@ class Verdict:
     planned: bool = False  # the reference was named before the first run
     findings: tuple[Finding, ...] = ()  # the answers to further questions
 
+    @property
+    def footnotes(self) -> list[str]:
+        """The sentences on what the comparisons rest on: the score, the test, the images."""
+        scored = self.comparisons or self.findings
+        score = ". ".join(part for part in (score_sentence(self.design.score), self.design.lapse) if part)
+        return [line for line in (score if scored else "", self.test, self.images) if line]
+
     def lines(self) -> list[str]:
         """Return all sentences."""
         sentences = [comparison.sentence(self.design) for comparison in self.comparisons]
         further = (finding.sentence for finding in self.findings)
-        return [line for line in (*self.equal, *self.reasons, *sentences, *further, self.test, self.images) if line]
+        return [line for line in (*self.equal, *self.reasons, *sentences, *further, *self.footnotes) if line]
 
 
 def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, picked: bool = False) -> Verdict:

@@ -121,12 +121,15 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     """Create the manifest, or add new runs to an existing one, and print the first line."""
     existed = study.open()
     ended, known = _count_done(study), len(study.entries)
+    moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
     more = added_values(Manifest.read(study.folder), plan) if existed and plan.runs else ""
     for run in plan.runs:
         study.add(run, fingerprints.of(run.config))
     if added := len(study.entries) - known if existed and plan.runs else 0:
-        moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
         study.changes.append(Change(moment, f"added ({more})" if more else "added", added, ended))
+    if existed and ended and (before := Manifest.read(study.folder).settings.score) != plan.settings.score:
+        changed = f"sweep.score was changed from {before} to {plan.settings.score}"
+        study.changes.append(Change(moment, changed, 0, ended))
     if plan.retrain:
         study.set_aside()
     study.save()

@@ -16,13 +16,14 @@ from trainer.runtime.console import duration, say, show_table
 from trainer.runtime.files import write_text
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
+from trainer.stats.score_rule import described
 from trainer.study.axes import ARM, point_label
 from trainer.study.borders import warn_of_borders
 from trainer.study.judging import nowhere_finite, verdict
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
 from trainer.study.reservations import told_changes, unmeasured_runs
-from trainer.study.results import StudyArm, arms_of, results_of
+from trainer.study.results import StudyArm, arms_of, common_rule, results_of
 from trainer.study.winner import best_arm
 
 MAX_VALUES = 12  # of an arm in the table
@@ -88,7 +89,8 @@ def _table(plan: Plan, arms: Sequence[StudyArm], study: Manifest) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in (*stages, *keys):
         table.add_column(title, overflow="fold")
-    table.add_column(metric.replace("_", " ") + (" ± sd" if plan.replicates else ""), justify="right")
+    rule = arms[0].score if arms else ""
+    table.add_column(described(metric, rule) + (" ± sd" if plan.replicates else ""), justify="right")
     table.add_column(f"by {repeated}" if repeated else "", overflow="fold")
     for title in ("best epoch", "time"):
         table.add_column(title, justify="right", overflow="fold")
@@ -113,16 +115,17 @@ def _figures(arm: StudyArm, metric: str) -> list[str]:
     mean = shown_figure(metric, arm.mean) if arm.values else "—"
     deviation = "" if arm.deviation is None else f" ± {shown_figure(metric, arm.deviation)}"
     # The value of a single finished run is its arm's mean and is not repeated.
-    values = [_value(outcome, metric) for outcome in arm.outcomes] if len(arm.outcomes) > 1 or not arm.values else []
+    several = len(arm.outcomes) > 1 or not arm.values
+    values = [_value(outcome, metric, arm.score) for outcome in arm.outcomes] if several else []
     epochs = [str(outcome.best_epoch) for outcome in arm.outcomes if outcome.state in DONE]
     seconds = sum(outcome.seconds for outcome in arm.outcomes)
     return [mean + deviation, _shortened(values), _shortened(epochs), duration(seconds)]
 
 
-def _value(outcome: Outcome, metric: str) -> str:
+def _value(outcome: Outcome, metric: str, rule: str) -> str:
     if outcome.state not in DONE:
         return outcome.state
-    figure = outcome.figure(metric)
+    figure = outcome.value(metric, rule) if outcome.state == "finished" else outcome.figure(metric)
     value = "—" if figure is None else shown_figure(metric, figure)
     return value if outcome.state == "finished" else f"({value} pruned)"
 
@@ -133,16 +136,21 @@ def _shortened(values: Sequence[str]) -> str:
 
 
 def _write_csv(study: Manifest) -> None:
-    """Write a row for each run, with every digit; nothing in it depends on the time or the place."""
+    """Write a row for each run, with every digit; nothing in it depends on the time or the place.
+
+    `score`: the value by which the run is compared; the other figures are those of its best epoch.
+    """
     keys = list(dict.fromkeys(key for entry in study.entries for key in entry.point))
     outcomes = [study.outcome(entry) for entry in study.entries]
     further = sorted({name for outcome in outcomes for name in outcome.further})
+    metric, score = study.settings.metric, study.settings.score
+    rule, _ = common_rule(score, metric, outcomes)
     before, after = ("state", "epochs", "best_epoch", "validation_loss", "validation_accuracy"), ("reason",)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "stage", "trial", *keys, *before, *further, *after])
+    writer.writerow(["id", "stage", "trial", *keys, *before, *further, "score", *after])
     for entry, outcome in zip(study.entries, outcomes, strict=True):
-        values = [getattr(outcome, name) for name in before]
-        values += [*map(outcome.figure, further), *(getattr(outcome, name) for name in after)]
+        values = [*(getattr(outcome, name) for name in before), *map(outcome.figure, further)]
+        values += [outcome.value(metric, rule), *(getattr(outcome, name) for name in after)]
         writer.writerow([entry.id, entry.stage, entry.trial, *(entry.point.get(key, "") for key in keys), *values])
     write_text(study.folder / "table.csv", text.getvalue())

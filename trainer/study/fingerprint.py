@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from trainer.config.run_config import RunConfig, Tag, tagged
+from trainer.config.run_config import RunConfig, SweepConfig, Tag, tagged
 from trainer.records.code import code_hashes, core_hashes
 from trainer.runtime.files import expanded
 
@@ -61,3 +61,10 @@ def run_id(config: RunConfig, data: str) -> str:
 def significant(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a configuration that decides the result."""
     return {key: value for key, value in tree.items() if key not in tagged(Tag.NO_EFFECT)}
+
+
+def free_settings(settings: SweepConfig) -> set[str]:
+    """Return the settings of a study that decide neither its runs nor their results."""
+    free = {*tagged(Tag.NO_EFFECT, model=SweepConfig)}
+    # The next point of a search depends on how the points before it were scored.
+    return free if settings.method == "grid" else free - {"score"}

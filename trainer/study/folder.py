@@ -1,7 +1,7 @@
 """A study on disk: the manifest, frozen at the start, and a folder for each run, which holds its outcome."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,15 +12,15 @@ import yaml
 from trainer.config.check import check
 from trainer.config.own import active
 from trainer.config.own_record import keep
-from trainer.config.run_config import SweepConfig, Tag, tagged
 from trainer.records.layout import JOB, MANIFEST, RESULT
 from trainer.records.outcome import DONE, Outcome, outcome_or_damage, read_outcome
+from trainer.records.scoring import scored
 from trainer.runtime.files import expanded
 from trainer.runtime.text import slug
 from trainer.storage.checksums import write_record
 from trainer.study.adopt import adopt, finished_elsewhere, is_finished
 from trainer.study.axes import ARM
-from trainer.study.fingerprint import digest, run_id, significant
+from trainer.study.fingerprint import digest, free_settings, run_id, significant
 from trainer.study.home import name_of, sweeps_of
 from trainer.study.manifest import Change, Entry, Manifest
 from trainer.study.plan import Plan, PlannedRun, plain
@@ -30,7 +30,7 @@ from trainer.study.wandb_names import in_wandb
 def study_id(plan: Plan, code: str, data: Mapping[str, str], identities: Sequence[str]) -> str:
     """Return the id of a plan: of everything that decides the results of its runs. The same command has the same id."""
     # With more trials, or another treatment of failures, it is the same study and continues in its folder.
-    free = {*tagged(Tag.NO_EFFECT, model=SweepConfig)}
+    free = free_settings(plan.settings)
     if plan.settings.stages == 1:  # with several, the ranges of a stage depend on all trials of the stage before
         free.add("trials")
     settings = plan.settings.model_dump(exclude=free)
@@ -142,9 +142,9 @@ class Study:
         """Return the folder of the run."""
         return self.folder / entry.folder
 
-    def outcome(self, entry: Entry, read: Any = read_outcome) -> Outcome:
+    def outcome(self, entry: Entry, read: Callable[[Path], Outcome] = read_outcome) -> Outcome:
         """Return the outcome in the run's folder, as `read` reads it. Raises RunError if the file is damaged."""
-        outcome: Outcome = read(self.path(entry))
+        outcome = scored(read(self.path(entry)), self.path(entry), [self.settings.score])
         if outcome.state in DONE:
             self.ended[entry.folder] = outcome
         return outcome

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from trainer.config.recorded import shown_value, typed_settings
-from trainer.config.run_config import RunConfig, SweepConfig, Tag, tagged
+from trainer.config.run_config import RunConfig
 from trainer.errors import ConfigError
 from trainer.study.axes import ARM, arm_of, canonical, override_key, plain_override
-from trainer.study.fingerprint import significant
+from trainer.study.fingerprint import free_settings, significant
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan, PlannedRun, plain, plan_from
 
@@ -26,7 +26,7 @@ def united(plan: Plan, study: Manifest, code: str, identify: Identify, typed: bo
     """
     if study.code != code:
         raise ConfigError("it was trained with other code, or other versions of the libraries")
-    free = {*tagged(Tag.NO_EFFECT, model=SweepConfig)}
+    free = free_settings(plan.settings)
     ours, theirs = (settings.model_dump(exclude=free) for settings in (plan.settings, study.settings))
     for key in ours:
         if ours[key] != theirs[key]:

@@ -8,11 +8,12 @@ from trainer.errors import ConfigError
 from trainer.runtime.text import counted
 from trainer.stats.comparison import Comparison
 from trainer.stats.design import Design
+from trainer.stats.score_rule import CROSS, not_finite
 from trainer.stats.verdict import Verdict, judge
 from trainer.study.arm_names import arm_names, named_arm
 from trainer.study.other_images import on_other_images
 from trainer.study.questions import findings
-from trainer.study.results import StudyArm, StudyResults
+from trainer.study.results import StudyArm, StudyResults, is_finite
 
 
 def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
@@ -33,7 +34,7 @@ def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
     )
     judged = replace(judged, comparisons=_by_effect(judged, results.design))
     if unmeasured := nowhere_finite(results):
-        return replace(judged, reasons=(f"{unmeasured}: there is nothing to compare",))
+        return replace(judged, reasons=(f"{unmeasured}: there is nothing to compare{_whole(results)}",))
     judged = replace(judged, reasons=(*reason, *judged.reasons)) if arm is None else judged
     return on_other_images(replace(judged, findings=tuple(findings(results, judged))), results)
 
@@ -68,7 +69,16 @@ def nowhere_finite(results: StudyResults) -> str:
     finished = sum(arm.states.get("finished", 0) for arm in results.arms)
     if not finished or any(arm.values for arm in results.arms):
         return ""
-    return f"{results.design.metric} was not finite in the best epoch of {finished} of {counted(finished, 'run')}"
+    design = results.design
+    where = f"{design.metric} was not finite {not_finite(design.score)}"
+    return f"{where} of {finished} of {counted(finished, 'run')}"
+
+
+def _whole(results: StudyResults) -> str:
+    """Return the score that measures all images at once, if it is finite where that of a half of them is not."""
+    metric, outcomes = results.design.metric, [outcome for arm in results.arms for outcome in arm.outcomes]
+    finite = any(is_finite(outcome.value(metric)) for outcome in outcomes)
+    return ". sweep.score=best measures all of them at once" if finite and results.design.score == CROSS else ""
 
 
 def arm_named(results: StudyResults, name: str, typed: str) -> StudyArm:

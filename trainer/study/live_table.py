@@ -144,9 +144,11 @@ class LiveTable:
         return sorted(entries, key=place)
 
     def _value(self, entry: Entry, outcome: Outcome) -> float | None:
-        """Return the metric in the epoch with the lowest validation loss, as the final table does; None before it."""
+        """Return the metric of a run as the final table does; while it trains, in its best epoch so far, or None."""
+        metric, rule = self.plan.settings.metric, self.plan.settings.score
         if outcome.state in DONE:
-            return outcome.figure(self.plan.settings.metric)
+            scored = outcome.value(metric, rule)
+            return outcome.figure(metric) if scored is None else scored
         losses = curve(self.study.path(entry), "validation_loss")
         best = min(losses, key=lambda epoch: losses[epoch], default=None)
         return None if best is None else curve(self.study.path(entry), self.plan.settings.metric).get(best)

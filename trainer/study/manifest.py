@@ -15,6 +15,7 @@ from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError
 from trainer.records.layout import MANIFEST, SWEEPS
 from trainer.records.outcome import MISSING, Outcome, outcome_or_damage, read_outcome
+from trainer.records.scoring import scored
 from trainer.runtime.files import realpath
 from trainer.runtime.text import counted
 from trainer.storage.places import output_root
@@ -33,7 +34,8 @@ from trainer.study.axes import ARM, override_key, point_label
 
 @dataclass(frozen=True)
 class Change:
-    """A change of a study after its first start, in words: "added seed=3,4". `runs`: the runs added or dropped.
+    """A change of a study after its first start, in words: "added seed=3,4". `runs`: the runs added or dropped; 0 for
+    a change of something else, "sweep.score was changed from cross to last".
 
     `ended`: the runs whose results were known by then; a comparison that is changed in their light errs more often.
     """
@@ -48,8 +50,8 @@ class Change:
         """The change as the verdict tells it, "" if no result was known by then."""
         if not self.ended:
             return ""
-        were = counted(self.runs, "run was", "runs were")
-        return f"{were} {self.text} on {self.when[:10]}, when the results of {counted(self.ended, 'run')} were known"
+        were = f"{counted(self.runs, 'run was', 'runs were')} " if self.runs else ""
+        return f"{were}{self.text} on {self.when[:10]}, when the results of {counted(self.ended, 'run')} were known"
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: entries are keys of sets and dictionaries
@@ -202,11 +204,11 @@ class Manifest:
     def outcome(self, entry: Entry, read: Callable[[Path], Outcome] = read_outcome) -> Outcome:
         """Return the state and figures of a run, those kept in the manifest if it is missing. Raises what `read` does.
 
-        `read` reads the outcome in a run's folder.
+        `read` reads the outcome in a run's folder; what it lacks of the study's score follows from the run's metrics.
         """
         if self.is_missing(entry):
             return entry.result or Outcome(MISSING)
-        return read(self.path(entry))
+        return scored(read(self.path(entry)), self.path(entry), [self.settings.score])
 
     def told_outcome(self, entry: Entry) -> Outcome:
         """Return the outcome of a run; one whose state is DAMAGED if its record cannot be read."""

@@ -21,7 +21,7 @@ def on_other_images(judged: Verdict, results: StudyResults) -> Verdict:
     if design.metric != "validation_accuracy" or design.split_ratio or not design.same_images:
         return judged
     arms = {arm.name: arm for arm in results.arms}
-    found = tuple(_with_images(each, arms, "best") for each in judged.comparisons)
+    found = tuple(_with_images(each, arms, design.score) for each in judged.comparisons)
     images = next((each.images.images for each in found if each.images), 0)
     return replace(judged, comparisons=found, images=images_sentence(images) if images else "")
 

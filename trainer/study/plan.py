@@ -15,6 +15,8 @@ from trainer.config.run_config import RunConfig, SweepConfig
 from trainer.config.schema import techniques
 from trainer.config.suggestions import no_such_option
 from trainer.errors import ConfigError
+from trainer.runtime.text import counted
+from trainer.stats.score_rule import count_of
 from trainer.study.arm_names import arm_names, named_arm
 from trainer.study.axes import (
     ARM,
@@ -145,6 +147,8 @@ class Plan:
             with _told_arm(self.sweep, place):
                 config = self.sweep.compose([*arm, *self.sweep.fixed, *_texts(place), *length]).checked()
             _refuse_unmeasured(self.settings.metric, config, place)
+            if not length:  # an early stage of a search is shorter, and is scored on what it has
+                _refuse_few_validations(self.settings.score, config)
             runs.append(PlannedRun(place, config))
         return runs
 
@@ -222,6 +226,16 @@ def _refuse_unmeasured(metric: str, run: RunConfig, point: Point) -> None:
     raise ConfigError(
         f"sweep.metric={metric}: {where} does not measure it. Give every run 'metric=[{','.join(names)}]'"
     )
+
+
+def _refuse_few_validations(score: str, run: RunConfig) -> None:
+    """Raise ConfigError if a run is validated less often than its score needs, even if it does not stop early."""
+    needed, validations = count_of(score), -(-run.epochs // run.validate_every)
+    if needed > validations:
+        raise ConfigError(
+            f"sweep.score={score}: a run of {counted(run.epochs, 'epoch')} has {counted(validations, 'validation')}."
+            f" Accepted here: cross, best, last, or mean:K up to mean:{validations}"
+        )
 
 
 def _refuse_other_scales(settings: SweepConfig, runs: Sequence[PlannedRun]) -> None:

@@ -2,6 +2,7 @@
 
 from trainer.records.outcome import DAMAGED, MISSING
 from trainer.runtime.text import counted
+from trainer.stats.score_rule import CROSS, not_finite
 from trainer.study.results import StudyResults, is_finite
 
 
@@ -48,8 +49,10 @@ def unmeasured_runs(results: StudyResults) -> list[str]:
     """Return a sentence for each arm with runs whose metric was not finite, unless the verdict says it of all."""
     metric, sentences = results.design.metric, list[str]()
     for arm in results.arms if any(arm.values for arm in results.arms) else ():
-        count = sum(each.state == "finished" and not is_finite(each.value(metric)) for each in arm.outcomes)
+        count = sum(each.state == "finished" and not is_finite(each.value(metric, arm.score)) for each in arm.outcomes)
         if count:
             runs = counted(len(arm.outcomes), "run")
-            sentences.append(f"{arm.name}: {metric} was not finite in {count} of {runs}, which cannot be compared")
+            where = f" {not_finite(arm.score)}" if arm.score == CROSS else ""
+            what = f"{metric} was not finite{where} in {count} of {runs}"
+            sentences.append(f"{arm.name}: {what}, which cannot be compared")
     return sentences

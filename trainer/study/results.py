@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,10 @@ from trainer.config.recorded import typed_settings
 from trainer.config.shell import command
 from trainer.records.layout import MANIFEST
 from trainer.records.outcome import Outcome, outcome_or_damage
+from trainer.runtime.text import counted
 from trainer.stats.arms import Arm
 from trainer.stats.design import Design, Effects
+from trainer.stats.score_rule import BEST, CROSS
 from trainer.study.arm_names import arm_names
 from trainer.study.axes import ARM, arm_of
 from trainer.study.manifest import Change, Entry, Manifest
@@ -33,6 +35,7 @@ class StudyArm(Arm):
     entries: tuple[Entry, ...]
     outcomes: tuple[Outcome, ...]
     folders: Mapping[str, Path]  # of the runs with a value, by replicate as in `values`
+    score: str = "best"  # the rule behind `values`
 
     @property
     def point(self) -> dict[str, str]:
@@ -87,18 +90,34 @@ def arms_of(
     for name, entry in zip(arm_names([arm_of(entry.point) for entry in entries], study.labels), entries, strict=True):
         groups.setdefault((entry.stage, entry.trial if by_trial else 0, name), []).append(entry)
     arms = []
+    every = {entry: study.outcome(entry, outcome_of) for entry in entries}
+    rule, _ = common_rule(study.settings.score, study.settings.metric, every.values())
     for (_, _, name), runs in groups.items():
-        outcomes = [study.outcome(entry, outcome_of) for entry in runs]
+        outcomes = [every[entry] for entry in runs]
         values, folders = dict[str, float](), dict[str, Path]()
         for entry, outcome in zip(runs, outcomes, strict=True):
-            value = outcome.value(study.settings.metric)
+            value = outcome.value(study.settings.metric, rule)
             if value is not None and is_finite(value):
                 # The fold or split comes first: the verdict averages over the seeds of each.
                 images, seed = (" ".join(entry.point[key] for key in keys) for keys in (splits, seeds))
                 key = "/".join(part for part in (images, seed) if part)
                 values[key], folders[key] = value, study.path(entry)
-        arms.append(StudyArm(name, values, tuple(runs), tuple(outcomes), folders))
+        arms.append(StudyArm(name, values, tuple(runs), tuple(outcomes), folders, rule))
     return arms
+
+
+def common_rule(asked: str, metric: str, outcomes: Iterable[Outcome]) -> tuple[str, str]:
+    """Return the rule by which all of these runs can be scored, and a sentence if it is not the one asked for.
+
+    Values by two rules cannot be compared: if one run lacks a score, all are scored at their best epoch.
+    """
+    measured = [outcome for outcome in outcomes if outcome.value(metric) is not None]
+    lacking = sum(asked not in outcome.scores for outcome in measured) if asked != BEST else 0
+    if not lacking:
+        return asked, ""
+    needs = "the figures of both halves of the validation images" if asked == CROSS else "those epochs"
+    lack = f"{lacking} of {counted(len(measured), 'run')} {'has' if lacking == 1 else 'have'} not recorded {needs}"
+    return BEST, f"sweep.score={asked} is not possible: {lack}, so that all are scored at their best epoch"
 
 
 def is_finite(value: float | None) -> bool:
@@ -112,6 +131,7 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
     arms = arms_of(study, [entry for entry in study.entries if entry.stage == last], outcome_of=outcome_of)
     outcomes = [outcome for arm in arms for outcome in arm.outcomes]
     splits = [key for key in study.replicate_keys if key != "seed"]
+    rule, lapse = common_rule(study.settings.score, study.settings.metric, outcomes)
     design = Design(
         metric=study.settings.metric,
         sign=study.settings.sign,
@@ -119,6 +139,8 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         split_ratio=_split_ratio(outcomes) if splits else 0.0,
         margin=study.settings.margin,
         more="" if splits else _more_seeds(study),
+        score=rule,
+        lapse=lapse,
         same_images=len({_scored_on(entry) for entry in study.entries if entry.stage == last}) <= 1,
         effects=_effects(study, arms),
     )

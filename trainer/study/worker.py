@@ -18,6 +18,7 @@ from trainer.errors import ConfigError, Preempted, RunError, TechniqueError
 from trainer.records.layout import HEARTBEAT, JOB, TRACEBACK
 from trainer.records.metrics import curve, read_metrics
 from trainer.records.outcome import BEAT_SECONDS, DONE, Outcome, read_outcome, write_outcome
+from trainer.records.scoring import ALWAYS, scored
 from trainer.runtime import console
 from trainer.runtime.gpus import VISIBLE, show_gpus, take_gpu
 from trainer.runtime.lock import locked
@@ -140,7 +141,7 @@ def _train(folder: Path, outcome: Outcome) -> tuple[Outcome, KeyboardInterrupt |
         train_eval_accuracy=result.train_eval_accuracy,
         further=dict(result.further),
     )
-    return ended, result.interrupt
+    return scored(ended, folder, ALWAYS), result.interrupt
 
 
 def _job(path: Path) -> WorkerJob:

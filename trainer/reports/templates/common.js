@@ -17,7 +17,7 @@ function folded(text, most) {
 const colour = (arm) => style(COLOURS[arm] || "--soft");
 const channels = (hex) => hex.match(/[0-9a-f]{2}/gi).map((pair) => parseInt(pair, 16));
 const faint = (hex, share) => (hex.startsWith("#") ? `rgba(${channels(hex).join(",")},${share})` : hex);
-const metric = data.metric.replaceAll("_", " ");
+const metric = data.scored;
 const form = data.share ? ".2%" : ".4f";
 const printing = () => document.documentElement.classList.contains("print");
 
