@@ -103,7 +103,11 @@ def test_arms_with_different_losses_are_compared_by_an_own_metric_or_by_cross_en
     low, high = sorted(means, key=means.__getitem__)
     assert f"Best: loss={low}\n" in printed
     assert re.search(rf"^{low} (is better than|against) {high}.* in validation brier[ ,]", printed, re.MULTILINE)
-    result = json.loads(next(Path("study").glob(f"*{low.partition('_')[0]}*/result.json")).read_text())
+    folder = f"*{low.partition('_')[0]}*"
+    beside = [json.loads(path.read_text())["scores"]["cross"] for path in Path("study").glob(f"{folder}/result.json")]
+    entropy = sum(each.get("validation_cross_entropy", each["validation_loss"]) for each in beside) / 3
+    assert f"Also (not tested): validation cross entropy {entropy:.4f} in {low}, " in printed
+    result = json.loads(next(Path("study").glob(f"{folder}/result.json")).read_text())
     assert result["further"]["validation_brier"] > 0
 
     # Every reader knows the metric and its direction without the folder of the techniques.

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from trainer.stats.finding import Finding
 from trainer.stats.verdict import Verdict
+from trainer.study.also import also
 from trainer.study.results import StudyResults
 
 
 def findings(results: StudyResults, judged: Verdict) -> Iterator[Finding]:
     """Yield the answers to what was asked of a study beside which arm is better, in the order of their sentences."""
-    yield from ()
+    yield from also(results)
