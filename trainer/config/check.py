@@ -65,6 +65,12 @@ def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequ
     if sweep.method == "grid" and (sweep.stages > 1 or sweep.pruner != "none"):
         what = f"sweep.stages={sweep.stages}" if sweep.stages > 1 else f"sweep.pruner={sweep.pruner}"
         raise ConfigError(f"{what} needs sweep.method=random, tpe or gp: a grid tries every point to its end")
+    if sweep.until is not None and sweep.method != "grid":
+        raise ConfigError(
+            f"sweep.until={sweep.until} needs sweep.method=grid: {sweep.method} chooses other points as it goes on"
+        )
+    if list(sweep.looks) != sorted({*sweep.looks}):
+        raise ConfigError(f"sweep.looks={list(sweep.looks)} ({origin(['sweep', 'looks'])}): must rise, as [3,6,12]")
     return sweep
 
 

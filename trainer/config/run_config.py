@@ -16,6 +16,7 @@ from trainer.config.types import (
     Epochs,
     Figure,
     Fraction,
+    Looked,
     Name,
     NonNegative,
     Positive,
@@ -84,6 +85,10 @@ class SweepConfig(BaseModel):
     margin: Annotated[Positive | None, Tag.NO_EFFECT] = None
     score: Annotated[Score, Tag.NO_EFFECT] = "best"
     baseline: Text | None = None
+    until: Literal["decided"] | None = None
+    # The same study with a higher maximum, which breaks the levels of its looks: the verdict says so.
+    max_seeds: Annotated[Looked, Tag.NO_EFFECT] = 24
+    looks: tuple[Looked, ...] = (3, 4, 6, 8, 12, 16, 24, 32, 48)
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
     # Excluded from the manifest of a study, which lists the axes that are made of these.
     params: dict[str, Text] = Field({}, exclude=True)

@@ -14,6 +14,7 @@ Text = Annotated[str, Strict()]
 
 Count = Annotated[int, Strict(), Ge(1)]
 Epochs = Annotated[int, Strict(), Ge(1), Le(10**9)]  # a schedule divides by them
+Looked = Annotated[int, Strict(), Ge(3), Le(1000)]  # seeds an arm: the spread of two is no estimate
 CountOrZero = Annotated[int, Strict(), Ge(0)]
 Members = Annotated[int, Strict(), Ge(1), Le(1000)]  # of an ensemble: each is a network to build
 Repeats = Annotated[int, Strict(), Ge(1), Le(100)]  # of an operation within a step, which cannot be stopped between
@@ -35,6 +36,7 @@ BY_NAME: dict[str, Any] = {
     "bool": Switch,
     "str": Text,
     "Count": Count,
+    "Looked": Looked,
     "CountOrZero": CountOrZero,
     "Members": Members,
     "Repeats": Repeats,

@@ -57,7 +57,7 @@ def differences(content: Content) -> list[Difference]:
     if reference is None:
         return []
     tested = dict[str, tuple[Comparison, int]]()
-    for each in content.judged.comparisons if content.judged else ():
+    for each in content.judged.with_reference if content.judged else ():
         first, second = each.first.name, each.second.name
         # The verdict's subject comes first: it is the best arm, or the one measured against the baseline.
         name, sign = (second, -1) if first == reference.name else (first, 1)

@@ -139,7 +139,7 @@ def _differences(content: Content) -> Any:
     judged = content.judged
     assert judged
     factor = 100 if content.share else 1
-    tested = [each for each in judged.comparisons if each.half_width is not None]
+    tested = [each for each in judged.with_reference if each.half_width is not None]
     names, rows = [], tested[:MAX_ROWS]
     figure, axes = _figure(WIDTH, 1.1 + ROW * len(rows))
     axis = axes[0, 0]

@@ -127,7 +127,7 @@ def _pairs(content: Content) -> dict[str, Comparison]:
     if not content.judged:
         return {}
     reference = content.judged.reference
-    comparisons = content.judged.comparisons
+    comparisons = content.judged.with_reference
     return {(each.second if each.first.name == reference else each.first).name: each for each in comparisons}
 
 
@@ -149,7 +149,7 @@ def _caption(content: Content) -> str:
     metric = escaped(content.scored)
     several = any(arm.deviation is not None for arm in content.arms)
     spread = r", mean $\pm$ standard deviation over runs" if several else ""
-    comparisons = content.judged.comparisons if content.judged else ()
+    comparisons = content.judged.with_reference if content.judged else ()
     tested = any(each.half_width is not None for each in comparisons)
     reference = escaped(content.judged.reference) if content.judged else ""
     against = rf" $\Delta$: difference from {reference} with its 95\,\% interval." if tested else ""

@@ -9,6 +9,7 @@ from trainer.reports.content import Content
 from trainer.reports.run_files import Run
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
+from trainer.study.looks import open_looks
 from trainer.study.manifest import Manifest
 
 ENDED = (*DONE, "failed", DAMAGED, MISSING)
@@ -26,18 +27,19 @@ class Progress:
     failed: int
     running: tuple[tuple[str, int, int, float | None], ...]
     seconds: float | None
+    open: str = ""  # of a study that trains seeds until it is decided: how far its looks are, "" once it has ended
 
     @property
     def complete(self) -> bool:
         """True if no run is left."""
-        return self.ended >= self.total
+        return self.ended >= self.total and not self.open
 
     @property
     def sentence(self) -> str:
         """The progress in words: "5 of 12 runs ended, 1 failed; at most 3 min left"."""
         failed = f", {self.failed} failed" if self.failed else ""
         left = "" if self.seconds is None or self.complete else f"; at most {duration(self.seconds)} left"
-        return f"{self.ended} of {counted(self.total, 'run')} ended{failed}{left}"
+        return f"{self.ended} of {counted(self.total, 'run')} ended{failed}{left}{self.open and '; ' + self.open}"
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:
@@ -67,7 +69,8 @@ def progress_of(study: Manifest, content: Content) -> Progress:
     usual = max((_planned(run) for _, run in read.values()), default=0)
     epochs = sum(max(0, _planned(run) - run.last_epoch) for _, run in runs) + (total - len(study.entries)) * usual
     seconds = None if pace is None else pace * epochs / max(1, len(alive))
-    return Progress(total, ended, sum(each.state == "failed" for _, each in outcomes), tuple(running), seconds)
+    failed = sum(each.state == "failed" for _, each in outcomes)
+    return Progress(total, ended, failed, tuple(running), seconds, open_looks(study))
 
 
 def _total(study: Manifest) -> int:

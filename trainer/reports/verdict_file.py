@@ -43,7 +43,7 @@ def verdict_tree(source: Exported) -> dict[str, Any]:
         "unit": judged.design.unit if judged else "seed",
         "paired": bool(judged and judged.design.paired),
         "level": 1 - LEVEL,
-        "complete": not missing,
+        "complete": not missing and not (judged and judged.open),
         "runs": len(members),
         "states": dict(Counter(each.run.outcome.state for each in members)),
         "missing": missing,
@@ -62,6 +62,8 @@ def verdict_tree(source: Exported) -> dict[str, Any]:
 
 def winner(arms: Sequence[ArmReport], judged: Verdict | None) -> str | None:
     """Return the best arm if it is concluded to be better than every other arm with values, else None."""
+    if judged and judged.winner:
+        return judged.winner
     with_values = [arm.name for arm in arms if arm.values]
     if not judged or len(with_values) < 2:
         return None

@@ -87,15 +87,15 @@ def _sentence(found: Comparison, design: Design) -> str:
         return f"{first} is {better} than {second} by {amount} ({counts}, {p}){_elsewhere(found, design)}"
     most = abs(found.difference) + found.half_width  # the end of the interval that is farther from zero
     if design.margin is not None and most <= design.margin:
-        margin = _plain(design.margin, design)
+        margin = plain(design.margin, design)
         return f"{first} and {second} are equal within the margin of {margin} ({amount}, {counts})"
     equal = f"equal to {second}" if techniques else "equal"
     sentence = f"{both}: no conclusion at {counts} ({amount}, {p}); {equal} within"
-    sentence = f"{sentence} {_plain(most, design, up=True)}"
+    sentence = f"{sentence} {plain(most, design, up=True)}"
     if found.needed is None or design.margin is None:
         return sentence
     needed = f"{found.needed} {design.unit}s an arm"
-    return f"{sentence}; {needed} would tell {_plain(design.margin, design)} in 4 of 5 studies"
+    return f"{sentence}; {needed} would tell {plain(design.margin, design)} in 4 of 5 studies"
 
 
 def _elsewhere(found: Comparison, design: Design) -> str:
@@ -126,7 +126,7 @@ def _amount(difference: float, half: float, design: Design) -> str:
     return f"{difference:.{decimals}f} ± {half:.{decimals}f} {_unit(design)}"
 
 
-def _plain(value: float, design: Design, up: bool = False) -> str:
+def plain(value: float, design: Design, up: bool = False) -> str:
     """Return "1.6 points", to the first digit or the second behind a 1; `up`: rounded up."""
     value = 100 * value if design.share else value
     decimals = max(1, math.ceil(-math.log10(value / 2)))

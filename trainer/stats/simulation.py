@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 EXPECTED_GAPS, EXPECTED_STUDIES = (0.5, 1.0, 2.0), 400
+MOST_VALUES = 20_000_000  # in memory at once: a study of very many arms is simulated less often
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,14 @@ def looked_at(
 
 
 def expected_runs(arms: int, counts: Sequence[int], baseline: bool = False) -> list[tuple[float, float, float]]:
-    """Return (gap, mean number of runs of each arm's replicates, share decided) for some gaps of the best arm.
+    """Return (gap, mean number of arms' seeds that are trained, share of studies decided) for some gaps.
 
-    The gap, in standard deviations between seeds, is that of the best arm to all others, which are alike.
+    The gap, in standard deviations between seeds, is that of one arm, the baseline, to all others, which are alike.
     """
     import numpy as np
 
-    noise = np.random.default_rng(0).standard_normal((EXPECTED_STUDIES, arms, counts[-1]))
+    studies = max(20, min(EXPECTED_STUDIES, MOST_VALUES // (arms * max(arms, counts[-1]))))
+    noise = np.random.default_rng(0).standard_normal((studies, arms, counts[-1]))
     found = []
     for gap in EXPECTED_GAPS:
         values = noise.copy()

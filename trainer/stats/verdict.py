@@ -41,6 +41,14 @@ class Verdict:
     baseline: str = ""  # the same if it was named, also where nothing can be compared
     planned: bool = False  # the reference was named before the first run
     findings: tuple[Finding, ...] = ()  # the answers to further questions
+    looked: bool = False  # by looks at a growing study
+    open: bool = False  # more looks may come
+    winner: str = ""  # the arm that these looks have left alone
+
+    @property
+    def with_reference(self) -> tuple[Comparison, ...]:
+        """The comparisons with the reference; an early look may have compared others."""
+        return tuple(each for each in self.comparisons if self.reference in (each.first.name, each.second.name))
 
     @property
     def footnotes(self) -> list[str]:

@@ -15,6 +15,7 @@ from trainer.runtime.text import counted
 from trainer.study.axes import corners, point_label
 from trainer.study.folder import Study
 from trainer.study.plan import Plan, plain
+from trainer.study.until_decided import expectations, first_seeds
 from trainer.training.blame import line_of
 from trainer.training.build import build_trainer, pick_device
 
@@ -25,6 +26,8 @@ def dry_run(plan: Plan, study: Study) -> int:
     finished = {entry.id for entry in study.entries if study.outcome(entry).state in DONE} if existed else set()
     # For a search, the ends of its ranges, where runs take longest or fail first.
     runs = list(plan.runs) or [run for point in corners(plan.axes) for run in plan.runs_at(point)]
+    if plan.settings.until is not None:  # the seeds of an arm take as long as each other
+        runs = first_seeds(plan)
     seconds, failed = list[float](), 0
     for run in progress(runs, "Two steps of each run"):
         name = point_label(plain(run.point)) or "the only one"
@@ -41,7 +44,14 @@ def dry_run(plan: Plan, study: Study) -> int:
     # The mean of the tried runs stands for the others.
     total = sum(seconds) / max(len(seconds), 1) * count
     done = f" ({len(finished)} of them finished already)" if finished else ""
-    say(f"{counted(count, 'run')}{done}, at most {duration(total)} one after the other; no file was written", "bold")
+    most = "At most " if plan.settings.until is not None else ""
+    say(
+        f"{most}{counted(count, 'run')}{done}, at most {duration(total)} one after the other; no file was written",
+        "bold",
+    )
+    if plan.settings.until is not None:
+        for line in expectations(plan, total / max(1, count)):
+            say(line)
     say(f"They would go to {study.folder}")
     return 1 if failed else 0
 

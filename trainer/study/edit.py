@@ -73,6 +73,8 @@ def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
     In a study whose arms change several settings at once, settings other than seed and folds make one more arm.
     """
     compared = [text.partition("=")[0] for text in study.axes]
+    if study.settings.until is not None:
+        return _with_higher_maximum(study, words)
     if study.settings.method != "grid":
         if [override_key(word) for word in words] != ["sweep.trials"]:
             raise ConfigError(
@@ -114,11 +116,23 @@ def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
     return with_values(recorded_command(study), {**values, **{key: unique([*before[key], *new[key]]) for key in new}})
 
 
+def _with_higher_maximum(study: Manifest, words: Sequence[str]) -> list[str]:
+    """Return the command of a study that chooses its seeds itself, with more of them. Raises ConfigError."""
+    if [override_key(word) for word in words] != ["sweep.max_seeds"]:
+        raise ConfigError(
+            f"add {' '.join(words)}: sweep.until={study.settings.until} fixes the arms, and chooses the seeds. More"
+            f" of them: add sweep.max_seeds=N above {study.settings.max_seeds}"
+        )
+    return [*(word for word in recorded_command(study) if override_key(word) != "sweep.max_seeds"), *words]
+
+
 def chosen(study: Manifest, word: str) -> list[Entry]:
     """Return the runs with a value of an axis, as `seed=3` or `optimizer=adam`, or of an arm by its name.
 
     Raises ConfigError if there are none, or if they are all.
     """
+    if study.settings.until is not None:
+        raise ConfigError(f"drop {word}: sweep.until={study.settings.until} has looked at all arms together")
     if study.settings.method != "grid":
         raise ConfigError(f"drop {word}: sweep.method={study.settings.method} chose its points by all that were tried")
     key, _, value = word.partition("=")

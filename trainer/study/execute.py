@@ -34,6 +34,7 @@ from trainer.study.plan import Plan, PlannedRun
 from trainer.study.results import StudyArm, arms_of
 from trainer.study.search import TriedPoint, ask
 from trainer.study.search_warnings import search_warnings
+from trainer.study.until_decided import planned_size, refuse_changed, runs_between_looks
 from trainer.techniques.idle import idle_settings
 
 MOST_WARNINGS = 5  # of settings that can never act
@@ -122,8 +123,10 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     existed = study.open()
     ended, known = _count_done(study), len(study.entries)
     moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    more = added_values(Manifest.read(study.folder), plan) if existed and plan.runs else ""
-    for run in plan.runs:
+    grown = existed and plan.runs and plan.settings.until is None
+    more = added_values(Manifest.read(study.folder), plan) if grown else ""
+    refuse_changed(study)
+    for run in plan.runs if plan.settings.until is None else ():
         study.add(run, fingerprints.of(run.config))
     if added := len(study.entries) - known if existed and plan.runs else 0:
         study.changes.append(Change(moment, f"added ({more})" if more else "added", added, ended))
@@ -136,6 +139,8 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
     done = _count_done(study)
     points = plan.stage(1)[0]
     what = counted(len(plan.runs), "run") if plan.runs else f"{counted(points, 'point')} by {plan.settings.method}"
+    if plan.settings.until is not None:
+        what = planned_size(plan)
     if not plan.runs and points < plan.settings.trials:
         what += f", all that there are (sweep.trials={plan.settings.trials})"
     repeats = math.prod(len(axis.texts) for axis in plan.replicates)
@@ -160,7 +165,7 @@ def _count_done(study: Study) -> int:
 
 def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, table: LiveTable) -> bool:
     """Train all runs and return True, or False if a failure ended the study before all were started."""
-    for stage, trials, runs in _batches(plan, study, launch.parallel):
+    for stage, trials, runs in _batches(plan, study, launch.parallel, table):
         added = [study.add(run, data.of(run.config), trial, stage) for run, trial in zip(runs, trials, strict=True)]
         entries = list(dict.fromkeys(added))  # a seed that is typed twice is trained once
         study.save()  # before the first of them starts, so that a continued study has the same points
@@ -178,11 +183,18 @@ def _train(plan: Plan, study: Study, data: DataFingerprints, launch: Launch, tab
     return True
 
 
-def _batches(plan: Plan, study: Study, parallel: int) -> Iterator[tuple[int, list[int], Sequence[PlannedRun]]]:
+def _batches(
+    plan: Plan, study: Study, parallel: int, table: LiveTable
+) -> Iterator[tuple[int, list[int], Sequence[PlannedRun]]]:
     """Yield (stage, trial of each run, runs) of each batch: all of a grid, or as many points as train at a time.
 
-    A search reads the results of a batch before it chooses the next one.
+    A study that goes on until it is decided trains the runs between two looks at a time. A search reads the results of
+    a batch before it chooses the next one.
     """
+    if plan.settings.until is not None:
+        for runs in runs_between_looks(plan, study, table.tell_looks):
+            yield 1, [0] * len(runs), runs
+        return
     if plan.runs:
         yield 1, [0] * len(plan.runs), plan.runs
         return

@@ -20,6 +20,7 @@ from trainer.stats.score_rule import described
 from trainer.study.axes import ARM, point_label
 from trainer.study.borders import warn_of_borders
 from trainer.study.judging import nowhere_finite, verdict
+from trainer.study.looks import contenders, end_of
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
 from trainer.study.reservations import told_changes, unmeasured_runs
@@ -45,7 +46,7 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
     if fixed := [f"{name} of {file}" for name, file in study.yours.items() if name not in told]:
         say(f"Yours: {', '.join(fixed)}")
     if last := [arm for arm in arms if arm.values and arm.stage == plan.settings.stages]:
-        best = best_arm(last, plan.settings.sign)
+        best = best_arm(contenders(study, last), plan.settings.sign)
         warn_of_borders(plan, plan.axes, best.texts)
         label = point_label(best.point, ", ")
         say(f"Best: {label}" if label else "To train one run of this configuration alone:", "bold")
@@ -94,11 +95,13 @@ def _table(plan: Plan, arms: Sequence[StudyArm], study: Manifest) -> Table:
     table.add_column(f"by {repeated}" if repeated else "", overflow="fold")
     for title in ("best epoch", "time"):
         table.add_column(title, justify="right", overflow="fold")
+    if study.looks:
+        table.add_column("looks", overflow="fold")
     for arm in arms:
         stage = [str(arm.stage)] if stages else []
         values = [arm.point.get(key, "") for key in keys]
         values = [_shown(key, value, study.labels, own) for key, value in zip(keys, values, strict=True)]
-        cells = [*stage, *values, *_figures(arm, metric)]
+        cells = [*stage, *values, *_figures(arm, metric), *([end_of(study, arm)] if study.looks else [])]
         table.add_row(*map(Text, cells))
     return table
 

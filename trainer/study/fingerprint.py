@@ -66,5 +66,7 @@ def significant(tree: Mapping[str, Any]) -> dict[str, Any]:
 def free_settings(settings: SweepConfig) -> set[str]:
     """Return the settings of a study that decide neither its runs nor their results."""
     free = {*tagged(Tag.NO_EFFECT, model=SweepConfig)}
+    if settings.until is not None:  # these decide which arms get more seeds; the maximum may be raised
+        return free - {"margin", "score"}
     # The next point of a search depends on how the points before it were scored.
     return free if settings.method == "grid" else free - {"score"}

@@ -24,6 +24,7 @@ from trainer.study.fingerprint import digest, free_settings, run_id, significant
 from trainer.study.home import name_of, sweeps_of
 from trainer.study.manifest import Change, Entry, Manifest
 from trainer.study.plan import Plan, PlannedRun, plain
+from trainer.study.taken_looks import TakenLook
 from trainer.study.wandb_names import in_wandb
 
 
@@ -34,7 +35,7 @@ def study_id(plan: Plan, code: str, data: Mapping[str, str], identities: Sequenc
     if plan.settings.stages == 1:  # with several, the ranges of a stage depend on all trials of the stage before
         free.add("trials")
     settings = plan.settings.model_dump(exclude=free)
-    space = [axis.described() for axis in plan.sweep.axes]
+    space = [axis.described() for axis in plan.sweep.axes if not (plan.settings.until and axis.key == "seed")]
     return digest([settings, space, sorted(set(identities)), code, dict(data)], 8)
 
 
@@ -48,6 +49,7 @@ class Study:
         self.changes: list[Change] = []
         self.labels = dict(plan.sweep.labels)  # names of arms
         self.stages: list[dict[str, Any]] = []
+        self.looks: list[TakenLook] = []
         self.points = plan.stage(plan.settings.stages)[0]  # of a search, in its last stage
         self.settings, self.replicate_keys = plan.settings, [axis.key for axis in plan.replicates]
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -63,6 +65,7 @@ class Study:
         self.plans = list(dict.fromkeys([*(plan for plan in earlier.plans if plan != self.plans[0]), *self.plans]))
         self.stages, self.changes = [dict(stage) for stage in earlier.stages], list(earlier.changes)
         self.labels |= earlier.labels
+        self.looks = list(earlier.looks)
         self.entries = [self._in_own_folder(entry) for entry in earlier.entries]
         self.ended = {entry.folder: entry.result for entry in self.entries if entry.result}
         shown = [entry.config.get("wandb") for entry in earlier.entries]
@@ -102,6 +105,7 @@ class Study:
             "axes": [axis.described() for axis in self.plan.axes],
             "replicates": [axis.described() for axis in self.plan.replicates],
             "stages": self.stages,
+            "looks": list(map(asdict, self.looks)),
             "runs": [asdict(replace(entry, result=self.ended.get(entry.folder))) for entry in self.entries],
         }
         write_record(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
@@ -176,6 +180,8 @@ class Study:
             folder = self.path(entry)
             if folder.is_dir() and (folder / RESULT).is_file():
                 rename_aside(folder, "before")
+        if self.settings.until is not None:  # which arms get how many seeds is decided anew
+            self.looks, self.entries = [], []
 
 
 def rename_aside(folder: Path, why: str) -> Path:

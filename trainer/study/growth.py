@@ -31,6 +31,8 @@ def united(plan: Plan, study: Manifest, code: str, identify: Identify, typed: bo
     for key in ours:
         if ours[key] != theirs[key]:
             raise ConfigError(f"sweep.{key} is {theirs[key]} there and {ours[key]} here")
+    if plan.settings.until is not None:
+        raise ConfigError("with sweep.until=decided its arms and sweep.margin are fixed before the first look")
     if plan.settings.method != "grid":
         raise ConfigError(f"its ranges differ, and sweep.method={plan.settings.method} cannot mix points of two")
     compared = [text.partition("=")[0] for text in study.axes]

@@ -11,6 +11,7 @@ from trainer.stats.design import Design
 from trainer.stats.score_rule import CROSS, not_finite
 from trainer.stats.verdict import Verdict, judge
 from trainer.study.arm_names import arm_names, named_arm
+from trainer.study.looks import looked_verdict, refuse_other_baseline
 from trainer.study.other_images import on_other_images
 from trainer.study.questions import findings
 from trainer.study.results import StudyArm, StudyResults, is_finite
@@ -22,6 +23,9 @@ def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
     Raises ConfigError if no arm with finished runs has the name of `baseline`.
     """
     equal = equal_arms(results.arms)
+    if results.until is not None:
+        refuse_other_baseline(results, baseline)
+        return looked_verdict(results, equal)
     planned, reason = _planned_baseline(results)
     arm = planned
     if baseline is not None:

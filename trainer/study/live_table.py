@@ -32,6 +32,7 @@ class LiveTable:
         self.console = new_console(file=current_files()[0])  # a run in this process redirects the common one to its log
         self.bar = Bar(on=current_files()[0] is None)
         self.expected: list[Entry] = []
+        self.looks = ""  # of a study that goes on until it is decided
         self.final: dict[str, Outcome] = {}
         self.reported: set[Entry] = set()  # the runs that had ended before, or whose end was printed
         self.clock: tuple[float, int] | None = None  # the time of the first epoch, and the epochs trained until then
@@ -65,6 +66,10 @@ class LiveTable:
         self.reported |= {entry for entry in fresh if self._outcome(entry).state in DONE}
         self.expected += fresh
 
+    def tell_looks(self, text: str) -> None:
+        """Show how far the looks of the study are."""
+        self.looks = text
+
     def run_ended(self, entry: Entry, outcome: Outcome) -> None:
         """Report the end of a run. The count goes by reports: a launcher may let several runs end at once."""
         self.reported.add(entry)
@@ -80,7 +85,9 @@ class LiveTable:
 
     @property
     def total(self) -> int:
-        """The number of runs of the study; of a search those that it will have."""
+        """The number of runs of the study; of a search those that it will have, before a look those that it needs."""
+        if self.plan.settings.until is not None:  # until the next look
+            return len(self.expected)
         if self.plan.runs:
             return len(self.plan.runs)
         points = len({(entry.stage, entry.trial) for entry in self.expected})
@@ -129,6 +136,7 @@ class LiveTable:
         failed = states.count("failed")
         summary = f"{self.ended} of {counted(self.total, 'run')} ended" + (f", {failed} failed" if failed else "")
         summary += f"; at most {duration(left * rate)} left" if rate and left else ""
+        summary += f"; {self.looks}" if self.looks else ""
         hidden = f"… and {counted(len(rows) - len(shown), 'more run')}" if len(rows) > len(shown) else ""
         return Group(table, Text(hidden, "dim"), Text(summary, "bold"))
 

@@ -14,6 +14,7 @@ from trainer.study.growth import united
 from trainer.study.home import earlier_studies, name_of, new_folder, with_plan
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan, PlannedRun
+from trainer.study.until_decided import first_seeds
 
 
 def located(plan: Plan, fingerprints: DataFingerprints, home: Path | None = None) -> tuple[Plan, Study]:
@@ -31,13 +32,15 @@ def located(plan: Plan, fingerprints: DataFingerprints, home: Path | None = None
         identities = [identify(run.config) for run in first_runs(plan)]
     if plan.runs:
         plan = replace(plan, runs=_without_duplicates(plan.runs, identities))
+    if plan.settings.until is not None:  # a higher maximum of seeds is a continuation of the same study
+        identities = [identify(run.config) for run in first_seeds(plan)]
     plan_id = study_id(plan, code, fingerprints.known, identities)
     earlier = list(earlier_studies(plan, home))
     # A typed name asks for the study of that name, though another one has the same runs.
     name = None if home or plan.output_dir else plan.settings.name
     known = with_plan([each for each in earlier if name in (None, each.name)], plan_id)
     # The study's own command may have points that were dropped since.
-    if known and known.plans[-1] == plan_id and not (home and plan.runs):
+    if known and known.plans[-1] == plan_id and not (home and plan.runs and plan.settings.until is None):
         return plan, Study(plan, known.folder, code, fingerprints.known, plan_id)
     # A study that has grown is continued by its former commands as well, and by others where it is named.
     named = [each for each in earlier if home or plan.output_dir or plan.settings.name == each.name]

@@ -30,6 +30,7 @@ from trainer.storage.untrusted import (
 )
 from trainer.study.ablation import Ablation
 from trainer.study.axes import ARM, override_key, point_label
+from trainer.study.taken_looks import TakenLook, read_looks
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Change:
             return ""
         were = f"{counted(self.runs, 'run was', 'runs were')} " if self.runs else ""
         return f"{were}{self.text} on {self.when[:10]}, when the results of {counted(self.ended, 'run')} were known"
+
+    @property
+    def adds_seeds(self) -> bool:
+        """True if seeds were added when results were known."""
+        return bool(self.ended) and self.text.startswith("added (") and "seed=" in self.text
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: entries are keys of sets and dictionaries
@@ -106,6 +112,7 @@ class Manifest:
     changes: tuple[Change, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)  # names of arms, where they were renamed
     ablation: Ablation | None = None
+    looks: tuple[TakenLook, ...] = ()  # of a study that trains seeds until it is decided
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -134,6 +141,7 @@ class Manifest:
                 tuple(parse_json_as(Change, json.dumps(change)) for change in validate_plain(tree.get("changes", []))),
                 _texts_by_name(validate_plain(tree.get("labels", {})), "labels"),
                 _ablation(tree.get("ablation")),
+                tuple(read_looks(tree.get("looks", []))),
             )
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
@@ -188,9 +196,13 @@ class Manifest:
         leads_here = realpath(self.folder) == realpath(Path(typed["output_dir"])) if "output_dir" in typed else None
         if leads_here is None:
             leads_here = realpath(self.folder.parent) == realpath(sweeps)
-        # The command of a grid has points that were dropped, too.
+        # The command of a grid has points that were dropped by hand, too.
         values = {key: {entry.point.get(key) for entry in self.entries} for key in self.varied}
-        whole = self.settings.method != "grid" or len(self.entries) >= math.prod(map(len, values.values()))
+        whole = (
+            self.settings.method != "grid"
+            or self.settings.until is not None
+            or len(self.entries) >= math.prod(map(len, values.values()))
+        )
         return (
             self.own_command
             if leads_here and whole

@@ -262,6 +262,10 @@ def _refuse_unsearchable(settings: SweepConfig, axes: Sequence[Axis], replicates
     runs = math.prod(max(1, len(axis.texts)) for axis in (*axes, *replicates))
     if runs > MAX_RUNS:
         raise ConfigError(f"these axes make {runs} runs (command line): at most {MAX_RUNS}. Try sweep.method=random")
+    if settings.until is not None and math.prod(len(axis.texts) for axis in axes) < 2:
+        raise ConfigError(
+            f"sweep.until={settings.until} compares arms: give a setting several values, such as optimizer=sgd,adam"
+        )
     if settings.method != "grid" and not axes:
         raise ConfigError(
             f"sweep.method={settings.method} has nothing to search: give it an axis, such as"

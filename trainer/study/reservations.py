@@ -16,6 +16,11 @@ def told_changes(results: StudyResults) -> list[str]:
     changes = [change.sentence for change in results.changes if change.sentence]
     if changes:
         changes.append("A comparison that is changed in the light of its results errs in more than 5 % of cases")
+        if any(change.adds_seeds for change in results.changes):
+            changes.append(
+                "Adding seeds until a verdict comes reports a difference in 14 to 17 % of studies of identical arms:"
+                " sweep.until=decided adds them so that it is at most 5 %"
+            )
     return changes
 
 

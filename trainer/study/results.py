@@ -5,7 +5,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from trainer.stats.score_rule import BEST, CROSS
 from trainer.study.arm_names import arm_names
 from trainer.study.axes import ARM, arm_of
 from trainer.study.manifest import Change, Entry, Manifest
+from trainer.study.taken_looks import Until
 
 if TYPE_CHECKING:
     from trainer.study.folder import Study
@@ -71,6 +72,7 @@ class StudyResults:
     missing: int = 0
     changes: tuple[Change, ...] = ()
     baseline: str | None = None
+    until: Until | None = None  # of a study that trains seeds until it is decided
 
 
 def arms_of(
@@ -145,7 +147,12 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         effects=_effects(study, arms),
     )
     missing = sum(study.is_missing(entry) for arm in arms for entry in arm.entries)
-    return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline)
+    until = None
+    if study.settings.until is not None:
+        repeats = len({tuple(entry.point[key] for key in splits) for entry in study.entries})
+        until = Until(study.settings.max_seeds, study.settings.looks, study.looks, repeats)
+        design = replace(design, unit="seed", split_ratio=0.0, more="")
+    return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline, until)
 
 
 def _effects(study: Manifest, arms: Sequence[StudyArm]) -> Effects | None:

@@ -26,6 +26,9 @@ def _idle(plan: Plan) -> Iterator[str]:
     """Yield a sentence for each setting of the search that was given and can never act."""
     settings, given = plan.settings, {override_key(text) for text in plan.arguments}
     points = plan.stage(1)[0]
+    if settings.until is None:
+        for key in sorted({"sweep.looks", "sweep.max_seeds"} & given):
+            yield f"{key} does nothing without sweep.until=decided"
     if settings.method == "grid":
         for key in sorted({"sweep.trials", "sweep.seed"} & given):
             yield f"{key} does nothing: sweep.method=grid tries every point once"

@@ -72,6 +72,8 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     for axis in axes:  # the experiment's axes, too
         _refuse_uncompared(axis.key)
     points = _Points(composer.loader, common, settings, typed)
+    if settings.until is not None:
+        axes.append(_seeds(settings, typed | {axis.key for axis in axes}))
     # Hydra's own settings, such as the launcher, stay in `common`, from which each point takes them.
     own_settings = [each for each in overrides if not (each.is_sweep_override() or each.is_hydra_override())]
     fixed = tuple(str(override.input_line) for override in own_settings)
@@ -158,6 +160,16 @@ def _refuse_uncompared(key: str) -> None:
     apart = key.replace("/", ".").partition(".")[0] in APART
     reason = "cannot have several values: it does not change the result of a run"
     raise ConfigError(f"{key} (command line): {'is not a setting to compare' if apart else reason}")
+
+
+def _seeds(settings: SweepConfig, keys: set[str]) -> Axis:
+    """Return the axis of all seeds that a study may come to train. Raises ConfigError if seeds were given as well."""
+    if "seed" in keys:
+        raise ConfigError(
+            f"seed together with sweep.until={settings.until}: leave seed out, as the seeds are 0, 1, 2, … up to"
+            f" sweep.max_seeds={settings.max_seeds} of them"
+        )
+    return Axis("seed", texts=tuple(f"++seed={seed}" for seed in range(settings.max_seeds)))
 
 
 def _without(arms: Sequence[str], typed: set[str]) -> tuple[str, ...]:

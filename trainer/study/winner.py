@@ -11,8 +11,10 @@ from trainer.records.outcome import DAMAGED, DONE
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.study.axes import command_at
+from trainer.study.looks import contenders
 from trainer.study.manifest import Manifest
 from trainer.study.results import StudyArm, arms_of
+from trainer.study.taken_looks import ending
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def winner_of(folder: Path) -> Winner:
     study = Manifest.read(folder)
     arms = arms_of(study, study.entries, by_trial=True)
     _refuse_unfinished(study, arms)
-    best = best_arm([arm for arm in arms if arm.stage == study.settings.stages], study.settings.sign)
+    best = best_arm([arm for arm in contenders(study, arms) if arm.stage == study.settings.stages], study.settings.sign)
     if not best.values:
         raise RunError(f"{folder}: no run came to its end, so there is no best one")
     pairs = zip(best.entries, best.outcomes, strict=True)
@@ -88,6 +90,9 @@ def _refuse_unfinished(study: Manifest, arms: Sequence[StudyArm]) -> None:
     usual = 1 if settings.method == "grid" else max(1, settings.trials // 2 ** (settings.stages - 1))
     points = usual if study.points is None else min(usual, study.points)
     missing = points - sum(arm.stage == settings.stages for arm in arms)
+    if settings.until is not None and not (waiting or ending(study.looks, settings.max_seeds)):
+        looks = counted(len(study.looks), "look")
+        raise RunError(f"{study.folder} is not finished: undecided after {looks}. To continue: {study.restart_command}")
     if waiting or missing > 0:
         unended, untried = f"{waiting} of {counted(len(outcomes), 'run')} not ended", counted(missing, "point")
         what = unended if waiting else f"{untried} not tried"
