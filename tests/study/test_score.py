@@ -157,3 +157,19 @@ def test_a_score_that_no_run_can_have_is_refused_before_the_first_one(in_empty_f
             interpret([*COMMAND, f"sweep.score={rule}"])
         assert said in str(caught.value)
     assert not Path("outputs").exists()
+
+
+def test_a_metric_that_needs_all_images_has_no_cross_fitted_score(in_empty_folder, capsys):
+    Path("metric.py").write_text(
+        "from trainer.techniques.metric import Maximized\n\n\ndef whole(logits, labels) -> Maximized:\n"
+        "    if len(labels) < 300:\n        raise ValueError('every image is needed')\n"
+        "    return logits.max() * 0 + 1\n"
+    )
+    command = [*QUICK, "lr=0.1,0.05", "epochs=1", "--techniques=metric.py", "metric=[whole]", "sweep.metric=whole"]
+    assert main(command) == 1
+    assert (
+        "validation_whole was not finite on a half of the validation images of 2 of 2 runs: there is nothing to"
+        " compare. sweep.score=best measures all of them at once\n"
+    ) in capsys.readouterr().out
+    assert main([*command, "sweep.score=best"]) == 0
+    assert "at 1 seed, best epoch, no verdict" in capsys.readouterr().out
