@@ -50,6 +50,7 @@ def test_a_run_leaves_its_record(in_empty_folder):
         "best.safetensors",
         "config.yaml",
         "environment.json",
+        "hits.json",
         "last.previous.safetensors",
         "last.safetensors",
     ]

@@ -207,7 +207,9 @@ def test_a_finished_run_is_written_to_another_group_once(capsys, monkeypatch):
     (result.folder / "metrics.jsonl").write_text("{}\n")
     other = config.model_copy(update={"wandb": config.wandb.model_copy(update={"group": "h"})})
     mirror_records([(result.folder, other)])
-    assert capsys.readouterr().err == "trainer: warning: W&B gets no record of run: run/metrics.jsonl is damaged\n"
+    assert (
+        capsys.readouterr().err == "trainer: warning: W&B gets no record of run: run/metrics.jsonl, line 1 is damaged\n"
+    )
     assert len(list(result.folder.glob("wandb/offline-run-*"))) == 1
 
 
