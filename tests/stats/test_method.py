@@ -42,3 +42,14 @@ def test_the_method_is_that_of_the_verdict(count, runs, baseline, design, parts)
 
 def test_nothing_is_said_of_a_method_where_nothing_was_tested():
     assert method_text(judge(arms(2, 2), Design()), arms(2, 2)) == ""
+
+
+def test_the_method_of_a_growing_study_names_its_looks_and_their_levels():
+    from dataclasses import replace
+
+    from trainer.stats.finding import Finding
+
+    judged = replace(judge(arms(2, 3), Design()), looked=True, findings=(Finding("looks", "", {"planned": [3, 4, 6]}),))
+    text = method_text(judged, arms(2, 3))
+    assert "to at most 6: they were compared at 3, 4 and 6 seeds, and those told apart got no more." in text
+    assert "The levels of these looks, 0.015, 0.015, 0.029, are those of" in text and "95 %" not in text

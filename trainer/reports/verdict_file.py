@@ -100,6 +100,7 @@ def _comparison(each: Comparison, judged: Verdict) -> dict[str, Any]:
         "n_second": len(each.second.values),
         "difference": each.difference,
         "interval": None if half is None else [each.difference - half, each.difference + half],
+        "level": 1 - each.level,
         "p": each.single_p,
         "p_corrected": each.p,
         "t": each.t,

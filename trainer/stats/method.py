@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from trainer.stats.arms import Arm
 from trainer.stats.design import Design
 from trainer.stats.score_rule import how
+from trainer.stats.sequential import levels
 from trainer.stats.verdict import Verdict
 
 SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -28,13 +29,30 @@ def method_text(judged: Verdict, arms: Sequence[Arm]) -> str:
     ]
     if len(with_values) > 2:
         sentences.append(_correction(judged, len(with_values)))
-    sentences.append("Differences are given with 95 % confidence intervals")
+    if judged.looked:
+        sentences += _looks(judged)
+    else:
+        sentences.append("Differences are given with 95 % confidence intervals")
     if judged.images:
         sentences.append(
             "Intervals for other images add the variance of the differences between validation images, without the"
             " part that the seeds explain"
         )
     return ". ".join(sentences) + "."
+
+
+def _looks(judged: Verdict) -> list[str]:
+    """Return how seeds were added until the arms were told apart, and how that is paid for."""
+    planned = next((each.figures["planned"] for each in judged.findings if each.question == "looks"), ())
+    counts = [str(count) for count in planned]
+    shown = " and ".join(part for part in (", ".join(counts[:-1]), *counts[-1:]) if part)
+    used = ", ".join(f"{level:.2g}" for level in levels(tuple(planned), judged.planned))
+    return [
+        f"Seeds were added until the configurations were told apart, to at most {counts[-1]}: they were compared at"
+        f" {shown} seeds, and those told apart got no more. The levels of these looks, {used}, are those of a spending"
+        " function (Lan and DeMets, 1983), so that all of them together err in at most 5 % of studies",
+        "Each interval has the level of its look",
+    ]
 
 
 def _number(count: int) -> str:

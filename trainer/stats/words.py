@@ -34,6 +34,11 @@ WORDS = (
      " than it is."),
     ("paired seeds", r"\bpaired\b",
      "Runs with the same seed are compared with each other, as they share a part of their chance."),
+    ("look", r"\blooks?\b",
+     "A growing study is judged several times. Each look has a stricter limit for p, its level, so that all looks of"
+     " 100 studies of equal arms together report a difference in at most 5."),
+    ("dropped", r"\bdropped\b",
+     "An arm that a look found to be worse gets no more seeds."),
     ("on other images", r"\bother images\b",
      "How the difference would be if new images of the same kind were classified, not only these validation images."),
     ("corrected", r"\bcorrected\b",
