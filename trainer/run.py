@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from trainer.config.run_config import RunConfig
-from trainer.config.shell import command, resume_command
+from trainer.config.shell import command
 from trainer.data.identity import identity_of
 from trainer.data.images import Images
 from trainer.data.loader import load
 from trainer.diagnosis.layer_stats import with_layer_stats
 from trainer.diagnosis.replay import find_first_nonfinite
 from trainer.diagnosis.summary import print_summary
-from trainer.errors import NonFiniteError, Preempted, RunError, TechniqueError, as_reported, reason_of, tell_folder
+from trainer.errors import NonFiniteError, RunError, TechniqueError, as_reported, reason_of
 from trainer.records.code import code_files, code_hashes
 from trainer.records.display import (
     EpochDisplay,
@@ -29,9 +29,10 @@ from trainer.records.display import (
     warn_of_skipped,
 )
 from trainer.records.hits import write_hits
+from trainer.records.interrupt import report_interrupt
 from trainer.records.layout import BEST, DESCRIBED, TRACEBACK
 from trainer.records.metrics import further_at
-from trainer.records.outcome import DONE, outcome_or_damage, read_outcome, write_result
+from trainer.records.outcome import outcome_or_damage, write_result
 from trainer.records.recorder import Recorder
 from trainer.records.run_folder import RunFolder, open_run_folder, planned_folder, restore, write_setting
 from trainer.records.samples import samples
@@ -39,7 +40,7 @@ from trainer.records.tensorboard import event_file
 from trainer.records.train_eval import train_eval_accuracy
 from trainer.records.wandb_content import shown, told
 from trainer.records.wandb_mirror import WandbMirror, wandb_mirror
-from trainer.runtime.console import say, waiting, warn
+from trainer.runtime.console import waiting, warn
 from trainer.runtime.files import expanded, write_text
 from trainer.runtime.memory import is_out_of_memory, release_frames, skip_on_oom, within_memory
 from trainer.runtime.signals import defer_signals
@@ -110,7 +111,10 @@ def train(
         )
         trainer = build_trainer(config, training, validation, device, display.watch)
     refuse_forgotten(config, trainer.model)
-    with open_run_folder(trainer, planned, config, data.provenance, caller_holds_lock) as opened:
+    with (
+        open_run_folder(trainer, planned, config, data.provenance, caller_holds_lock) as opened,
+        report_interrupt(trainer, opened),
+    ):
         if trainer.finished or trainer.epoch >= opened.last_epoch:
             return _complete(trainer, config, opened)
         run_id = write_setting(config, device, opened.path, images.fingerprint)
@@ -118,7 +122,7 @@ def train(
         introduce(config, trainer, opened)
         # The order matters: the contexts end from the last to the first. First the recorder retries failed saves, while
         # signals are still deferred. Then signals are raised again, the progress bar goes, W&B is closed with the exit
-        # code, and at last a failure is reported, below all other output.
+        # code, and at last a failure or an interrupt is reported, below all other output.
         with (
             report_failure(trainer, config, data, opened),
             wandb_mirror(shown(config), told(config), opened.path, run_id) as mirror,
@@ -159,21 +163,12 @@ def train(
 
 @contextlib.contextmanager
 def report_failure(trainer: ClassificationTrainer, config: RunConfig, data: Data, folder: RunFolder) -> Iterator[None]:
-    """Report an error or interrupt of the training: print what is saved and how to continue, and record the reason."""
+    """Report an error of the training: print what is saved and how to continue, and record the reason."""
     doctor_hint = ""
     (folder.path / TRACEBACK).unlink(missing_ok=True)  # of an earlier start
     try:
         yield
         return
-    except KeyboardInterrupt as error:
-        tell_folder(error, folder.path)
-        by = f" by {error}" if isinstance(error, Preempted) else ""
-        complete = read_outcome(folder.path).state in DONE  # interrupted while W&B finished
-        hint = f". To continue: {resume_command(folder.path)}" if folder.can_resume and not complete else ""
-        say(f"Stopped{by}. Saved: {folder.progress()}{hint}", "yellow")
-        if not complete:
-            write_result(folder.path, "interrupted", f"stopped{by or ' by the user'}")
-        raise as_reported(error) from None
     except NonFiniteError as error:
         trainer.release()  # the search for the layer builds a second trainer
         write_result(folder.path, "failed", str(error))  # before the search, which may be interrupted

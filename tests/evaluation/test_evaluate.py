@@ -70,7 +70,6 @@ def watch(event, arguments):
         raise SystemError(f"{event} of the test set: {arguments[0]}")
 sys.addaudithook(watch)
 from trainer.cli.main import main
-from trainer.storage.untrusted import read_json
 for arguments in map(json.loads, sys.argv[1:]):
     assert main(arguments) == 0
 """

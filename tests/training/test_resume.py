@@ -29,13 +29,16 @@ from conftest import (
 from test_checkpoint import same_run
 from test_run import same_state
 
+import trainer.run
 from trainer.cli.main import main
 from trainer.config.check import check
+from trainer.config.shell import resume_command
 from trainer.data.identity import data_differences
 from trainer.errors import Preempted, RunError
 from trainer.evaluation.inference import load_network
 from trainer.records.code import code_hashes
 from trainer.records.outcome import write_outcome
+from trainer.records.run_folder import RunFolder
 from trainer.run import train
 from trainer.runtime.signals import raise_preempted
 from trainer.storage import checkpoint
@@ -297,6 +300,39 @@ def test_a_signal_saves_at_the_next_step(number, code, by, monkeypatch, capsys):
     assert (ended.pop("state"), ended.pop("reason")) == ("finished", None) and ended.keys() == {"train_eval_accuracy"}
 
 
+def killing(monkeypatch, owner, name, number):
+    """Send a signal to this process before a function is called, each time."""
+    real = getattr(owner, name)
+
+    def called(*arguments, **options):
+        os.kill(os.getpid(), number)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, called)
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [("Recorder", "0 of 2 epochs"), ("introduce", "0 of 2 epochs"), ("print_summary", "")],
+)
+@pytest.mark.parametrize(("number", "code", "by"), [(signal.SIGTERM, 75, " by SIGTERM"), (signal.SIGINT, 130, "")])
+def test_a_signal_in_the_first_and_last_moments_leaves_an_outcome(name, saved, number, code, by, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        killing(patch, trainer.run, name, number)
+        if number == signal.SIGTERM:
+            killing(patch, RunFolder, "progress", number)  # again, while the first one is reported
+        assert left_with(patch, "epochs=2", "output_dir=parts") == code
+    ended = read_json(Path("parts/result.json"))
+    assert (ended["state"], ended["reason"]) == (
+        ("interrupted", f"stopped{by or ' by the user'}") if saved else ("finished", None)
+    )
+    told = capsys.readouterr()
+    hint = f". To continue: {resume_command(Path('parts'))}" if saved else ""
+    assert (told.out.splitlines()[-1], told.err) == (f"Stopped{by}. Saved: {saved or '2 of 2 epochs'}{hint}", "")
+    assert train(compose(["resume=parts"])[0]).epochs == 2
+    assert read_json(Path("parts/result.json"))["state"] == "finished"
+
+
 def test_a_warning_while_torch_is_imported_is_handled(in_empty_folder):
     command = [sys.executable, "-m", "trainer", *QUICK, "output_dir=run"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment())
@@ -356,7 +392,6 @@ def test_a_signal_after_the_last_step_of_a_run_stops_its_study(monkeypatch, caps
 SIGNALLED = """
 import os, signal, sys
 from trainer.runtime.signals import defer_signals
-from trainer.storage.untrusted import read_json
 with defer_signals() as stop:
     os.kill(os.getpid(), signal.SIGINT)
     print("goes on to the end of the step:", bool(stop), flush=True)

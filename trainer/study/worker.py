@@ -23,6 +23,7 @@ from trainer.runtime import console
 from trainer.runtime.gpus import VISIBLE, show_gpus, take_gpu
 from trainer.runtime.lock import locked
 from trainer.runtime.process import configure_process
+from trainer.runtime.signals import defer_signals
 from trainer.runtime.stdio import protect_streams
 from trainer.storage.untrusted import parse_json_as, read_config, read_text, refuse_links, validate_threads
 from trainer.study.search import Pruning
@@ -87,7 +88,8 @@ def work(folder: Path, launched: bool = False) -> None:
                 by = str(error) if isinstance(error, Preempted) else "the user"
                 seconds = earlier + time.perf_counter() - started
                 outcome = replace(outcome, state="interrupted", reason=f"stopped by {by}", seconds=seconds)
-                write_outcome(folder, outcome)
+                with defer_signals():
+                    write_outcome(folder, outcome)
                 raise
             except (RunError, ConfigError, OSError) as error:
                 if isinstance(error, TechniqueError):
@@ -101,7 +103,9 @@ def work(folder: Path, launched: bool = False) -> None:
                 from trainer.runtime.memory import release
 
                 release()  # memory of the GPU, for the next run in this process
-        write_outcome(folder, replace(outcome, seconds=earlier + time.perf_counter() - started))
+        with defer_signals() as late:  # the outcome is written whatever arrives now
+            write_outcome(folder, replace(outcome, seconds=earlier + time.perf_counter() - started))
+        interrupt = interrupt or (late.error() if late else None)
         if interrupt:  # it arrived after this run had ended: the next one must not start
             raise interrupt
 
