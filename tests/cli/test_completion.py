@@ -29,7 +29,7 @@ OPTIMIZERS = [f"optimizer={name}" for name in ("adadelta", "adafactor", "adagrad
         "trainer regularization=[l1,l": ["regularization=[l1,l2", "regularization=[l1,label_smoothing"],
         "trainer precision=f": ["precision=fp16", "precision=fp32"],
         "trainer -m precision=fp32,f": ["precision=fp32,fp16"],
-        "trainer sweep.method=": ["sweep.method=grid", "sweep.method=random", "sweep.method=tpe"],
+        "trainer sweep.method=": ["sweep.method=gp", "sweep.method=grid", "sweep.method=random", "sweep.method=tpe"],
         "trainer device=c": ["device=cpu", "device=cuda"],
         "trainer optimizer.amsgrad=": ["optimizer.amsgrad=false", "optimizer.amsgrad=true"],
         "trainer early_stop_patience=": ["early_stop_patience=10", "early_stop_patience=null"],

@@ -171,17 +171,30 @@ def test_networks_within_one_per_cent_are_equally_large():
     assert examined("normalization=none,batch").unfair == ()  # 55 490 and 55 730: 0.4 %
 
 
-def test_a_bayesian_search_over_techniques_tunes_them_unequally():
+def test_a_search_over_techniques_that_tunes_them_unequally_is_told_with_a_fair_command():
     search = examined("sweep.method=tpe", "optimizer=sgd,adam", "lr=interval(0.001,0.1)", "epochs=int(interval(2,4))")
     assert search == Fairness(
-        (),
         (
             "sweep.method=tpe tries options of optimizer more often if they score better, so their tuning budgets"
-            " differ. To compare them, search for each one separately with the same sweep.trials",
-            "epochs=4 trains 88 steps, epochs=2 44",
+            " differ. Equal budgets: python -m trainer -m optimizer=sgd,adam 'tune.lr=interval(0.001,0.1)'"
+            " 'tune.epochs=int(interval(2,4))' tune.trials=10 tune.method=tpe seed=0,1,2,3,4",
         ),
+        ("epochs=4 trains 88 steps, epochs=2 44",),
     )
-    assert examined("sweep.method=random", "optimizer=sgd,adam", "lr=interval(0.001,0.1)") == Fairness((), ())
+    random = ("sweep.method=random", "sweep.trials=12")
+    space = ("optimizer=sgd,adam,momentum", "lr=tag(log,interval(1e-5,0.1))", "seed=5,6,7")
+    assert examined(*random, *space).unfair == (
+        "adam is tried at 6 points, momentum at 4, sgd at 2: the best of more trials looks better by luck. Equal"
+        " budgets: python -m trainer -m optimizer=sgd,adam,momentum 'tune.lr=tag(log,interval(1e-05,0.1))'"
+        " tune.trials=4 seed=5,6,7",
+    )
+    assert examined(*random, "dropout=0.0,0.5").unfair == ()  # what is searched is no technique
+    assert examined("sweep.method=random", "sweep.trials=2", "optimizer=sgd,adam").unfair == ()  # each once
+    assert examined("optimizer=sgd,adam", "tune.epochs=2,4").unfair == (
+        "tune.epochs lets each arm be trained for another number of epochs",
+    )
+    tuned = examined("optimizer=sgd,adam", "tune.lr=interval(0.001,0.1)")
+    assert tuned == Fairness((), ())  # without the note that one learning rate suits one of them better
 
 
 def test_the_check_leaves_no_trace_and_reads_the_data_once():

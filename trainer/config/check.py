@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from trainer.config.advice import meant, repaired
 from trainer.config.origin import GLOBAL, Origin, choice_line, has_needless_package
 from trainer.config.own import per_own
-from trainer.config.run_config import AblationConfig, RunConfig, SweepConfig, WandbConfig
+from trainer.config.run_config import AblationConfig, RunConfig, SweepConfig, TuneConfig, WandbConfig
 from trainer.config.schema import GROUPS, REQUIRED, Choice, module_file, own_of, shared_parameters, techniques
 from trainer.config.settings import OF_STUDY, field_kind, is_of_kind
 from trainer.config.suggestions import no_such_option, unknown
@@ -61,6 +61,8 @@ def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequ
     ablation = _validate(AblationConfig, at_root, (), "", origin)
     if ablation.ablate_only is not None and ablation.ablate is None:
         raise ConfigError("ablate_only says which techniques are ablated: add ablate=each, add or pairs")
+    if isinstance(tree.get("tune"), Mapping):
+        tree = {**tree, "tune": _validate(TuneConfig, tree["tune"], ("tune",), "tune", origin)}
     sweep: SweepConfig = _validate(SweepConfig, tree, ("sweep",), "sweep", origin)
     if sweep.method == "grid" and (sweep.stages > 1 or sweep.pruner != "none"):
         what = f"sweep.stages={sweep.stages}" if sweep.stages > 1 else f"sweep.pruner={sweep.pruner}"
@@ -71,6 +73,10 @@ def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequ
         )
     if list(sweep.looks) != sorted({*sweep.looks}):
         raise ConfigError(f"sweep.looks={list(sweep.looks)} ({origin(['sweep', 'looks'])}): must rise, as [3,6,12]")
+    if sweep.method == "grid" and sweep.confirm:
+        raise ConfigError(
+            f"sweep.confirm={sweep.confirm} needs sweep.method=random, tpe or gp: it trains the best points again"
+        )
     return sweep
 
 

@@ -271,6 +271,8 @@ def job_of(tree: DictConfig, overrides: Sequence[str]) -> Job:
     values = _without_missing(values)
     typed = {key: value for text in overrides for key, _, value in [text.lstrip("+~").partition("=")]}
     sweep, retrain = _with_ablation(values.pop("sweep", None), values), values.pop("retrain", False)
+    tune = values.pop("tune", None)
+    sweep = {"tune": tune, **sweep} if isinstance(sweep, dict) else sweep
     folders = [Path(source.path) for source in state.runtime.config_sources if source.schema == "file"]
     files = files_of(state.runtime.choices, folders)
     refuse_hidden(files, folders)

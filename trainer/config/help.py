@@ -64,10 +64,10 @@ def settings() -> Iterator[tuple[str, str]]:
 def root_settings() -> Iterator[Setting]:
     """Yield every scalar of config.yaml with its accepted values."""
     # pydantic is imported here: plain `--help` need not wait for it.
-    from trainer.config.run_config import AblationConfig, RunConfig, SweepConfig, Tag, WandbConfig
+    from trainer.config.run_config import AblationConfig, RunConfig, SweepConfig, Tag, TuneConfig, WandbConfig
     from trainer.config.types import describe
 
-    sections: dict[str, Any] = {"wandb": WandbConfig, "sweep": SweepConfig}
+    sections: dict[str, Any] = {"wandb": WandbConfig, "sweep": SweepConfig, "tune": TuneConfig}
     at_root = {**RunConfig.model_fields, **AblationConfig.model_fields}
     for text, meaning in settings():
         name, _, default = text.partition("=")

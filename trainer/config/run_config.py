@@ -65,6 +65,16 @@ class AblationConfig(BaseModel):
     ablate_only: tuple[Text, ...] | None = None
 
 
+class TuneConfig(BaseModel):
+    """The tuning of each arm of a study before the comparison; the settings that are tuned are axes of the study."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trials: Count
+    method: Literal["random", "grid", "tpe", "gp"]
+    seeds: Count
+
+
 class SweepConfig(BaseModel):
     """The settings of a study: its search and its comparison. `conf/config.yaml` explains each."""
 
@@ -89,6 +99,9 @@ class SweepConfig(BaseModel):
     # The same study with a higher maximum, which breaks the levels of its looks: the verdict says so.
     max_seeds: Annotated[Looked, Tag.NO_EFFECT] = 24
     looks: tuple[Looked, ...] = (3, 4, 6, 8, 12, 16, 24, 32, 48)
+    confirm: Annotated[CountOrZero, Tag.NO_EFFECT] = 0
+    confirm_seeds: Annotated[Count, Tag.NO_EFFECT] = 3
+    tune: TuneConfig | None = None  # None: nothing is tuned
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
     # Excluded from the manifest of a study, which lists the axes that are made of these.
     params: dict[str, Text] = Field({}, exclude=True)
@@ -106,6 +119,11 @@ class SweepConfig(BaseModel):
     def arm_names(self) -> dict[str, str]:
         """The names of arms that have one, by the text of their settings."""
         return {text: name for name, text in self.arms.items()} if isinstance(self.arms, dict) else {}
+
+    @property
+    def last_stage(self) -> int:
+        """The stage whose runs are compared: behind the tuning of the arms, or the confirmation of a search."""
+        return 2 if self.tune else self.stages + (self.confirm > 0)
 
     @property
     def sign(self) -> int:

@@ -6,12 +6,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from trainer.config.option_files import option_files
 from trainer.config.own import per_own
-from trainer.config.run_config import AblationConfig, RunConfig, SweepConfig, Tag, WandbConfig, tagged
+from trainer.config.run_config import AblationConfig, RunConfig, SweepConfig, Tag, TuneConfig, WandbConfig, tagged
 from trainer.config.schema import GROUPS, shared_parameters, techniques
 from trainer.config.types import DEVICES, Device, Name, Project, Switch, Text
 
-SECTIONS: dict[str, type[BaseModel]] = {"wandb": WandbConfig, "sweep": SweepConfig}
-OF_STUDY = ("sweep", "retrain", *AblationConfig.model_fields)  # settings of a study, which no run has
+SECTIONS: dict[str, type[BaseModel]] = {"wandb": WandbConfig, "sweep": SweepConfig, "tune": TuneConfig}
+OF_STUDY = ("sweep", "tune", "retrain", *AblationConfig.model_fields)  # settings of a study, which no run has
 APART = (*OF_STUDY, "hydra", "resume", "output_dir")  # settings that do not belong to a run, or to one alone
 
 

@@ -3,6 +3,7 @@
 Imports no torch.
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,3 +129,16 @@ def _choice(area: str, tree: Tree, recipe: Recipe) -> str:
         return f"{area}=[{','.join(names)}]" if names else f"{area}=none"
     same = tree[area]["name"] == recipe.tree[area]["name"]
     return f"{area}={(recipe.options if same else recipe.default_options)[area]}"
+
+
+@contextlib.contextmanager
+def told_arm(ablation: Ablation | None, arm: str) -> Iterator[None]:
+    """Name the arm of an ablation in an error: what is left of a recipe may need the technique that is taken out."""
+    try:
+        yield
+    except ConfigError as error:
+        if ablation is None:
+            raise
+        names = [name for name in ablation.techniques if name not in ablation.arms[arm].techniques]
+        leave = f". Ablate the others alone: 'ablate_only=[{','.join(names)}]'" if names else ""
+        raise ConfigError(f"{arm}: {error}{leave}") from None

@@ -14,6 +14,7 @@ from trainer.config.shell import command
 ARM = "arm"  # the key of the axis that changes several settings at once
 # Axes that repeat a point instead of making another one: their runs are averaged, not compared.
 REPLICATES = ("seed", "split_seed", "dataset.fold")
+FRESH = 10_000  # seeds from here on tune an arm or confirm a point: a person types smaller ones
 BORDER = 0.05  # of the range, on the scale that is searched: a value this near to an end lies on the border
 
 NOTHING_NAMED: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -82,6 +83,23 @@ class Axis:
     def corners(self) -> tuple[str, ...]:
         """Return the texts that must be accepted for all to be: every listed one, or both ends."""
         return self.texts or (self.text(self.low), self.text(self.high))
+
+
+def axis_of(described: str) -> Axis:
+    """Return the axis that `Axis.described` has put into words."""
+    key, _, values = described.partition("=")
+    found = re.fullmatch(r"(tag\(log,)?(int\()?interval\(([^,]+),([^,)]+)\)+", values)
+    if not found:
+        listed = values.split(" | ") if key == ARM else [f"{key}={value}" for value in values.split(",")]
+        return Axis(key, texts=tuple(listed))
+    log, integer = bool(found[1]), bool(found[2])
+    return Axis(key, prefix=key, low=float(found[3]), high=float(found[4]), log=log, integer=integer)
+
+
+def fresh_seeds(taken: Iterable[int], count: int) -> list[int]:
+    """Return the first `count` seeds from `FRESH` on that are not taken."""
+    used = set(taken)
+    return list(itertools.islice((seed for seed in itertools.count(FRESH) if seed not in used), count))
 
 
 def plain_override(text: str) -> str:

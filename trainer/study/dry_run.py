@@ -15,6 +15,7 @@ from trainer.runtime.text import counted
 from trainer.study.axes import corners, point_label
 from trainer.study.folder import Study
 from trainer.study.plan import Plan, plain
+from trainer.study.tuning import described, total_runs, tuned_arms
 from trainer.study.until_decided import expectations, first_seeds
 from trainer.training.blame import line_of
 from trainer.training.build import build_trainer, pick_device
@@ -25,7 +26,8 @@ def dry_run(plan: Plan, study: Study) -> int:
     existed = study.open()
     finished = {entry.id for entry in study.entries if study.outcome(entry).state in DONE} if existed else set()
     # For a search, the ends of its ranges, where runs take longest or fail first.
-    runs = list(plan.runs) or [run for point in corners(plan.axes) for run in plan.runs_at(point)]
+    points = tuned_arms(plan) if plan.sweep.tuned else list(corners(plan.axes))
+    runs = list(plan.runs) or [run for point in points for run in plan.runs_at(point)]
     if plan.settings.until is not None:  # the seeds of an arm take as long as each other
         runs = first_seeds(plan)
     seconds, failed = list[float](), 0
@@ -40,9 +42,11 @@ def dry_run(plan: Plan, study: Study) -> int:
                 raise
             failed += 1
             fail(RunError(f"{name}: {line or str(error).splitlines()[0]}"))
-    count = len(plan.runs) or plan.points * (len(runs) // max(1, len(list(corners(plan.axes)))))
+    count = total_runs(plan)
     # The mean of the tried runs stands for the others.
     total = sum(seconds) / max(len(seconds), 1) * count
+    if plan.sweep.tuned:
+        say(described(plan))
     done = f" ({len(finished)} of them finished already)" if finished else ""
     most = "At most " if plan.settings.until is not None else ""
     say(

@@ -76,15 +76,12 @@ def with_added(study: Manifest, words: Sequence[str]) -> list[str]:
     if study.settings.until is not None:
         return _with_higher_maximum(study, words)
     if study.settings.method != "grid":
-        if [override_key(word) for word in words] != ["sweep.trials"]:
-            raise ConfigError(
-                f"add {' '.join(words)}: sweep.method={study.settings.method} chooses its points itself. More of them:"
-                " add sweep.trials=N"
-            )
-        trials = words[0].partition("=")[2]
-        if trials.isdecimal() and int(trials) <= study.settings.trials:
-            raise ConfigError(f"add {words[0]}: the study has {study.settings.trials} already")
-        return [*(word for word in recorded_command(study) if override_key(word) != "sweep.trials"), *words]
+        return _with_more_trials(study, words)
+    if study.tuned:
+        raise ConfigError(
+            f"add {' '.join(words)}: a comparison of tuned arms stays as it was planned. Its command with more seeds or"
+            " arms is another study, which takes over the finished runs of this one"
+        )
     if study.ablation and (other := [word for word in words if override_key(word) not in REPLICATES]):
         raise ConfigError(
             f"add {other[0]}: the arms of an ablation follow from its recipe: give the command anew with another one."
@@ -126,6 +123,19 @@ def _with_higher_maximum(study: Manifest, words: Sequence[str]) -> list[str]:
     return [*(word for word in recorded_command(study) if override_key(word) != "sweep.max_seeds"), *words]
 
 
+def _with_more_trials(study: Manifest, words: Sequence[str]) -> list[str]:
+    """Return the command of a search with more trials. Raises ConfigError if anything else is added."""
+    if [override_key(word) for word in words] != ["sweep.trials"]:
+        raise ConfigError(
+            f"add {' '.join(words)}: sweep.method={study.settings.method} chooses its points itself. More of them:"
+            " add sweep.trials=N"
+        )
+    trials = words[0].partition("=")[2]
+    if trials.isdecimal() and int(trials) <= study.settings.trials:
+        raise ConfigError(f"add {words[0]}: the study has {study.settings.trials} already")
+    return [*(word for word in recorded_command(study) if override_key(word) != "sweep.trials"), *words]
+
+
 def chosen(study: Manifest, word: str) -> list[Entry]:
     """Return the runs with a value of an axis, as `seed=3` or `optimizer=adam`, or of an arm by its name.
 
@@ -135,6 +145,8 @@ def chosen(study: Manifest, word: str) -> list[Entry]:
         raise ConfigError(f"drop {word}: sweep.until={study.settings.until} has looked at all arms together")
     if study.settings.method != "grid":
         raise ConfigError(f"drop {word}: sweep.method={study.settings.method} chose its points by all that were tried")
+    if study.tuned:
+        raise ConfigError(f"drop {word}: a comparison of tuned arms stays as it was planned")
     key, _, value = word.partition("=")
     found = [entry for entry in study.entries if key in entry.point and _same(entry.point[key], value)]
     arms = {arm.name: list(arm.entries) for arm in arms_of(study, study.entries)}

@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from trainer.config.check import check
 from trainer.errors import ConfigError, RunError, as_reported, tell_folder
-from trainer.records.metrics import curve
 from trainer.records.outcome import DONE
 from trainer.records.wandb_replay import mirror_records
 from trainer.runtime.console import say, warn
@@ -26,14 +24,15 @@ from trainer.study.final_table import show_results
 from trainer.study.fingerprint import DataFingerprints
 from trainer.study.folder import Study
 from trainer.study.growth import added_values
+from trainer.study.history import ended_points, history
 from trainer.study.launch import Launch
 from trainer.study.live_table import LiveTable
 from trainer.study.locate import first_runs, located
 from trainer.study.manifest import Change, Entry, Manifest
 from trainer.study.plan import Plan, PlannedRun
-from trainer.study.results import StudyArm, arms_of
 from trainer.study.search import TriedPoint, ask
 from trainer.study.search_warnings import search_warnings
+from trainer.study.tuning import confirmation, described, fresh, tuned_batches
 from trainer.study.until_decided import planned_size, refuse_changed, runs_between_looks
 from trainer.techniques.idle import idle_settings
 
@@ -137,20 +136,30 @@ def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
         study.set_aside()
     study.save()
     done = _count_done(study)
-    points = plan.stage(1)[0]
-    what = counted(len(plan.runs), "run") if plan.runs else f"{counted(points, 'point')} by {plan.settings.method}"
-    if plan.settings.until is not None:
-        what = planned_size(plan)
-    if not plan.runs and points < plan.settings.trials:
-        what += f", all that there are (sweep.trials={plan.settings.trials})"
-    repeats = math.prod(len(axis.texts) for axis in plan.replicates)
-    times = f", each {repeats} times" if repeats > 1 and not plan.runs else ""
     before = f"; {counted(done, 'is', 'are')} finished already" if done else ""
     if plan.sweep.ablation:
         before += f". {plan.sweep.ablation.sentence}"
     if plan.settings.baseline is not None:
         before += f". All arms are compared with {plan.settings.baseline}"
-    say(f"{'Continuing' if existed else 'Starting'} {study.folder}: {what}{times}{before}", "bold")
+    say(f"{'Continuing' if existed else 'Starting'} {study.folder}: {_size(plan)}{before}", "bold")
+
+
+def _size(plan: Plan) -> str:
+    """Return in words how much the study trains."""
+    if plan.settings.until is not None:
+        return planned_size(plan)
+    if plan.sweep.tuned:
+        return described(plan)
+    if plan.runs:
+        return counted(len(plan.runs), "run")
+    settings, points = plan.settings, plan.stage(1)[0]
+    what = f"{counted(points, 'point')} by {settings.method}"
+    if points < settings.trials:
+        what += f", all that there are (sweep.trials={settings.trials})"
+    repeats = math.prod(len(axis.texts) for axis in plan.replicates)
+    what += f", each {repeats} times" if repeats > 1 else ""
+    again = f", then the best {settings.confirm} again with {fresh(plan, settings.confirm_seeds).described()}"
+    return what + (again if settings.confirm else "")
 
 
 def _send_reused(study: Study) -> None:
@@ -198,6 +207,9 @@ def _batches(
     if plan.runs:
         yield 1, [0] * len(plan.runs), plan.runs
         return
+    if plan.sweep.tuned:
+        yield from tuned_batches(plan, study, parallel)
+        return
     settings, axes = plan.settings, plan.axes
     for stage in range(1, settings.stages + 1):
         trials, epochs = plan.stage(stage)
@@ -223,6 +235,8 @@ def _batches(
             yield stage, numbers, runs
         if trials == space_size(axes):
             say(f"All {trials} points{' of this stage' if settings.stages > 1 else ''} are tried", "bold")
+    if settings.confirm:
+        yield confirmation(plan, study)
 
 
 def _first_of_batch(trial: int, parallel: int) -> int:
@@ -230,38 +244,11 @@ def _first_of_batch(trial: int, parallel: int) -> int:
     return trial - trial % parallel
 
 
-def _ended_points(study: Study, stage: int) -> list[StudyArm]:
-    """Return the points of a stage by trial, up to the first one with a run that has not ended."""
-    arms = arms_of(study, [entry for entry in study.entries if entry.stage == stage], by_trial=True)
-    arms.sort(key=lambda arm: arm.entries[0].trial)
-    ended = [all(state in (*DONE, "failed") for state in arm.states) for arm in arms]
-    return arms[: ended.index(False)] if False in ended else arms
-
-
-def history(plan: Plan, study: Study, stage: int) -> list[TriedPoint]:
-    """Return the points that a stage has tried; a point with a run that has not ended, and those after it, are not."""
-    tried = []
-    for arm in _ended_points(study, stage):
-        state = next((state for state in ("failed", "pruned") if arm.states.get(state)), "finished")
-        # A point with a run that failed or was pruned has no value: the mean of the others would be biased.
-        value = arm.mean if len(arm.values) == len(arm.entries) else None
-        tried.append(TriedPoint(arm.texts, value, state, _mean_curve(plan, study, arm.entries)))
-    return tried
-
-
-def _mean_curve(plan: Plan, study: Study, entries: Sequence[Entry]) -> dict[int, float]:
-    """Return the mean of the metric by epoch, over the epochs in which every run was validated."""
-    curves = [curve(study.path(entry), plan.settings.metric) for entry in entries]
-    # If the set of runs changed from epoch to epoch, the mean would jump.
-    shared = set.intersection(*map(set, curves))
-    return {epoch: statistics.mean(values[epoch] for values in curves) for epoch in sorted(shared)}
-
-
 def _next_stage(
     plan: Plan, study: Study, axes: tuple[Axis, ...], stage: int, trials: int, epochs: int
 ) -> tuple[Axis, ...]:
     """Return the axes around the best quarter of the stage before; print them, and store them with the reason."""
-    complete = [arm for arm in _ended_points(study, stage - 1) if len(arm.values) == len(arm.entries)]
+    complete = [arm for arm in ended_points(study, stage - 1) if len(arm.values) == len(arm.entries)]
     if not complete:
         warn(f"stage {stage - 1} has no finished point: stage {stage} keeps the whole range")
         return axes
@@ -288,7 +275,7 @@ def _next_stage(
 def _job(plan: Plan, study: Study, entry: Entry, threads: int | None, before: int) -> dict[str, object]:
     """Return the job of a worker; its run is compared with the curves of the first `before` points."""
     settings = plan.settings
-    if settings.pruner == "none":
+    if settings.pruner == "none" or entry.stage > settings.stages:  # what confirms a point comes to its end
         return {"threads": threads, "pruning": None}
     curves = [dict(point.curve) for point in history(plan, study, entry.stage)[:before] if point.curve]
     epochs = int(entry.config["epochs"])

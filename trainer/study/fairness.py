@@ -8,14 +8,15 @@ from typing import Any
 import torch
 
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import GROUPS
 from trainer.data.images import Images
 from trainer.data.loader import DeviceLoader, load
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
 from trainer.study.axes import ARM, corners, override_key, plain_override
+from trainer.study.fair_budget import unequal_search
 from trainer.study.gradients import gradients_of
 from trainer.study.plan import Plan, PlannedRun
+from trainer.study.tuning import tuned_arms
 from trainer.techniques.layers import Slots
 from trainer.training.build import pick_device
 from trainer.training.network import build_network, ignored_slots
@@ -70,7 +71,9 @@ def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairn
         findings += strongest.values()
         # The arms of an ablation have no tries: each lacks another technique.
         findings += _tuning(axis.texts if axis.key == ARM and not plan.sweep.ablation else ())
-        findings += _searched(plan, axis.key, bool(axis.texts))
+        findings += _searched(plan, axis.key)
+    if any(axis.key == "epochs" for axis in plan.sweep.tuned):
+        findings.append(_Finding(False, 1.0, "tune.epochs lets each arm be trained for another number of epochs"))
     # Dictionaries, so that a sentence of two axes occurs once and the order stays.
     sentences = [{each.sentence: None for each in findings if each.intended is intended} for intended in (False, True)]
     return Fairness(*map(tuple, sentences))
@@ -80,6 +83,8 @@ def _representatives(plan: Plan) -> Sequence[PlannedRun]:
     """Return all runs of a grid; of a search one corner, and the points that leave it along one axis."""
     if plan.runs:
         return plan.runs
+    if plan.sweep.tuned:
+        return [run for arm in tuned_arms(plan) for run in plan.runs_at(arm)]
     first = next(corners(plan.axes))
     points = [first, *({**first, axis.key: text} for axis in plan.axes for text in axis.corners()[1:])]
     return [run for point in points for run in plan.runs_at(point)]
@@ -254,14 +259,10 @@ def _tuning(arms: Sequence[str]) -> Iterator[_Finding]:
         yield _Finding(False, 1.0, sentence)
 
 
-def _searched(plan: Plan, key: str, listed: bool) -> Iterator[_Finding]:
-    """Yield a finding if TPE chooses between techniques: it spends more trials on those that did well early."""
-    if plan.settings.method == "tpe" and listed and key in GROUPS:
-        sentence = (
-            f"sweep.method=tpe tries options of {key} more often if they score better, so their tuning budgets differ."
-            " To compare them, search for each one separately with the same sweep.trials"
-        )
-        yield _Finding(True, 1.0, sentence)
+def _searched(plan: Plan, key: str) -> Iterator[_Finding]:
+    """Yield a finding if a search tries some techniques more often than others."""
+    if sentence := unequal_search(plan, key):
+        yield _Finding(False, 1.0, sentence)
 
 
 def _number(value: int) -> str:

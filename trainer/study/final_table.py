@@ -37,7 +37,10 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
     `not_started`: the number of runs that `sweep.on_error=stop` left out.
     """
     study = Manifest.read(folder)
-    arms = arms_of(study, study.entries, by_trial=True)
+    # The points at which arms were tuned are told in a sentence for each arm; table.csv has their runs.
+    last = max((entry.stage for entry in study.entries), default=1)
+    shown = [entry for entry in study.entries if entry.stage == last or not study.tuned]
+    arms = arms_of(study, shown, by_trial=True)
     # Best first, and the last stage before the others: its runs are the longest. The sort is stable.
     arms = sorted(ranked(arms, plan.settings.sign), key=lambda arm: -arm.stage)
     _write_csv(study)
@@ -45,8 +48,8 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
     told = " ".join(f"{key}={value} {value}" for arm in arms for key, value in arm.point.items()).split(" ")
     if fixed := [f"{name} of {file}" for name, file in study.yours.items() if name not in told]:
         say(f"Yours: {', '.join(fixed)}")
-    if last := [arm for arm in arms if arm.values and arm.stage == plan.settings.stages]:
-        best = best_arm(contenders(study, last), plan.settings.sign)
+    if compared := [arm for arm in arms if arm.values and arm.stage == plan.settings.last_stage]:
+        best = best_arm(contenders(study, compared), plan.settings.sign)
         warn_of_borders(plan, plan.axes, best.texts)
         label = point_label(best.point, ", ")
         say(f"Best: {label}" if label else "To train one run of this configuration alone:", "bold")
@@ -83,8 +86,8 @@ def _show_verdict(study: Manifest) -> None:
 
 def _table(plan: Plan, arms: Sequence[StudyArm], study: Manifest) -> Table:
     """Return the table: a column for each axis, then the metric's mean and deviation, and the value of each run."""
-    keys = [axis.key for axis in plan.axes]
-    stages = ["stage"] if plan.settings.stages > 1 else []
+    keys = [axis.key for axis in plan.space]
+    stages = ["stage"] if plan.settings.last_stage > 1 and not plan.sweep.tuned else []
     metric, own = plan.settings.metric, study.yours
     repeated = " and ".join(axis.key for axis in plan.replicates)
     table = Table(box=None, padding=(0, 2, 0, 0))

@@ -35,7 +35,8 @@ def study_id(plan: Plan, code: str, data: Mapping[str, str], identities: Sequenc
     if plan.settings.stages == 1:  # with several, the ranges of a stage depend on all trials of the stage before
         free.add("trials")
     settings = plan.settings.model_dump(exclude=free)
-    space = [axis.described() for axis in plan.sweep.axes if not (plan.settings.until and axis.key == "seed")]
+    axes = [axis for axis in plan.sweep.axes if not (plan.settings.until and axis.key == "seed")]
+    space = [axis.described() for axis in (*axes, *plan.sweep.tuned)]
     return digest([settings, space, sorted(set(identities)), code, dict(data)], 8)
 
 
@@ -52,6 +53,7 @@ class Study:
         self.looks: list[TakenLook] = []
         self.points = plan.stage(plan.settings.stages)[0]  # of a search, in its last stage
         self.settings, self.replicate_keys = plan.settings, [axis.key for axis in plan.replicates]
+        self.tuned_keys = [axis.key for axis in plan.sweep.tuned]
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.group = folder.name  # of its runs in W&B
         self.ended: dict[str, Outcome] = {}  # by folder of the run; kept in the manifest as well
@@ -103,6 +105,7 @@ class Study:
             "sweep": self.plan.settings.model_dump(),
             "points": self.points,
             "axes": [axis.described() for axis in self.plan.axes],
+            "tuned": [axis.described() for axis in self.plan.sweep.tuned],
             "replicates": [axis.described() for axis in self.plan.replicates],
             "stages": self.stages,
             "looks": list(map(asdict, self.looks)),

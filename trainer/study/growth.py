@@ -35,6 +35,8 @@ def united(plan: Plan, study: Manifest, code: str, identify: Identify, typed: bo
         raise ConfigError("with sweep.until=decided its arms and sweep.margin are fixed before the first look")
     if plan.settings.method != "grid":
         raise ConfigError(f"its ranges differ, and sweep.method={plan.settings.method} cannot mix points of two")
+    if plan.sweep.tuned or study.tuned:
+        raise ConfigError("its arms were tuned for its own comparison")
     compared = [text.partition("=")[0] for text in study.axes]
     if compared and (others := [axis.key for axis in plan.axes if axis.key not in compared]):
         raise ConfigError(f"it compares {', '.join(compared)}, and this one {', '.join(others)}")

@@ -22,6 +22,9 @@ def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
 
     Raises ConfigError if no arm with finished runs has the name of `baseline`.
     """
+    if results.searched and results.searched.tuned and not results.searched.later:
+        waiting = "The arms are still being tuned: nothing is compared yet"
+        return Verdict(results.design, (), (waiting,), findings=tuple(findings(results, Verdict(results.design, ()))))
     equal = equal_arms(results.arms)
     if results.until is not None:
         refuse_other_baseline(results, baseline)
@@ -57,7 +60,7 @@ def _planned_baseline(results: StudyResults) -> tuple[StudyArm | None, tuple[str
     if results.baseline is None:
         return None, ()
     # An arm that was renamed is still known by its name in the plan.
-    planned = arm_names([arm.point for arm in results.arms], {})
+    planned = arm_names([arm.named for arm in results.arms], {})
     names = [*(arm.name for arm in results.arms), *planned]
     try:
         arm = results.arms[names.index(named_arm(results.baseline, names, "")) % len(results.arms)]

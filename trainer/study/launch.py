@@ -55,7 +55,7 @@ class Launch:
     def _gpus(self) -> list[str]:
         """Return the GPUs that the workers take in turn; none if the runs need none, or name theirs (cuda:N)."""
         # A search has no runs yet: its first corner stands for its settings.
-        runs = self.plan.runs or self.plan.runs_at(next(corners(self.plan.axes)))
+        runs = self.plan.runs or self.plan.runs_at(next(corners(self.plan.space)))
         devices = {run.config.device for run in runs}
         # A worker that has taken a GPU sees no other one, so that a later cuda:1 would be missing there.
         if devices.isdisjoint(ANY_GPU) or any(device.startswith("cuda:") for device in devices):

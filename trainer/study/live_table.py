@@ -18,6 +18,7 @@ from trainer.runtime.text import counted
 from trainer.study.folder import Study
 from trainer.study.manifest import Entry
 from trainer.study.plan import Plan
+from trainer.study.tuning import total_runs
 
 STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "running": "bold", "interrupted": "yellow"}
 # A failed run has had its line above the table, so that it takes no place of a better one.
@@ -88,11 +89,7 @@ class LiveTable:
         """The number of runs of the study; of a search those that it will have, before a look those that it needs."""
         if self.plan.settings.until is not None:  # until the next look
             return len(self.expected)
-        if self.plan.runs:
-            return len(self.plan.runs)
-        points = len({(entry.stage, entry.trial) for entry in self.expected})
-        # Each point has the same number of runs, one for each replicate.
-        return max(1, len(self.expected) // max(1, points)) * self.plan.points
+        return max(total_runs(self.plan), len(self.expected))
 
     def _epochs(self, entry: Entry) -> int:
         outcome = self._outcome(entry)

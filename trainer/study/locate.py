@@ -67,7 +67,7 @@ def located(plan: Plan, fingerprints: DataFingerprints, home: Path | None = None
 
 def first_runs(plan: Plan) -> Sequence[PlannedRun]:
     """Return the runs of a grid; a search has none yet, and its first corner stands for its settings and data."""
-    return plan.runs or plan.runs_at(next(corners(plan.axes)))
+    return plan.runs or plan.runs_at(next(corners(plan.space), {}))
 
 
 def _without_duplicates(runs: Sequence[PlannedRun], identities: Sequence[str]) -> tuple[PlannedRun, ...]:

@@ -113,6 +113,7 @@ class Manifest:
     labels: Mapping[str, str] = field(default_factory=dict)  # names of arms, where they were renamed
     ablation: Ablation | None = None
     looks: tuple[TakenLook, ...] = ()  # of a study that trains seeds until it is decided
+    tuned: tuple[str, ...] = ()  # the axes over which each arm was tuned; none before 0.4.0
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -142,6 +143,7 @@ class Manifest:
                 _texts_by_name(validate_plain(tree.get("labels", {})), "labels"),
                 _ablation(tree.get("ablation")),
                 tuple(read_looks(tree.get("looks", []))),
+                tuple(validate_texts(tree.get("tuned", []))),
             )
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
@@ -164,8 +166,13 @@ class Manifest:
 
     @property
     def varied(self) -> list[str]:
-        """The keys of axes and replicates."""
-        return [*_keys(self.axes), *self.replicate_keys]
+        """The keys of all axes: what is compared, what is tuned, and replicates."""
+        return [*_keys(self.axes), *self.tuned_keys, *self.replicate_keys]
+
+    @property
+    def tuned_keys(self) -> list[str]:
+        """The keys of the axes over which each arm was tuned."""
+        return _keys(self.tuned)
 
     @property
     def replicate_keys(self) -> list[str]:
@@ -200,6 +207,7 @@ class Manifest:
         values = {key: {entry.point.get(key) for entry in self.entries} for key in self.varied}
         whole = (
             self.settings.method != "grid"
+            or self.tuned
             or self.settings.until is not None
             or len(self.entries) >= math.prod(map(len, values.values()))
         )

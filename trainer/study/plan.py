@@ -1,9 +1,7 @@
 """The plan of a study: every run of it composed and checked before the first one starts. Imports no torch."""
 
-import contextlib
 import math
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +15,7 @@ from trainer.config.suggestions import no_such_option
 from trainer.errors import ConfigError
 from trainer.runtime.text import counted
 from trainer.stats.score_rule import count_of
+from trainer.study.ablation import told_arm
 from trainer.study.arm_names import arm_names, named_arm
 from trainer.study.axes import (
     ARM,
@@ -31,6 +30,7 @@ from trainer.study.axes import (
     space_size,
 )
 from trainer.study.sweeper import Sweep, read_sweep
+from trainer.study.tunable import integer_hint, trials_of, with_tuning
 
 PROGRESS_FROM = 20  # points: composing more takes over a second and shows a progress bar
 MAX_RUNS = 100_000  # of a grid: composing them takes an hour
@@ -38,17 +38,22 @@ MAX_RUNS = 100_000  # of a grid: composing them takes an hour
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of the plan: its place on the axes, replicates included, and its checked configuration."""
+    """A run of the plan: its place on the axes, replicates included, and its checked configuration.
+
+    `fresh`: it has another seed than the runs of the comparison or search, to tune an arm or to confirm a point.
+    """
 
     point: Point
     config: RunConfig
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
     """A study: `axes` are compared, `replicates` (seeds, folds) repeat each point, `runs` are those of a grid.
 
-    random, tpe and gp have no `runs`: their points are chosen one after the other, and `runs_at` composes them.
+    random, tpe and gp have no `runs`: their points are chosen one after the other, and `runs_at` composes them. Nor has
+    a study whose arms are tuned: its runs depend on the best values.
     """
 
     arguments: tuple[str, ...]
@@ -63,6 +68,7 @@ class Plan:
     dataset: str = ""
     output_root: str | None = None
     output_dir: str | None = None
+    seed: int = 0  # of its runs, where no axis varies it
 
     @classmethod
     def of(cls, sweep: Sweep, arguments: tuple[str, ...]) -> "Plan":
@@ -77,12 +83,12 @@ class Plan:
             raise ConfigError(f"retrain={first.retrain!r} (command line): must be true or false")
         if first.tree.get("resume") is not None:
             raise ConfigError("resume= continues a single run: leave -m out. A study is continued by its own command")
-        settings = _directed(settings)
+        settings = with_tuning(_directed(settings), sweep.tuned, first.overrides)
         if sweep.ablation:
             settings = settings.model_copy(update={"baseline": sweep.ablation.baseline})
         _refuse_unsearchable(settings, axes, replicates)
         launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
-        with _integer_hint(axes):
+        with integer_hint(axes):
             checked = first.checked()
         if settings.concurrent != 1 and launcher != "basic":
             raise ConfigError(
@@ -101,10 +107,13 @@ class Plan:
             dataset=checked.dataset.name,
             output_root=checked.output_root,
             output_dir=checked.output_dir,
+            seed=checked.seed,
         )
+        if sweep.tuned:
+            return plan._tunable()
         if settings.method != "grid":
             # Settings accept intervals: if both ends are accepted, so is every value between them.
-            with _integer_hint(axes):
+            with integer_hint(axes):
                 tried = [run for point in corners(axes) for run in plan.runs_at(point, plan.stage(1)[1])]
             _refuse_other_scales(settings, tried)
             return plan
@@ -116,10 +125,34 @@ class Plan:
         else:
             runs = [run for point in points for run in plan.runs_at(point)]
         _refuse_other_scales(settings, runs)
-        if settings.baseline is not None:
-            names = arm_names([arm_of(plain(run.point)) for run in runs], sweep.labels)
-            named_arm(settings.baseline, names, f"sweep.baseline={settings.baseline}")
+        plan._refuse_no_baseline([arm_of(run.point) for run in runs])
         return replace(plan, runs=tuple(runs))
+
+    def _tunable(self) -> "Plan":
+        """Compose and check every arm at the ends of what is tuned, and return the plan. Raises ConfigError."""
+        arms, ends = list(grid(self.axes)), list(corners(self.sweep.tuned))
+        with integer_hint(self.sweep.tuned, "tune."):
+            tried = [run for arm in arms for end in ends for run in self.runs_at({**arm, **end})]
+        _refuse_other_scales(self.settings, tried)
+        self._refuse_no_baseline(arms)
+        trials_of(self.settings, self.sweep.tuned)
+        return self
+
+    def _refuse_no_baseline(self, arms: Sequence[Point]) -> None:
+        """Raise ConfigError if no arm has the name of `sweep.baseline`."""
+        if self.settings.baseline is not None:
+            names = arm_names(list(map(plain, arms)), self.sweep.labels)
+            named_arm(self.settings.baseline, names, f"sweep.baseline={self.settings.baseline}")
+
+    @property
+    def space(self) -> tuple[Axis, ...]:
+        """The axes that are compared or searched, and those over which each arm is tuned."""
+        return (*self.axes, *self.sweep.tuned)
+
+    @property
+    def trials(self) -> int:
+        """The number of points at which each arm is tuned."""
+        return trials_of(self.settings, self.sweep.tuned)
 
     def stage(self, number: int) -> tuple[int, int]:
         """Return (points, epochs) of a stage: half the points of the one before and three times its epochs.
@@ -136,26 +169,29 @@ class Plan:
         """The number of points that a search tries in all its stages."""
         return sum(self.stage(number)[0] for number in range(1, self.settings.stages + 1))
 
-    def runs_at(self, point: Point, epochs: int | None = None) -> list[PlannedRun]:
-        """Return the runs at a point, one for each combination of seeds and folds."""
+    def runs_at(
+        self, point: Point, epochs: int | None = None, replicates: Sequence[Axis] | None = None
+    ) -> list[PlannedRun]:
+        """Return the runs at a point, one for each combination of seeds and folds, or of other `replicates`."""
         length = [] if epochs in (None, self.epochs) else [f"++epochs={epochs}"]
         runs = []
-        for replicate in grid(self.replicates):
+        for replicate in grid(self.replicates if replicates is None else replicates):
             place = {**point, **replicate}
             # The last value of a setting wins, so what is typed follows the settings of an arm.
             arm = self.sweep.named_words(place) or [text for text in place.get(ARM, "").split(" ") if text]
-            with _told_arm(self.sweep, place):
+            with told_arm(self.sweep.ablation, place.get(ARM, "")):
                 config = self.sweep.compose([*arm, *self.sweep.fixed, *_texts(place), *length]).checked()
             _refuse_unmeasured(self.settings.metric, config, place)
             if not length:  # an early stage of a search is shorter, and is scored on what it has
                 _refuse_few_validations(self.settings.score, config)
-            runs.append(PlannedRun(place, config))
+            runs.append(PlannedRun(place, config, fresh=replicates is not None))
         return runs
 
     def command(self, point: Point) -> str:
         """Return the command that trains this point alone, as a person types it."""
         named = self.sweep.ablation.words if self.sweep.ablation else {}
-        return command_at(self.arguments, {axis.key for axis in self.sweep.axes}, point, named)
+        varied = {axis.key for axis in (*self.sweep.axes, *self.sweep.tuned)}
+        return command_at(self.arguments, varied, point, named)
 
 
 def plan_of(request: Multirun) -> Plan:
@@ -174,34 +210,6 @@ def plan_from(arguments: Sequence[str]) -> Plan:
 
 def _texts(point: Point) -> list[str]:
     return [text for key, text in point.items() if key != ARM]
-
-
-@contextlib.contextmanager
-def _told_arm(sweep: Sweep, point: Point) -> Iterator[None]:
-    """Name the arm of an ablation in an error: what is left of a recipe may need the technique that is taken out."""
-    try:
-        yield
-    except ConfigError as error:
-        if sweep.ablation is None:
-            raise
-        names = [name for name in sweep.ablation.techniques if name not in sweep.ablation.arms[point[ARM]].techniques]
-        leave = f". Ablate the others alone: 'ablate_only=[{','.join(names)}]'" if names else ""
-        raise ConfigError(f"{point[ARM]}: {error}{leave}") from None
-
-
-@contextlib.contextmanager
-def _integer_hint(axes: Sequence[Axis]) -> Iterator[None]:
-    """Add the syntax for whole numbers to an error if an integer setting was given an interval of real numbers."""
-    try:
-        yield
-    except ConfigError as error:
-        for axis in axes:
-            fractions = not axis.texts and not axis.integer
-            if fractions and str(error).startswith(f"{axis.key}=") and "whole number" in str(error):
-                interval = shlex.quote(f"{axis.key}=int(interval({axis.low:g},{axis.high:g}))")
-                fault = str(error).partition(". Did you mean")[0]  # an end of the range: not what to type
-                raise ConfigError(f"{fault}; whole numbers: {interval}") from None
-        raise
 
 
 def _directed(settings: SweepConfig) -> SweepConfig:

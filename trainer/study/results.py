@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from trainer.stats.arms import Arm
 from trainer.stats.design import Design, Effects
 from trainer.stats.score_rule import BEST, CROSS
 from trainer.study.arm_names import arm_names
-from trainer.study.axes import ARM, arm_of
+from trainer.study.axes import ARM, Axis, arm_of, axis_of
 from trainer.study.manifest import Change, Entry, Manifest
 from trainer.study.taken_looks import Until
 
@@ -37,11 +37,17 @@ class StudyArm(Arm):
     outcomes: tuple[Outcome, ...]
     folders: Mapping[str, Path]  # of the runs with a value, by replicate as in `values`
     score: str = "best"  # the rule behind `values`
+    tuned: tuple[str, ...] = ()  # the settings at whose best values it is compared; they are no part of its name
 
     @property
     def point(self) -> dict[str, str]:
         """The arm's values on the axes, as a person reads them."""
         return arm_of(self.entries[0].point)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Its point without the values that were tuned for it."""
+        return {key: value for key, value in self.point.items() if key not in self.tuned}
 
     @property
     def texts(self) -> dict[str, str]:
@@ -60,11 +66,29 @@ class StudyArm(Arm):
 
 
 @dataclass(frozen=True)
+class Searched:
+    """The trials before a comparison by arm, each in its order; of a search, which tunes no arms, under the name "".
+
+    `axes`: what was tuned or searched. `later`: whether the arms that are compared were trained after the trials, with
+    other seeds. `command`: the arguments of the study.
+    """
+
+    method: str
+    axes: tuple[Axis, ...]
+    trials: Mapping[str, Sequence[StudyArm]]
+    tuned: bool
+    later: bool
+    stages: int
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StudyResults:
     """The arms of a study's last stage, whose runs are equally long, and the design of their comparison.
 
     `missing`: the number of runs whose folders are gone; `changes`: what became of the study after its first start.
-    `baseline`: the name that `sweep.baseline` gave an arm before the first run.
+    `baseline`: the name that `sweep.baseline` gave an arm before the first run. `searched`: the points that were tried
+    before the comparison; None for a grid, whose points are its arms.
     """
 
     design: Design
@@ -73,6 +97,7 @@ class StudyResults:
     changes: tuple[Change, ...] = ()
     baseline: str | None = None
     until: Until | None = None  # of a study that trains seeds until it is decided
+    searched: Searched | None = None
 
 
 def arms_of(
@@ -87,9 +112,8 @@ def arms_of(
     whose record is damaged has no value, and hides no other one. `outcome_of` reads the outcome in a run's folder.
     """
     splits = [key for key in study.replicate_keys if key != "seed"]
-    seeds = [key for key in study.replicate_keys if key == "seed"]
     groups: dict[Any, list[Entry]] = {}
-    for name, entry in zip(arm_names([arm_of(entry.point) for entry in entries], study.labels), entries, strict=True):
+    for name, entry in zip(_names(study, entries), entries, strict=True):
         groups.setdefault((entry.stage, entry.trial if by_trial else 0, name), []).append(entry)
     arms = []
     every = {entry: study.outcome(entry, outcome_of) for entry in entries}
@@ -101,10 +125,10 @@ def arms_of(
             value = outcome.value(study.settings.metric, rule)
             if value is not None and is_finite(value):
                 # The fold or split comes first: the verdict averages over the seeds of each.
-                images, seed = (" ".join(entry.point[key] for key in keys) for keys in (splits, seeds))
+                images, seed = " ".join(entry.point[key] for key in splits), entry.point.get("seed", "")
                 key = "/".join(part for part in (images, seed) if part)
                 values[key], folders[key] = value, study.path(entry)
-        arms.append(StudyArm(name, values, tuple(runs), tuple(outcomes), folders, rule))
+        arms.append(StudyArm(name, values, tuple(runs), tuple(outcomes), folders, rule, _tuned(study, runs[0])))
     return arms
 
 
@@ -120,6 +144,23 @@ def common_rule(asked: str, metric: str, outcomes: Iterable[Outcome]) -> tuple[s
     needs = "the figures of both halves of the validation images" if asked == CROSS else "those epochs"
     lack = f"{lacking} of {counted(len(measured), 'run')} {'has' if lacking == 1 else 'have'} not recorded {needs}"
     return BEST, f"sweep.score={asked} is not possible: {lack}, so that all are scored at their best epoch"
+
+
+def _names(study: "Manifest | Study", entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield the name of the arm of each run."""
+    # Each stage by itself: the points that tune an arm are named by more settings than the arm.
+    stages: dict[int, list[dict[str, str]]] = {}
+    for entry in entries:
+        tuned = _tuned(study, entry)
+        point = {key: value for key, value in arm_of(entry.point).items() if key not in tuned}
+        stages.setdefault(entry.stage, []).append(point)
+    names = {stage: iter(arm_names(points, study.labels)) for stage, points in stages.items()}
+    return (next(names[entry.stage]) for entry in entries)
+
+
+def _tuned(study: "Manifest | Study", entry: Entry) -> tuple[str, ...]:
+    """Return the settings at whose best values a run is compared."""
+    return tuple(study.tuned_keys) if entry.stage == study.settings.last_stage else ()
 
 
 def is_finite(value: float | None) -> bool:
@@ -152,7 +193,31 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         repeats = len({tuple(entry.point[key] for key in splits) for entry in study.entries})
         until = Until(study.settings.max_seeds, study.settings.looks, study.looks, repeats)
         design = replace(design, unit="seed", split_ratio=0.0, more="")
-    return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline, until)
+    found = _searched(study, last, outcome_of)
+    return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline, until, found)
+
+
+def _searched(study: Manifest, last: int, outcome_of: Callable[[Path], Outcome]) -> Searched | None:
+    """Return the trials of a search, or of the tuning of arms, given the last stage that has runs; None of a grid."""
+    tune, settings = study.settings.tune, study.settings
+    if tune is None and settings.method == "grid":
+        return None
+    method, axes, stages = (tune.method, study.tuned, 1) if tune else (settings.method, study.axes, settings.stages)
+    trials = _tried(study, min(last, stages), outcome_of)
+    return Searched(method, tuple(map(axis_of, axes)), trials, bool(tune), last > stages, stages, study.command)
+
+
+def _tried(study: Manifest, stage: int, outcome_of: Callable[[Path], Outcome]) -> dict[str, list[StudyArm]]:
+    """Return the points that were tried in a stage, by the arm that they tune."""
+    entries = [entry for entry in study.entries if entry.stage == stage]
+    tuned = study.tuned_keys
+    points = [{key: value for key, value in arm_of(entry.point).items() if key not in tuned} for entry in entries]
+    names = arm_names(points, study.labels) if study.tuned else [""] * len(entries)
+    trials: dict[str, list[StudyArm]] = {}
+    for name in dict.fromkeys(names):
+        own = [entry for entry, owner in zip(entries, names, strict=True) if owner == name]
+        trials[name] = sorted(arms_of(study, own, True, outcome_of), key=lambda arm: arm.entries[0].trial)
+    return trials
 
 
 def _effects(study: Manifest, arms: Sequence[StudyArm]) -> Effects | None:
@@ -174,7 +239,7 @@ def _scored_on(entry: Entry) -> str:
 
 def _more_seeds(study: Manifest) -> str:
     """Return the command that adds seeds to a study until it has `USUAL_SEEDS`; "" if it has, or is none on disk."""
-    if study.settings.method != "grid" or not (study.folder / MANIFEST).is_file():
+    if study.settings.method != "grid" or study.tuned or not (study.folder / MANIFEST).is_file():
         return ""
     seeds = {typed_settings(entry.config).get("seed") for entry in study.entries}
     if len(seeds) >= USUAL_SEEDS:

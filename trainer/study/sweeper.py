@@ -18,8 +18,10 @@ from omegaconf import DictConfig
 from trainer.config.arguments import as_forced_override
 from trainer.config.check import check_sweep
 from trainer.config.compose import Composer, Job, job_of, own_part, replacing_arms
-from trainer.config.run_config import SweepConfig
-from trainer.config.settings import APART, comparable
+from trainer.config.run_config import SweepConfig, TuneConfig
+from trainer.config.schema import GROUPS
+from trainer.config.settings import APART, comparable, kinds_of
+from trainer.config.suggestions import unknown
 from trainer.errors import ConfigError
 from trainer.study.ablation import Ablation, Recipe, ablation_of
 from trainer.study.axes import ARM, REPLICATES, Axis, Point, override_key, plain_override
@@ -38,6 +40,7 @@ class Sweep:
     config: DictConfig = field(repr=False)  # with Hydra's own part, which holds the launcher
     labels: dict[str, str] = field(default_factory=dict)  # the names of arms that have one, by their settings
     ablation: Ablation | None = None
+    tuned: tuple[Axis, ...] = ()  # the settings that are tuned for each arm before the arms are compared
 
     def named_words(self, point: Point) -> Sequence[str]:
         """Return the overrides of the arm of an ablation, none without one."""
@@ -49,11 +52,16 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
 
     `sweep.params` are axes, each a setting and its values; `sweep.arms` are the values of one axis that changes several
     settings at once, each a text such as "optimizer=sgd lr=0.1". The command line comes last: a setting in it replaces
-    an axis, and the same setting in every arm. Raises ConfigError.
+    an axis, and the same setting in every arm. `tune.KEY=VALUES` are the axes over which each arm is tuned. Raises
+    ConfigError.
     """
-    typed = {override_key(text) for text in arguments}
     composer.loader.repository = _Frozen(composer.loader.repository)
     parser = OverridesParser.create(config_loader=composer.loader)
+    tuning = [text for text in arguments if is_tuned(text)]
+    arguments = [text for text in arguments if not is_tuned(text)]
+    typed = {override_key(text) for text in arguments}
+    tuned = tuple(_tuned_axis(parser, text, typed) for text in tuning)
+    typed |= {axis.key for axis in tuned}
     parsed = parser.parse_overrides(list(arguments))
     # First without the axes: the composition says which axes an experiment adds.
     common = composer.compose([str(override.input_line) for override in parsed if not override.is_sweep_override()])
@@ -86,7 +94,7 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     if settings.ablate:
         ablation, fixed = _ablation(job, settings, common, points, axes, fixed)
         axes.insert(0, Axis(ARM, texts=tuple(ablation.arms)))
-    return Sweep(tuple(axes), fixed, points.compose, composer.loader, common, labels, ablation)
+    return Sweep(tuple(axes), fixed, points.compose, composer.loader, common, labels, ablation, tuned)
 
 
 def _ablation(
@@ -110,6 +118,33 @@ def _ablation(
         settings.ablate, settings.ablate_only, recipe, lambda words: points.compose(words).tree, list(fixed)
     )
     return ablation, tuple(kept)
+
+
+def is_tuned(text: str) -> bool:
+    """Return whether an override names values over which each arm is tuned: "tune.lr=…", but not "tune.trials=10"."""
+    section, _, key = override_key(text).partition(".")
+    return section == "tune" and bool(key) and key not in TuneConfig.model_fields
+
+
+def _tuned_axis(parser: OverridesParser, text: str, typed: set[str]) -> Axis:
+    """Return the axis over which each arm is tuned. Raises ConfigError if it cannot be tuned, or is typed as well."""
+    override = text.lstrip("+").removeprefix("tune.")
+    key = override_key(override)
+    (parsed,) = parser.parse_overrides([as_forced_override(override, many=True)])
+    if key in REPLICATES or not comparable(key):
+        raise ConfigError(f"tune.{key} (command line): {key} cannot be tuned. A setting such as lr can")
+    if key in typed:
+        raise ConfigError(f"tune.{key} and {key} (command line): {key} is tuned for each arm or given, not both")
+    if not parsed.is_sweep_override():
+        if not kinds_of(key) and key not in GROUPS:
+            raise ConfigError(
+                unknown(f"tune.{key}", key, [*TuneConfig.model_fields], "command line", "tune has no such option")
+            )
+        raise ConfigError(
+            f"tune.{override} (command line): one value leaves nothing to tune. Accepted: a list, as tune.lr=0.1,0.01,"
+            " or a range, as 'tune.lr=tag(log,interval(1e-4,1e-1))'"
+        )
+    return _axis(parsed)
 
 
 class _Points:

@@ -17,16 +17,20 @@ def in_wandb(plan: Plan, planned: PlannedRun, group: str) -> WandbConfig:
     """Return the settings of a planned run in W&B, in which the study is the group; typed ones stay."""
     wandb, point = planned.config.wandb, plain(planned.point)
     texts = [plain_override(text).partition("=")[2] for axis in plan.axes for text in axis.texts]
-    arm = arm_name(arm_of(point), len(plan.axes) == 1 and are_words(texts), plan.sweep.labels)
+    tuned = [axis.key for axis in plan.sweep.tuned]
+    named = {key: value for key, value in arm_of(point).items() if planned.fresh or key not in tuned}
+    arm = arm_name(named, len(named) == len(plan.axes) == 1 and are_words(texts), plan.sweep.labels)
     repeats = {"seed": planned.config.seed, **point}
+    if planned.fresh and tuned:  # in the same form as the points of a search
+        arm = f"tuning {arm}"
     words = [f"{word} {repeats[key]}" for key, word in REPLICATE_WORDS.items() if key in repeats]
-    named = {
+    shown = {
         "group": wandb.group or group,
         "arm": wandb.arm or arm,
         "name": wandb.name or " · ".join([arm[: MAX_NAME - 40], *words]),
         "notes": wandb.notes or notes(plan),
     }
-    return wandb.model_copy(update=named)
+    return wandb.model_copy(update=shown)
 
 
 def notes(plan: Plan) -> str:

@@ -47,7 +47,8 @@ def winner_of(folder: Path) -> Winner:
     study = Manifest.read(folder)
     arms = arms_of(study, study.entries, by_trial=True)
     _refuse_unfinished(study, arms)
-    best = best_arm([arm for arm in contenders(study, arms) if arm.stage == study.settings.stages], study.settings.sign)
+    last = max(study.settings.last_stage, *(arm.stage for arm in arms))
+    best = best_arm([arm for arm in contenders(study, arms) if arm.stage == last], study.settings.sign)
     if not best.values:
         raise RunError(f"{folder}: no run came to its end, so there is no best one")
     pairs = zip(best.entries, best.outcomes, strict=True)
@@ -90,10 +91,11 @@ def _refuse_unfinished(study: Manifest, arms: Sequence[StudyArm]) -> None:
     usual = 1 if settings.method == "grid" else max(1, settings.trials // 2 ** (settings.stages - 1))
     points = usual if study.points is None else min(usual, study.points)
     missing = points - sum(arm.stage == settings.stages for arm in arms)
+    chosen = any(arm.stage >= settings.last_stage for arm in arms)
     if settings.until is not None and not (waiting or ending(study.looks, settings.max_seeds)):
         looks = counted(len(study.looks), "look")
         raise RunError(f"{study.folder} is not finished: undecided after {looks}. To continue: {study.restart_command}")
-    if waiting or missing > 0:
+    if waiting or missing > 0 or not chosen:
         unended, untried = f"{waiting} of {counted(len(outcomes), 'run')} not ended", counted(missing, "point")
-        what = unended if waiting else f"{untried} not tried"
+        what = unended if waiting else f"{untried} not tried" if missing > 0 else "its best points are not yet compared"
         raise RunError(f"{study.folder} is not finished: {what}. To continue: {study.restart_command}")
