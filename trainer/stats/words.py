@@ -32,6 +32,10 @@ WORDS = (
     ("best epoch", r"\bbest epoch\b",
      "The epoch with the lowest validation loss. It is scored on the images that chose it, so it looks a little better"
      " than it is."),
+    ("last epoch", r"\blast epoch\b",
+     "The last epoch of a run that was validated, whichever was the best."),
+    ("mean of the last … validations", r"\bmean of the last \d+ validations\b",
+     "The mean over so many epochs at the end of each run, which varies less by chance than one epoch does."),
     ("paired seeds", r"\bpaired\b",
      "Runs with the same seed are compared with each other, as they share a part of their chance."),
     ("look", r"\blooks?\b",
