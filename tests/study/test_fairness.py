@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import interpret
-from fake_studies import fake_study
 
 from trainer.config.own import read, using
 from trainer.config.schema import CONF, GROUPS
@@ -14,8 +13,6 @@ from trainer.errors import ConfigError
 from trainer.study.execute import run_study
 from trainer.study.fairness import Fairness, examine, refuse_ignored_settings
 from trainer.study.gradients import gradients_per_step
-from trainer.study.manifest import Manifest
-from trainer.study.results import results_of
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -127,8 +124,8 @@ def test_what_a_study_varies_of_the_data_is_its_question():
     noise = examined("dataset.label_noise=0.0,0.2", "dataset.label_noise_kind=symmetric,pair")
     assert (noise.unfair, noise.consequences) == ((), ())
     classes = examined("dataset.classes=2,10", "dataset.train_size=1000")
-    assert classes.unfair == () and classes.consequences[-1] == (
-        "dataset.classes=2 and dataset.classes=10 are different data: their scores cannot be compared with each other"
+    assert classes == Fairness(
+        (), ("scores are compared within each of dataset.classes=2 and dataset.classes=10, and never between them",)
     )
 
 
@@ -153,18 +150,17 @@ def test_what_is_varied_itself_is_the_question():
     assert grown == ("model.hidden=[16] has 49 338 parameters, model.hidden=[8] 24 674 (+100%)",)
 
 
-def test_arms_of_different_validation_sizes_are_scored_on_different_images():
-    (unfair,) = examined("dataset.validation_size=5000,10000").unfair
-    assert unfair == (
-        "dataset.validation_size=5000 and dataset.validation_size=10000 are scored on different images: their split"
-        " differs"
-    )
-
-
-def test_scores_on_different_data_are_not_comparable():
+def test_runs_on_other_images_are_blocks_whose_arms_are_not_compared():
     found = examined("dataset=cifar10,mnist", "batch_size=500")
-    sentence = "dataset=cifar10 and dataset=mnist are different data: their scores cannot be compared with each other"
+    sentence = "scores are compared within each of dataset=cifar10 and dataset=mnist, and never between them"
     assert found == Fairness((), (sentence,))
+    (sentence,) = examined("dataset.validation_size=5000,10000").consequences
+    assert sentence == (
+        "scores are compared within each of dataset.validation_size=5000 and dataset.validation_size=10000, and never"
+        " between them"
+    )
+    within = examined("dataset=cifar10,mnist", "batch_size=500,1000", "seed=0,1").consequences
+    assert within[1:] == ("batch_size=500 trains 2 700 steps, batch_size=1000 1 350",)
 
 
 def test_networks_within_one_per_cent_are_equally_large():
@@ -280,9 +276,3 @@ def test_an_optimizer_of_two_gradients_a_step_has_twice_the_compute(tmp_path):
     assert examined("optimizer=adam,sam", "lr=0.1,0.2").consequences == (  # its class lies in another file
         "optimizer=sam takes 2 gradients a step, optimizer=adam 1: twice the compute",
     )
-
-
-@pytest.mark.parametrize(("axis", "same"), [("dataset.classes", False), ("lr", True), ("dataset.train_size", True)])
-def test_a_verdict_knows_whether_all_arms_are_scored_on_the_same_images(axis, same, tmp_path):
-    study = Manifest.read(fake_study(tmp_path, {axis: ["20", "30"]}))
-    assert results_of(study).design.same_images is same

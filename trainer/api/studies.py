@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,8 @@ class Pair:
 class Verdict:
     """The verdict of a study. `winner`: the arm that is better than every other, None if that is not concluded.
 
-    `sentences`: what the report says, as one text each; `notes`: the test behind it, and other images.
+    `sentences`: what the report says, as one text each; `notes`: the test behind it, and other images; `blocks`: in a
+    study of several data sets the verdict of each, as arms are compared within one of them only.
     """
 
     metric: str
@@ -57,12 +58,31 @@ class Verdict:
     pairs: tuple[Pair, ...]
     sentences: tuple[str, ...]
     notes: tuple[str, ...] = field(repr=False)
+    blocks: Mapping[str, Verdict] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
 
     def _repr_html_(self) -> str:
         return inline.listed(self.sentences)
+
+
+def _pairs(tree: Mapping[str, Any]) -> tuple[Pair, ...]:
+    """Return the comparisons of a verdict, or of one of its blocks."""
+    return tuple(
+        Pair(
+            each["first"],
+            each["second"],
+            each["difference"],
+            None if each["interval"] is None else (each["interval"][0], each["interval"][1]),
+            each["p_corrected"],
+            each["p"],
+            each["concluded"],
+            each["n_needed"],
+            each["sentence"],
+        )
+        for each in tree["comparisons"]
+    )
 
 
 class Study:
@@ -147,23 +167,13 @@ class Study:
         """
         source = self._exported(arm)
         tree = verdict_tree(source)
-        pairs = tuple(
-            Pair(
-                each["first"],
-                each["second"],
-                each["difference"],
-                None if each["interval"] is None else (each["interval"][0], each["interval"][1]),
-                each["p_corrected"],
-                each["p"],
-                each["concluded"],
-                each["n_needed"],
-                each["sentence"],
-            )
-            for each in tree["comparisons"]
-        )
+        blocks = {
+            block["name"]: Verdict(tree["metric"], block["winner"], _pairs(block), tuple(block["sentences"]), ())
+            for block in tree["blocks"]
+        }
         content = source.content
         sentences = (*content.verdict, *content.findings)
-        return Verdict(tree["metric"], tree["winner"], pairs, sentences, tuple(content.footnotes))
+        return Verdict(tree["metric"], tree["winner"], _pairs(tree), sentences, tuple(content.footnotes), blocks)
 
     def report(self) -> Path:
         """Write report.html and report.md into the folder, and return the path of the former, which needs no network.

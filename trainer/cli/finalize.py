@@ -44,6 +44,9 @@ def parser() -> Parser:
         metavar="M",
         help="also score the average of the first M networks; without M: of all",
     )
+    options.add_argument(
+        "--block", metavar="NAME", help="of a study of several data sets: the one to finalize; its card is card-NAME.md"
+    )
     options.add_argument("--why", metavar="TEXT", help="the purpose of the reading, for the ledger")
     options.add_argument(
         "--data-dir", type=not_empty, metavar="DIR", help="folder of the data; default: that of the study"
@@ -64,4 +67,5 @@ def main(arguments: Sequence[str]) -> int:
     # Before the first file is written, as a folder from elsewhere may hold links.
     refuse_links(folder)
     with locked(make_folder(folder / "final")):
-        return _finalize(folder, max(request.seeds, averaged), averaged, request.device, request.data_dir, request.why)
+        seeds = max(request.seeds, averaged)
+        return _finalize(folder, seeds, averaged, request.device, request.data_dir, request.why, request.block)

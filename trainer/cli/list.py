@@ -12,7 +12,8 @@ from trainer.config.schema import GROUPS, techniques
 from trainer.config.settings import OF_STUDY, kinds_of, options_of, values_in
 from trainer.config.suggestions import no_such_option, root_keys, unknown
 from trainer.errors import ConfigError
-from trainer.reports.content import Content, moment
+from trainer.reports.content import Content
+from trainer.reports.facts import moment
 from trainer.reports.index import contents_below, newest_first
 from trainer.reports.listing import METRICS, Row, rows_of, sorted_by_value
 from trainer.runtime.console import duration, say, show_columns, warn

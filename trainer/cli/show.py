@@ -8,7 +8,8 @@ from trainer.config.shell import command
 from trainer.errors import ConfigError
 from trainer.records.layout import BEST, MANIFEST
 from trainer.records.metrics import in_words, shown_figure
-from trainer.reports.content import Content, data_text, moment
+from trainer.reports.content import Content
+from trainer.reports.facts import data_text, moment
 from trainer.reports.run_content import of_run
 from trainer.reports.run_files import Run
 from trainer.runtime.console import closing_table, say, show_columns

@@ -102,6 +102,7 @@ class SweepConfig(BaseModel):
     confirm: Annotated[CountOrZero, Tag.NO_EFFECT] = 0
     confirm_seeds: Annotated[Count, Tag.NO_EFFECT] = 3
     tune: TuneConfig | None = None  # None: nothing is tuned
+    blocks: Text | tuple[Text, ...] | None = None
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
     # Excluded from the manifest of a study, which lists the axes that are made of these.
     params: dict[str, Text] = Field({}, exclude=True)
@@ -124,6 +125,11 @@ class SweepConfig(BaseModel):
     def last_stage(self) -> int:
         """The stage whose runs are compared: behind the tuning of the arms, or the confirmation of a search."""
         return 2 if self.tune else self.stages + (self.confirm > 0)
+
+    @property
+    def block_keys(self) -> tuple[str, ...]:
+        """The axes that `blocks` names."""
+        return (self.blocks,) if isinstance(self.blocks, str) else self.blocks or ()
 
     @property
     def sign(self) -> int:

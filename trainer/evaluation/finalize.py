@@ -12,7 +12,7 @@ from trainer.errors import ConfigError, RunError, reason_of
 from trainer.records.layout import BEST
 from trainer.runtime.files import expanded, make_folder
 from trainer.runtime.lock import locked
-from trainer.runtime.text import counted
+from trainer.runtime.text import counted, slug
 from trainer.storage.untrusted import read_json
 
 if TYPE_CHECKING:
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from trainer.study.winner import Winner
 
 
-def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_dir: str | None, why: str | None) -> int:
+def _finalize(
+    folder: Path,
+    seeds: int,
+    averaged: int,
+    where: str | None,
+    data_dir: str | None,
+    why: str | None,
+    block: str | None = None,
+) -> int:
     """Train the missing seeds, read the test set unless the ledger has these networks, write the card; return 0."""
     from trainer.config.own_record import match
     from trainer.runtime.console import say, waiting
@@ -32,7 +40,7 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
         import_module("trainer.run")
 
     # The fingerprint is taken before training: the code may be edited meanwhile, what was imported stays.
-    winner, code = winner_of(folder), core_fingerprint()
+    winner, code = winner_of(folder, block), core_fingerprint()
     match(winner.median, winner.config)
     what = ", ".join(value if key == "arm" else f"{key}={value}" for key, value in winner.arm.point.items())
     epochs = ", ".join(map(str, winner.best_epochs))
@@ -48,8 +56,10 @@ def _finalize(folder: Path, seeds: int, averaged: int, where: str | None, data_d
         _train(config, place, winner.epochs, f"Seed {seed}, {seed + 1} of {seeds}")
     reading = _read_test_set_once(places, where or configs[0].device, data_dir, averaged, why or "finalize")
     typed = {"seeds": seeds, "ensemble": averaged or None, "data-dir": data_dir, "device": where, "why": why}
+    typed["block"] = block
     options = [text for name, value in typed.items() if value is not None for text in (f"--{name}", value)]
-    _write_card(winner, configs[0], list(range(seeds)), reading, code, command("finalize", folder, *options))
+    name = f"-{slug([block])}" if block else ""  # of the card: those of other blocks stay
+    _write_card(winner, configs[0], list(range(seeds)), reading, code, command("finalize", folder, *options), name)
     return 0
 
 
@@ -169,7 +179,13 @@ def _read_test_set_once(places: Sequence[Path], where: str, data_dir: str | None
 
 
 def _write_card(
-    winner: "Winner", config: "RunConfig", seeds: list[int], reading: "Reading", code: str, again: str
+    winner: "Winner",
+    config: "RunConfig",
+    seeds: list[int],
+    reading: "Reading",
+    code: str,
+    again: str,
+    name: str,
 ) -> None:
     from trainer.config.run_config import Tag, tagged
     from trainer.evaluation.card import contents, markdown
@@ -191,12 +207,12 @@ def _write_card(
     tree = {key: value for key, value in config.tree().items() if key not in tagged(Tag.NO_EFFECT)}
     card = contents(winner, study_name(winner.folder), tree | {"seed": seeds}, seeds, reading, more)
     text = markdown(card)
-    write_record(winner.folder / "finalize.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
-    write_text(winner.folder / "card.md", text)
+    write_record(winner.folder / f"finalize{name}.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_text(winner.folder / f"card{name}.md", text)
     say("")
     say(text.partition("```yaml")[0].rstrip())
     say("")
-    say(f"Card: {winner.folder / 'card.md'}", "bold")
+    say(f"Card: {winner.folder / f'card{name}.md'}", "bold")
 
 
 def _environment(final: Path, reading: "Reading") -> Mapping[str, Any]:

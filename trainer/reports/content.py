@@ -11,16 +11,17 @@ from trainer.config.recorded import Recorded, shown_value, typed_settings
 from trainer.config.run_config import Tag, tagged
 from trainer.records.metrics import shown_figure
 from trainer.records.outcome import DONE, Outcome, outcome_or_damage
+from trainer.reports.facts import data_text, environment_rows, moment, own_techniques
 from trainer.reports.question import question_of
 from trainer.reports.run_files import Run, run_of
 from trainer.runtime.console import duration
-from trainer.runtime.text import counted
 from trainer.stats.arms import Arm, ranked
 from trainer.stats.method import method_text
 from trainer.stats.score_rule import described
 from trainer.stats.verdict import Verdict
 from trainer.stats.words import explained
 from trainer.study.axes import REPLICATES
+from trainer.study.blocks import blocks_of
 from trainer.study.judging import verdict
 from trainer.study.manifest import Entry, Manifest
 from trainer.study.reservations import reservations
@@ -91,6 +92,7 @@ class Content:
     settings: list[Recorded] = field(default_factory=list)  # of a run
     findings: list[str] = field(default_factory=list)  # sentences that answer further questions
     score: str = ""  # the rule by which runs are scored; "" for the best epoch of a single run
+    blocks: "list[BlockContent]" = field(default_factory=list)  # where arms are compared within blocks only
 
     @property
     def sentences(self) -> list[str]:
@@ -127,6 +129,19 @@ class Content:
         return f"{100 * value:.2f}{spread} %"
 
 
+@dataclass(frozen=True)
+class BlockContent:
+    """A block of a study, such as one of its data sets, as a study of its own. `noun`: a block in words.
+
+    The arms of its content are named without the block; `arms` are the same ones, named in full.
+    """
+
+    name: str
+    noun: str
+    content: Content
+    arms: list[ArmReport]
+
+
 def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> Content:
     """Return the content of a study's report; without `search` the importance of settings is left out.
 
@@ -136,13 +151,22 @@ def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> 
 
 
 def of_manifest(
-    study: Manifest, baseline: str | None = None, search: bool = True, runs: Mapping[Path, Run] | None = None
+    study: Manifest,
+    baseline: str | None = None,
+    search: bool = True,
+    runs: Mapping[Path, Run] | None = None,
+    judged: Verdict | None = None,
 ) -> Content:
-    """Return the content of a study's report. `runs`: those that have been read already, by their folder."""
+    """Return the content of a study's report. `runs`: those that have been read already, by their folder.
+
+    `judged`: the verdict, where the study is a block of another one, whose verdict has those of its blocks.
+    """
     known = runs or {}
     results = results_of(study, lambda path: known[path].outcome if path in known else outcome_or_damage(path))
-    judged = verdict(results, baseline)
+    judged = judged or verdict(results, baseline)
     arms = ranked((read_arm(study, arm, known) for arm in results.arms), study.settings.sign)
+    blocks = _blocks(study, arms, judged, search)
+    arms = [arm for block in blocks for arm in block.arms] or arms
     findings = [finding.sentence for finding in judged.findings]
     damage = [line for arm in arms for run in arm.runs for line in run.damage]
     sentences = [*judged.lines(), *reservations(results), *damage]
@@ -150,7 +174,7 @@ def of_manifest(
         "study",
         _title(study),
         study.folder,
-        _facts(study, arms),
+        _facts(study, arms, blocks),
         [line for line in sentences if line not in (*findings, *judged.footnotes)],
         judged.footnotes,
         study.settings.metric,
@@ -158,8 +182,8 @@ def of_manifest(
         "run" if len(study.replicates) > 1 else results.design.unit,  # the table counts runs, not folds
         arms,
         _differences(arms),
-        _search(study, ranked(results.arms, study.settings.sign)) if search else None,
-        environment_rows(arms, study),
+        _search(study, ranked(results.arms, study.settings.sign)) if search and not blocks else None,
+        environment_rows([run for arm in arms for run in arm.runs], study),
         damage,
         study.started,
         judged,
@@ -168,7 +192,20 @@ def of_manifest(
         question_of(study.command),
         findings=findings,
         score=results.design.score,
+        blocks=blocks,
     )
+
+
+def _blocks(study: Manifest, arms: Sequence[ArmReport], judged: Verdict, search: bool) -> list[BlockContent]:
+    """Return the blocks of a study with the arms of each, best first; none if all its arms are compared."""
+    known = {run.folder: run for arm in arms for run in arm.runs}
+    verdicts, by_run = dict(judged.blocks), {run.folder: arm for arm in arms for run in arm.runs}
+    found = []
+    for block in blocks_of(study):
+        content = of_manifest(block.study, None, search, known, verdicts.get(block.name))
+        named = [by_run[arm.runs[0].folder] for arm in content.arms]
+        found.append(BlockContent(block.name, block.noun, content, named))
+    return found
 
 
 def read_arm(study: Manifest, arm: StudyArm, known: Mapping[Path, Run]) -> ArmReport:
@@ -186,20 +223,6 @@ def read_arm(study: Manifest, arm: StudyArm, known: Mapping[Path, Run]) -> ArmRe
     return ArmReport(arm.name, arm.values, tuple(runs))
 
 
-def moment(started: str) -> str:
-    """Return a recorded time as a person reads it: "2026-11-21 08:00 UTC"; "—" for none."""
-    return f"{started.replace('T', ' ')[:16]} UTC" if started else "—"
-
-
-def data_text(config: Mapping[str, Any], outcome: Outcome, fingerprints: Iterable[str] = ()) -> str:
-    """Return "digits, 1200 training images, 300 validation images, fingerprint 0cb2c094", with what is recorded."""
-    counts = {"training": outcome.training_images, "validation": outcome.validation_images}
-    images = [counted(count, f"{part} image") for part, count in counts.items() if count]
-    marks = [text[:8] for text in dict.fromkeys(fingerprints)]
-    several = f"{'fingerprints' if len(marks) > 1 else 'fingerprint'} {', '.join(marks)}"
-    return ", ".join([str(typed_settings(config).get("dataset", "?")), *images, *([several] if marks else [])])
-
-
 def _replicate(entry: Entry) -> str:
     """Return the name of a run within its arm: "seed=0"."""
     return " ".join(f"{key}={value}" for key, value in entry.point.items() if key in REPLICATES)
@@ -212,29 +235,25 @@ def _title(study: Manifest) -> str:
     return axes if axes and len(axes) <= 80 and not axes.startswith("arm=") else study.name
 
 
-def _facts(study: Manifest, arms: Sequence[ArmReport]) -> list[tuple[str, str]]:
+def _facts(study: Manifest, arms: Sequence[ArmReport], blocks: Sequence[BlockContent]) -> list[tuple[str, str]]:
     """Return the lines at the top of a study's report."""
     runs = [run for arm in arms for run in arm.runs]
     states = [run.outcome.state for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
     outcome = next((run.outcome for run in runs if run.outcome.validation_images), Outcome())
     first = runs[0].config if runs else {}
+    data = [dict(block.content.facts)["Data"] for block in blocks]
     varied = "; ".join((*study.compared, *study.replicates)) or "nothing"
     return [
         ("Compared", varied),
         ("Runs", counts),
-        ("Data", data_text(first, outcome, study.data.values())),
+        ("Data", "; ".join(data) or data_text(first, outcome, study.data.values())),
         ("Started", moment(study.started)),
         ("Training", duration(sum(run.seconds for run in runs)) + " in all"),
         ("Command", study.own_command),
         *own_techniques(study.yours),
         *([("Stages", "; ".join(str(stage["text"]) for stage in study.stages))] if study.stages else []),
     ]
-
-
-def own_techniques(yours: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the row that names the techniques that are no part of this program, with their files."""
-    return [("Own techniques", ", ".join(f"{name} of {file}" for name, file in yours.items()))] if yours else []
 
 
 def _differences(arms: Sequence[ArmReport]) -> dict[str, list[str]]:
@@ -259,25 +278,6 @@ def _search(study: Manifest, arms: Sequence[StudyArm]) -> dict[str, Any] | None:
         return None
     tried = [(arm.point, arm.mean) for arm in arms if arm.values]
     return described(tried, study.axes)
-
-
-def environment_rows(arms: Sequence[ArmReport], study: Manifest | None = None) -> list[tuple[str, str]]:
-    """Return the software and devices of the runs; where versions differ between runs, all of them."""
-    starts = [run.environment for arm in arms for run in arm.runs if run.environment]
-    if not starts:
-        return []
-    first = starts[0]
-    git = study.git if study else first.git  # a study records the commit once, when it is frozen
-    rows = [("trainer", first.trainer), ("Python", first.python), ("Platform", first.platform)]
-    for name in first.packages:
-        rows.append((name, ", ".join(dict.fromkeys(str(start.packages.get(name)) for start in starts))))
-    devices = [f"{start.device}, {counted(start.threads, 'thread')}" for start in starts]
-    rows.append(("Device", "; ".join(dict.fromkeys(devices))))
-    if git:
-        rows.append(
-            ("Commit", f"{git.get('commit')}{', with changes that are not committed' if git.get('dirty') else ''}")
-        )
-    return rows
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -44,9 +44,12 @@ class Difference:
 
 
 def reference_of(content: Content) -> Arm | None:
-    """Return the arm that the others are measured against: the baseline, or the best one; None without values."""
+    """Return the arm that the others are measured against: the baseline, or the best one; None without values.
+
+    Several blocks have none: each has its own.
+    """
     with_values = [arm for arm in content.arms if arm.values]
-    if content.kind != "study" or len(with_values) < 2:
+    if content.kind != "study" or len(with_values) < 2 or content.blocks:
         return None
     return next((arm for arm in with_values if arm.name == content.baseline), with_values[0])
 

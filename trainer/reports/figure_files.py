@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainer.reports.content import ArmReport, Content
+from trainer.runtime.text import slug
 
 FORMATS = ("svg", "pdf")
 # Of Okabe and Ito (2008): told apart by people who see fewer colours. With the line styles there are 32 of them.
@@ -56,6 +57,11 @@ def drawn(content: Content) -> dict[str, bytes]:
 
 
 def _figures(content: Content) -> Iterator[tuple[str, Any]]:
+    for block in content.blocks:  # each has figures of its own, so that no arms of different data sets stand together
+        for name, figure in _figures(block.content):
+            yield f"{name}_{slug([block.name])}", figure
+    if content.blocks:
+        return
     if any(run.epochs for arm in content.arms for run in arm.runs):
         yield "learning_curves", _learning_curves(content)
     if content.kind == "study" and any(arm.values for arm in content.arms):

@@ -122,7 +122,8 @@ def newest_first(contents: list[Content]) -> list[Content]:
 
 def _study(content: Content, folder: Path) -> list[dict[str, Any]]:
     facts = dict(content.facts)
-    best = content.arms[0] if content.arms and content.arms[0].values else None
+    # There is no best arm over several data sets.
+    best = content.arms[0] if content.arms and content.arms[0].values and not content.blocks else None
     return [
         _name(content, folder),
         _cell(facts["Started"]),

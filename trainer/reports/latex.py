@@ -53,10 +53,19 @@ def _plain(letter: str) -> str:
 
 
 def table(source: Exported) -> str:
-    """Return a `table` with an arm a row, best first, its difference from the arm that it is compared with, and p."""
+    """Return a `table` with an arm a row, best first, its difference from the arm that it is compared with, and p.
+
+    The arms of a block, such as a data set, lie below its name.
+    """
     content = source.content
-    columns = _columns(content)
-    body = [" & ".join(form(arm) for _, form in columns) + r" \\" for arm in content.arms]
+    columns = _columns(content, content)
+    body = list[str]()
+    for block in content.blocks:
+        if body:
+            body.append(r"\midrule")
+        body.append(rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\textit{{{escaped(block.name)}}}}} \\")
+        body += _rows(content, block.content)
+    body = body or _rows(content, content)
     return "\n".join([
         r"% Needs \usepackage{booktabs}; names with letters such as «ę» or «ð» also need \usepackage[T1]{fontenc}.",
         r"\begin{table}[htbp]",
@@ -75,24 +84,30 @@ def table(source: Exported) -> str:
     ]) + "\n"  # fmt: skip
 
 
-def _columns(content: Content) -> list[tuple[str, Callable[[ArmReport], str]]]:
-    """Return the title of each column and the function that writes the cell of an arm."""
+def _rows(content: Content, block: Content) -> list[str]:
+    """Return the rows of a block, or of all arms."""
+    columns = _columns(content, block)
+    return [" & ".join(form(arm) for _, form in columns) + r" \\" for arm in block.arms]
+
+
+def _columns(content: Content, block: Content) -> list[tuple[str, Callable[[ArmReport], str]]]:
+    """Return the title of each column and the function that writes the cell of an arm of this block, or of all."""
     percent = r" (\%)" if content.share else ""
-    best = next((arm for arm in content.arms if arm.values), None)
+    best = next((arm for arm in block.arms if arm.values), None)
 
     def value(arm: ArmReport) -> str:
         if not arm.values:
             return "---"
         text = _amount(arm.mean, arm.deviation, content)
-        return rf"$\mathbf{{{text}}}$" if arm is best and len(content.arms) > 1 else f"${text}$"
+        return rf"$\mathbf{{{text}}}$" if arm is best and len(block.arms) > 1 else f"${text}$"
 
     columns: list[tuple[str, Callable[[ArmReport], str]]] = [
         ("Arm" if content.kind == "study" else "Run", lambda arm: escaped(arm.name)),
         (f"{escaped(in_words(content.metric))}{percent}", value),
         (f"{escaped(content.unit.capitalize())}s", lambda arm: str(len(arm.values))),
     ]
-    pairs = _pairs(content)
-    if any(each.half_width is not None for each in pairs.values()):
+    pairs = _pairs(block)
+    if any(each.half_width is not None for part in _parts(content) for each in _pairs(part).values()):
         columns += [
             (r"$\Delta$ (points)" if content.share else r"$\Delta$", lambda arm: _difference(arm, pairs, content)),
             ("$p$", lambda arm: _p(pairs.get(arm.name))),
@@ -104,6 +119,10 @@ def _columns(content: Content) -> list[tuple[str, Callable[[ArmReport], str]]]:
         ("Epoch", lambda arm: "---" if arm.best_epoch is None else f"{arm.best_epoch:g}"),
         *([("Parameters", lambda arm: _grouped(arm.parameters))] if len(_sizes(content)) > 1 else []),
     ]
+
+
+def _parts(content: Content) -> list[Content]:
+    return [block.content for block in content.blocks] or [content]
 
 
 def _sizes(content: Content) -> set[int]:
@@ -149,9 +168,12 @@ def _caption(content: Content) -> str:
     metric = escaped(content.scored)
     several = any(arm.deviation is not None for arm in content.arms)
     spread = r", mean $\pm$ standard deviation over runs" if several else ""
-    comparisons = content.judged.with_reference if content.judged else ()
+    verdicts = [part.judged for part in _parts(content) if part.judged]
+    comparisons = [each for judged in verdicts for each in judged.with_reference]
     tested = any(each.half_width is not None for each in comparisons)
-    reference = escaped(content.judged.reference) if content.judged else ""
+    references = {judged.reference for judged in verdicts if judged.reference}
+    several_blocks = f"the best arm of each {content.blocks[0].noun}" if content.blocks else ""
+    reference = escaped(references.pop()) if len(references) == 1 else several_blocks
     against = rf" $\Delta$: difference from {reference} with its 95\,\% interval." if tested else ""
     corrected = " Intervals and $p$ are corrected for all comparisons." if tested and len(comparisons) > 1 else ""
     sizes = _sizes(content)

@@ -70,6 +70,9 @@ def _has(typed: Mapping[str, Any], key: str, accepted: Sequence[Any]) -> bool:
 
 def _row(content: Content, metric: str) -> Row:
     means = {}
+    shown = {arm.name for arm in content.arms}
+    if sum(any(arm.name in shown for arm in block.arms) for block in content.blocks) > 1:
+        return Row(content, "", None)  # there is no best arm over several data sets
     for arm in content.arms:
         # A run that has not ended has a value of its own, but none that its arm could be compared by.
         runs = [run for run in arm.runs if content.kind == "run" or run.outcome.state == "finished"]

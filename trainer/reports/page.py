@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.reports.charts import coincident, constant_rate, figures
-from trainer.reports.content import ArmReport, Content
+from trainer.reports.content import ArmReport, BlockContent, Content
 from trainer.reports.differences import differences, forest
 from trainer.reports.progress import Progress
 from trainer.runtime.files import write_text
@@ -47,7 +47,7 @@ def render(content: Content, progress: Progress | None = None) -> str:
         several=any(len(arm.runs) > 1 for arm in content.arms),
         progress=progress,
         refresh_seconds=REFRESH_SECONDS,
-        forest=forest(content, MAX_ARMS),
+        forests=[(block.name, each) for block in parts(content) if (each := forest(block.content, MAX_ARMS))],
         coincident=coincident(content.arms),
         constant_rate=constant_rate(content.arms),
         has_gap=_has_gap(content),
@@ -110,12 +110,22 @@ def _has_gap(content: Content) -> bool:
 
 def rows(content: Content) -> list[list[dict[str, Any]]]:
     """Return the cells of each arm in the order of `titles`: the text, and the value to sort by ("" for none)."""
-    changes = {each.name: each for each in differences(content)} if content.baseline else {}
+    return [row for block in parts(content) for row in _rows(content, block)]
+
+
+def parts(content: Content) -> list[BlockContent]:
+    """Return the blocks of a study, else all of it as one, without a name."""
+    return content.blocks or [BlockContent("", "", content, content.arms)]
+
+
+def _rows(content: Content, block: BlockContent) -> list[list[dict[str, Any]]]:
+    """Return the cells of each arm of a block."""
+    changes = {each.name: each for each in differences(block.content)} if content.baseline else {}
     has_gap = _has_gap(content)
     table = []
-    for arm in content.arms:
+    for arm, named in zip(block.content.arms, block.arms, strict=True):
         cells = [
-            _cell(arm.name, arm.name),
+            _cell(named.name, named.name),
             _cell(content.format_value(arm.mean, arm.deviation), arm.mean if arm.values else None),
         ]
         if content.baseline:

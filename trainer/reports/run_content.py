@@ -11,7 +11,8 @@ from trainer.config.recorded import with_defaults
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError, printable
 from trainer.records.metrics import METRICS, further_of, in_words, shown_figure
-from trainer.reports.content import ArmReport, Content, data_text, environment_rows, moment, own_techniques
+from trainer.reports.content import ArmReport, Content
+from trainer.reports.facts import data_text, environment_rows, moment, own_techniques
 from trainer.reports.run_files import Run, RunLimits, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
@@ -75,7 +76,7 @@ def of_run(folder: Path, full: bool = False) -> Content:
         unit="run",
         arms=[arm],
         differences={},
-        environment=environment_rows([arm]),
+        environment=environment_rows(arm.runs),
         damage=list(run.damage),
         started=run.environment.started if run.environment else "",
         settings=with_defaults(config) if full else [],

@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer.config.recorded import typed_settings
 from trainer.records.outcome import Outcome
-from trainer.reports.content import ArmReport, Content
+from trainer.reports.content import ArmReport, BlockContent, Content
 from trainer.reports.tables import Exported, Member
 from trainer.stats.comparison import Comparison
 from trainer.stats.corrections import LEVEL
@@ -48,16 +48,35 @@ def verdict_tree(source: Exported) -> dict[str, Any]:
         "states": dict(Counter(each.run.outcome.state for each in members)),
         "missing": missing,
         "reference": (judged.reference or None) if judged else None,
-        "best": next((arm.name for arm in content.arms if arm.values), None),
-        "winner": winner(content.arms, judged),
+        "best": None if content.blocks else next((arm.name for arm in content.arms if arm.values), None),
+        "winner": None if content.blocks else winner(content.arms, judged),
         "arms": [_arm(arm, source.settings) for arm in content.arms],
         "comparisons": comparisons,
+        "blocks": [_block(block) for block in content.blocks],
         "findings": [finding.tree() for finding in judged.findings] if judged else [],
         "sentences": content.sentences,
         "method": content.method or None,
     }
     finite: dict[str, Any] = _finite(tree)
     return finite
+
+
+def _block(block: BlockContent) -> dict[str, Any]:
+    """Return the verdict of a block, whose arms are named as within it."""
+    judged = block.content.judged
+    assert judged
+    return {
+        "name": block.name,
+        "arms": [
+            {"name": arm.name, "arm": whole.name} for arm, whole in zip(block.content.arms, block.arms, strict=True)
+        ],
+        "reference": judged.reference or None,
+        "best": next((arm.name for arm in block.content.arms if arm.values), None),
+        "winner": winner(block.content.arms, judged),
+        "comparisons": [_comparison(each, judged) for each in judged.comparisons],
+        "findings": [finding.tree() for finding in judged.findings],
+        "sentences": [line for line in judged.lines() if line not in judged.footnotes],
+    }
 
 
 def winner(arms: Sequence[ArmReport], judged: Verdict | None) -> str | None:

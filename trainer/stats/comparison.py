@@ -1,7 +1,7 @@
 """The comparison of two arms, and its sentence. Imports no torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainer.stats.arms import Arm
 from trainer.stats.corrections import LEVEL, Bound
@@ -19,7 +19,8 @@ class Comparison:
     `needed`: runs per arm that would tell a difference of the design's margin in 4 of 5 studies, None without one.
     `t`, `df`: the statistic and its degrees of freedom, None where nothing can be tested. `paired`: tested on the
     differences within each seed or fold. `bound`: the bound on |t| by which it was judged. `images`: how certain the
-    difference is on other images, None where it is not known which images each run classified correctly.
+    difference is on other images, None where it is not known which images each run classified correctly. `families`:
+    the number of verdicts that share the level of p.
     """
 
     first: Arm
@@ -33,6 +34,7 @@ class Comparison:
     paired: bool = False
     bound: Bound | None = None
     images: OtherImages | None = None
+    families: int = 1
 
     @property
     def image_half_width(self) -> float | None:
@@ -45,7 +47,11 @@ class Comparison:
     @property
     def level(self) -> float:
         """The level of p: 5 %, or that of the look at which the arms were tested."""
-        return LEVEL if self.bound is None else self.bound.level
+        return LEVEL if self.bound is None else self.bound.level * self.families
+
+    def shared(self, families: int) -> "Comparison":
+        """Return the comparison, judged at its share of the level, with a p for the whole level."""
+        return self if self.p is None else replace(self, p=min(1.0, families * self.p), families=families)
 
     @property
     def single_p(self) -> float | None:
@@ -70,27 +76,27 @@ def _sentence(found: Comparison, design: Design) -> str:
     techniques = design.effects.told(first, second) if design.effects else ""
     both = first if techniques else f"{first} against {second}"
     if 0 < max(len(found.first.values), len(found.second.values)) < MIN_RUNS:
-        return f"{both}: {_signed(found.difference, design)} at {counts}, no verdict"
+        return f"{both}: {signed(found.difference, design)} at {counts}, no verdict"
     if found.p is None or found.half_width is None:
         return f"{both}: no conclusion, {_untestable(found, design)}"
-    amount = _amount(abs(found.difference) if found.concluded else found.difference, found.half_width, design)
+    shown = amount(abs(found.difference) if found.concluded else found.difference, found.half_width, design)
     if techniques:  # a gain or a loss against the baseline
         sign = "−" if found.difference < 0 else "+"
-        amount = f"{sign}{_amount(abs(found.difference), found.half_width, design)}"
-    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
+        shown = f"{sign}{amount(abs(found.difference), found.half_width, design)}"
+    p = p_text(found.p)
     if found.concluded:
         better = "better" if found.difference * design.sign > 0 else "worse"
         if techniques and design.effects:
             helps = (better == "better") == design.effects.added
             verb = ("help" if helps else "hurt") + "s" * (not techniques.endswith("together"))
-            return f"{first}: {amount}, {techniques} {verb} ({counts}, {p}){_elsewhere(found, design)}"
-        return f"{first} is {better} than {second} by {amount} ({counts}, {p}){_elsewhere(found, design)}"
+            return f"{first}: {shown}, {techniques} {verb} ({counts}, {p}){_elsewhere(found, design)}"
+        return f"{first} is {better} than {second} by {shown} ({counts}, {p}){_elsewhere(found, design)}"
     most = abs(found.difference) + found.half_width  # the end of the interval that is farther from zero
     if design.margin is not None and most <= design.margin:
         margin = plain(design.margin, design)
-        return f"{first} and {second} are equal within the margin of {margin} ({amount}, {counts})"
+        return f"{first} and {second} are equal within the margin of {margin} ({shown}, {counts})"
     equal = f"equal to {second}" if techniques else "equal"
-    sentence = f"{both}: no conclusion at {counts} ({amount}, {p}); {equal} within"
+    sentence = f"{both}: no conclusion at {counts} ({shown}, {p}); {equal} within"
     sentence = f"{sentence} {plain(most, design, up=True)}"
     if found.needed is None or design.margin is None:
         return sentence
@@ -103,10 +109,10 @@ def _elsewhere(found: Comparison, design: Design) -> str:
     half = found.image_half_width
     if half is None:
         return ""
-    amount = _amount(abs(found.difference), half, design)
+    shown = amount(abs(found.difference), half, design)
     if abs(found.difference) > half:
-        return f"; on other images like these, too ({amount})"
-    return f"; on other images like these by {amount}: not certain"
+        return f"; on other images like these, too ({shown})"
+    return f"; on other images like these by {shown}: not certain"
 
 
 def _counts(found: Comparison, design: Design) -> str:
@@ -117,7 +123,12 @@ def _counts(found: Comparison, design: Design) -> str:
     return f"{counts}, {label(design.score)}" if design.score else counts
 
 
-def _amount(difference: float, half: float, design: Design) -> str:
+def p_text(p: float) -> str:
+    """Return "p = 0.03", or "p < 0.001" for a smaller one."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def amount(difference: float, half: float, design: Design) -> str:
     """Return "1.8 ± 0.4 points", to the interval's first digit, or its second behind a 1, and at least to a tenth."""
     difference, half = (100 * difference, 100 * half) if design.share else (difference, half)
     decimals = max(1, math.ceil(-math.log10(half / 2)))
@@ -134,7 +145,7 @@ def plain(value: float, design: Design, up: bool = False) -> str:
     return f"{shown:.{decimals}f} {_unit(design)}"
 
 
-def _signed(difference: float, design: Design) -> str:
+def signed(difference: float, design: Design) -> str:
     """Return "+1.6 points", in as many digits as accuracies are shown with."""
     return f"{100 * difference:+.2f} points" if design.share else f"{difference:+.4f} {_unit(design)}"
 

@@ -25,7 +25,6 @@ class Design:
     split_ratio: validation images divided by training images where the units are scored on different images, else 0.
     margin: the smallest difference that matters, in the metric's unit; None: not given.
     more: the command that adds seeds to the study; "" where there is none.
-    same_images: False if arms are scored on images of different data sets, classes or splits.
     score: the rule that chooses the epochs at which runs are scored (`score_rule.py`); "" for values of no run.
     lapse: a sentence on why that is another rule than the one that was asked for; "" where it is not.
     """
@@ -36,7 +35,6 @@ class Design:
     split_ratio: float = 0.0
     margin: float | None = None
     more: str = ""
-    same_images: bool = True
     effects: Effects | None = None  # of an ablation
     score: str = ""
     lapse: str = ""

@@ -4,8 +4,9 @@ Imports no torch.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean, stdev, variance
 
 from trainer.stats.arms import Arm
 from trainer.stats.corrections import Bound
@@ -21,6 +22,7 @@ class Trial:
     """The difference of two arms, first minus second. `error`: its standard error, None where nothing can be tested.
 
     `runs`: values of each arm, the smaller number. `paired`: tested on the differences within each seed or fold.
+    `parts`: the variances of means that add up to `error` squared, each with the number of its values.
     """
 
     first: Arm
@@ -30,6 +32,7 @@ class Trial:
     error: float | None = None
     df: float = 0.0
     paired: bool = False
+    parts: tuple[tuple[float, int], ...] = ()
 
     @property
     def t(self) -> float:
@@ -78,29 +81,41 @@ def trial(first: Arm, second: Arm, split_ratio: float = 0.0) -> Trial:
         # The corrected resampled t test: the standard error of the mean difference is s * sqrt(1/n + test/train)
         # instead of s * sqrt(1/n), because the training sets of folds overlap (Nadeau and Bengio 2003, section 3).
         spread = stdev(value - second.values[key] for key, value in first.values.items())
-        error, df = spread * math.sqrt(1 / runs + split_ratio), float(runs - 1)
-    else:
-        error, df = _welch(first, second)
+        parts: tuple[tuple[float, int], ...] = ((spread**2 * (1 / runs + split_ratio), runs),)
+    else:  # the test of Welch (1947), with the spread of each arm
+        parts = tuple((variance(arm.values.values()) / len(arm.values), len(arm.values)) for arm in (first, second))
+    error = math.sqrt(sum(part for part, _ in parts))
     if error < 1e-12 * max(1.0, abs(first.mean)):  # rounding errors of equal values: without spread there is no test
         return untested
-    return Trial(first, second, difference, runs, error, df, paired)
+    return Trial(first, second, difference, runs, error, freedom(parts), paired, parts)
 
 
-def _welch(first: Arm, second: Arm) -> tuple[float, float]:
-    """Return the standard error with the spread of each arm, and degrees of freedom that are safe for few runs.
+def over_blocks(trials: Sequence[Trial]) -> Trial:
+    """Return the mean difference of two arms over several blocks, each with its own runs; their errors add up."""
+    difference, runs = mean(each.difference for each in trials), min(each.runs for each in trials)
+    paired = any(each.paired for each in trials)
+    untested = Trial(trials[0].first, trials[0].second, difference, runs, paired=paired)
+    if any(each.error is None for each in trials):
+        return untested
+    parts = tuple((part / len(trials) ** 2, count) for each in trials for part, count in each.parts)
+    error = math.sqrt(sum(part for part, _ in parts))
+    return Trial(untested.first, untested.second, difference, runs, error, freedom(parts), paired, parts)
 
-    Satterthwaite's number (Welch 1947), (a + b)² / (a²/(n - 1) + b²/(m - 1)), is the one of a sum of known variances:
-    with three runs of unequal noise it errs in up to 5.75 % instead of 5 %. So the smaller arm's n - 1 is taken, plus
-    the share γ of what Satterthwaite adds, at which the error is at most 5.15 % (n = 3) and 5.05 % (from 4 on).
+
+def freedom(parts: Sequence[tuple[float, int]]) -> float:
+    """Return degrees of freedom, safe for few runs, of a sum of variances, each estimated from a number of values.
+
+    Satterthwaite's number (1946), (a + b)² / (a²/(n - 1) + b²/(m - 1)), is the one of a sum of known variances: with
+    three runs of unequal noise it errs in up to 5.75 % instead of 5 %. So the smallest n - 1 is taken, plus the share γ
+    of what Satterthwaite adds, at which the error is at most 5.15 % (n = 3) and 5.05 % (from 4 on).
     """
-    counts = len(first.values), len(second.values)
-    a, b = (stdev(arm.values.values()) ** 2 / count for arm, count in zip((first, second), counts, strict=True))
+    counts = [count for _, count in parts]
     least = min(counts) - 1
-    gamma = max(0.5, 1 - 2 / counts[0]) if counts[0] == counts[1] else 0.0
-    weight = a**2 / (counts[0] - 1) + b**2 / (counts[1] - 1)
-    df = least + gamma * ((a + b) ** 2 / weight - least) if weight else float(least)
+    gamma = max(0.5, 1 - 2 / counts[0]) if len({*counts}) == 1 else 0.0
+    weight = sum(part**2 / (count - 1) for part, count in parts)
+    df = least + gamma * (sum(part for part, _ in parts) ** 2 / weight - least) if weight else float(least)
     # Rounded down to a tenth, so that pairs share the cached bounds; 3.2 is stored as a little less.
-    return math.sqrt(a + b), math.floor(10 * df + 1e-9) / 10
+    return math.floor(10 * df + 1e-9) / 10
 
 
 def _shared(first: Arm, second: Arm) -> tuple[Arm, Arm]:

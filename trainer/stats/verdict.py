@@ -44,6 +44,7 @@ class Verdict:
     looked: bool = False  # by looks at a growing study
     open: bool = False  # more looks may come
     winner: str = ""  # the arm that these looks have left alone
+    blocks: tuple[tuple[str, "Verdict"], ...] = ()  # by name, where the scores of blocks are not compared
 
     @property
     def with_reference(self) -> tuple[Comparison, ...]:
@@ -53,21 +54,26 @@ class Verdict:
     @property
     def footnotes(self) -> list[str]:
         """The sentences on what the comparisons rest on: the score, the test, the images."""
-        scored = self.comparisons or self.findings
+        scored = self.comparisons or self.findings or self.blocks
         score = ". ".join(part for part in (score_sentence(self.design.score), self.design.lapse) if part)
         return [line for line in (score if scored else "", self.test, self.images) if line]
 
     def lines(self) -> list[str]:
-        """Return all sentences."""
+        """Return all sentences; those of a block begin with its name."""
         sentences = [comparison.sentence(self.design) for comparison in self.comparisons]
+        for name, judged in self.blocks:
+            sentences += [f"{name}: {line}" for line in judged.lines() if line not in judged.footnotes]
         further = (finding.sentence for finding in self.findings)
         return [line for line in (*self.equal, *self.reasons, *sentences, *further, *self.footnotes) if line]
 
 
-def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, picked: bool = False) -> Verdict:
+def judge(
+    arms: Sequence[Arm], design: Design, baseline: str | None = None, picked: bool = False, families: int = 1
+) -> Verdict:
     """Compare every other arm with the best one, or with the arm named `baseline`, which must have values.
 
     `picked`: the baseline was named after the runs, perhaps for its values, so that all pairs are corrected for.
+    `families`: the number of such verdicts that share the 5 % of false alarms.
     Arms without values are left out. Raises StopIteration if there is no such baseline.
     """
     order = ranked((arm for arm in arms if arm.values), design.sign)
@@ -90,7 +96,8 @@ def judge(arms: Sequence[Arm], design: Design, baseline: str | None = None, pick
         return Verdict(design, untested, (too_few(most, design),), reference=reference.name)
     trials = [trial(*pair, design.split_ratio) for pair in pairs]
     planned = baseline is not None and not picked
-    comparisons = stepped(trials, len(order), planned, design)
+    comparisons = stepped(trials, len(order), planned, design, LEVEL / families)
+    comparisons = tuple(each.shared(families) for each in comparisons)
     tested = any(comparison.p is not None for comparison in comparisons)
     test = test_sentence(comparisons, design, len(order), baseline, picked) if tested else ""
     return Verdict(design, comparisons, (), test, reference=reference.name, planned=planned)

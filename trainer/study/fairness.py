@@ -13,9 +13,10 @@ from trainer.data.loader import DeviceLoader, load
 from trainer.errors import ConfigError
 from trainer.runtime.files import expanded
 from trainer.study.axes import ARM, corners, override_key, plain_override
+from trainer.study.blocks import Place, grouped
 from trainer.study.fair_budget import unequal_search
 from trainer.study.gradients import gradients_of
-from trainer.study.plan import Plan, PlannedRun
+from trainer.study.plan import Plan, PlannedRun, plain
 from trainer.study.tuning import tuned_arms
 from trainer.techniques.layers import Slots
 from trainer.training.build import pick_device
@@ -59,10 +60,11 @@ def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairn
     `images` reads the data of a run. Raises ConfigError if they cannot be read.
     """
     runs, reckon = _representatives(plan), _Reckoning(images)
-    findings = list[_Finding]()
+    blocks = _blocks(plan, runs)
+    findings = [*_several(blocks)]
     for axis in plan.axes:
         strongest: dict[str, _Finding] = {}  # one sentence for each quantity, from the runs where it differs most
-        for group in _along(runs, axis.key):
+        for group in _along(runs, axis.key, blocks):
             varied = _varied(plan, [run.point[axis.key] for run in group], axis.key)
             for quantity, finding in _differences(group, axis.key, varied, [reckon(run.config) for run in group]):
                 if quantity not in strongest or finding.weight > strongest[quantity].weight:
@@ -109,11 +111,27 @@ def refuse_ignored_settings(plan: Plan, images: Callable[[RunConfig], Images] = 
             )
 
 
-def _along(runs: Sequence[PlannedRun], key: str) -> Iterator[list[PlannedRun]]:
-    """Yield groups of runs that differ along this axis alone; their seed and fold are equal."""
+def _blocks(plan: Plan, runs: Sequence[PlannedRun]) -> list[Place]:
+    """Return the block of each run, as another data set: arms are compared within a block only."""
+    named = plan.settings.block_keys
+    return grouped([plain(run.point) for run in runs], lambda index: runs[index].config.tree(), named)
+
+
+def _several(blocks: Sequence[Place]) -> Iterator[_Finding]:
+    """Yield a finding if there are several blocks."""
+    names = [" ".join(f"{key}={value}" for key, value in block) for block in dict.fromkeys(blocks)]
+    if len(names) > 1:
+        listed = f"{', '.join(names[:-1])} and {names[-1]}"
+        sentence = f"scores are compared within each of {listed}, and never between them"
+        yield _Finding(True, 1.0, sentence)
+
+
+def _along(runs: Sequence[PlannedRun], key: str, blocks: Sequence[Place]) -> Iterator[list[PlannedRun]]:
+    """Yield groups of runs of one block that differ along this axis alone; their seed and fold are equal."""
     groups: dict[Any, list[PlannedRun]] = {}
-    for run in runs:
-        groups.setdefault(tuple(sorted((k, text) for k, text in run.point.items() if k != key)), []).append(run)
+    for run, block in zip(runs, blocks, strict=True):
+        others = tuple(sorted((k, text) for k, text in run.point.items() if k != key))
+        groups.setdefault((block, others), []).append(run)
     return (group for group in groups.values() if len(group) > 1)
 
 
@@ -143,7 +161,6 @@ class _Reckoning:
             "images": config.epochs * len(training),
             "parameters": self._parameters(config, training),
             "gradients": gradients_of(config.optimizer),
-            "data": (config.dataset.name, training.classes),
             "split": (config.split_seed, *(config.dataset.shared[name] for name in SPLIT)),
             "training": tuple(config.dataset.shared[name.partition(".")[2]] for name in DATA_AXES),
             "seed": config.seed,
@@ -200,7 +217,6 @@ def _differences(
             yield quantity, _Finding(intended, most / least, sentence)
     asked = {"stopping": {*EARLY_STOPPING}, "training": {*DATA_AXES}}
     for quantity, intended, sentence in (
-        ("data", True, "{} and {} are different data: their scores cannot be compared with each other"),
         ("split", False, "{} and {} are scored on different images: their split differs"),
         ("training", False, "{} and {} are trained on other images or labels: " + ", ".join(DATA_AXES)),
         ("seed", False, "{} and {} have different seeds: give every arm the same ones, as seed=0,1,2"),
@@ -208,8 +224,7 @@ def _differences(
     ):
         values = figures[quantity]
         other = next((place for place, value in enumerate(values) if value != values[0]), None)
-        # Other data have another split anyway; rules or images that are varied alone are the question itself.
-        implied = (quantity == "split" and len(set(figures["data"])) > 1) or varied <= asked.get(quantity, set())
+        implied = varied <= asked.get(quantity, set())  # rules or images that are varied alone are the question itself
         if other is not None and not implied:
             yield quantity, _Finding(intended, 1.0, sentence.format(names[0], names[other]))
     yield from _passes(names, figures["gradients"], figures["steps"])

@@ -17,7 +17,9 @@ from trainer.runtime.files import write_text
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.stats.score_rule import described
+from trainer.stats.verdict import Verdict
 from trainer.study.axes import ARM, point_label
+from trainer.study.blocks import blocks_of, makes_block, within_block
 from trainer.study.borders import warn_of_borders
 from trainer.study.judging import nowhere_finite, verdict
 from trainer.study.looks import contenders, end_of
@@ -27,6 +29,7 @@ from trainer.study.reservations import told_changes, unmeasured_runs
 from trainer.study.results import StudyArm, arms_of, common_rule, results_of
 from trainer.study.winner import best_arm
 
+ONE_RUN = "To train one run of this configuration alone:"
 MAX_VALUES = 12  # of an arm in the table
 MAX_COMPARISONS = 5  # the nearest to the best arm
 
@@ -43,17 +46,20 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
     arms = arms_of(study, shown, by_trial=True)
     # Best first, and the last stage before the others: its runs are the longest. The sort is stable.
     arms = sorted(ranked(arms, plan.settings.sign), key=lambda arm: -arm.stage)
+    blocks = blocks_of(study)
+    place = {entry.folder: place for place, block in enumerate(blocks) for entry in block.study.entries}
+    arms.sort(key=lambda arm: place.get(arm.entries[0].folder, 0))
     _write_csv(study)
     show_table(_table(plan, arms, study))
     told = " ".join(f"{key}={value} {value}" for arm in arms for key, value in arm.point.items()).split(" ")
     if fixed := [f"{name} of {file}" for name, file in study.yours.items() if name not in told]:
         say(f"Yours: {', '.join(fixed)}")
-    if compared := [arm for arm in arms if arm.values and arm.stage == plan.settings.last_stage]:
-        best = best_arm(contenders(study, compared), plan.settings.sign)
-        warn_of_borders(plan, plan.axes, best.texts)
-        label = point_label(best.point, ", ")
-        say(f"Best: {label}" if label else "To train one run of this configuration alone:", "bold")
-        say(f"  {plan.command(best.texts)}")
+    for block in blocks:
+        inside = {entry.folder for entry in block.study.entries}
+        if len(block.study.axes):
+            _show_best(plan, [arm for arm in arms if arm.entries[0].folder in inside], block.name)
+    if not blocks:
+        _show_best(plan, contenders(study, arms))
     if any("finished" in arm.states for arm in arms):
         _show_verdict(study)
     outcomes = [(entry, study.outcome(entry)) for entry in study.entries]
@@ -73,20 +79,43 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
     return 1 if failed or nowhere_finite(results_of(study)) else 0
 
 
+def _show_best(plan: Plan, arms: Sequence[StudyArm], block: str = "") -> None:
+    """Print the best of arms that can be compared with each other, and its command; `block`: the name of theirs."""
+    last = [arm for arm in arms if arm.values and arm.stage == plan.settings.last_stage]
+    if not last:
+        return
+    best = best_arm(last, plan.settings.sign)
+    named = plan.settings.block_keys
+    axes = [axis for axis in plan.axes if not (block and makes_block(axis.key, named))]
+    warn_of_borders(plan, axes, best.texts, f"on {block}" if block else "")
+    label = point_label(within_block(best.point, named) if block else best.point, ", ")
+    say(f"Best{' on ' if block else ''}{block}: {label}" if label else ONE_RUN, "bold")
+    say(f"  {plan.command(best.texts)}")
+
+
 def _show_verdict(study: Manifest) -> None:
     """Print the verdict; of many comparisons those nearest to the best arm."""
     results = results_of(study)
     judged = verdict(results)
-    most = MAX_COMPARISONS if study.ablation is None else len(judged.comparisons)
-    lines = replace(judged, comparisons=judged.comparisons[:most]).lines()
-    say("\n" + "\n".join([*lines, *told_changes(results), *unmeasured_runs(results)]))
-    if len(judged.comparisons) > most:
-        say(f"{counted(len(judged.comparisons) - most, 'more comparison')}: see the report, below")
+    shown, left_out = _shortest(judged, None if study.ablation else MAX_COMPARISONS)
+    say("\n" + "\n".join([*shown.lines(), *told_changes(results), *unmeasured_runs(results)]))
+    if left_out:
+        say(f"{counted(left_out, 'more comparison')}: see the report, below")
+
+
+def _shortest(judged: Verdict, most: int | None) -> tuple[Verdict, int]:
+    """Return the verdict with the first comparisons of each block, and how many are left out; None: all of them."""
+    blocks = [(name, *_shortest(each, most)) for name, each in judged.blocks]
+    comparisons = judged.comparisons[:most]
+    left_out = len(judged.comparisons) - len(comparisons) + sum(each for *_, each in blocks)
+    shown = tuple((name, each) for name, each, _ in blocks)
+    return replace(judged, comparisons=comparisons, blocks=shown), left_out
 
 
 def _table(plan: Plan, arms: Sequence[StudyArm], study: Manifest) -> Table:
     """Return the table: a column for each axis, then the metric's mean and deviation, and the value of each run."""
     keys = [axis.key for axis in plan.space]
+    keys.sort(key=lambda key: not makes_block(key, plan.settings.block_keys))  # what makes the blocks comes first
     stages = ["stage"] if plan.settings.last_stage > 1 and not plan.sweep.tuned else []
     metric, own = plan.settings.metric, study.yours
     repeated = " and ".join(axis.key for axis in plan.replicates)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from trainer.errors import ConfigError
 from trainer.runtime.text import counted
+from trainer.stats.blocks import judged_in_steps, test_over_blocks, together
 from trainer.stats.comparison import Comparison
 from trainer.stats.design import Design
 from trainer.stats.score_rule import CROSS, not_finite
@@ -14,17 +16,67 @@ from trainer.study.arm_names import arm_names, named_arm
 from trainer.study.looks import looked_verdict, refuse_other_baseline
 from trainer.study.other_images import on_other_images
 from trainer.study.questions import findings
-from trainer.study.results import StudyArm, StudyResults, is_finite
+from trainer.study.results import BlockResults, StudyArm, StudyResults, is_finite
 
 
 def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
-    """Judge a study, against its own baseline if none is named here.
+    """Judge a study, against its own baseline if none is named here; of several blocks each, and then all together.
 
     Raises ConfigError if no arm with finished runs has the name of `baseline`.
     """
     if results.searched and results.searched.tuned and not results.searched.later:
         waiting = "The arms are still being tuned: nothing is compared yet"
         return Verdict(results.design, (), (waiting,), findings=tuple(findings(results, Verdict(results.design, ()))))
+    return _of_blocks(results, baseline) if results.blocks else _answered(_judged(results, baseline), results)
+
+
+def _of_blocks(results: StudyResults, baseline: str | None) -> Verdict:
+    """Judge each block of a study, and then its arms over all blocks."""
+    blocks, noun = results.blocks, results.blocks[0].noun
+    if all(len(block.results.arms) < 2 for block in blocks):
+        names = [block.name for block in blocks]
+        reason = (
+            f"Nothing to compare: scores on {', '.join(names[:-1])} and {names[-1]} do not measure the same, and each"
+            " has one arm only. Give another setting several values, as in optimizer=sgd,adam"
+        )
+        return Verdict(results.design, (), (reason,))
+    if baseline is not None:
+        baseline = _named_in_blocks(blocks, baseline)
+    verdicts = judged_in_steps([partial(_judged_block, block, baseline) for block in blocks])
+    verdicts = [_answered(judged, block.results) for judged, block in zip(verdicts, blocks, strict=True)]
+    arms = {block.name: (block.results.arms, block.results.design) for block in blocks}
+    named = baseline or next((each.baseline for each in verdicts if each.baseline), None)
+    planned = {arm.name for block in blocks if (arm := _planned_baseline(block.results)[0])}
+    found = together(arms, named, named is not None and named not in planned, noun)
+    return Verdict(
+        results.design,
+        (),
+        test=test_over_blocks(verdicts, found, noun),
+        images=next((f"{name}: {each.images}" for name, each in zip(arms, verdicts, strict=True) if each.images), ""),
+        baseline=named or "",
+        findings=tuple(each.finding(results.design) for each in found),
+        blocks=tuple((block.name, judged) for block, judged in zip(blocks, verdicts, strict=True)),
+    )
+
+
+def _named_in_blocks(blocks: Sequence[BlockResults], baseline: str) -> str:
+    """Return the name of the arm that is meant. Raises ConfigError if no block has it with a finished run."""
+    names = dict.fromkeys(arm.name for block in blocks for arm in block.results.arms)
+    name = named_arm(baseline, [*names], f"--baseline={baseline}")
+    if not any(arm.values for block in blocks for arm in block.results.arms if arm.name == name):
+        raise ConfigError(f"--baseline={baseline}: none of its runs has finished")
+    return name
+
+
+def _judged_block(block: BlockResults, baseline: str | None, blocks: int) -> Verdict:
+    """Judge a block at its share of the 5 % of false alarms: one of `blocks`."""
+    if baseline is None or any(arm.name == baseline and arm.values for arm in block.results.arms):
+        return _judged(block.results, baseline, blocks)
+    return Verdict(block.results.design, (), (f"no run of {baseline} has finished: nothing to compare with",))
+
+
+def _judged(results: StudyResults, baseline: str | None, families: int = 1) -> Verdict:
+    """Judge arms that are all compared with each other; `families`: the number of verdicts that share the 5 %."""
     equal = equal_arms(results.arms)
     if results.until is not None:
         refuse_other_baseline(results, baseline)
@@ -37,12 +89,20 @@ def verdict(results: StudyResults, baseline: str | None = None) -> Verdict:
             raise ConfigError(f"--baseline={baseline}: none of its runs has finished")
     name = arm.name if arm else None
     judged = replace(
-        judge(results.arms, results.design, name, picked=arm is not planned), equal=equal, baseline=name or ""
+        judge(results.arms, results.design, name, picked=arm is not planned, families=families),
+        equal=equal,
+        baseline=name or "",
     )
     judged = replace(judged, comparisons=_by_effect(judged, results.design))
     if unmeasured := nowhere_finite(results):
         return replace(judged, reasons=(f"{unmeasured}: there is nothing to compare{_whole(results)}",))
-    judged = replace(judged, reasons=(*reason, *judged.reasons)) if arm is None else judged
+    return replace(judged, reasons=(*reason, *judged.reasons)) if arm is None else judged
+
+
+def _answered(judged: Verdict, results: StudyResults) -> Verdict:
+    """Return the verdict with the answers to further questions, and with how its differences are on other images."""
+    if results.until is not None or nowhere_finite(results):  # a look is taken at what decides alone
+        return judged
     return on_other_images(replace(judged, findings=tuple(findings(results, judged))), results)
 
 

@@ -15,10 +15,10 @@ from trainer.study.results import StudyArm, StudyResults
 def on_other_images(judged: Verdict, results: StudyResults) -> Verdict:
     """Return the verdict with the interval for other images in each difference of accuracies that is concluded.
 
-    Left out where arms or seeds are scored on images of their own, and where a run has not recorded its images.
+    Left out where splits are scored on images of their own, and where a run has not recorded its images.
     """
     design = judged.design
-    if design.metric != "validation_accuracy" or design.split_ratio or not design.same_images:
+    if design.metric != "validation_accuracy" or design.split_ratio:
         return judged
     arms = {arm.name: arm for arm in results.arms}
     found = tuple(_with_images(each, arms, design.score) for each in judged.comparisons)

@@ -29,6 +29,8 @@ from trainer.study.axes import (
     point_label,
     space_size,
 )
+from trainer.study.blocks import check_blocks
+from trainer.study.scales import refuse_other_scales
 from trainer.study.sweeper import Sweep, read_sweep
 from trainer.study.tunable import integer_hint, trials_of, with_tuning
 
@@ -115,7 +117,8 @@ class Plan:
             # Settings accept intervals: if both ends are accepted, so is every value between them.
             with integer_hint(axes):
                 tried = [run for point in corners(axes) for run in plan.runs_at(point, plan.stage(1)[1])]
-            _refuse_other_scales(settings, tried)
+            refuse_other_scales(settings, [run.config.loss for run in tried])
+            _compared_points(settings, tried)
             return plan
         points = list(grid(axes))
         if len(points) > PROGRESS_FROM:
@@ -124,8 +127,8 @@ class Plan:
             runs = [run for point in progress(points, f"Composing {len(points)} points") for run in plan.runs_at(point)]
         else:
             runs = [run for point in points for run in plan.runs_at(point)]
-        _refuse_other_scales(settings, runs)
-        plan._refuse_no_baseline([arm_of(run.point) for run in runs])
+        refuse_other_scales(settings, [run.config.loss for run in runs])
+        plan._refuse_no_baseline(_compared_points(settings, runs))
         return replace(plan, runs=tuple(runs))
 
     def _tunable(self) -> "Plan":
@@ -133,15 +136,17 @@ class Plan:
         arms, ends = list(grid(self.axes)), list(corners(self.sweep.tuned))
         with integer_hint(self.sweep.tuned, "tune."):
             tried = [run for arm in arms for end in ends for run in self.runs_at({**arm, **end})]
-        _refuse_other_scales(self.settings, tried)
-        self._refuse_no_baseline(arms)
+        refuse_other_scales(self.settings, [run.config.loss for run in tried])
+        tuned = {axis.key for axis in self.sweep.tuned}
+        compared = _compared_points(self.settings, tried)
+        self._refuse_no_baseline([{k: text for k, text in point.items() if k not in tuned} for point in compared])
         trials_of(self.settings, self.sweep.tuned)
         return self
 
-    def _refuse_no_baseline(self, arms: Sequence[Point]) -> None:
+    def _refuse_no_baseline(self, points: Sequence[dict[str, str]]) -> None:
         """Raise ConfigError if no arm has the name of `sweep.baseline`."""
         if self.settings.baseline is not None:
-            names = arm_names(list(map(plain, arms)), self.sweep.labels)
+            names = arm_names([arm_of(point) for point in points], self.sweep.labels)
             named_arm(self.settings.baseline, names, f"sweep.baseline={self.settings.baseline}")
 
     @property
@@ -246,18 +251,9 @@ def _refuse_few_validations(score: str, run: RunConfig) -> None:
         )
 
 
-def _refuse_other_scales(settings: SweepConfig, runs: Sequence[PlannedRun]) -> None:
-    """Raise ConfigError if the values of different losses would be compared with each other."""
-    first, other = (
-        runs[0].config.loss,
-        next((run.config.loss for run in runs if run.config.loss != runs[0].config.loss), None),
-    )
-    if settings.metric == "validation_loss" and other:
-        names = f"{first.name} and {other.name}" if first.name != other.name else f"{first.name} with other options"
-        raise ConfigError(
-            f"sweep.metric=validation_loss: the values of different losses ({names}) cannot be compared. Accepted here:"
-            " validation_accuracy, validation_cross_entropy or a metric"
-        )
+def _compared_points(settings: SweepConfig, runs: Sequence[PlannedRun]) -> list[dict[str, str]]:
+    """Return the points as they are compared: without what makes the blocks. Raises ConfigError for unfit blocks."""
+    return check_blocks(settings, [plain(run.point) for run in runs], lambda index: runs[index].config.tree())
 
 
 def _refuse_unsearchable(settings: SweepConfig, axes: Sequence[Axis], replicates: Sequence[Axis]) -> None:

@@ -1,11 +1,11 @@
 """The results of a study: its arms with their runs, and the design of their comparison. Imports no torch."""
 
 import itertools
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from trainer.stats.design import Design, Effects
 from trainer.stats.score_rule import BEST, CROSS
 from trainer.study.arm_names import arm_names
 from trainer.study.axes import ARM, Axis, arm_of, axis_of
+from trainer.study.blocks import blocks_of
 from trainer.study.manifest import Change, Entry, Manifest
 from trainer.study.taken_looks import Until
 
@@ -88,7 +89,8 @@ class StudyResults:
 
     `missing`: the number of runs whose folders are gone; `changes`: what became of the study after its first start.
     `baseline`: the name that `sweep.baseline` gave an arm before the first run. `searched`: the points that were tried
-    before the comparison; None for a grid, whose points are its arms.
+    before the comparison; None for a grid, whose points are its arms. `blocks`: the parts of the study whose arms are
+    compared; empty where all arms are compared with each other.
     """
 
     design: Design
@@ -98,6 +100,16 @@ class StudyResults:
     baseline: str | None = None
     until: Until | None = None  # of a study that trains seeds until it is decided
     searched: Searched | None = None
+    blocks: "tuple[BlockResults, ...]" = ()
+
+
+@dataclass(frozen=True)
+class BlockResults:
+    """The results of a block, whose arms are named without what makes the block. `noun`: a block in words."""
+
+    name: str
+    noun: str
+    results: StudyResults
 
 
 def arms_of(
@@ -170,6 +182,9 @@ def is_finite(value: float | None) -> bool:
 
 def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_or_damage) -> StudyResults:
     """Return the arms of a study's last stage. `outcome_of` reads the outcome in a run's folder."""
+    blocks = blocks_of(study)
+    if blocks:
+        outcome_of = cache(outcome_of)  # each run is read once, though it belongs to the study and to its block
     last = max((entry.stage for entry in study.entries), default=1)
     arms = arms_of(study, [entry for entry in study.entries if entry.stage == last], outcome_of=outcome_of)
     outcomes = [outcome for arm in arms for outcome in arm.outcomes]
@@ -184,7 +199,6 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         more="" if splits else _more_seeds(study),
         score=rule,
         lapse=lapse,
-        same_images=len({_scored_on(entry) for entry in study.entries if entry.stage == last}) <= 1,
         effects=_effects(study, arms),
     )
     missing = sum(study.is_missing(entry) for arm in arms for entry in arm.entries)
@@ -194,7 +208,8 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         until = Until(study.settings.max_seeds, study.settings.looks, study.looks, repeats)
         design = replace(design, unit="seed", split_ratio=0.0, more="")
     found = _searched(study, last, outcome_of)
-    return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline, until, found)
+    parts = tuple(BlockResults(block.name, block.noun, results_of(block.study, outcome_of)) for block in blocks)
+    return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline, until, found, parts)
 
 
 def _searched(study: Manifest, last: int, outcome_of: Callable[[Path], Outcome]) -> Searched | None:
@@ -228,13 +243,6 @@ def _effects(study: Manifest, arms: Sequence[StudyArm]) -> Effects | None:
     baseline = next((name for name, point in planned.items() if point == study.ablation.baseline), "")
     techniques = {name: study.ablation.arms[point].techniques for name, point in planned.items()}
     return Effects(baseline, techniques, study.ablation.kind == "add")
-
-
-def _scored_on(entry: Entry) -> str:
-    """Return the settings that decide on which images a run is scored, but for what repeats an arm."""
-    typed = typed_settings(entry.config)
-    keys = ("dataset", "dataset.classes", "dataset.validation", "dataset.validation_size", "dataset.folds")
-    return json.dumps([typed.get(key) for key in keys], default=str)
 
 
 def _more_seeds(study: Manifest) -> str:

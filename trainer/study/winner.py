@@ -1,16 +1,18 @@
 """The best point of a finished study, with the lengths and folders of its runs. Imports no torch."""
 
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import RunError
+from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import DAMAGED, DONE
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.study.axes import command_at
+from trainer.study.blocks import blocks_of
 from trainer.study.looks import contenders
 from trainer.study.manifest import Manifest
 from trainer.study.results import StudyArm, arms_of
@@ -42,9 +44,12 @@ class Winner:
         return self.arm.entries[0].config
 
 
-def winner_of(folder: Path) -> Winner:
-    """Return the best point. Raises ConfigError if this is no study, RunError if it is damaged or has not ended."""
-    study = Manifest.read(folder)
+def winner_of(folder: Path, block: str | None = None) -> Winner:
+    """Return the best point; in a study of several blocks, such as data sets, that of the named block.
+
+    Raises ConfigError if this is no study or no block is named, RunError if it is damaged or has not ended.
+    """
+    study = _in_block(Manifest.read(folder), block)
     arms = arms_of(study, study.entries, by_trial=True)
     _refuse_unfinished(study, arms)
     last = max(study.settings.last_stage, *(arm.stage for arm in arms))
@@ -67,6 +72,21 @@ def winner_of(folder: Path) -> Winner:
         study.code,
         frozenset(study.data.values()),
     )
+
+
+def _in_block(study: Manifest, name: str | None) -> Manifest:
+    """Return the study, or its block of this name. Raises ConfigError unless a study of several blocks names one."""
+    blocks = {block.name: block for block in blocks_of(study)}
+    accepted = ", ".join(map(shlex.quote, blocks))
+    if name is None and blocks:
+        raise ConfigError(
+            f"{study.folder}: has several {next(iter(blocks.values())).noun}s, whose scores cannot be compared, so that"
+            f" there is no best arm over all of them. Name one with --block. Accepted: {accepted}"
+        )
+    if name is not None and name not in blocks:
+        hint = f"Accepted: {accepted}" if blocks else "All its runs are compared with each other: leave --block out"
+        raise ConfigError(f"--block={name}: {study.folder} has no such part. {hint}")
+    return study if name is None else blocks[name].study
 
 
 def best_arm(arms: Sequence[StudyArm], sign: int) -> StudyArm:
