@@ -67,8 +67,8 @@ def cells(noises: Mapping[str, Noise], studies: int) -> Iterator[tuple[Cell, flo
                     yield (kind, name, maximum, arms), alarms(kind, noise, maximum, arms, studies)
 
 
-def alarm_tables(noises: Mapping[str, Noise], studies: int) -> float:
-    """Print the false alarms of every cell, and return the largest share."""
+def alarm_tables(noises: Mapping[str, Noise], studies: int) -> tuple[float, list[str]]:
+    """Print the false alarms of every cell; return the largest share, and the ranges in Markdown."""
     total = len(KINDS) * len(noises) * len(MAXIMA) * len(ARMS)
     found = dict(track(cells(noises, studies), "Simulating false alarms", total, console=out))
     for kind in KINDS:
@@ -77,17 +77,27 @@ def alarm_tables(noises: Mapping[str, Noise], studies: int) -> float:
         for column in ("noise", *(f"{maximum}×{arms}" for maximum in MAXIMA for arms in ARMS), "largest"):
             table.add_column(column, justify="left" if column == "noise" else "right")
         for name in noises:
-            shares = [found[kind, name, maximum, arms] for maximum in MAXIMA for arms in ARMS]
-            table.add_row(name, *(f"{100 * share:.1f}" for share in (*shares, max(shares))))
+            shares = _row(found, kind, name)
+            table.add_row(name, *(f"{share:.1f}" for share in (*shares, max(shares))))
         out.print(table)
-    return max(found.values())
+    markdown = ["| noise | " + " | ".join(KINDS) + " |", "|---" * (len(KINDS) + 1) + "|"]
+    for name in noises:
+        ranges = [f"{min(row):.1f}–{max(row):.1f}" for row in (_row(found, kind, name) for kind in KINDS)]
+        markdown.append(f"| {name} | {' | '.join(ranges)} |")
+    return max(found.values()), markdown
 
 
-def power_table(maximum: int, studies: int, correlation: float) -> None:
-    """Print power and runs of studies until decided, and the runs of fixed seeds with the same power."""
+def _row(found: Mapping[Cell, float], kind: str, noise: str) -> list[float]:
+    """Return the false alarms of a noise in per cent, by maximum of seeds and number of arms."""
+    return [100 * found[kind, noise, maximum, arms] for maximum in MAXIMA for arms in ARMS]
+
+
+def power_table(maximum: int, studies: int, correlation: float) -> list[str]:
+    """Print power and runs of studies until decided, and the runs of fixed seeds with the same power; as Markdown."""
+    columns = ("gaps in deviations between seeds", "ρ", "told", "decided", "wrong", "runs", "fixed", "all")
     title = f"Power and runs at {maximum} seeds at most, seeds correlated by {correlation}, of {studies} studies"
-    table = Table(title=title, title_justify="left")
-    for column in ("gaps in deviations between seeds", "told", "decided", "wrong", "runs", "fixed runs", "all runs"):
+    table, markdown = Table(title=title, title_justify="left"), list[str]()
+    for column in columns:
         table.add_column(column, justify="left" if column.startswith("gaps") else "right")
     for name, gaps in track(GAPS.items(), "Simulating power", console=out):
         draw = np.random.default_rng(len(gaps))
@@ -97,15 +107,13 @@ def power_table(maximum: int, studies: int, correlation: float) -> None:
         asked = min(place for place, gap in enumerate(gaps) if gap >= 1)
         ended = looked_at(values, look_counts(maximum))
         told, decided = _told(ended, asked), ended.left.sum(1) == 1
-        fixed = _fixed(values, asked, told)
-        cells = (
-            f"{told:.2f}",
-            f"{decided.mean():.2f}",
-            f"{(~ended.left[:, 0]).mean():.2%}",
-            f"{ended.runs.mean():.0f}",
-        )
-        table.add_row(name, *cells, fixed, str(len(gaps) * maximum))
+        wrong, fixed = (~ended.left[:, 0]).mean(), _fixed(values, asked, told)
+        cells = (f"{correlation:g}", f"{told:.2f}", f"{decided.mean():.2f}", f"{wrong:.2%}", f"{ended.runs.mean():.0f}")
+        row = (name, *cells, fixed, str(len(gaps) * maximum))
+        table.add_row(*row)
+        markdown.append(f"| {' | '.join(row)} |")
     out.print(table)
+    return markdown
 
 
 def _told(ended: Looked, arm: int) -> float:
@@ -114,10 +122,10 @@ def _told(ended: Looked, arm: int) -> float:
 
 
 def _fixed(values: np.ndarray, arm: int, power: float) -> str:
-    """Return the runs of a study with as many fixed seeds as tell this arm with the same power."""
+    """Return the runs of a study with as many fixed seeds as tell this arm with the same power, or with 99 %."""
     _, arms, maximum = values.shape
     for seeds in range(3, maximum + 1):
-        if _told(looked_at(values[:, :, :seeds], (seeds,), give_up=False, total=LEVEL), arm) >= power:
+        if _told(looked_at(values[:, :, :seeds], (seeds,), give_up=False, total=LEVEL), arm) >= min(power, 0.99):
             return str(arms * seeds)
     return f"over {arms * maximum}"
 
@@ -146,12 +154,13 @@ def main(arguments: list[str] | None = None) -> int:
     noises = dict(SIMULATED)
     if typed.study:
         noises["recorded, by turns"] = resampled(read(typed.study))
-    largest = alarm_tables(noises, typed.studies)
+    largest, markdown = alarm_tables(noises, typed.studies)
     allowed = wilson(0.053, typed.studies, 3.0)[1]  # the largest of hundreds of counts may err by three deviations
     out.print(f"Largest share of false alarms: {largest:.2%}; allowed are {allowed:.2%}")
     if typed.power:
-        for correlation in (0.0, 0.4):
-            power_table(24, typed.power, correlation)
+        markdown += ["", "| gaps | ρ | told | decided | wrong | runs | fixed | all |", "|---" * 8 + "|"]
+        markdown += [row for correlation in (0.0, 0.4) for row in power_table(24, typed.power, correlation)]
+    print("\nFor docs/statistics.md:\n", *markdown, sep="\n")
     return int(largest > allowed)
 
 

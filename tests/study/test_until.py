@@ -14,6 +14,7 @@ from trainer.cli.study import main as study_command
 from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import Outcome, read_outcome, write_outcome
 from trainer.stats.design import Design
+from trainer.stats.method import method_text
 from trainer.study import launch
 from trainer.study.judging import verdict
 from trainer.study.looks import replay, take
@@ -89,6 +90,8 @@ def test_seeds_are_trained_until_one_arm_is_left(decided):
         f"False alarms: at most 5 % over all arms and all 4 looks. {len(rows)} of 24 runs were trained"
     )
     assert finding.figures["left"] == ["lr=0.03"]
+    text = method_text(judged, results_of(Manifest.read(decided)).arms)
+    assert "to at most 8: they were compared at 3, 4, 6 and 8 seeds, and those told apart got no more" in text
 
 
 def test_a_study_that_is_killed_takes_the_same_looks(decided, monkeypatch):

@@ -88,6 +88,11 @@ def compared(
             f"--score {score} was chosen after the runs, which their study scores by {', '.join(others)}: a comparison"
             " that is changed in the light of its results errs in more than 5 % of cases"
         )
+    if any(each.until for each in studies):
+        notes.append(
+            "Seeds were trained until a study was decided (sweep.until), so that their number depends on the results: a"
+            " comparison that takes it as fixed errs in more than 5 % of cases"
+        )
     notes += _other_code(every)
     return replace(content, facts=list(facts.items()), verdict=[*notes, *content.verdict])
 

@@ -139,6 +139,7 @@ def looked_verdict(results: StudyResults, equal: tuple[str, ...]) -> Verdict:
         equal=equal,
         reference=reference,
         baseline=baseline,
+        planned=bool(baseline),
         looked=True,
         open=not until.outcome,
         winner=winner,
