@@ -147,6 +147,9 @@ def test_a_search_is_told_the_score_and_another_score_is_another_search(in_empty
     ]
     other = located(interpret([*command, "sweep.score=last"]), DataFingerprints())[1]
     assert isinstance(other, Study) and other.id != study.id
+    tuned = [*QUICK, "optimizer=sgd,adam", "seed=0,1,2", "tune.lr=0.1,0.01", "epochs=1"]
+    plans = [interpret([*tuned, f"sweep.score={rule}"]) for rule in ("cross", "last")]
+    assert len({located(each, DataFingerprints())[1].id for each in plans}) == 2
 
 
 def test_a_score_that_no_run_can_have_is_refused_before_the_first_one(in_empty_folder):

@@ -68,5 +68,5 @@ def free_settings(settings: SweepConfig) -> set[str]:
     free = {*tagged(Tag.NO_EFFECT, model=SweepConfig)}
     if settings.until is not None:  # these decide which arms get more seeds; the maximum may be raised
         return free - {"margin", "score"}
-    # The next point of a search depends on how the points before it were scored.
-    return free if settings.method == "grid" else free - {"score"}
+    # The next point of a search, and the settings that an arm is tuned to, depend on how the points were scored.
+    return free if settings.method == "grid" and settings.tune is None else free - {"score"}
