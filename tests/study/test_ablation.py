@@ -188,29 +188,38 @@ def test_the_sentences_say_what_a_technique_gains():
 
 
 def test_an_ablation_from_its_command_to_its_report(in_empty_folder, capsys):
-    typed = ("epochs=2", "lr=0.01", "normalization=batch", "dropout=0.9", "ablate=each", "seed=0,1,2")
+    typed = ("epochs=2", "lr=0.01", "normalization=batch", "dropout=0.9", "ablate=pairs", "seed=0,1,2")
     assert main(["-m", *TINY, *typed]) == 0
     told = capsys.readouterr()
-    assert "9 runs. ablate=each compares 3 arms: full, and without each of normalization, dropout. All arms are" in (
-        told.out.replace("\n", " ")
+    assert (
+        "12 runs. ablate=pairs compares 4 arms: full, without each and without each pair of normalization, dropout. All"
+        " arms are compared with full" in told.out.replace("\n", " ")
     )
     (folder,) = Path("outputs/sweeps").iterdir()
     assert "tried with" not in told.err  # of the fairness check: no arm has more tries than another
     study = Manifest.read(folder)
     assert study.ablation.arms["without dropout"].techniques == ("dropout",)
-    sentences = of_study(folder).verdict
-    assert sentences[0].startswith("without normalization: ")
-    assert sentences[1].startswith("without dropout: +")
-    assert ", dropout hurts (3 seeds, cross-fitted, p " in sentences[1]
+    content = of_study(folder)
+    order = [sentence.partition(":")[0] for sentence in content.verdict]
+    assert order == ["without normalization", "without normalization and dropout", "without dropout"]
+    assert ", dropout hurts (3 seeds, cross-fitted, p " in content.verdict[2]
+    average, _, interaction = content.judged.findings
+    assert average.sentence.startswith("normalization on average: +")
+    mean = {arm.name.removeprefix("without "): arm.mean for arm in content.arms}
+    gained = mean["full"] - mean["normalization"] + mean["dropout"] - mean["normalization and dropout"]
+    assert average.figures["difference"] == pytest.approx(gained / 2)
+    together = mean["full"] - mean["normalization"] - mean["dropout"] + mean["normalization and dropout"]
+    assert interaction.figures["difference"] == pytest.approx(together)
     assert main(["export", str(folder), "--json", "verdict.json"]) == 0
     assert main(["-m", *TINY, *typed]) == 0
     assert "Continuing" in capsys.readouterr().out
     verdict = json.loads(Path("verdict.json").read_text())
     assert verdict["reference"] == "full"
-    assert [each["settings"]["dropout"] for each in verdict["arms"]] == [0.0, 0.9, 0.9]
+    assert [each["settings"]["dropout"] for each in verdict["arms"]] == [0.0, 0.0, 0.9, 0.9]
+    assert [each["question"] for each in verdict["findings"]] == ["main_effect", "main_effect", "interaction"]
     # The same command continues it; a further seed is of every arm, and an arm cannot be added.
     assert main(["study", str(folder), "add", "seed=3"]) == 0
-    assert len(Manifest.read(folder).entries) == 12
+    assert len(Manifest.read(folder).entries) == 16
     assert main(["study", str(folder), "add", "dropout=0.5"]) == 2
     assert "add dropout=0.5: the arms of an ablation follow from its recipe" in capsys.readouterr().err
     assert main(["study", str(folder), "rename", "full", "all of it"]) == 0

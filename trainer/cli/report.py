@@ -88,6 +88,9 @@ def parser() -> Parser:
         " be repeated",
     )
     options.add_argument("--explain", action="store_true", help="explain the words of the verdict")
+    options.add_argument(
+        "--ask", metavar="WHAT", help="answer this, too: superiority, not_worse, interaction; several with commas"
+    )
     options.add_argument("--wandb", action="store_true", help="create a report and a saved view in W&B, too")
     options.add_argument(
         "--watch", action="store_true", help="of a study that is running: write the page anew as its runs end"
@@ -122,6 +125,7 @@ def _refuse_options_of_studies(request: argparse.Namespace, folder: Path) -> Non
     for option, why in (
         ("wandb", f"--wandb: {folder} is no study; a single run needs no report in W&B"),
         ("baseline", f"--baseline={request.baseline}: {folder} is no study, it has no arms"),
+        ("ask", f"--ask {request.ask}: {folder} is no study, it has no arms"),
         ("watch", f"--watch: {folder} is no study; a run is watched on its own terminal"),
         ("expect", f"--expect '{', '.join(request.expect)}': {folder} is no study, it has no arms"),
         ("explain", f"--explain: {folder} is no study, it has no verdict"),
@@ -132,7 +136,7 @@ def _refuse_options_of_studies(request: argparse.Namespace, folder: Path) -> Non
 
 def _of_one(folder: Path, request: argparse.Namespace, study: bool) -> tuple[Path, int]:
     """Write and print the report of a study or a run; return its page and the exit code."""
-    content = of_study(folder, request.baseline) if study else of_run(folder, full=True)
+    content = of_study(folder, request.baseline, ask=request.ask) if study else of_run(folder, full=True)
     found = answers(content, request.expect)
     show(content)  # before the files: the verdict is printed even if the folder cannot be written
     for answer in found:

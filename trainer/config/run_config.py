@@ -26,6 +26,8 @@ from trainer.config.types import (
     Text,
 )
 
+Question = Literal["superiority", "not_worse", "interaction"]  # beside which arm is better
+
 
 class Tag(Enum):
     """The role of a setting. One without a tag decides the result and is fixed once the run has begun."""
@@ -103,6 +105,7 @@ class SweepConfig(BaseModel):
     confirm_seeds: Annotated[Count, Tag.NO_EFFECT] = 3
     tune: TuneConfig | None = None  # None: nothing is tuned
     blocks: Text | tuple[Text, ...] | None = None
+    ask: Annotated[tuple[Question, ...], Tag.NO_EFFECT] = ()
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
     # Excluded from the manifest of a study, which lists the axes that are made of these.
     params: dict[str, Text] = Field({}, exclude=True)

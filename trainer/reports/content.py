@@ -20,6 +20,7 @@ from trainer.stats.method import method_text
 from trainer.stats.score_rule import described
 from trainer.stats.verdict import Verdict
 from trainer.stats.words import explained
+from trainer.study.ask import with_questions
 from trainer.study.axes import REPLICATES
 from trainer.study.blocks import blocks_of
 from trainer.study.judging import verdict
@@ -142,12 +143,14 @@ class BlockContent:
     arms: list[ArmReport]
 
 
-def of_study(folder: Path, baseline: str | None = None, search: bool = True) -> Content:
+def of_study(folder: Path, baseline: str | None = None, search: bool = True, ask: str | None = None) -> Content:
     """Return the content of a study's report; without `search` the importance of settings is left out.
 
-    Raises ConfigError if this is no study or has no arm `baseline`, RunError if its manifest is damaged.
+    `ask`: further questions in place of those of `sweep.ask`. Raises ConfigError if this is no study, has no arm
+    `baseline` or cannot answer a question, RunError if its manifest is damaged.
     """
-    return of_manifest(Manifest.read(folder), baseline, search)
+    study = Manifest.read(folder)
+    return of_manifest(study if ask is None else with_questions(study, ask), baseline, search)
 
 
 def of_manifest(

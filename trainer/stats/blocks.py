@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from trainer.stats.amounts import amount, p_text, signed
 from trainer.stats.arms import Arm, ranked
-from trainer.stats.comparison import Comparison, amount, p_text, signed
+from trainer.stats.comparison import Comparison
 from trainer.stats.corrections import LEVEL
 from trainer.stats.design import Design
 from trainer.stats.finding import Finding

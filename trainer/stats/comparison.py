@@ -1,13 +1,12 @@
 """The comparison of two arms, and its sentence. Imports no torch."""
 
-import math
 from dataclasses import dataclass, replace
 
+from trainer.stats.amounts import amount, counted_runs, p_text, plain, signed
 from trainer.stats.arms import Arm
 from trainer.stats.corrections import LEVEL, Bound
 from trainer.stats.design import Design
 from trainer.stats.images import OtherImages
-from trainer.stats.score_rule import label
 from trainer.stats.trial import MIN_RUNS
 
 
@@ -72,7 +71,9 @@ class Comparison:
 
 
 def _sentence(found: Comparison, design: Design) -> str:
-    first, second, counts = found.first.name, found.second.name, _counts(found, design)
+    """Return the result in words: "batch is better than none by 1.8 ± 0.4 points (6 seeds, p = 0.03)"."""
+    first, second = found.first.name, found.second.name
+    counts = counted_runs(found.first, found.second, found.paired, design)
     techniques = design.effects.told(first, second) if design.effects else ""
     both = first if techniques else f"{first} against {second}"
     if 0 < max(len(found.first.values), len(found.second.values)) < MIN_RUNS:
@@ -113,45 +114,6 @@ def _elsewhere(found: Comparison, design: Design) -> str:
     if abs(found.difference) > half:
         return f"; on other images like these, too ({shown})"
     return f"; on other images like these by {shown}: not certain"
-
-
-def _counts(found: Comparison, design: Design) -> str:
-    """Return the number of runs in words, and how they are scored: "6 seeds, cross-fitted", "6 and 5 seeds"."""
-    first, second = len(found.first.values), len(found.second.values)
-    counts = f"{first}" if first == second else f"{first} and {second}"
-    counts += f" {'paired ' if found.paired else ''}{design.unit}{'s' if (first, second) != (1, 1) else ''}"
-    return f"{counts}, {label(design.score)}" if design.score else counts
-
-
-def p_text(p: float) -> str:
-    """Return "p = 0.03", or "p < 0.001" for a smaller one."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-
-
-def amount(difference: float, half: float, design: Design) -> str:
-    """Return "1.8 ± 0.4 points", to the interval's first digit, or its second behind a 1, and at least to a tenth."""
-    difference, half = (100 * difference, 100 * half) if design.share else (difference, half)
-    decimals = max(1, math.ceil(-math.log10(half / 2)))
-    if round(half, decimals) == round(abs(difference), decimals):
-        decimals += 1  # the larger of the two decides, so they must not look equal
-    return f"{difference:.{decimals}f} ± {half:.{decimals}f} {_unit(design)}"
-
-
-def plain(value: float, design: Design, up: bool = False) -> str:
-    """Return "1.6 points", to the first digit or the second behind a 1; `up`: rounded up."""
-    value = 100 * value if design.share else value
-    decimals = max(1, math.ceil(-math.log10(value / 2)))
-    shown = math.ceil(value * 10**decimals - 1e-9) / 10**decimals if up else round(value, decimals)
-    return f"{shown:.{decimals}f} {_unit(design)}"
-
-
-def signed(difference: float, design: Design) -> str:
-    """Return "+1.6 points", in as many digits as accuracies are shown with."""
-    return f"{100 * difference:+.2f} points" if design.share else f"{difference:+.4f} {_unit(design)}"
-
-
-def _unit(design: Design) -> str:
-    return "points" if design.share else f"in {design.metric.replace('_', ' ')}"
 
 
 def _untestable(found: Comparison, design: Design) -> str:

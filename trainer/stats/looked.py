@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from trainer.stats.comparison import Comparison, plain
+from trainer.stats.amounts import plain
+from trainer.stats.comparison import Comparison
 from trainer.stats.design import Design
 from trainer.stats.sequential import ALIKE, DECIDED, GIVEN_UP, MAXIMUM, Look
 from trainer.stats.trial import PAIRED_FROM

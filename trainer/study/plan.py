@@ -17,6 +17,7 @@ from trainer.runtime.text import counted
 from trainer.stats.score_rule import count_of
 from trainer.study.ablation import told_arm
 from trainer.study.arm_names import arm_names, named_arm
+from trainer.study.ask import refuse_unanswerable_plan
 from trainer.study.axes import (
     ARM,
     Axis,
@@ -89,6 +90,7 @@ class Plan:
         if sweep.ablation:
             settings = settings.model_copy(update={"baseline": sweep.ablation.baseline})
         _refuse_unsearchable(settings, axes, replicates)
+        refuse_unanswerable_plan(settings, axes, replicates, sweep.ablation)
         launcher = str(sweep.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         with integer_hint(axes):
             checked = first.checked()

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from trainer.stats.finding import Finding
 from trainer.stats.verdict import Verdict
 from trainer.study.also import also
+from trainer.study.asked import answers
 from trainer.study.results import StudyResults
 from trainer.study.trial_findings import trial_findings
 
 
 def findings(results: StudyResults, judged: Verdict) -> Iterator[Finding]:
     """Yield the answers to what was asked of a study beside which arm is better, in the order of their sentences."""
+    yield from answers(results, judged)
     yield from also(results)
     yield from trial_findings(results)

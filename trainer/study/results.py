@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.recorded import typed_settings
+from trainer.config.run_config import Question
 from trainer.config.shell import command
 from trainer.records.layout import MANIFEST
 from trainer.records.outcome import Outcome, outcome_or_damage
@@ -90,7 +91,7 @@ class StudyResults:
     `missing`: the number of runs whose folders are gone; `changes`: what became of the study after its first start.
     `baseline`: the name that `sweep.baseline` gave an arm before the first run. `searched`: the points that were tried
     before the comparison; None for a grid, whose points are its arms. `blocks`: the parts of the study whose arms are
-    compared; empty where all arms are compared with each other.
+    compared; empty where all arms are compared with each other. `ask`: further questions.
     """
 
     design: Design
@@ -101,6 +102,7 @@ class StudyResults:
     until: Until | None = None  # of a study that trains seeds until it is decided
     searched: Searched | None = None
     blocks: "tuple[BlockResults, ...]" = ()
+    ask: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,8 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         design = replace(design, unit="seed", split_ratio=0.0, more="")
     found = _searched(study, last, outcome_of)
     parts = tuple(BlockResults(block.name, block.noun, results_of(block.study, outcome_of)) for block in blocks)
-    return StudyResults(design, tuple(arms), missing, study.changes, study.settings.baseline, until, found, parts)
+    named, ask = study.settings.baseline, study.settings.ask
+    return StudyResults(design, tuple(arms), missing, study.changes, named, until, found, parts, ask)
 
 
 def _searched(study: Manifest, last: int, outcome_of: Callable[[Path], Outcome]) -> Searched | None:
