@@ -1,10 +1,13 @@
 """Records that know when they are damaged: every flipped bit of every record is seen, or changes nothing."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
+from fake_studies import fake_study
 
+from trainer.cli import clean, export
 from trainer.errors import ConfigError, RunError
 from trainer.records.metrics import intact_metrics, read_metrics
 from trainer.records.outcome import Outcome, read_outcome, write_outcome
@@ -98,6 +101,23 @@ def test_records_of_an_earlier_version_are_read(tmp_path):
     (tmp_path / "config.yaml").write_text("epochs: 3\n")
     assert [row["epoch"] for row in read_metrics(tmp_path)] == [1, 2, 3]
     assert read_outcome(tmp_path).state == "finished" and read_config(tmp_path / "config.yaml") == {"epochs": 3}
+
+
+def test_a_table_and_the_cleaning_tell_what_is_damaged(in_empty_folder, capsys):
+    study = fake_study(Path("study"), {"lr": ["0.1", "0.01"]})
+    path = study / "run-0" / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:2], lines[2].replace("epoch", "epach"), *lines[3:]]))
+    (study / "run-1" / "hits.json").write_text('{"images": 1')
+    assert export.main(["study", "--epochs", "epochs.csv"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "trainer: warning: study/run-0/metrics.jsonl, line 3 is damaged: what it holds is left out" in told
+    assert "trainer: warning: study/run-1/hits.json is damaged (" in told
+    written = sum(len((run / "metrics.jsonl").read_text().splitlines()) for run in study.glob("run-*"))
+    assert len(Path("epochs.csv").read_text().splitlines()) == 1 + written - 1
+    (study / "run-1" / "result.json").write_text("{")
+    assert clean.main(["study", "--dry-run"]) == 0
+    assert "study/run-1/result.json is damaged. Remove it" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_edited_configuration_is_told_with_the_way_to_accept_it(tmp_path):

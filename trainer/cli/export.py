@@ -70,6 +70,8 @@ def main(arguments: Sequence[str]) -> int:
     source = exported(request.named, request.baseline, request.other_images)
     # All is made before the first file is written, so that an error leaves none of them.
     made = list(_made(source, paths, request))
+    for line in source.content.damage:
+        warn(line)
     printed = [content for path, content, _ in made if str(path) == STDOUT]
     if request.figures:
         expanded(request.figures).mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ from trainer.config.run_config import RunConfig
 from trainer.config.schema import GROUPS, Choice, own_functions, own_of, source_module
 from trainer.errors import ConfigError, printable
 from trainer.runtime.files import write_text
-from trainer.runtime.text import complain, counted
+from trainer.runtime.text import complain, complain_once, counted
 from trainer.storage.checksums import write_record
 from trainer.storage.untrusted import read_json, refuse_pipe
 
@@ -148,13 +148,8 @@ def recorded(folder: Path) -> dict[str, dict[str, Any]]:
     except OSError:
         return {}
     except (ValueError, AttributeError, LookupError, TypeError):
-        _warn_of_damage(path)
+        complain_once(f"{path} is damaged: whether the run's own techniques are the same is not known")
         return {}
-
-
-@functools.cache  # once: a command reads it several times
-def _warn_of_damage(path: Path) -> None:
-    complain(f"warning: {path} is damaged: whether the run's own techniques are the same is not known")
 
 
 def refuse_missing(folder: Path, tree: Mapping[str, Any], needed: Collection[str] | None = None) -> None:

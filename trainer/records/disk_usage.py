@@ -11,6 +11,7 @@ from trainer.errors import RunError
 from trainer.records.layout import BEST, LAST, MANIFEST
 from trainer.records.outcome import DONE, is_alive, read_outcome
 from trainer.runtime.files import WRITING
+from trainer.runtime.text import complain_once
 
 DAY = 24 * 3600.0  # seconds after which nobody is writing a file any more
 SET_ASIDE = ("before_", "dropped_")  # first part of the name of a folder whose run is no part of its study any more
@@ -121,7 +122,8 @@ def _spares_below(folder: Path) -> Iterator[Spare]:
 def _is_over(run: Path) -> bool:
     try:
         return read_outcome(run).state in DONE and not is_alive(run)
-    except RunError:  # a damaged run may still need its files
+    except RunError as error:  # a damaged run may still need its files
+        complain_once(str(error))
         return False
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trainer.errors import RunError
+from trainer.records.hits import read_hits
 from trainer.records.layout import JOB
 from trainer.records.metrics import damage_of, further_of, intact_metrics
 from trainer.records.outcome import DAMAGED, Outcome, is_alive, read_outcome
@@ -126,6 +127,8 @@ def run_of(folder: Path, replicate: str, config: Mapping[str, Any], limits: RunL
     if outcome.state == "running" and not alive:
         # No process trains it, and it could not record how it ended.
         outcome = replace(outcome, state="interrupted", reason="its process was killed")
+    if not limits:  # of a study, whose verdict then knows nothing of other images
+        read(lambda: read_hits(folder, "best"), None)
     starts = read(lambda: _read_as(list[Environment], folder / "environment.json"), None)
     return Run(folder, replicate, outcome, rows, config, best, starts[-1] if starts else None, tuple(damage), lines)
 

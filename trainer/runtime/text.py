@@ -1,6 +1,7 @@
 """Text for a terminal: wrapping, and errors of one line. Imports no torch."""
 
 import contextlib
+import functools
 import re
 import shlex
 import shutil
@@ -94,6 +95,12 @@ def slug(words: Iterable[str]) -> str:
     plain_words = [re.sub(r"[^A-Za-z0-9.+]+", "-", word).strip("-.") for word in words]
     # File systems allow 255 bytes in a name; what makes the name unique follows.
     return "_".join(word for word in plain_words if word)[:60].strip("-_.")
+
+
+@functools.cache
+def complain_once(message: str) -> None:
+    """Print a warning on standard error once, of what a command reads several times."""
+    complain(f"warning: {message}")
 
 
 def complain(message: str) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from trainer.errors import RunError
 from trainer.records.hits import read_hits
+from trainer.runtime.text import complain_once
 from trainer.stats.arms import Arm
 from trainer.stats.comparison import Comparison
 from trainer.stats.images import Hits, other_images
@@ -37,7 +38,8 @@ def _hits(arm: StudyArm, compared: Arm, rule: str) -> Hits:
     """Return the images that each compared run of an arm classified correctly; empty if one is not known."""
     try:
         found = {key: read_hits(arm.folders[key], rule) for key in compared.values}
-    except RunError:
+    except RunError as error:
+        complain_once(f"{error}. Nothing is said of other images")
         return {}
     known = {key: hits for key, hits in found.items() if hits is not None}
     sizes = {len(hits) for hits in known.values()}

@@ -11,6 +11,7 @@ from trainer.config.schema import GROUPS, shared_parameters
 from trainer.config.shell import command, resume_command
 from trainer.errors import ConfigError, RunError
 from trainer.records.layout import JOB, MANIFEST
+from trainer.runtime.text import complain_once
 from trainer.storage.untrusted import read_json
 from trainer.study.axes import command_at
 from trainer.study.manifest import Manifest
@@ -65,7 +66,13 @@ def _of_run(folder: Path) -> list[str] | None:
     """Return the settings of every start of the run, in order; None if it was not begun by a training command."""
     from trainer.config.compose import repeatable  # late: it imports Hydra, which a report does not need
 
-    commands = [shlex.split(str(stamp["command"])) for stamp in read_json(folder / "environment.json")]
+    path = folder / "environment.json"
+    try:
+        stamps = read_json(path)
+    except ValueError:
+        complain_once(f"{path} is damaged: the command of the run is not known")
+        return None
+    commands = [shlex.split(str(stamp["command"])) for stamp in stamps]
     settings: list[str] = []
     # The settings of a resume come last, and so replace those of the first start.
     for words in commands:
