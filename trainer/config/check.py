@@ -17,6 +17,7 @@ from trainer.config.settings import OF_STUDY, field_kind, is_of_kind
 from trainer.config.suggestions import no_such_option, unknown
 from trainer.config.types import describe
 from trainer.errors import ConfigError, printable
+from trainer.stats.times import TIMES
 
 NOTHING_TYPED: Mapping[str, str] = MappingProxyType({})
 
@@ -55,7 +56,8 @@ def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequ
     origin = Origin(typed, files)
     if not isinstance(tree, Mapping):
         raise ConfigError(f"sweep={_shown(tree)} ({origin(['sweep'])}): must be a group of options")
-    if str(tree.get("metric")) in techniques("metric"):  # as in metric=[macro_f1]
+    times = [name.removeprefix("validation_") for name in TIMES]
+    if str(tree.get("metric")) in (*techniques("metric"), *times):  # as in metric=[macro_f1]
         tree = {**tree, "metric": f"validation_{tree['metric']}"}
     at_root = {key: tree[key] for key in AblationConfig.model_fields if key in tree}
     ablation = _validate(AblationConfig, at_root, (), "", origin)
@@ -67,6 +69,7 @@ def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequ
     if sweep.method == "grid" and (sweep.stages > 1 or sweep.pruner != "none"):
         what = f"sweep.stages={sweep.stages}" if sweep.stages > 1 else f"sweep.pruner={sweep.pruner}"
         raise ConfigError(f"{what} needs sweep.method=random, tpe or gp: a grid tries every point to its end")
+    _check_target(sweep, times)
     if sweep.until is not None and sweep.method != "grid":
         raise ConfigError(
             f"sweep.until={sweep.until} needs sweep.method=grid: {sweep.method} chooses other points as it goes on"
@@ -78,6 +81,17 @@ def check_sweep(tree: Any, typed: Mapping[str, str] = NOTHING_TYPED, files: Sequ
             f"sweep.confirm={sweep.confirm} needs sweep.method=random, tpe or gp: it trains the best points again"
         )
     return sweep
+
+
+def _check_target(sweep: SweepConfig, times: Sequence[str]) -> None:
+    """Raise ConfigError for a time to target without a target, a target without it, and for a pruner."""
+    if sweep.metric in TIMES and sweep.target is None:
+        named = sweep.metric.removeprefix("validation_")
+        raise ConfigError(f"sweep.metric={named}: needs the validation accuracy to reach, as sweep.target=0.97")
+    if sweep.target is not None and sweep.metric not in TIMES:
+        raise ConfigError(f"sweep.target={sweep.target:g} needs sweep.metric={', '.join(times[:-1])} or {times[-1]}")
+    if sweep.metric in TIMES and sweep.pruner != "none":
+        raise ConfigError(f"sweep.pruner={sweep.pruner}: would stop runs before they reach sweep.target: use none")
 
 
 def _choose(group: str, value: Any, origin: Origin, needed: Collection[str] | None) -> Choice | tuple[Choice, ...]:

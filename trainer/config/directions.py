@@ -5,6 +5,7 @@ from typing import Literal
 
 from trainer.config.schema import definition, module_file, own_functions, techniques
 from trainer.errors import ConfigError
+from trainer.stats.times import TIMES
 
 Direction = Literal["maximize", "minimize"]
 ANNOTATIONS: dict[str, Direction] = {"Maximized": "maximize", "Minimized": "minimize"}
@@ -20,6 +21,8 @@ def direction_of(figure: str) -> Direction | None:
 
     Raises ConfigError with file and line for a metric whose result is not annotated with it.
     """
+    if figure in TIMES:
+        return "minimize"
     name = figure.removeprefix("validation_")
     if figure in USUAL or figure == name or name not in techniques("metric"):
         return USUAL.get(figure)

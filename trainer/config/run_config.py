@@ -20,6 +20,7 @@ from trainer.config.types import (
     Name,
     NonNegative,
     Positive,
+    Probability,
     Project,
     Score,
     Switch,
@@ -106,6 +107,7 @@ class SweepConfig(BaseModel):
     tune: TuneConfig | None = None  # None: nothing is tuned
     blocks: Text | tuple[Text, ...] | None = None
     ask: Annotated[tuple[Question, ...], Tag.NO_EFFECT] = ()
+    target: Probability | None = None
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
     # Excluded from the manifest of a study, which lists the axes that are made of these.
     params: dict[str, Text] = Field({}, exclude=True)

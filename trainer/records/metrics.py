@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import RunError
 from trainer.runtime.files import write_text
+from trainer.stats.times import TIMES
 from trainer.storage.checksums import with_checksum
 from trainer.storage.untrusted import MAX_COUNT, finite_metric, parse_line, whole_lines
 
@@ -228,4 +229,6 @@ def shown_figure(name: str, value: float) -> str:
     """Return a figure as a person reads it: an accuracy in percent, another one with four decimals or digits."""
     if name.endswith("accuracy"):
         return f"{value:.2%}"
+    if name in TIMES:
+        return f"{value:.1f}"
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 or not math.isfinite(value) else f"{value:.4g}"

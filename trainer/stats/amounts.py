@@ -43,4 +43,6 @@ def signed(difference: float, design: Design) -> str:
 
 
 def _unit(design: Design) -> str:
+    if design.time:
+        return design.time
     return "points" if design.share else f"in {design.metric.replace('_', ' ')}"

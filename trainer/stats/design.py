@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trainer.stats.times import TIMES
+
 
 @dataclass(frozen=True)
 class Effects:
@@ -43,6 +45,11 @@ class Design:
     def paired(self) -> bool:
         """True if each fold or split is compared with itself only, however few there are."""
         return self.split_ratio > 0
+
+    @property
+    def time(self) -> str:
+        """Return what a time to target counts: steps, seconds, gradients or images; "" for another metric."""
+        return TIMES.get(self.metric, "")
 
     @property
     def share(self) -> bool:

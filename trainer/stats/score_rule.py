@@ -3,6 +3,8 @@
 A rule is `cross`, `best`, `last` or `mean:K`; "" is that of values which come from no run.
 """
 
+from trainer.stats.times import TIMES
+
 CROSS, BEST, LAST, MEAN = "cross", "best", "last", "mean:"
 
 
@@ -19,6 +21,8 @@ def label(rule: str) -> str:
 
 def described(metric: str, rule: str) -> str:
     """Return the name of a figure with its rule, as a column's title: "validation accuracy, cross-fitted"."""
+    if metric in TIMES:  # depends on no chosen epoch
+        return f"{TIMES[metric]} to target"
     return ", ".join(part for part in (metric.replace("_", " "), label(rule)) if part)
 
 

@@ -6,6 +6,7 @@ from statistics import mean
 from trainer.records.metrics import shown_figure
 from trainer.stats.arms import ranked
 from trainer.stats.finding import Finding
+from trainer.stats.times import LENGTH, REACHED
 from trainer.study.results import StudyArm, StudyResults, is_finite
 
 MOST_ARMS = 4  # in a sentence; its figures hold all
@@ -20,7 +21,7 @@ def also(results: StudyResults) -> Iterator[Finding]:
     outcomes = [outcome for arm in arms for outcome in arm.outcomes if outcome.state == "finished"]
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.further if name.startswith("validation_"))
     for name in names:
-        if name == results.design.metric:
+        if name in (results.design.metric, REACHED, LENGTH):
             continue
         means = {arm.name: value for arm in arms if (value := _mean(arm, name)) is not None}
         if means:

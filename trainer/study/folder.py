@@ -15,6 +15,7 @@ from trainer.config.own_record import keep
 from trainer.records.layout import JOB, MANIFEST, RESULT
 from trainer.records.outcome import DONE, Outcome, outcome_or_damage, read_outcome
 from trainer.records.scoring import scored
+from trainer.records.target import timed
 from trainer.runtime.files import expanded
 from trainer.runtime.text import slug
 from trainer.storage.checksums import write_record
@@ -151,7 +152,9 @@ class Study:
 
     def outcome(self, entry: Entry, read: Callable[[Path], Outcome] = read_outcome) -> Outcome:
         """Return the outcome in the run's folder, as `read` reads it. Raises RunError if the file is damaged."""
-        outcome = scored(read(self.path(entry)), self.path(entry), [self.settings.score])
+        path, settings = self.path(entry), self.settings
+        outcome = scored(read(path), path, [settings.score])
+        outcome = timed(outcome, path, settings.metric, settings.target, settings.score, entry.config)
         if outcome.state in DONE:
             self.ended[entry.folder] = outcome
         return outcome

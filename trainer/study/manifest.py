@@ -16,6 +16,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.records.layout import MANIFEST, SWEEPS
 from trainer.records.outcome import MISSING, Outcome, outcome_or_damage, read_outcome
 from trainer.records.scoring import scored
+from trainer.records.target import timed
 from trainer.runtime.files import realpath
 from trainer.runtime.text import counted
 from trainer.storage.places import output_root
@@ -228,7 +229,9 @@ class Manifest:
         """
         if self.is_missing(entry):
             return entry.result or Outcome(MISSING)
-        return scored(read(self.path(entry)), self.path(entry), [self.settings.score])
+        path, settings = self.path(entry), self.settings
+        found = scored(read(path), path, [settings.score])
+        return timed(found, path, settings.metric, settings.target, settings.score, entry.config)
 
     def told_outcome(self, entry: Entry) -> Outcome:
         """Return the outcome of a run; one whose state is DAMAGED if its record cannot be read."""

@@ -15,6 +15,7 @@ from trainer.config.suggestions import no_such_option
 from trainer.errors import ConfigError
 from trainer.runtime.text import counted
 from trainer.stats.score_rule import count_of
+from trainer.stats.times import TIMES
 from trainer.study.ablation import told_arm
 from trainer.study.arm_names import arm_names, named_arm
 from trainer.study.ask import refuse_unanswerable_plan
@@ -234,7 +235,12 @@ def _directed(settings: SweepConfig) -> SweepConfig:
 
 def _refuse_unmeasured(metric: str, run: RunConfig, point: Point) -> None:
     """Raise ConfigError if a run does not record the metric that decides."""
-    if metric in USUAL or metric in run.further:
+    if metric in TIMES and run.early_stop_patience is not None:
+        raise ConfigError(
+            f"sweep.metric={metric.removeprefix('validation_')}: early_stop_patience={run.early_stop_patience} would"
+            " end runs before they reach the target: give early_stop_patience=null"
+        )
+    if metric in USUAL or metric in run.further or metric in TIMES:
         return
     names = [choice.name for choice in run.metric] + [metric.removeprefix("validation_")]
     where = point_label(plain(point)) or "the run"

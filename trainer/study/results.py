@@ -18,6 +18,7 @@ from trainer.runtime.text import counted
 from trainer.stats.arms import Arm
 from trainer.stats.design import Design, Effects
 from trainer.stats.score_rule import BEST, CROSS
+from trainer.stats.times import TIMES
 from trainer.study.arm_names import arm_names
 from trainer.study.axes import ARM, Axis, arm_of, axis_of
 from trainer.study.blocks import blocks_of
@@ -103,6 +104,7 @@ class StudyResults:
     searched: Searched | None = None
     blocks: "tuple[BlockResults, ...]" = ()
     ask: tuple[Question, ...] = ()
+    target: float | None = None  # the accuracy that runs are to reach, if the time to it is the metric
 
 
 @dataclass(frozen=True)
@@ -199,8 +201,8 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         split_ratio=_split_ratio(outcomes) if splits else 0.0,
         margin=study.settings.margin,
         more="" if splits else _more_seeds(study),
-        score=rule,
-        lapse=lapse,
+        score="" if study.settings.metric in TIMES else rule,
+        lapse="" if study.settings.metric in TIMES else lapse,
         effects=_effects(study, arms),
     )
     missing = sum(study.is_missing(entry) for arm in arms for entry in arm.entries)
@@ -211,8 +213,8 @@ def results_of(study: Manifest, outcome_of: Callable[[Path], Outcome] = outcome_
         design = replace(design, unit="seed", split_ratio=0.0, more="")
     found = _searched(study, last, outcome_of)
     parts = tuple(BlockResults(block.name, block.noun, results_of(block.study, outcome_of)) for block in blocks)
-    named, ask = study.settings.baseline, study.settings.ask
-    return StudyResults(design, tuple(arms), missing, study.changes, named, until, found, parts, ask)
+    named, ask, target = study.settings.baseline, study.settings.ask, study.settings.target
+    return StudyResults(design, tuple(arms), missing, study.changes, named, until, found, parts, ask, target)
 
 
 def _searched(study: Manifest, last: int, outcome_of: Callable[[Path], Outcome]) -> Searched | None:
