@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import norm
 
 
 def budgets(trials: int) -> list[int]:
@@ -36,6 +35,8 @@ def luck_of_best(trials: int) -> float:
     Where points differ as much as seeds do: the expected highest of `trials` normal values over √2. If all points are
     equally good it is √2 times as much.
     """
+    from scipy.special import ndtr  # only here: a report does not wait for it
+
     grid = np.linspace(-8.0, 10.0, 4001)
-    density = trials * norm.pdf(grid) * norm.cdf(grid) ** (trials - 1)
+    density = trials * np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi) * ndtr(grid) ** (trials - 1)
     return float(np.trapezoid(grid * density, grid)) / math.sqrt(2)
