@@ -298,6 +298,15 @@ def test_a_grid_warns_when_the_best_value_is_its_last(capsys):
     ) in capsys.readouterr().err
 
 
+def test_the_end_of_a_range_is_told_of_each_technique(capsys):
+    study(*SHORT, "optimizer=sgd,adam", "lr=1e-7,1e-6,1e-2")
+    told = [line.partition(": a better")[0] for line in capsys.readouterr().err.splitlines() if "the best lr" in line]
+    assert sorted(told) == [
+        f"trainer: warning: the best lr of {name}, 0.01, lies at the upper end of what was tried (lr=1e-07,1e-06,0.01)"
+        for name in ("adam", "sgd")
+    ]
+
+
 def test_a_narrow_range_stays_one_that_holds_its_best_point():
     axis = Axis("lr", prefix="++lr", low=0.0123, high=0.0124)
     narrow = narrowed(axis, [{"lr": "++lr=0.01238"}])

@@ -1,5 +1,6 @@
 """Arms that are tuned before they are compared, and searches whose best points are trained again."""
 
+import math
 import shutil
 
 import pytest
@@ -10,6 +11,8 @@ from test_study import TINY, study, table
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError
 from trainer.reports.content import of_study
+from trainer.reports.progress import progress_of
+from trainer.stats.budget import luck_of_best
 from trainer.study import launch
 from trainer.study.axes import axis_of, fresh_seeds
 from trainer.study.edit import chosen, with_added
@@ -63,8 +66,16 @@ def test_arms_are_tuned_equally_and_compared_with_seeds_that_tuned_none(capsys):
     assert [arm.name for arm in content.arms] == ["adam", "sgd"] and set(tuned[0].sentence.split()) <= set(
         " ".join(content.sentences).split()
     )
+    # The figure of the search shows the trials, and the paragraph for a paper says that there were some.
+    assert [axis["key"] for axis in content.search["axes"]] == ["optimizer", "lr"]
+    assert len(content.search["values"]) == 6
+    assert (
+        "each trained with 3 random seeds. Before, each of them was tried at three settings of lr with other seeds, and"
+        " the best of these was kept. "
+    ) in content.method
     winner = winner_of(folder)
-    assert winner.arm.name == "adam" and winner.tried == (8, 12)
+    assert winner.arm.name == "adam" and winner.tried == (8, 12) and winner.rivals == 2
+    assert winner.flattery == pytest.approx(luck_of_best(2) * winner.arm.deviation / math.sqrt(3))
     assert winner.command == command(*TINY, "epochs=1", "optimizer=adam", f"lr={best_rate(folder, 'adam')}")
     # The table has a row for each arm, at its best value.
     lines = printed.splitlines()
@@ -86,7 +97,8 @@ def test_a_tuned_study_that_was_killed_continues_with_the_same_points(monkeypatc
     assert verdict(results_of(Manifest.read(folder))).lines()[0] == (
         "The arms are still being tuned: nothing is compared yet"
     )
-    assert of_study(folder).judged.comparisons == ()
+    content = of_study(folder)
+    assert content.judged.comparisons == () and progress_of(Manifest.read(folder), content).total == 12
     with pytest.raises(RunError, match="is not finished: 4 of 6 runs not ended"):
         winner_of(folder)
     with monkeypatch.context() as patch:

@@ -65,6 +65,8 @@ def contents(winner: Winner, name: str, config: dict[str, Any], seeds: list[int]
         "score": winner.arm.score,
         winner.metric: {"mean": winner.arm.mean, "deviation": winner.arm.deviation, "runs": len(winner.arm.values)},
         # The more were tried, the more the best validation result is above its true value by chance.
+        "rivals": winner.rivals,
+        "flattery": winner.flattery,
         "configurations_tried": winner.tried[0],
         "runs_tried": winner.tried[1],
         "ledger": {"number": reading.number, "when": reading.when, "digest": reading.digest, "data": reading.data},
@@ -146,9 +148,13 @@ def _chosen_by(card: dict[str, Any]) -> str:
     value = card[metric]
     spread = "" if value["deviation"] is None else f" ± {shown_figure(metric, value['deviation'])}"
     tried = counted(card["configurations_tried"], "configuration")
+    luck = f"it is the best of {tried} tried in {counted(card['runs_tried'], 'run')}"
+    if card["flattery"] is not None:
+        much = shown_figure(metric, card["flattery"]).replace("%", " points")
+        luck += f"; as the best of {card['rivals']} it is too good by about {much} on average"
     return (
         f"{described(metric, card['score'])} {shown_figure(metric, value['mean'])}{spread} over"
-        f" {counted(value['runs'], 'run')}; it is the best of {tried} tried in {counted(card['runs_tried'], 'run')}"
+        f" {counted(value['runs'], 'run')}; {luck}"
     )
 
 

@@ -26,7 +26,7 @@ from trainer.study.blocks import blocks_of
 from trainer.study.judging import verdict
 from trainer.study.manifest import Entry, Manifest
 from trainer.study.reservations import reservations
-from trainer.study.results import StudyArm, results_of
+from trainer.study.results import StudyArm, StudyResults, results_of
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def of_manifest(
         "run" if len(study.replicates) > 1 else results.design.unit,  # the table counts runs, not folds
         arms,
         _differences(arms),
-        _search(study, ranked(results.arms, study.settings.sign)) if search and not blocks else None,
+        _search(study, results) if search and not blocks else None,
         environment_rows([run for arm in arms for run in arm.runs], study),
         damage,
         study.started,
@@ -273,14 +273,15 @@ def _differences(arms: Sequence[ArmReport]) -> dict[str, list[str]]:
     return {key: row for key, row in rows.items() if len(set(row)) > 1}
 
 
-def _search(study: Manifest, arms: Sequence[StudyArm]) -> dict[str, Any] | None:
-    """Return the points of a search, or of a grid over several settings, and the importance of each setting."""
+def _search(study: Manifest, results: StudyResults) -> dict[str, Any] | None:
+    """Return the points that were tried, or those of a grid over several settings, and the importance of each."""
     from trainer.reports.importance import described  # only here: it imports Optuna for a search
 
-    if study.settings.method == "grid" and len(study.axes) < 2:
+    axes, found = (*study.axes, *study.tuned), results.searched
+    if found is None and len(axes) < 2:
         return None
-    tried = [(arm.point, arm.mean) for arm in arms if arm.values]
-    return described(tried, study.axes)
+    arms = results.arms if found is None else [trial for trials in found.trials.values() for trial in trials]
+    return described([(arm.point, arm.mean) for arm in ranked(arms, study.settings.sign) if arm.values], axes)
 
 
 def _median(values: Iterable[float | None]) -> float | None:

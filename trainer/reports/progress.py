@@ -9,8 +9,10 @@ from trainer.reports.content import Content
 from trainer.reports.run_files import Run
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
+from trainer.study.axes import axis_of
 from trainer.study.looks import open_looks
 from trainer.study.manifest import Manifest
+from trainer.study.tunable import trials_of, unique_values
 
 ENDED = (*DONE, "failed", DAMAGED, MISSING)
 
@@ -75,6 +77,10 @@ def progress_of(study: Manifest, content: Content) -> Progress:
 
 def _total(study: Manifest) -> int:
     """Return the number of runs that the study will have; a search adds its points one after the other."""
+    if study.settings.tune:
+        arms, repeated = (unique_values([*map(axis_of, texts)]) for texts in (study.axes, study.replicates))
+        trials = trials_of(study.settings, [*map(axis_of, study.tuned)]) * study.settings.tune.seeds
+        return max(len(study.entries), arms * (trials + repeated))
     if study.settings.method == "grid" or study.settings.stages > 1 or study.points is None:
         return len(study.entries)
     points = len({(entry.stage, entry.trial) for entry in study.entries})

@@ -27,6 +27,7 @@ def method_text(judged: Verdict, arms: Sequence[Arm]) -> str:
         "The test images were not used",
         f"Differences between mean scores were tested two-sided with {_test([each.paired for each in tested], design)}",
     ]
+    sentences[1:1] = _tuning(judged)
     if len(with_values) > 2:
         sentences.append(_correction(judged, len(with_values)))
     if judged.looked:
@@ -39,6 +40,18 @@ def method_text(judged: Verdict, arms: Sequence[Arm]) -> str:
             " part that the seeds explain"
         )
     return ". ".join(sentences) + "."
+
+
+def _tuning(judged: Verdict) -> list[str]:
+    """Return how each arm was tuned before; nothing where none was."""
+    tuned = next((each.figures for each in judged.findings if each.question == "tuning"), None)
+    if tuned is None:
+        return []
+    points = f"{_number(tuned['trials'])} settings" if tuned["trials"] != 1 else "one setting"
+    return [
+        f"Before, each of them was tried at {points} of {' and '.join(tuned['tuned'])} with other seeds, and the best"
+        " of these was kept"
+    ]
 
 
 def _looks(judged: Verdict) -> list[str]:

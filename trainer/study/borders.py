@@ -4,10 +4,14 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
+from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError
 from trainer.runtime.console import warn
-from trainer.study.axes import Axis, Border, Point, on_border
-from trainer.study.plan import Plan
+from trainer.study.axes import ARM, Axis, Border, Point, on_border
+from trainer.study.plan import Plan, plain
+from trainer.study.results import StudyArm
+
+MIN_POINTS = 3  # of a technique: the better one of two always lies at an end
 
 
 def warn_of_borders(plan: Plan, axes: Sequence[Axis], best: Point, of: str = "") -> None:
@@ -23,6 +27,25 @@ def warn_of_borders(plan: Plan, axes: Sequence[Axis], best: Point, of: str = "")
                 f"the best {axis.key}{of and ' '}{of}, {border.value:g}, lies at the {end} end of what was tried"
                 f" ({axis.described()}): a better one may lie beyond{advice}"
             )
+
+
+def warn_of_borders_by_technique(plan: Plan, axes: Sequence[Axis], arms: Sequence[StudyArm], on: str = "") -> None:
+    """Warn of the borders on which the best arm lies, and the best one with each technique that is compared.
+
+    `arms`: those with values, best first. `on`: the data that they were trained on, where there are several.
+    """
+    named = [axis for axis in axes if axis.key in GROUPS or axis.key == ARM]
+    groups: dict[tuple[str, ...], list[StudyArm]] = {}
+    for arm in arms:
+        groups.setdefault(tuple(arm.texts[axis.key] for axis in named), []).append(arm)
+    others = [axis for axis in axes if axis not in named]
+    if len(groups) == 1:
+        warn_of_borders(plan, axes, arms[0].texts, on)
+        return
+    for techniques, own in groups.items():
+        if len(own) >= MIN_POINTS:
+            point = {axis.key: text for axis, text in zip(named, techniques, strict=True)}
+            warn_of_borders(plan, others, own[0].texts, " ".join(["of", *plain(point).values(), *([on] if on else [])]))
 
 
 def _acceptable(plan: Plan, border: Border, best: Point) -> Axis | None:

@@ -20,7 +20,7 @@ from trainer.stats.score_rule import described
 from trainer.stats.verdict import Verdict
 from trainer.study.axes import ARM, point_label
 from trainer.study.blocks import blocks_of, makes_block, within_block
-from trainer.study.borders import warn_of_borders
+from trainer.study.borders import warn_of_borders_by_technique
 from trainer.study.judging import nowhere_finite, verdict
 from trainer.study.looks import contenders, end_of
 from trainer.study.manifest import Manifest
@@ -81,13 +81,14 @@ def show_results(plan: Plan, folder: Path, not_started: int = 0) -> int:
 
 def _show_best(plan: Plan, arms: Sequence[StudyArm], block: str = "") -> None:
     """Print the best of arms that can be compared with each other, and its command; `block`: the name of theirs."""
-    last = [arm for arm in arms if arm.values and arm.stage == plan.settings.last_stage]
+    stage = max((arm.stage for arm in arms), default=1)
+    last = [arm for arm in arms if arm.values and arm.stage == stage >= plan.settings.last_stage]
     if not last:
         return
     best = best_arm(last, plan.settings.sign)
     named = plan.settings.block_keys
     axes = [axis for axis in plan.axes if not (block and makes_block(axis.key, named))]
-    warn_of_borders(plan, axes, best.texts, f"on {block}" if block else "")
+    warn_of_borders_by_technique(plan, axes, ranked(last, plan.settings.sign), f"on {block}" if block else "")
     label = point_label(within_block(best.point, named) if block else best.point, ", ")
     say(f"Best{' on ' if block else ''}{block}: {label}" if label else ONE_RUN, "bold")
     say(f"  {plan.command(best.texts)}")

@@ -43,7 +43,8 @@ def _tuned(name: str, trials: Sequence[StudyArm], found: Searched, design: Desig
     failed = len(trials) - len(complete)
     if not complete:
         sentence = f"{name}: none of its {counted(len(trials), 'trial')} has finished, so that it is not compared"
-        yield Finding("tuning", sentence, {"arm": name, "trials": len(trials), "failed": failed})
+        figures = {"arm": name, "tuned": [axis.key for axis in found.axes], "trials": len(trials), "failed": failed}
+        yield Finding("tuning", sentence, figures)
         return
     best, keys = complete[0], [axis.key for axis in found.axes]
     near = [trial for trial in complete if design.sign * (best.mean - trial.mean) <= _near(best.mean, design)]
@@ -59,7 +60,7 @@ def _tuned(name: str, trials: Sequence[StudyArm], found: Searched, design: Desig
     tried = [{**{key: trial.point[key] for key in keys}, "value": trial.mean if trial in complete else None}
              for trial in trials]  # fmt: skip
     yield Finding("tuning", sentence, {
-        "arm": name, "best": point, "value": best.mean, "trials": len(trials), "failed": failed,
+        "arm": name, "tuned": keys, "best": point, "value": best.mean, "trials": len(trials), "failed": failed,
         "near_best": ranges, "near": len(near), "points": tried,
     })  # fmt: skip
     yield from _borders(name, point, found)

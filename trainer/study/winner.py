@@ -1,5 +1,6 @@
 """The best point of a finished study, with the lengths and folders of its runs. Imports no torch."""
 
+import math
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.records.outcome import DAMAGED, DONE
 from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
+from trainer.stats.budget import luck_of_best
 from trainer.study.axes import command_at
 from trainer.study.blocks import blocks_of
 from trainer.study.looks import contenders
@@ -24,7 +26,8 @@ class Winner:
     """The best point of a finished study. `epochs` is the median of `best_epochs`, one for each of its runs.
 
     `median`: the folder of the first run whose best epoch is the median.
-    `tried`: the numbers of points and of runs of the study. `code`, `data`: the fingerprints it was run with.
+    `tried`: the numbers of points and of runs of the study. `rivals`: the number of arms with values that were compared
+    at last, the best one included. `code`, `data`: the fingerprints it was run with.
     """
 
     folder: Path
@@ -37,6 +40,17 @@ class Winner:
     tried: tuple[int, int]
     code: str
     data: frozenset[str]
+    rivals: int
+
+    @property
+    def flattery(self) -> float | None:
+        """By how much its value is too high on average, as the best of several; None where that cannot be told.
+
+        If the arms differ as much as runs of one arm do; if less, by up to √2 times as much.
+        """
+        if self.rivals < 2 or self.arm.deviation is None:
+            return None
+        return luck_of_best(self.rivals) * self.arm.deviation / math.sqrt(len(self.arm.values))
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -71,6 +85,7 @@ def winner_of(folder: Path, block: str | None = None) -> Winner:
         (len(arms), len(study.entries)),
         study.code,
         frozenset(study.data.values()),
+        sum(arm.stage == last and bool(arm.values) for arm in arms),
     )
 
 
