@@ -142,7 +142,7 @@ def test_not_worse_is_one_sided_and_corrected_in_steps():
     told = [each.sentence for each in no_losses([(near, reference), (far, reference)], Design(margin=0.01))]
     assert told == [
         "sgd is no worse than adam by more than 1.0 points (5 seeds, p = 0.049)",
-        "none may be worse than adam by more than 1.0 points, by up to 2.6 points (5 seeds, p = 0.5)",
+        "none may be worse than adam by more than 1.0 points, by up to 2.6 points (5 seeds, p = 0.50)",
     ]
     # For a loss lower is better: what is higher by less than the margin is no worse.
     (loss,) = not_worse([trial(reference, near)], 0.01, sign=-1)

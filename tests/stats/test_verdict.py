@@ -137,7 +137,7 @@ def test_seeds_are_pairs_from_eight_on():
     assert found.p == pytest.approx(stats.ttest_rel(first, second).pvalue, rel=1e-6) and found.df == 7
     assert "(8 paired seeds, p " in found.sentence(Design())
     (test,) = (line for line in sentences(("a", first), ("b", second)) if line.startswith("Test:"))
-    assert "the paired t test on the differences seed by seed, as from 8 seeds on" in test
+    assert "the paired t test, seed by seed, as from 8 seeds on" in test
     (apart,) = judge(arms(("a", first[:7]), ("b", second[:7])), Design()).comparisons
     assert not apart.paired and apart.df > 6
     others = [Arm("a", dict(enumerate(first))), Arm("b", {seed + 1: value for seed, value in enumerate(second)})]
@@ -201,8 +201,8 @@ def test_paired_arms_are_corrected_for_every_pair_or_for_those_with_the_baseline
     q = 2 * stats.t.sf(corrected(BATCH, NONE), 5)
     # The clearer one is not told among three pairs: no step follows.
     assert p < q and [each.p for each in found.comparisons] == pytest.approx([1 - (1 - p) ** 3, 1 - (1 - q) ** 3])
-    assert "Test: the paired t test on the spread of each pair's differences fold by fold" in found.test
-    assert "corrected for all 3 pairs in steps (Šidák's)" in found.test
+    assert "Test: the paired t test, fold by fold" in found.test
+    assert "corrected for all 3 pairs in steps (Šidák)" in found.test
     named = judge(arms(*THREE), FOLDS, "layer").comparisons[0]
     assert named.p == pytest.approx(1 - (1 - p) ** 2)
     bound = stats.t.isf((1 - 0.95**0.5) / 2, 5)
@@ -232,9 +232,9 @@ def test_the_sentences_of_three_arms():
         "batch is better than none by 1.7 ± 0.9 points (6 seeds, p = 0.0011)",
     ]
     assert test == (
-        "Test: Welch's t test on each pair's own spread between seeds, as arms differ in noise; ± is the 95 % interval;"
-        " the best arm was picked from these same runs, so p and ± are corrected for all 3 pairs in steps (Dunnett's"
-        " T3). On identical arms it reports a difference in at most 5 % of studies, from 3 runs on"
+        "Test: Welch's t test, as arms differ in noise; as the best arm was picked from these runs, p and ± are"
+        " corrected for all 3 pairs in steps (Dunnett's T3); ± is the 95 % interval. If all arms were equal, at most"
+        " about 5 of 100 such studies would report a difference"
     )
 
 
@@ -242,9 +242,10 @@ def test_the_sentences_against_a_baseline():
     told = sentences(*THREE, baseline="layer")
     assert told[:2] == [
         "batch is better than layer by 1.3 ± 1.1 points (6 seeds, p = 0.028)",
-        "none against layer: no conclusion at 6 seeds (-0.4 ± 1.0 points, p = 0.37); equal within 1.4 points",
+        "none against layer: no conclusion at 6 seeds (-0.4 ± 1.0 points, p = 0.37); if they differ, then by at most"
+        " 1.4 points",
     ]
-    assert told[2].startswith("Test: Welch's t test on each pair's own spread between seeds")
+    assert told[2].startswith("Test: Welch's t test, as arms differ in noise")
     assert "p and ± are corrected for the 2 comparisons with layer in steps (Holm and Šidák)" in told[2]
     (worse, _, _) = sentences(*THREE, baseline="batch")
     assert worse == "layer is worse than batch by 1.3 ± 1.0 points (6 seeds, p = 0.014)"
@@ -253,7 +254,7 @@ def test_the_sentences_against_a_baseline():
 def test_a_lower_loss_is_better_and_has_no_points():
     told = sentences(("none", (0.9, 0.95, 0.92)), ("batch", (0.70, 0.74, 0.71)), metric="validation_loss", sign=-1)
     assert told[0] == "batch is better than none by 0.21 ± 0.06 in validation loss (3 seeds, p = 0.0019)"
-    assert told[1].startswith("Test: Welch's t test on each pair's own spread between seeds")
+    assert told[1].startswith("Test: Welch's t test, as arms differ in noise")
     assert len(told) == 2
 
 
@@ -262,7 +263,9 @@ def test_three_seeds_can_tell_a_large_difference_and_how_near_others_are():
         "b is better than a by 10.0 ± 2.6 points (3 seeds, p = 0.0012)"
     )
     close = (("a", (0.50, 0.51, 0.52)), ("b", (0.51, 0.52, 0.53)))
-    told = "b against a: no conclusion at 3 seeds (1.0 ± 2.6 points, p = 0.31); equal within 3.6 points"
+    told = (
+        "b against a: no conclusion at 3 seeds (1.0 ± 2.6 points, p = 0.31); if they differ, then by at most 3.6 points"
+    )
     assert sentences(*close)[0] == told
     assert sentences(*close, margin=0.03)[0] == f"{told}; 7 seeds an arm would tell 3.0 points in 4 of 5 studies"
     assert sentences(*close, margin=0.0005)[0] == told  # more than a thousand seeds
@@ -349,10 +352,9 @@ def test_folds_are_compared_each_with_itself():
     paired = sentences(("low", lows), ("high", highs), unit="fold", split_ratio=1 / 3)
     assert paired[0] == "high is better than low by 2.0 ± 0.2 points (4 paired folds, p < 0.001)"
     assert paired[1] == (
-        "Test: the paired t test on the spread of each pair's differences fold by fold (the mean over its seeds where"
-        " there are several); the variance is corrected for the training images that folds share (Nadeau and Bengio:"
-        " 1/n + 0.33 instead of 1/n); ± is the 95 % interval; two arms are one comparison, which needs no correction."
-        " On simulated identical arms it reports a difference in at most 5 % of studies, from 3 folds on"
+        "Test: the paired t test, fold by fold (the mean over its seeds where there are several), with the variance"
+        " corrected for shared training images (Nadeau and Bengio: 1/n + 0.33 instead of 1/n); ± is the 95 % interval."
+        " If all arms were equal, at most about 5 of 100 such studies would report a difference"
     )
     assert "no conclusion at 4 seeds" in sentences(("low", lows), ("high", highs))[0]
     short = [Arm("low", {"0": 0.5, "1": 0.6, "2": 0.7}), Arm("high", {"3": 0.5})]
@@ -412,8 +414,8 @@ def test_the_report_of_a_study(tmp_path, capsys):
     assert lines(read(study)) == sentences(*THREE, score="best")
     assert lines(read(study), "none")[:2] == [
         "batch is better than none by 1.7 ± 0.9 points (6 seeds, best epoch, p = 0.0011)",
-        "layer against none: no conclusion at 6 seeds, best epoch (0.4 ± 1.0 points, p = 0.37); equal within 1.4"
-        " points",
+        "layer against none: no conclusion at 6 seeds, best epoch (0.4 ± 1.0 points, p = 0.37); if they differ,"
+        " then by at most 1.4 points",
     ]
     assert main([str(study)]) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -562,7 +564,7 @@ def test_a_baseline_that_the_plan_names_is_corrected_for_its_comparisons_and_a_p
     by_name = {each.first.name: each for each in picked.comparisons}
     assert by_name["batch"].p == pytest.approx(Bound(3, product=False).tail(by_name["batch"].t, by_name["batch"].df))
     assert (
-        "none was named after the runs (sweep.baseline names an arm before them), so p and ± are corrected for all 3"
+        "as none was named after the runs (sweep.baseline names an arm before them), p and ± are corrected for all 3"
         in picked.test
     )
     assert planned("layer", labels={"layer": "LN"}).reference == "LN"  # renamed since

@@ -177,7 +177,8 @@ def test_the_sentences_say_what_a_technique_gains():
     told = {each.first.name: each.sentence(found.design) for each in found.comparisons}
     assert told["without batch"] == "without batch: −5.0 ± 0.3 points, batch helps (5 seeds, p < 0.001)"
     assert told["without flip"] == (
-        "without flip: no conclusion at 5 seeds (+0.1 ± 0.2 points, p = 0.63); equal to full within 0.3 points"
+        "without flip: no conclusion at 5 seeds (+0.1 ± 0.2 points, p = 0.63); if it differs from"
+        " full, then by at most 0.3 points"
     )
     # For a loss lower is better, and an added technique tells it the other way round.
     other = Design(metric="validation_loss", sign=-1, effects=Effects("full", effects.techniques, added=True))

@@ -16,17 +16,31 @@ def counted_runs(first: Arm, second: Arm, paired: bool, design: Design) -> str:
 
 
 def p_text(p: float) -> str:
-    """Return "p = 0.031" or "p < 0.001"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    """Return "p = 0.03", "p < 0.001" for a smaller one, "p > 0.99" for one that nothing speaks for."""
+    if not 0.001 <= p <= 0.99:
+        return "p < 0.001" if p < 0.001 else "p > 0.99"
+    return f"p = {p:.2f}" if p >= 0.095 else f"p = {p:.2g}"
 
 
 def amount(difference: float, half: float, design: Design) -> str:
     """Return "1.8 ± 0.4 points", to the interval's first digit, or its second behind a 1, and at least to a tenth."""
+    shown, wide, decimals = _rounded(difference, half, design)
+    return f"{shown:.{decimals}f} ± {wide:.{decimals}f} {_unit(design)}"
+
+
+def far_end(difference: float, half: float, design: Design) -> str:
+    """Return the end of the interval that is farther from zero, as the sum of what is shown of both."""
+    shown, wide, decimals = _rounded(difference, half, design)
+    return f"{abs(shown) + wide:.{decimals}f} {_unit(design)}"
+
+
+def _rounded(difference: float, half: float, design: Design) -> tuple[float, float, int]:
+    """Return a difference and half its interval as they are shown, and their decimals."""
     difference, half = (100 * difference, 100 * half) if design.share else (difference, half)
     decimals = max(1, math.ceil(-math.log10(half / 2)))
     if round(half, decimals) == round(abs(difference), decimals):
         decimals += 1  # the larger of the two decides, so they must not look equal
-    return f"{difference:.{decimals}f} ± {half:.{decimals}f} {_unit(design)}"
+    return round(difference, decimals), round(half, decimals), decimals
 
 
 def plain(value: float, design: Design, up: bool = False) -> str:

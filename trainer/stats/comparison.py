@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from trainer.stats.amounts import amount, counted_runs, p_text, plain, signed
+from trainer.stats.amounts import amount, counted_runs, far_end, p_text, plain, signed
 from trainer.stats.arms import Arm
 from trainer.stats.corrections import LEVEL, Bound
 from trainer.stats.design import Design
@@ -91,14 +91,17 @@ def _sentence(found: Comparison, design: Design) -> str:
             helps = (better == "better") == design.effects.added
             verb = ("help" if helps else "hurt") + "s" * (not techniques.endswith("together"))
             return f"{first}: {shown}, {techniques} {verb} ({counts}, {p}){_elsewhere(found, design)}"
+        if design.share and abs(found.difference) + found.half_width > 1:  # more than all images
+            least = plain(abs(found.difference) - found.half_width, design)
+            shown = f"{plain(abs(found.difference), design)}, at least {least}"
         return f"{first} is {better} than {second} by {shown} ({counts}, {p}){_elsewhere(found, design)}"
     most = abs(found.difference) + found.half_width  # the end of the interval that is farther from zero
     if design.margin is not None and most <= design.margin:
         margin = plain(design.margin, design)
         return f"{first} and {second} are equal within the margin of {margin} ({shown}, {counts})"
-    equal = f"equal to {second}" if techniques else "equal"
-    sentence = f"{both}: no conclusion at {counts} ({shown}, {p}); {equal} within"
-    sentence = f"{sentence} {plain(most, design, up=True)}"
+    differ = f"it differs from {second}" if techniques else "they differ"
+    sentence = f"{both}: no conclusion at {counts} ({shown}, {p}); if {differ}, then by at most"
+    sentence = f"{sentence} {far_end(found.difference, found.half_width, design)}"
     if found.needed is None or design.margin is None:
         return sentence
     needed = f"{found.needed} {design.unit}s an arm"
@@ -112,7 +115,7 @@ def _elsewhere(found: Comparison, design: Design) -> str:
         return ""
     shown = amount(abs(found.difference), half, design)
     if abs(found.difference) > half:
-        return f"; on other images like these, too ({shown})"
+        return "; on other images like these, too" + (f" ({shown})" if half != found.half_width else "")
     return f"; on other images like these by {shown}: not certain"
 
 

@@ -30,7 +30,7 @@ def score_sentence(rule: str) -> str:
     """Return what a rule does in one sentence; "" for values that come from no run."""
     if rule == CROSS:
         return (
-            "Score: each half of the validation images is scored at the epoch that is best on the other half, so that"
+            "Score: each half of the validation images is scored at the epoch of lowest loss on the other half, so that"
             " no image chooses the epoch it is scored at"
         )
     if rule == BEST:

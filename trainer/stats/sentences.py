@@ -21,32 +21,29 @@ def test_sentence(
     pairs = arms * (arms - 1) // 2
     paired = [each.paired for each in comparisons if each.p is not None]
     if arms == 2:
-        corrected = "two arms are one comparison, which needs no correction"
+        corrected = ""
     elif baseline is None or picked:
-        bound = "Šidák's" if all(paired) else "Dunnett's T3" if not any(paired) else "Dunnett's T3 or Šidák's"
-        why = "the best arm was picked from these same runs"
+        bound = "Šidák" if all(paired) else "Dunnett's T3" if not any(paired) else "Dunnett's T3 or Šidák"
+        why = "the best arm was picked from these runs"
         if picked:
             why = f"{baseline} was named after the runs (sweep.baseline names an arm before them)"
-        corrected = f"{why}, so p and ± are corrected for all {pairs} pairs"
-        corrected += f" in steps ({bound})"
+        corrected = f"; as {why}, p and ± are corrected for all {pairs} pairs in steps ({bound})"
     else:
-        corrected = f"p and ± are corrected for the {arms - 1} comparisons with {baseline} in steps (Holm and Šidák)"
+        corrected = f"; p and ± are corrected for the {arms - 1} comparisons with {baseline} in steps (Holm and Šidák)"
     if design.paired:
-        return (
-            f"Test: the paired t test on the spread of each pair's differences {design.unit} by {design.unit} (the mean"
-            " over its seeds where there are several); the variance is corrected for the training images that"
-            f" {design.unit}s share (Nadeau and Bengio: 1/n + {design.split_ratio:.2g} instead of 1/n); ± is the 95 %"
-            f" interval; {corrected}. On simulated identical arms it reports a difference in at most 5 % of studies,"
-            f" from 3 {design.unit}s on"
+        kind = (
+            f"the paired t test, {design.unit} by {design.unit} (the mean over its seeds where there are several), with"
+            f" the variance corrected for shared training images (Nadeau and Bengio: 1/n + {design.split_ratio:.2g}"
+            " instead of 1/n)"
         )
-    if all(paired):
-        kind = f"the paired t test on the differences seed by seed, as from {PAIRED_FROM} seeds on"
+    elif all(paired):
+        kind = f"the paired t test, seed by seed, as from {PAIRED_FROM} seeds on"
     else:
-        kind = "Welch's t test on each pair's own spread between seeds, as arms differ in noise"
-        kind += f", paired where both have {PAIRED_FROM} seeds or more" if any(paired) else ""
+        kind = "Welch's t test, as arms differ in noise"
+        kind += f", or the paired one where both have {PAIRED_FROM} seeds" if any(paired) else ""
     return (
-        f"Test: {kind}; ± is the 95 % interval; {corrected}. On identical arms it reports a difference in at most 5 %"
-        " of studies, from 3 runs on"
+        f"Test: {kind}{corrected}; ± is the 95 % interval. If all arms were equal, at most about 5 of 100 such studies"
+        " would report a difference"
     )
 
 
@@ -54,6 +51,6 @@ def images_sentence(images: int) -> str:
     """Return how the figures for other images are meant."""
     shown = f"{images:,}".replace(",", " ")
     return (
-        f"Other images: the {shown} validation images are a sample of all images of this kind. The interval for other"
-        " images adds the spread of the arms' differences from image to image, which more seeds do not make smaller"
+        f"Other images: the {shown} validation images are a sample of all images of this kind; on others a difference"
+        " varies more, and more seeds do not change that"
     )

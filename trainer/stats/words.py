@@ -15,14 +15,14 @@ WORDS = (
     ("points", r"\bpoints\b",
      "Percentage points: 91 % is 2 points more than 89 %."),
     ("± (interval)", "±",
-     "The range in which the true difference lies: 2.0 ± 0.5 points are 1.5 to 2.5. Of 100 such ranges about 95 hold"
-     " the true difference."),
-    ("p", r"\bp [=<]",
+     "The range in which the true difference lies on these validation images: 2.0 ± 0.5 points are 1.5 to 2.5. Of 100"
+     " such ranges about 95 hold the true difference."),
+    ("p", r"\bp [=<>]",
      "How often a difference this large would be seen by chance if no arm were better than another: p = 0.03 is 3 of"
-     " 100 studies. Below 0.05 the verdict says that an arm is better."),
+     " 100 studies. The verdict says that an arm is better where p is below 0.05, or below the level of a look."),
     ("no conclusion", r"\bno conclusion\b|\bno verdict\b",
      "The runs do not tell which arm is better. It does not say that the arms are equally good."),
-    ("equal within", r"\bequal within\b|\bwithin [\d.]+ (points|in)\b|\balike\b",
+    ("at most, within", r"\bdiffers?\b.*\bat most\b|\bwithin [\d.]+ (points|in)\b|\balike\b",
      "The true difference is no larger than this, in 95 of 100 studies."),
     ("would tell … in 4 of 5 studies", r"\bin 4 of 5 studies\b",
      "With so many seeds an arm, a true difference of this size is found in 4 of 5 studies, and missed in the others."),
@@ -47,13 +47,26 @@ WORDS = (
      "How the difference would be if new images of the same kind were classified, not only these validation images."),
     ("corrected", r"\bcorrected\b",
      "With many comparisons some differences appear by chance. p and ± are made larger, so that of 100 studies of equal"
-     " arms at most 5 report any difference."),
+     " arms at most about 5 report any. In steps: from the clearest difference on, so that a p may repeat that of a"
+     " clearer one."),
+    ("false alarms", r"\bFalse alarms\b",
+     "Studies that report a difference although all arms are equally good."),
+    ("tuned", r"\btuned\b",
+     "Each arm was first given the best of several values, each arm by as many trials, with seeds of their own. Then"
+     " the arms were compared at these values with fresh seeds. ± does not include the luck of the tuning."),
     ("baseline", r"\bbaseline\b",
      "The arm that all others are compared with."),
 )  # fmt: skip
 
 
+TABLE = (
+    ("± sd, in the table", "The standard deviation: how far the runs of an arm typically lie from their mean."),
+    ("best epoch, in the table", "The epoch of the lowest validation loss, the median over the runs."),
+)
+
+
 def explained(sentences: Iterable[str]) -> Sequence[tuple[str, str]]:
-    """Return the terms that the sentences use, each with its explanation."""
+    """Return the terms that the sentences of a verdict and its table use, each with its explanation."""
     text = "\n".join(sentences)
-    return [(term, meaning) for term, pattern, meaning in WORDS if re.search(pattern, text)]
+    found = [(term, meaning) for term, pattern, meaning in WORDS if re.search(pattern, text)]
+    return [*found, *TABLE] if found else []

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from trainer.errors import RunError
-from trainer.records.hits import read_hits
 from trainer.runtime.text import complain_once
 from trainer.stats.arms import Arm
 from trainer.stats.comparison import Comparison
@@ -36,6 +35,8 @@ def _with_images(each: Comparison, arms: dict[str, StudyArm], rule: str) -> Comp
 
 def _hits(arm: StudyArm, compared: Arm, rule: str) -> Hits:
     """Return the images that each compared run of an arm classified correctly; empty if one is not known."""
+    from trainer.records.hits import read_hits  # imports NumPy, which most commands do without
+
     try:
         found = {key: read_hits(arm.folders[key], rule) for key in compared.values}
     except RunError as error:
