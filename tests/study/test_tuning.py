@@ -20,6 +20,7 @@ from trainer.study.execute import run_study
 from trainer.study.judging import verdict
 from trainer.study.manifest import Manifest
 from trainer.study.results import results_of
+from trainer.study.search_warnings import search_warnings
 from trainer.study.tuning import fresh
 from trainer.study.winner import winner_of
 
@@ -197,6 +198,33 @@ def test_what_cannot_be_tuned_is_refused_before_anything_is_written(arguments, i
         interpret(["-m", *TINY, "optimizer=sgd,adam", *arguments.split()])
     assert str(caught.value) == REFUSED[arguments]
     assert list(in_empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentences"),
+    [
+        ("sweep.seed=3", []),  # of the draws
+        ("sweep.trials=5", ["sweep.trials does nothing: each arm is tried at tune.trials=10 points"]),
+        ("tune.method=gp", ["tune.method=gp draws its first 10 points at random; each arm has 10, so that its search is"
+                            " a random one"]),
+        ("tune.method=gp tune.trials=11", []),
+    ],
+)  # fmt: skip
+def test_settings_of_the_tuning_that_do_nothing_are_told(arguments, sentences):
+    plan = interpret(["-m", *TINY, "optimizer=sgd,adam", SPACE, *arguments.split()])
+    assert list(search_warnings(plan, ())) == sentences
+    listed = interpret(["-m", *TINY, "tune.lr=0.1,0.2", "tune.method=grid", "tune.trials=4", "sweep.seed=1"])
+    assert list(search_warnings(listed, ())) == [
+        f"{key} does nothing: tune.method=grid tries every point once" for key in ("sweep.seed", "tune.trials")
+    ]
+
+
+def test_one_configuration_can_be_tuned_alone():
+    _, folder = study(*TINY, "epochs=1", "tune.lr=0.001,0.05", "tune.method=grid", "seed=0,1")
+    (arm,) = results_of(Manifest.read(folder)).arms
+    assert (arm.name, arm.texts, sorted(arm.values)) == ("the one configuration", {"lr": "++lr=0.05"}, ["0", "1"])
+    (tuned, *_) = verdict(results_of(Manifest.read(folder))).findings
+    assert tuned.sentence.startswith("the one configuration was tuned to lr=0.05, the best of 2 trials")
 
 
 def test_a_tuned_setting_leaves_the_arms_of_an_experiment():

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from trainer.config.run_config import RunConfig
+from trainer.config.run_config import RunConfig, TuneConfig
 from trainer.study.axes import ARM, Axis, override_key, plain_override
 from trainer.study.plan import Plan, PlannedRun
 from trainer.study.search import STARTUP
@@ -25,6 +25,9 @@ def search_warnings(plan: Plan, runs: Sequence[PlannedRun]) -> Iterator[str]:
 def _idle(plan: Plan) -> Iterator[str]:
     """Yield a sentence for each setting of the search that was given and can never act."""
     settings, given = plan.settings, {override_key(text) for text in plan.arguments}
+    if settings.tune:
+        yield from _idle_tuning(plan, settings.tune, given)
+        return
     points = plan.stage(1)[0]
     if settings.until is None:
         for key in sorted({"sweep.looks", "sweep.max_seeds"} & given):
@@ -39,6 +42,20 @@ def _idle(plan: Plan) -> Iterator[str]:
         yield (
             f"sweep.method={settings.method} draws its first {STARTUP} points at random; the search has {points}, so"
             " that it is a random one"
+        )
+
+
+def _idle_tuning(plan: Plan, tune: TuneConfig, given: set[str]) -> Iterator[str]:
+    """Yield the same of the settings by which arms are tuned."""
+    if "sweep.trials" in given:
+        yield f"sweep.trials does nothing: each arm is tried at tune.trials={tune.trials} points"
+    if tune.method == "grid":
+        for key in sorted({"tune.trials", "sweep.seed"} & given):
+            yield f"{key} does nothing: tune.method=grid tries every point once"
+    if tune.method in ("tpe", "gp") and plan.trials <= STARTUP:
+        yield (
+            f"tune.method={tune.method} draws its first {STARTUP} points at random; each arm has {plan.trials}, so that"
+            " its search is a random one"
         )
 
 
