@@ -27,6 +27,8 @@ from trainer.errors import ConfigError, RunError
 from trainer.records import code as deciding_code
 from trainer.records.metrics import shown_figure
 from trainer.reports.content import of_study
+from trainer.reports.tables import exported
+from trainer.reports.verdict_file import verdict_tree
 from trainer.run import train
 from trainer.runtime.lock import locked
 from trainer.storage.untrusted import read_json
@@ -132,14 +134,31 @@ def test_arms_that_are_equal_to_the_last_digit_are_told_as_the_same_run(capsys):
         "trainer: warning: scheduler=exponential first changes the rate after epoch 1; the run has 1 epoch",
     ]
     sentence = (
-        "constant, step and exponential are the same run: their results are equal to the last digit, so that what"
-        " differs between them never acted"
+        "constant, step and exponential are the same run: their schedules gave the same learning rates, and their"
+        " results are equal to the last digit"
     )
     assert sentence in " ".join(told.out.split()) and sentence in of_study(folder).verdict
     path = next(folder.glob("scheduler-step_seed-1-*/result.json"))
     result = read_json(path)
     path.write_text(json.dumps(result | {"validation_loss": result["validation_loss"] + 1e-9}))
     assert "constant and exponential are the same run" in of_study(folder).verdict[0]
+
+
+def test_what_the_fairness_check_found_is_kept_and_told_with_the_verdict(capsys):
+    arms = 'sweep.arms=["dropout=0.0 lr=0.1","dropout=0.1 lr=0.1 batch_size=32"]'
+    command = (*TINY, "epochs=1", "optimizer=sgd,sam", arms)
+    _, folder = study(*command)
+    kept = Manifest.read(folder).fairness
+    (unfair,) = kept["unfair"]
+    assert unfair.startswith("dropout=0.1 lr=0.1 batch_size=32 trains 38 steps, dropout=0.0 lr=0.1 19")
+    assert f"trainer: warning: not a fair comparison: {unfair}" in " ".join(capsys.readouterr().err.split())
+    assert "optimizer=sam takes 2 gradients a step, optimizer=sgd 1: twice the compute" in kept["implied"]
+    assert dict(of_study(folder).facts)["Not a fair comparison"] == unfair
+    tree = verdict_tree(exported([str(folder)]))["fairness"]
+    assert tree == {"unfair": [unfair], "implied": list(kept["implied"]), "equal": []}
+    # A start that does not examine it keeps what was found.
+    study(*command, "sweep.fairness_check=off")
+    assert Manifest.read(folder).fairness == kept
 
 
 @pytest.mark.parametrize("metric", ["validation_accuracy", "validation_loss"])

@@ -93,6 +93,7 @@ class Content:
     settings: list[Recorded] = field(default_factory=list)  # of a run
     findings: list[str] = field(default_factory=list)  # sentences that answer further questions
     score: str = ""  # the rule by which runs are scored; "" for the best epoch of a single run
+    fairness: Mapping[str, Sequence[str]] = field(default_factory=dict)  # sentences by kind: unfair, implied
     blocks: "list[BlockContent]" = field(default_factory=list)  # where arms are compared within blocks only
 
     @property
@@ -195,6 +196,7 @@ def of_manifest(
         question_of(study.command),
         findings=findings,
         score=results.design.score,
+        fairness=study.fairness,
         blocks=blocks,
     )
 
@@ -255,6 +257,7 @@ def _facts(study: Manifest, arms: Sequence[ArmReport], blocks: Sequence[BlockCon
         ("Training", duration(sum(run.seconds for run in runs)) + " in all"),
         ("Command", study.own_command),
         *own_techniques(study.yours),
+        *([("Not a fair comparison", "; ".join(unfair))] if (unfair := study.fairness.get("unfair")) else []),
         *([("Stages", "; ".join(str(stage["text"]) for stage in study.stages))] if study.stages else []),
     ]
 

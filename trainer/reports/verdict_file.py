@@ -54,11 +54,20 @@ def verdict_tree(source: Exported) -> dict[str, Any]:
         "comparisons": comparisons,
         "blocks": [_block(block) for block in content.blocks],
         "findings": [finding.tree() for finding in judged.findings] if judged else [],
+        "fairness": _fairness(content),
         "sentences": content.sentences,
         "method": content.method or None,
     }
     finite: dict[str, Any] = _finite(tree)
     return finite
+
+
+def _fairness(content: Content) -> dict[str, list[str]]:
+    """Return the differences between arms that may explain a difference between their scores, a sentence each."""
+    judged = content.judged
+    verdicts = [judged, *(each for _, each in judged.blocks)] if judged else []
+    equal = [sentence for each in verdicts for sentence in each.equal]
+    return {kind: list(content.fairness.get(kind, ())) for kind in ("unfair", "implied")} | {"equal": equal}
 
 
 def _block(block: BlockContent) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def run_study(plan: Plan, home: Path | None = None) -> StudyResult:
     """
     fingerprints = DataFingerprints()
     plan, study = located(plan, fingerprints, home)
-    _compare_fairly(plan)
+    study.fairness = _compare_fairly(plan)
     _warn_of_idle_settings(plan, first_runs(plan))
     if plan.settings.dry_run:
         from trainer.study.dry_run import dry_run
@@ -93,11 +93,14 @@ def _make(folder: Path) -> Path:
         raise RunError(f"{error}. Name another place: output_root=FOLDER, or output_dir=FOLDER for one study") from None
 
 
-def _compare_fairly(plan: Plan) -> None:
-    """Warn of differences between arms besides what is compared. Raises ConfigError under `fairness_check=strict`."""
+def _compare_fairly(plan: Plan) -> dict[str, tuple[str, ...]] | None:
+    """Warn of differences between arms besides what is compared, and return them; None if they are not examined.
+
+    Raises ConfigError under `fairness_check=strict`.
+    """
     refuse_ignored_settings(plan)
     if plan.settings.fairness_check == "off":
-        return
+        return None
     fairness = examine(plan)
     if fairness.unfair and plan.settings.fairness_check == "strict":
         raise ConfigError(f"sweep.fairness_check=strict: {'; '.join(fairness.unfair)}")
@@ -105,6 +108,7 @@ def _compare_fairly(plan: Plan) -> None:
         warn(f"not a fair comparison: {sentence}")
     for sentence in fairness.consequences:
         say(f"Note: {sentence}")
+    return {"unfair": fairness.unfair, "implied": fairness.consequences}
 
 
 def _warn_of_idle_settings(plan: Plan, runs: Sequence[PlannedRun]) -> None:

@@ -52,6 +52,7 @@ class Study:
         self.labels = dict(plan.sweep.labels)  # names of arms
         self.stages: list[dict[str, Any]] = []
         self.looks: list[TakenLook] = []
+        self.fairness: Mapping[str, Sequence[str]] | None = None  # None: not examined at this start
         self.points = plan.stage(plan.settings.stages)[0]  # of a search, in its last stage
         self.settings, self.replicate_keys = plan.settings, [axis.key for axis in plan.replicates]
         self.tuned_keys = [axis.key for axis in plan.sweep.tuned]
@@ -69,6 +70,7 @@ class Study:
         self.stages, self.changes = [dict(stage) for stage in earlier.stages], list(earlier.changes)
         self.labels |= earlier.labels
         self.looks = list(earlier.looks)
+        self.fairness = earlier.fairness if self.fairness is None else self.fairness
         self.entries = [self._in_own_folder(entry) for entry in earlier.entries]
         self.ended = {entry.folder: entry.result for entry in self.entries if entry.result}
         shown = [entry.config.get("wandb") for entry in earlier.entries]
@@ -110,6 +112,7 @@ class Study:
             "replicates": [axis.described() for axis in self.plan.replicates],
             "stages": self.stages,
             "looks": list(map(asdict, self.looks)),
+            "fairness": {kind: list(sentences) for kind, sentences in (self.fairness or {}).items()},
             "runs": [asdict(replace(entry, result=self.ended.get(entry.folder))) for entry in self.entries],
         }
         write_record(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")

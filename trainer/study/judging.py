@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from trainer.config.recorded import typed_settings
 from trainer.errors import ConfigError
 from trainer.runtime.text import counted
 from trainer.stats.blocks import judged_in_steps, test_over_blocks, together
@@ -13,6 +14,7 @@ from trainer.stats.design import Design
 from trainer.stats.score_rule import CROSS, not_finite
 from trainer.stats.verdict import Verdict, judge
 from trainer.study.arm_names import arm_names, named_arm
+from trainer.study.fingerprint import significant
 from trainer.study.looks import looked_verdict, refuse_other_baseline
 from trainer.study.other_images import on_other_images
 from trainer.study.questions import findings
@@ -156,15 +158,28 @@ def arm_named(results: StudyResults, name: str, typed: str) -> StudyArm:
 
 def equal_arms(arms: Sequence[StudyArm]) -> tuple[str, ...]:
     """Return a sentence for each group of arms whose runs all gave the same results, to the last digit of the loss."""
-    groups: dict[Any, list[str]] = {}
+    groups: dict[Any, list[StudyArm]] = {}
     for arm in arms:
         if all(outcome.state == "finished" and outcome.validation_loss is not None for outcome in arm.outcomes):
-            groups.setdefault(_results_by_replicate(arm), []).append(arm.name)
-    return tuple(
-        f"{', '.join(names[:-1])} and {names[-1]} are the same run: their results are equal to the last digit, so that"
-        " what differs between them never acted"
-        for names in groups.values()
-        if len(names) > 1
+            groups.setdefault(_results_by_replicate(arm), []).append(arm)
+    return tuple(_equal_sentence(same) for same in groups.values() if len(same) > 1)
+
+
+def _equal_sentence(same: Sequence[StudyArm]) -> str:
+    """Return that arms gave the same results, and what differs between them without having acted."""
+    names = [arm.name for arm in same]
+    listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    typed = [typed_settings(significant(arm.entries[0].config)) for arm in same]
+    keys = {key for each in typed for key in each}
+    unlike = {key.partition(".")[0] for key in keys if len({str(each.get(key)) for each in typed}) > 1}
+    if unlike == {"scheduler"}:
+        return (
+            f"{listed} are the same run: their schedules gave the same learning rates, and their results are equal to"
+            " the last digit"
+        )
+    return (
+        f"{listed} are the same run: their results are equal to the last digit, so that what differs between them never"
+        " acted"
     )
 
 

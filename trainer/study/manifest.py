@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,7 @@ class Manifest:
     ablation: Ablation | None = None
     looks: tuple[TakenLook, ...] = ()  # of a study that trains seeds until it is decided
     tuned: tuple[str, ...] = ()  # the axes over which each arm was tuned; none before 0.4.0
+    fairness: Mapping[str, Sequence[str]] = field(default_factory=dict)  # differences between arms: unfair, implied
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -145,6 +146,10 @@ class Manifest:
                 _ablation(tree.get("ablation")),
                 tuple(read_looks(tree.get("looks", []))),
                 tuple(validate_texts(tree.get("tuned", []))),
+                {
+                    kind: tuple(validate_texts(texts))
+                    for kind, texts in validate_plain(tree.get("fairness", {})).items()
+                },
             )
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
