@@ -163,6 +163,13 @@ def test_runs_on_other_images_are_blocks_whose_arms_are_not_compared():
     assert within[1:] == ("batch_size=500 trains 2 700 steps, batch_size=1000 1 350",)
 
 
+def test_a_setting_that_some_of_the_arms_have_no_place_for_is_told():
+    found = examined("model=mlp", "model.hidden=[],[8]", "dropout=0.5").unfair
+    assert found == ("dropout is given, and model.hidden=[] has no place for it, while model.hidden=[8] has",)
+    assert examined("model=mlp", "model.hidden=[],[8]").unfair == ()  # nobody has asked for it
+    assert examined("model=mlp", "model.hidden=[8],[16]", "dropout=0.5").unfair == ()
+
+
 def test_networks_within_one_per_cent_are_equally_large():
     assert examined("normalization=none,batch").unfair == ()  # 55 490 and 55 730: 0.4 %
 

@@ -15,6 +15,7 @@ from trainer.runtime.files import expanded
 from trainer.study.axes import ARM, corners, override_key, plain_override
 from trainer.study.blocks import Place, grouped
 from trainer.study.fair_budget import unequal_search
+from trainer.study.fair_slots import ignored_by_some
 from trainer.study.gradients import gradients_of
 from trainer.study.plan import Plan, PlannedRun, plain
 from trainer.study.tuning import tuned_arms
@@ -62,6 +63,7 @@ def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairn
     runs, reckon = _representatives(plan), _Reckoning(images)
     blocks = _blocks(plan, runs)
     findings = [*_several(blocks)]
+    given = {override_key(text) for text in plan.arguments}
     for axis in plan.axes:
         strongest: dict[str, _Finding] = {}  # one sentence for each quantity, from the runs where it differs most
         for group in _along(runs, axis.key, blocks):
@@ -70,6 +72,8 @@ def examine(plan: Plan, images: Callable[[RunConfig], Images] = loaded) -> Fairn
                 if quantity not in strongest or finding.weight > strongest[quantity].weight:
                     strongest[quantity] = finding
             findings += _losses(group, axis.key)
+            names, configs = [plain_override(run.point[axis.key]) for run in group], [run.config for run in group]
+            findings += [_Finding(False, 1.0, text) for text in ignored_by_some(names, configs, given, images)]
         findings += strongest.values()
         # The arms of an ablation have no tries: each lacks another technique.
         findings += _tuning(axis.texts if axis.key == ARM and not plan.sweep.ablation else ())
