@@ -42,7 +42,9 @@ from trainer.study.manifest import Manifest  # noqa: E402
 
 TINY = ["dataset=digits", "dataset.image_size=8", "model=mlp", "model.hidden=[8]", "device=cpu", "wandb.mode=disabled"]
 # Times and speeds, which differ from call to call: in sentences, and in the last columns of an epoch's line.
-TIMES = re.compile(r"\d+(\.\d+)? (ms|s|min|h)\b|[\d,]+ +\d+\.\d\d(?= *(best)?$)", re.MULTILINE)
+TIMES = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d|\d+(\.\d+)? (ms|s|min|h)\b|[\d,]+ +\d+\.\d\d(?= *(best)?$)", re.MULTILINE
+)
 TOLD = re.compile(
     r"damaged|incomplete or altered|edited by hand|not as it was written|^trainer: (?!warning)", re.MULTILINE
 )

@@ -11,7 +11,7 @@ from trainer.cli import clean, export
 from trainer.errors import ConfigError, RunError
 from trainer.records.metrics import intact_metrics, read_metrics
 from trainer.records.outcome import Outcome, read_outcome, write_outcome
-from trainer.storage.checksums import with_checksum, without_checksum, write_record
+from trainer.storage.checksums import unchecked, with_checksum, without_checksum, write_record
 from trainer.storage.untrusted import read_config, read_json, whole_lines
 
 TREES = [{"a": 1}, {"a": [{"b": {}}]}, [{"a": {}}, {"b": [[]]}], {"x": '"}\n]}', "é": None}]
@@ -101,6 +101,7 @@ def test_records_of_an_earlier_version_are_read(tmp_path):
     (tmp_path / "config.yaml").write_text("epochs: 3\n")
     assert [row["epoch"] for row in read_metrics(tmp_path)] == [1, 2, 3]
     assert read_outcome(tmp_path).state == "finished" and read_config(tmp_path / "config.yaml") == {"epochs": 3}
+    assert unchecked(tmp_path) == ["config.yaml", "result.json"]  # as `trainer show` says
 
 
 def test_a_table_and_the_cleaning_tell_what_is_damaged(in_empty_folder, capsys):

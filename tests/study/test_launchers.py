@@ -5,12 +5,14 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import interpret
+from conftest import clean_environment, interpret
 from test_study import SHORT, TINY, study, table
 
 from trainer.config.hydra_errors import LAUNCHERS
@@ -46,11 +48,12 @@ LONG = (*TINY, "epochs=80", "early_stop_patience=null", "optimizer=sgd")
 
 
 @pytest.mark.long
-def test_a_failing_and_a_killed_run_cost_no_other():
+def test_a_failing_and_a_killed_run_cost_no_other(capfd):
     arguments = (*LONG, "lr=0.1,1e30,0.2,0.3", "hydra/launcher=joblib")
     with killing("lr-0.2-*") as killed:
         code, folder = study(*arguments)
     assert code == 1 and len(killed) == 2  # once more alone, in case its sibling was the cause
+    assert "Traceback" not in capfd.readouterr().err
     rows = {row["lr"]: row for row in table(folder)}
     assert {lr: row["state"] for lr, row in rows.items()} == {
         "0.1": "finished", "1e+30": "failed", "0.2": "failed", "0.3": "finished"
@@ -187,3 +190,19 @@ def test_submitit_does_not_hide_the_gpus(two_gpus, monkeypatch):
     more = "+hydra.launcher.array_parallelism=2"
     code, folder = study(*ANYWHERE, "epochs=2", "device=auto", "seed=0,1", "hydra/launcher=submitit_local", more)
     assert code == 0 and seen(folder) == [two_gpus[1]] * 2
+
+
+UNREGISTERED = """
+import time
+from joblib.externals.loky.backend import resource_tracker
+from trainer.study.launch import _start_tracker
+_start_tracker()
+resource_tracker.unregister("/nowhere", "folder")  # as after the death of a worker: the folder is not known any more
+time.sleep(0.3)
+"""
+
+
+def test_the_process_that_clears_after_dead_workers_prints_no_traceback():
+    command = [sys.executable, "-c", UNREGISTERED]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=clean_environment(), timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -13,6 +13,7 @@ from trainer.reports.facts import data_text, moment
 from trainer.reports.run_content import of_run
 from trainer.reports.run_files import Run
 from trainer.runtime.console import closing_table, say, show_columns
+from trainer.storage.checksums import unchecked
 from trainer.storage.places import named_folder, named_run
 from trainer.study.rerun import command_of
 
@@ -86,6 +87,8 @@ def _facts(content: Content, run: Run) -> Iterable[tuple[str, str]]:
         yield "Parameters", str(run.best.parameters)
     yield from (row for row in content.environment if row[0] in ("Device", "Commit"))
     yield "Folder", str(run.folder)
+    if names := unchecked(run.folder):
+        yield "No checksum", f"{', '.join(names)}: of an earlier version, or edited by hand"
     if (run.folder / BEST).is_file():
         yield "Best network", str(run.folder / BEST)
     above = run.folder.resolve().parent

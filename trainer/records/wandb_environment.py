@@ -8,12 +8,12 @@ import configparser
 import contextlib
 import netrc
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from trainer.runtime.console import warn
+from trainer.runtime.stdio import stderr_dropped
 
 # Who, at which server, through what: read for wandb.mode=online and `report --wandb`, each with its key in the file
 # `settings` that `wandb login --host` writes.
@@ -89,7 +89,7 @@ def client_environment(folder: Path, account: bool) -> Iterator[None]:
     _client["account"] = used
     _replace_variables(own | {name: before[name] for name in MACHINE if before.get(name)} | used)
     try:
-        with _stderr_dropped():
+        with stderr_dropped():  # its service writes its log there if it has no cache
             yield
     finally:
         _replace_variables(before)
@@ -186,17 +186,3 @@ def _replace_variables(values: Mapping[str, str]) -> None:
     for name in _variables():
         del os.environ[name]
     os.environ.update(values)
-
-
-@contextlib.contextmanager
-def _stderr_dropped() -> Iterator[None]:
-    """Give W&B's service, which is started in the block, no terminal: it writes its log there if it has no cache."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)

@@ -11,6 +11,7 @@ import re
 import select
 import sys
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -168,3 +169,17 @@ class _Log(io.TextIOWrapper):
 def append_log(file: Path | int) -> TextIO:
     """Open a file, given by its path or descriptor, to append text without write errors and colours."""
     return _Log(io.BufferedWriter(_LossyFile(file, "a")), encoding="utf-8", errors=STAND_IN)
+
+
+@contextlib.contextmanager
+def stderr_dropped() -> Iterator[None]:
+    """Give the processes that are started in the block no terminal to write their own messages on."""
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)

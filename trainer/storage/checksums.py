@@ -5,7 +5,9 @@ are the first 16 of the SHA-256 of the text without them. They detect damage, no
 write the right checksum as well. A record without one is of an earlier version, or was edited by hand and accepted.
 """
 
+import contextlib
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -70,9 +72,16 @@ def without_comment(text: str) -> str:
     return text
 
 
-def has_checksum(text: str) -> bool:
-    """Return whether a record, or a line of one, ends with a checksum."""
-    return any(mark in text[-LONGEST_END:] for mark in (*MARKS, *COMMENT_MARKS))
+def unchecked(folder: Path) -> list[str]:
+    """Return the names of the records in a run's folder that have no checksum, in which damage is not noticed."""
+    found = []
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.jsonl"), *folder.glob("config.yaml")]):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            file.seek(-min(LONGEST_END, path.stat().st_size), os.SEEK_END)
+            end = file.read().decode(errors="replace")
+            if end and not any(mark in end for mark in (*MARKS, *COMMENT_MARKS)):
+                found.append(path.name)
+    return found
 
 
 def _digits(text: str) -> str:

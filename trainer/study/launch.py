@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from trainer.records.outcome import BEAT_SECONDS, DONE, SILENT_SECONDS, Outcome,
 from trainer.runtime.console import warn
 from trainer.runtime.gpus import VISIBLE, visible_gpus
 from trainer.runtime.lock import holder_here
+from trainer.runtime.stdio import stderr_dropped
 from trainer.study.axes import corners
 from trainer.study.folder import Study
 from trainer.study.manifest import Entry
@@ -228,6 +230,8 @@ class Launch:
             launcher: Any = Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=task, config=self._config()
             )
+            if self.plan.launcher == "joblib":
+                _start_tracker()
             launcher.launch(jobs, initial_job_idx=0)
         except Exception as error:  # the folders of the runs show which of them are missing
             lines = str(error).strip().splitlines() or [""]
@@ -255,6 +259,15 @@ class Launch:
                 options.pop("array_parallelism", None)
                 config.hydra.launcher = options
         return config
+
+
+def _start_tracker() -> None:
+    """Start joblib's process that removes what dead workers leave, without a terminal for its messages.
+
+    It prints a traceback of its own when a worker was killed: the folder that it is to forget was forgotten before.
+    """
+    with contextlib.suppress(ImportError, AttributeError), stderr_dropped():  # a part of joblib that is not documented
+        import_module("joblib.externals.loky.backend.resource_tracker").ensure_running()
 
 
 def _start_ray(options: Any) -> None:
