@@ -238,3 +238,14 @@ def test_an_arm_with_a_failed_seed_cannot_win():
 def test_parallel_workers_train_the_batch_of_a_look(launcher, decided):
     code, folder = study(*RATES, f"hydra/launcher={launcher}")
     assert code == 0 and looks(folder) == looks(decided)
+
+
+def test_a_script_asks_what_the_looks_have_told(decided, capsys):
+    asked = {"lr=0.03 > lr=0.0001": 0, "lr=0.01 > lr=0.03": 4, "lr=0.01 > lr=0.0001": 3}
+    assert {text: report([str(decided), "--expect", text]) for text in asked} == asked
+    assert "no conclusion. No look has compared the two with each other" in capsys.readouterr().out
+
+
+def test_runs_that_train_at_once_make_the_same_looks(decided):
+    code, folder = study(*RATES, "sweep.concurrent=3")
+    assert code == 0 and looks(folder) == looks(decided)
