@@ -81,8 +81,8 @@ def test_several_interactions_are_corrected_in_steps():
 def test_sentences_of_interactions_and_average_effects():
     told = interactions([square()], Design())[0]
     assert told.sentence == (
-        "batch and flip: no conclusion on whether they add up (-3.0 ± 4.5 points beyond the sum of both)"
-        " (3 seeds an arm, p = 0.13)"
+        "batch and flip: no conclusion on whether they add up (together −3.0 ± 4.5 points against the sum of both,"
+        " 3 seeds an arm, p = 0.13)"
     )
     assert told.figures["interval"][0] < told.figures["difference"] == pytest.approx(-0.03)
     less = interactions([square(both=(0.86, 0.87, 0.88))], Design())[0]

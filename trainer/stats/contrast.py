@@ -135,13 +135,13 @@ def _adds_up(square: Square, found: Judged, design: Design) -> str:
     against = f", against {square.against}" if square.against else ""
     if found.p is None or found.half is None:
         return f"{names}: whether they add up cannot be told, {_why(found.contrast, design)}"
-    details = f"({_runs(found.contrast, design)}, {p_text(found.p)}{against})"
+    details = f"{_runs(found.contrast, design)}, {p_text(found.p)}{against}"
     if found.concluded:
         more = "more" if found.contrast.estimate > 0 else "less"
         shown = amount(abs(found.contrast.estimate), found.half, design)
-        return f"{names} together give {shown} {more} than the sum of both {details}"
-    shown = amount(found.contrast.estimate, found.half, design)
-    return f"{names}: no conclusion on whether they add up ({shown} beyond the sum of both) {details}"
+        return f"{names} together give {shown} {more} than the sum of both ({details})"
+    shown = _with_sign(found.contrast.estimate, found.half, design)
+    return f"{names}: no conclusion on whether they add up (together {shown} against the sum of both, {details})"
 
 
 def average_effects(effects: Sequence[tuple[str, Sequence[tuple[Arm, Arm]]]], design: Design) -> list[Finding]:
@@ -167,8 +167,7 @@ def average_effects(effects: Sequence[tuple[str, Sequence[tuple[Arm, Arm]]]], de
 def _gains(name: str, pairs: int, found: Judged, design: Design) -> str:
     if found.p is None or found.half is None:
         return f"{name} on average: no conclusion, {_why(found.contrast, design)}"
-    sign = "−" if found.contrast.estimate < 0 else "+"
-    shown = f"{sign}{amount(abs(found.contrast.estimate), found.half, design)}"
+    shown = _with_sign(found.contrast.estimate, found.half, design)
     details = f"over {pairs} pairs of arms ({_runs(found.contrast, design)}, {p_text(found.p)})"
     if not found.concluded:
         return f"{name} on average: no conclusion, {shown} {details}"
@@ -188,6 +187,10 @@ def _finding(question: str, names: dict[str, object], found: Judged, sentence: s
         "concluded": found.concluded,
     }
     return Finding(question, sentence, figures)
+
+
+def _with_sign(estimate: float, half: float, design: Design) -> str:
+    return f"{'−' if estimate < 0 else '+'}{amount(abs(estimate), half, design)}"
 
 
 def _runs(found: Contrast, design: Design) -> str:
