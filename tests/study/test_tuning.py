@@ -58,7 +58,8 @@ def test_arms_are_tuned_equally_and_compared_with_seeds_that_tuned_none(capsys):
     tuned = [each for each in judged.findings if each.question == "tuning"]
     assert [each.figures["arm"] for each in tuned] == ["sgd", "adam"]
     adam = tuned[1]
-    assert adam.sentence.startswith(f"adam was tuned to lr={best_rate(folder, 'adam')}, the best of 3 trials; ")
+    start = f"adam was tuned to lr={best_rate(folder, 'adam')} ({adam.figures['value']:.2%}), the best of 3 trials; "
+    assert adam.sentence.startswith(start)
     assert adam.figures["best"] == {"lr": best_rate(folder, "adam")} and len(adam.figures["points"]) == 3
     values = sorted(float(row["validation_accuracy"]) for row in by_stage(folder, 1) if row["optimizer"] == "adam")
     (budget,) = [each for each in judged.findings if each.question == "by budget"]
@@ -224,7 +225,7 @@ def test_one_configuration_can_be_tuned_alone():
     (arm,) = results_of(Manifest.read(folder)).arms
     assert (arm.name, arm.texts, sorted(arm.values)) == ("the one configuration", {"lr": "++lr=0.05"}, ["0", "1"])
     (tuned, *_) = verdict(results_of(Manifest.read(folder))).findings
-    assert tuned.sentence.startswith("the one configuration was tuned to lr=0.05, the best of 2 trials")
+    assert tuned.sentence.startswith("the one configuration was tuned to lr=0.05 (")
 
 
 def test_a_tuned_setting_leaves_the_arms_of_an_experiment():

@@ -83,7 +83,7 @@ def test_seeds_are_trained_until_one_arm_is_left(decided):
     assert winner_of(decided).arm.name == "lr=0.03"
     judged = verdict(results_of(Manifest.read(decided)))
     assert (judged.winner, judged.reference, judged.open) == ("lr=0.03", "lr=0.03", False)
-    start = f"lr=0.0001 was dropped at {dropped['lr=0.0001']} seeds (level of this look "
+    start = f"lr=0.0001 was dropped at {dropped['lr=0.0001']} seeds (limit for p at this look: "
     assert any(line.startswith(start) for line in judged.lines())
     (finding,) = judged.findings
     assert finding.sentence.endswith(
@@ -156,7 +156,8 @@ def test_failed_runs_are_not_replaced_and_folds_are_averaged(capsys):
     out = capsys.readouterr().out
     assert "Look 1 of 2 at 3 seeds (level 0.027): lr=0.05, lr=1e+30 dropped. Decided after 3 seeds: every other" in out
     assert "lr=1e+30 was dropped at 3 seeds: none of its runs finished" in out
-    assert "lr=0.05 was told apart at 3 seeds (level of this look 0.027): lr=0.05 is better than lr=1e-05 by" in out
+    told = "lr=0.05 was told apart at 3 seeds (limit for p at this look: 0.027): lr=0.05 is better than lr=1e-05 by"
+    assert told in out
     assert winner_of(folder).arm.name == "lr=0.05"
     before = {path: path.read_text() for path in folder.glob("*/result.json")}
     assert study(*arguments)[0] == 1 and len(before) == 18
@@ -222,7 +223,7 @@ def test_the_sentences_of_each_end():
     against = last(near, margin=0.03, baseline="b")
     assert against.startswith("No difference that matters: a is within 3.0 points of b (")
     assert last({"a": values(0, 48, 1), "c": values(30, 48, 3)}).startswith(
-        "Decided after 3 seeds: a is left. Stopped early"
+        "Decided after 3 seeds: a is better than all others. It ended before"
     )
 
 

@@ -171,7 +171,7 @@ def of_manifest(
     arms = ranked((read_arm(study, arm, known) for arm in results.arms), study.settings.sign)
     blocks = _blocks(study, arms, judged, search)
     arms = [arm for block in blocks for arm in block.arms] or arms
-    findings = [finding.sentence for finding in judged.findings]
+    findings = [finding.sentence for finding in judged.findings if finding.sentence != judged.outcome]
     damage = [line for arm in arms for run in arm.runs for line in run.damage]
     sentences = [*judged.lines(), *reservations(results), *damage]
     return Content(

@@ -20,8 +20,8 @@ class LookedAt(Comparison):
     dropped: str = ""
 
     def sentence(self, design: Design) -> str:
-        """Return the result in words: "lr=1 was dropped at 4 seeds (level 0.0018): lr=0.1 is better than …"."""
-        sentence, level = super().sentence(design), f"level of this look {self.level:.2g}"
+        """Return the result: "a was dropped at 4 seeds (limit for p at this look: 0.0018): b is better than a by …"."""
+        sentence, level = super().sentence(design), f"limit for p at this look: {self.level:.2g}"
         # Against a baseline the dropped arm comes first, and may be the better one.
         what = "told apart" if self.dropped == self.first.name else "dropped"
         return f"{self.dropped} was {what} at {self.seeds} seeds ({level}): {sentence}" if self.dropped else sentence
@@ -46,8 +46,10 @@ def outcome_sentence(look: Look, outcome: str, counts: Sequence[int], design: De
     left = _listed(names)
     from_it = f" from {baseline}" if baseline else ""
     if outcome == DECIDED:
-        which = f"every other arm is told apart{from_it}" if baseline else f"{left} is left"
-        early = ". Stopped early, differences look somewhat larger than they are" if look.seeds < counts[-1] else ""
+        which = f"every other arm is told apart{from_it}" if baseline else f"{left} is better than all others"
+        early = ""
+        if look.seeds < counts[-1]:
+            early = f". It ended before {counts[-1]} seeds, so that differences look somewhat larger than they are"
         return f"Decided after {look.seeds} seeds: {which}{early}"
     if outcome == ALIKE:
         assert design.margin is not None
@@ -87,8 +89,8 @@ def method_sentence(counts: Sequence[int], design: Design, baseline: str, repeat
     looks = f"looks at {shown} and {counts[-1]} seeds" if shown else f"one look, at {counts[-1]} seeds"
     return (
         f"Test: {looks}; at each the arms that are left are compared {against} by {kind}{folds}, corrected in steps"
-        f" ({corrected}), at a level of the look's own; ± is the interval of that level. On identical arms any of the"
-        " looks drops an arm in at most 5 % of studies"
+        f" ({corrected}), at a level of the look's own; ± is the interval of that level. If all arms were equal, at"
+        " most 5 of 100 such studies would drop any, over all looks"
     )
 
 

@@ -42,6 +42,7 @@ class Verdict:
     planned: bool = False  # the reference was named before the first run
     findings: tuple[Finding, ...] = ()  # the answers to further questions
     looked: bool = False  # by looks at a growing study
+    outcome: str = ""  # how the looks have ended, or how far they are
     open: bool = False  # more looks may come
     winner: str = ""  # the arm that these looks have left alone
     blocks: tuple[tuple[str, "Verdict"], ...] = ()  # by name, where the scores of blocks are not compared
@@ -63,8 +64,9 @@ class Verdict:
         sentences = [comparison.sentence(self.design) for comparison in self.comparisons]
         for name, judged in self.blocks:
             sentences += [f"{name}: {line}" for line in judged.lines() if line not in judged.footnotes]
-        further = (finding.sentence for finding in self.findings)
-        return [line for line in (*self.equal, *self.reasons, *sentences, *further, *self.footnotes) if line]
+        further = (finding.sentence for finding in self.findings if finding.sentence != self.outcome)
+        told = (self.outcome, *self.equal, *self.reasons, *sentences, *further, *self.footnotes)
+        return [line for line in told if line]
 
 
 def judge(

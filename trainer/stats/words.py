@@ -19,7 +19,7 @@ WORDS = (
      " such ranges about 95 hold the true difference."),
     ("p", r"\bp [=<>]",
      "How often a difference this large would be seen by chance if no arm were better than another: p = 0.03 is 3 of"
-     " 100 studies. The verdict says that an arm is better where p is below 0.05, or below the level of a look."),
+     " 100 studies. The verdict says that an arm is better where p is below 0.05, or below the limit of a look."),
     ("no conclusion", r"\bno conclusion\b|\bno verdict\b",
      "The runs do not tell which arm is better. It does not say that the arms are equally good."),
     ("at most, within", r"\bdiffers?\b.*\bat most\b|\bwithin [\d.]+ (points|in)\b|\balike\b",
@@ -39,7 +39,7 @@ WORDS = (
     ("paired seeds", r"\bpaired\b",
      "Runs with the same seed are compared with each other, as they share a part of their chance."),
     ("look", r"\blooks?\b",
-     "A growing study is judged several times. Each look has a stricter limit for p, its level, so that all looks of"
+     "A growing study is judged several times. Each look has a stricter limit for p, so that all looks of"
      " 100 studies of equal arms together report a difference in at most 5."),
     ("dropped", r"\bdropped\b",
      "An arm that a look found to be worse gets no more seeds."),

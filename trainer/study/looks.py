@@ -145,7 +145,8 @@ def looked_verdict(results: StudyResults, equal: tuple[str, ...]) -> Verdict:
         winner=winner,
     )
     judged = on_other_images(judged, results) if until.repeats == 1 else judged
-    return replace(judged, findings=(_finding(results, found, baseline),))
+    finding = _finding(results, found, baseline)
+    return replace(judged, findings=(finding,), outcome=finding.sentence)
 
 
 def _incomplete(last: Look) -> list[str]:

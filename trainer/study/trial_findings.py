@@ -53,10 +53,13 @@ def _tuned(name: str, trials: Sequence[StudyArm], found: Searched, design: Desig
     lost = f" ({failed} did not finish)" if failed else ""
     within = "1 point" if design.share else f"{NEAR:.0%}"
     words = " and ".join(f"{key} {text}" for key, text in ranges.items())
-    close = f"{len(near)} of them are within {within} of it, with {words}" if len(near) > 1 else (
-        f"no other one is within {within} of it"
-    )  # fmt: skip
-    sentence = f"{name} was tuned to {_words(point)}, the best of {counted(len(trials), 'trial')}{lost}; {close}"
+    close = f"no other trial comes within {within} of this"
+    if len(near) > 1:
+        close = f"{len(near)} of them are within {within} of this, with {words}"
+    value = shown_figure(design.metric, best.mean)
+    sentence = (
+        f"{name} was tuned to {_words(point)} ({value}), the best of {counted(len(trials), 'trial')}{lost}; {close}"
+    )
     tried = [{**{key: trial.point[key] for key in keys}, "value": trial.mean if trial in complete else None}
              for trial in trials]  # fmt: skip
     yield Finding("tuning", sentence, {
@@ -98,9 +101,9 @@ def _by_budget(found: Searched, design: Design) -> Iterator[Finding]:
         shown = ", ".join(shown_figure(design.metric, value) for value in figures[name].values())
         told.append(f"{name} {shown}".strip())
     numbers = ", ".join(map(str, counts))
-    how = "on average over the orders of the draws" if drawn else "in their order"
+    how = "would have found on average" if drawn else "had found"
     if len(counts) > 1:
-        sentence = f"Best value after {numbers} trials, {how}: {'; '.join(told)}"
+        sentence = f"By budget: {numbers} trials {how}, as their best: {'; '.join(told)}"
         yield Finding("by budget", sentence, {"order": "any" if drawn else "as tried", "best": figures})
 
 
