@@ -54,6 +54,11 @@ WORDS = (
     ("tuned", r"\btuned\b",
      "Each arm was first given the best of several values, each arm by as many trials, with seeds of their own. Then"
      " the arms were compared at these values with fresh seeds. ± does not include the luck of the tuning."),
+    ("block", r"\bdata sets?\b|\bblocks?\b",
+     "Arms are compared within one data set only, as scores on different images say nothing about each other."),
+    ("add up, interaction", r"\bthe sum of both\b|\binteraction\b",
+     "Two techniques add up if both together gain as much as each alone. They may gain less, as where one does the"
+     " other's work, or more."),
     ("baseline", r"\bbaseline\b",
      "The arm that all others are compared with."),
 )  # fmt: skip
