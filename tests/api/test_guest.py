@@ -134,7 +134,7 @@ def test_an_interrupt_while_one_is_reported_tells_the_folder_as_well(mine, monke
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.run.read_outcome", interrupted)
+    monkeypatch.setattr("trainer.records.interrupt.outcome_or_damage", interrupted)
     for call in (trainer.study, lambda *settings, **given: trainer.train(trainer.compose(*settings, **given))):
         Path("stopped").unlink(missing_ok=True)
         with pytest.raises(Interrupted, match="the state is saved in"):

@@ -81,7 +81,7 @@ def test_every_command_prints_on_a_terminal_for_ascii():
         ):
             assert main(arguments) == 0, arguments
     text = shown.read_bytes().decode("ascii")
-    for part in ("300 validation images 1x8x8", "true v predicted ->", "lambda in the optimizer", "accuracy +- sd"):
+    for part in ("300 validation images 1x8x8", "true v predicted ->", "lambda in the optimizer", "cross-fitted +- sd"):
         assert part in text
 
 

@@ -88,6 +88,7 @@ def test_arms_are_tuned_equally_and_compared_with_seeds_that_tuned_none(capsys):
     ]
 
 
+@pytest.mark.long
 def test_a_tuned_study_that_was_killed_continues_with_the_same_points(monkeypatch):
     _, folder = study(*TUNED)
     undisturbed, before = table(folder), verdict(results_of(Manifest.read(folder))).lines()
@@ -116,6 +117,7 @@ def test_a_tuned_study_that_was_killed_continues_with_the_same_points(monkeypatc
             change(Manifest.read(folder), ["seed=3"] if change is with_added else "seed=2")
 
 
+@pytest.mark.long
 def test_a_bayesian_tuning_chooses_for_each_arm_and_several_runs_train_at_once():
     arguments = (*TINY, "epochs=1", "optimizer=sgd,adam", SPACE, "tune.dropout=0.0,0.5", "tune.method=tpe")
     _, folder = study(*arguments, "tune.trials=12", "tune.seeds=2", "seed=0", "sweep.concurrent=3")

@@ -94,6 +94,7 @@ def test_seeds_are_trained_until_one_arm_is_left(decided):
     assert "to at most 8: they were compared at 3, 4, 6 and 8 seeds, and those told apart got no more" in text
 
 
+@pytest.mark.long
 def test_a_study_that_is_killed_takes_the_same_looks(decided, monkeypatch):
     work, left = launch.work, [0]
 
@@ -247,6 +248,7 @@ def test_a_script_asks_what_the_looks_have_told(decided, capsys):
     assert "no conclusion. No look has compared the two with each other" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_runs_that_train_at_once_make_the_same_looks(decided):
     code, folder = study(*RATES, "sweep.concurrent=3")
     assert code == 0 and looks(folder) == looks(decided)

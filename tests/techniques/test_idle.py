@@ -6,7 +6,7 @@ from conftest import compose, interpret, quick
 from trainer.cli.reproduce import main
 from trainer.config.own import read, using
 from trainer.config.schema import GROUPS
-from trainer.study.plan import idle_search
+from trainer.study.search_warnings import search_warnings
 from trainer.techniques.idle import idle_settings
 
 IDLE = {
@@ -108,14 +108,14 @@ def test_a_setting_that_acts_is_not(settings):
 
 def test_settings_of_a_search_that_can_never_act():
     small = ("-m", "dataset=digits", "lr=0.1,0.2,0.3,0.4,0.5,0.6,0.7")
-    assert list(idle_search(interpret([*small, "sweep.trials=3"]))) == [
+    assert list(search_warnings(interpret([*small, "sweep.trials=3"]), ())) == [
         "sweep.trials does nothing: sweep.method=grid tries every point once"
     ]
     pruned = (*small, "sweep.method=random", "sweep.pruner=median")
-    assert list(idle_search(interpret([*pruned, "sweep.trials=5"]))) == [
+    assert list(search_warnings(interpret([*pruned, "sweep.trials=5"]), ())) == [
         "sweep.pruner=median first stops a run at point 6; the search has 5"
     ]
-    assert list(idle_search(interpret([*pruned, "sweep.trials=6"]))) == []
+    assert list(search_warnings(interpret([*pruned, "sweep.trials=6"]), ())) == []
 
 
 def test_it_is_said_before_the_run(capsys):

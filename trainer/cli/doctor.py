@@ -137,12 +137,14 @@ def read(folder: Path, data_dir: str | None, where: str) -> "Record":
         for name in ("train_accuracy", *(["validation_accuracy"] if validated else [])):
             if row[name] is None:
                 raise RunError(f"{folder / METRICS} is damaged: epoch {row['epoch']} has no {name}")
+    state = last.trainer if last else None
     if last and "data" in last.provenance:
         with checkpoint_errors(folder / LAST):
             others = data_differences(last.provenance["data"], identity_of(images, training, validation))
         if others:
             warn(f"{folder} was trained on other data, so the figures are not those of the run: {', '.join(others)}")
-    state, weights = last.trainer if last else None, best.model if best else None
+            state = {key: value for key, value in last.trainer.items() if key != "hits"}  # of the other images
+    weights = best.model if best else None
     return Record(config, training, validation, target, rows, state, weights, folder)
 
 
