@@ -131,3 +131,21 @@ def test_a_width_of_zero_is_80_columns(columns):
 
 def test_a_number_has_its_noun_in_the_singular_or_plural():
     assert [counted(number, "study", "studies") for number in (0, 1, 2)] == ["0 studies", "1 study", "2 studies"]
+
+
+def test_a_line_that_is_said_while_a_table_is_redrawn_stands_above_it(monkeypatch):
+    from rich.live import Live
+
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    drawn = console.new_console()
+    with console.redrawing(drawn), Live("the table", console=drawn, auto_refresh=False) as live:
+        live.refresh()
+        console.say("a look at the study")
+        live.refresh()
+    first, after = screen.getvalue().split("a look at the study")
+    # The table is erased before the line is written, and drawn again below it.
+    assert first.rindex("\x1b[2K") > first.rindex("the table") and after.index("the table") < after.index("\x1b[2K")
+    console.say("the end")
+    assert screen.getvalue().endswith("the end\n")

@@ -37,6 +37,7 @@ def new_console(stderr: bool = False, file: IO[str] | None = None, width: int | 
 
 
 out, err = new_console(), new_console(stderr=True)
+_redrawn: list[Console] = []  # of tables that are being redrawn on the terminal
 
 
 def on_screen(console: Console = out) -> bool:
@@ -58,9 +59,22 @@ def fail(error: Exception) -> None:
 
 
 def show_line(console: Console, line: str, style: str) -> None:
-    """Print lines on a console, wrapped on a terminal."""
+    """Print lines on a console, wrapped on a terminal, there above a table that is being redrawn."""
+    # Only the console of the table knows that the lines below are to be drawn again: else it would draw over these.
+    redrawn = _redrawn[-1:] if console._file is None and on_screen(console) else []
     # Not wrapped in a file, which is searched and counted by lines.
-    console.print(Text(wrap(line, console.width) if console.file.isatty() else line, style))
+    text = Text(wrap(line, console.width) if console.file.isatty() else line, style)
+    (redrawn or [console])[0].print(text)
+
+
+@contextmanager
+def redrawing(console: Console) -> Iterator[None]:
+    """Print what is said meanwhile above the table that this console redraws on the terminal."""
+    _redrawn.append(console)
+    try:
+        yield
+    finally:
+        _redrawn.remove(console)
 
 
 @contextmanager

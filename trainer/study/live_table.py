@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from rich.console import Group
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from trainer.records.metrics import curve, shown_figure
 from trainer.records.outcome import DONE, Outcome
-from trainer.runtime.console import current_files, duration, new_console, on_screen, show_line
+from trainer.runtime.console import current_files, duration, new_console, on_screen, redrawing, show_line
 from trainer.runtime.notebook import Bar
 from trainer.runtime.text import counted
 from trainer.study.folder import Study
@@ -38,10 +39,12 @@ class LiveTable:
         self.reported: set[Entry] = set()  # the runs that had ended before, or whose end was printed
         self.clock: tuple[float, int] | None = None  # the time of the first epoch, and the epochs trained until then
         self.before = 0  # epochs that were trained when this began
+        self.redrawing = ExitStack()
         self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "LiveTable":
         if on_screen(self.console):
+            self.redrawing.enter_context(redrawing(self.console))
             self.live.start()
         return self
 
@@ -49,6 +52,7 @@ class LiveTable:
         self.bar.close()
         if on_screen(self.console):
             self.live.stop()
+            self.redrawing.close()
 
     def _outcome(self, entry: Entry) -> Outcome:
         """Return a run's outcome; a final one is read once, as the table of a thousand runs is drawn often."""
