@@ -283,3 +283,16 @@ def test_an_optimizer_of_two_gradients_a_step_has_twice_the_compute(tmp_path):
     assert examined("optimizer=adam,sam", "lr=0.1,0.2").consequences == (  # its class lies in another file
         "optimizer=sam takes 2 gradients a step, optimizer=adam 1: twice the compute",
     )
+
+
+def test_compute_is_told_of_passes_through_the_network_and_of_all_steps():
+    assert "regularization=r_drop runs the network 2 times a step, regularization=l2 1: more compute" in (
+        examined("regularization=l2,r_drop", "dropout=0.5").consequences
+    )
+    arms = (
+        "sweep.arms.long=optimizer=adam epochs=4",
+        "sweep.arms.two=optimizer=sam epochs=2",
+        "dataset.train_size=512",
+    )
+    told = examined(*arms, "batch_size=256").consequences
+    assert "optimizer=sam epochs=2 takes 2 gradients a step, optimizer=adam epochs=4 1: 8 and 8 in all" in told

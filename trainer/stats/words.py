@@ -16,7 +16,7 @@ WORDS = (
      "Percentage points: 91 % is 2 points more than 89 %."),
     ("± (interval)", "±",
      "The range in which the true difference lies on these validation images: 2.0 ± 0.5 points are 1.5 to 2.5. Of 100"
-     " such ranges about 95 hold the true difference."),
+     " such ranges about 95 hold the true difference; of those at a look, more."),
     ("p", r"\bp [=<>]",
      "How often a difference this large would be seen by chance if no arm were better than another: p = 0.03 is 3 of"
      " 100 studies. The verdict says that an arm is better where p is below 0.05, or below the limit of a look."),

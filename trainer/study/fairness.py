@@ -15,8 +15,9 @@ from trainer.runtime.files import expanded
 from trainer.study.axes import ARM, corners, override_key, plain_override
 from trainer.study.blocks import Place, grouped
 from trainer.study.fair_budget import unequal_search
+from trainer.study.fair_compute import unequal_compute
 from trainer.study.fair_slots import ignored_by_some
-from trainer.study.gradients import gradients_of
+from trainer.study.gradients import forwards_of, gradients_of
 from trainer.study.plan import Plan, PlannedRun, plain
 from trainer.study.tuning import tuned_arms
 from trainer.techniques.layers import Slots
@@ -165,6 +166,7 @@ class _Reckoning:
             "images": config.epochs * len(training),
             "parameters": self._parameters(config, training),
             "gradients": gradients_of(config.optimizer),
+            "forwards": forwards_of(config.regularization),
             "split": (config.split_seed, *(config.dataset.shared[name] for name in SPLIT)),
             "training": tuple(config.dataset.shared[name.partition(".")[2]] for name in DATA_AXES),
             "seed": config.seed,
@@ -231,23 +233,15 @@ def _differences(
         implied = varied <= asked.get(quantity, set())  # rules or images that are varied alone are the question itself
         if other is not None and not implied:
             yield quantity, _Finding(intended, 1.0, sentence.format(names[0], names[other]))
-    yield from _passes(names, figures["gradients"], figures["steps"])
+    for quantity, ratio, sentence in unequal_compute(
+        names, figures["gradients"], figures["forwards"], figures["steps"]
+    ):
+        yield quantity, _Finding(True, ratio, sentence)
     # The best learning rate of SGD is often a hundred times that of Adam: one rate for both favours one of them.
     rates = {run.config.lr for run in group}
     if "optimizer" in varied and len(rates) == 1 and not any("lr" in run.point for run in group):
         sentence = f"The optimizers are compared at one learning rate, {rates.pop():g}: it suits some of them better"
         yield "lr", _Finding(True, 1.0, sentence)
-
-
-def _passes(names: Sequence[str], gradients: Sequence[int], steps: Sequence[int]) -> Iterator[tuple[str, _Finding]]:
-    """Yield a finding if an optimizer computes more gradients in a step than another."""
-    many, few = gradients.index(max(gradients)), gradients.index(min(gradients))
-    ratio = gradients[many] / gradients[few]
-    if ratio == 1:
-        return
-    compute = f": {'twice' if ratio == 2 else f'{ratio:g} times'} the compute" if steps[many] == steps[few] else ""
-    sentence = f"{names[many]} takes {gradients[many]} gradients a step, {names[few]} {gradients[few]}{compute}"
-    yield "gradients", _Finding(True, ratio, sentence)
 
 
 def _losses(group: Sequence[PlannedRun], key: str) -> Iterator[_Finding]:

@@ -1,4 +1,4 @@
-"""How many gradients an optimizer computes in a step, read from its source text: nothing of it is run."""
+"""How many gradients and passes through the network a step takes, read from source text: nothing of it is run."""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,20 +6,39 @@ from collections.abc import Iterator, Mapping, Sequence
 from trainer.config.definitions import FOLLOWED, PACKAGE
 from trainer.config.schema import GROUPS, Choice
 
+KEYWORD = "penalty_runs_network"  # of the hooks of a regularization that computes the network once more
 ATTRIBUTE = "gradients_per_step"  # of a class whose step(closure) calls its closure more than once
 
 
 def gradients_of(optimizer: Choice) -> int:
     """Return the gradients in a step of a chosen optimizer."""
-    if optimizer.own is None:
-        texts = [_text(GROUPS[optimizer.group].module)]
+    return gradients_per_step(_texts(optimizer), optimizer.name)
+
+
+def forwards_of(regularization: Sequence[Choice]) -> int:
+    """Return the passes through the network for each gradient of a step, as the chosen regularizations take them."""
+    return 1 + sum(_runs_network(choice) for choice in regularization)
+
+
+def _runs_network(regularization: Choice) -> bool:
+    for node in ast.walk(ast.parse("\n".join(_texts(regularization)[:1]))):
+        if isinstance(node, ast.FunctionDef) and node.name == regularization.name:
+            keywords = [part for part in ast.walk(node) if isinstance(part, ast.keyword) and part.arg == KEYWORD]
+            return any(isinstance(each.value, ast.Constant) and each.value.value is True for each in keywords)
+    return False
+
+
+def _texts(choice: Choice) -> list[str]:
+    """Return the text of the file that holds a technique's function, and of those that it imports from."""
+    if choice.own is None:
+        texts = [_text(GROUPS[choice.group].module)]
         for node in ast.parse(texts[0]).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(FOLLOWED):
                 texts.append(_text(str(node.module)))
-        return gradients_per_step(texts, optimizer.name)
-    own = optimizer.own.groups.get(optimizer.group)  # none of a function that a notebook has given
-    others = [module.text for module in optimizer.own.modules.values() if module is not own]
-    return gradients_per_step([*([own.text] if own else []), *others], optimizer.name)
+        return texts
+    own = choice.own.groups.get(choice.group)  # none of a function that a notebook has given
+    others = [module.text for module in choice.own.modules.values() if module is not own]
+    return [*([own.text] if own else []), *others]
 
 
 def _text(module: str) -> str:
