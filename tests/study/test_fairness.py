@@ -289,10 +289,7 @@ def test_compute_is_told_of_passes_through_the_network_and_of_all_steps():
     assert "regularization=r_drop runs the network 2 times a step, regularization=l2 1: more compute" in (
         examined("regularization=l2,r_drop", "dropout=0.5").consequences
     )
-    arms = (
-        "sweep.arms.long=optimizer=adam epochs=4",
-        "sweep.arms.two=optimizer=sam epochs=2",
-        "dataset.train_size=512",
-    )
-    told = examined(*arms, "batch_size=256").consequences
-    assert "optimizer=sam epochs=2 takes 2 gradients a step, optimizer=adam epochs=4 1: 8 and 8 in all" in told
+    short, long = "sweep.arms.two=optimizer=sam epochs=2", "sweep.arms.one=optimizer=adam epochs={}"
+    for epochs, told in ((4, "as many in all, 8"), (3, "8 and 6 in all")):
+        found = examined(short, long.format(epochs), "dataset.train_size=512", "batch_size=256").consequences
+        assert f"optimizer=sam epochs=2 takes 2 gradients a step, optimizer=adam epochs={epochs} 1: {told}" in found
