@@ -92,10 +92,11 @@ def test_report_json_and_latex_hold_a_verdict_for_each_data_set(real, in_empty_f
     latex = Path("t.tex").read_text()
     assert latex.index(r"\textit{digits}") < latex.index(r"\textit{arrays}") and latex.count(r"\mathbf") == 2
     drawn = {path.name for path in Path("figures").glob("*.svg")}
-    assert {"differences_digits.svg", "differences_arrays.svg", "arms_digits.svg"} <= drawn
+    assert {"differences_digits.svg", "differences_arrays.svg", "arms_digits.svg", "profile.svg"} <= drawn
     assert "differences.svg" not in drawn and "arms.svg" not in drawn
     report = Study(folder).report().read_text()
     assert ">digits: differences to " in report and ">arrays: differences to " in report
+    assert "Performance profile over 2 data sets" in report and "Descriptive; no test." in report
     assert "digits, 1" not in report.partition("<dt>Data</dt>")[0]
     assert "arrays, 140 training images" in report
     assert "dataset=digits optimizer=" in markdown.render(of_study(folder))

@@ -11,6 +11,7 @@ from test_study import TINY, study, table
 from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError
 from trainer.reports.content import of_study
+from trainer.reports.descriptive import tuning_figures
 from trainer.reports.progress import progress_of
 from trainer.stats.budget import luck_of_best
 from trainer.study import launch
@@ -68,6 +69,9 @@ def test_arms_are_tuned_equally_and_compared_with_seeds_that_tuned_none(capsys):
     assert [arm.name for arm in content.arms] == ["adam", "sgd"] and set(tuned[0].sentence.split()) <= set(
         " ".join(content.sentences).split()
     )
+    (figure,) = tuning_figures(content)
+    assert (figure["key"], figure["log"], [arm["name"] for arm in figure["arms"]]) == ("lr", True, ["adam", "sgd"])
+    assert figure["arms"][0]["chosen"] == [float(adam.figures["best"]["lr"]), adam.figures["value"]]
     # The figure of the search shows the trials, and the paragraph for a paper says that there were some.
     assert [axis["key"] for axis in content.search["axes"]] == ["optimizer", "lr"]
     assert len(content.search["values"]) == 6

@@ -11,6 +11,7 @@ from trainer.errors import RunError
 from trainer.records.metrics import figure_of, further_of
 from trainer.records.outcome import DONE
 from trainer.reports.content import ArmReport, Content
+from trainer.reports.descriptive import profile_figure, tuning_figures
 from trainer.reports.layer_charts import layer_figures
 from trainer.reports.run_files import Run
 
@@ -36,6 +37,8 @@ def figures(content: Content) -> dict[str, Any]:
         "values": [[[key, value] for key, value in arm.values.items()] for arm in content.arms],
         "means": [arm.mean if arm.values else None for arm in content.arms],
         "search": content.search,
+        "profile": profile_figure(content),
+        "tuning": tuning_figures(content),
         "classes": classes(content.arms),
         "layers": layer_figures(content.arms),
     }

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainer.reports.content import ArmReport, Content
+from trainer.reports.descriptive import profile_figure, tuning_figures
 from trainer.runtime.text import slug
 
 FORMATS = ("svg", "pdf")
@@ -60,6 +61,8 @@ def _figures(content: Content) -> Iterator[tuple[str, Any]]:
     for block in content.blocks:  # each has figures of its own, so that no arms of different data sets stand together
         for name, figure in _figures(block.content):
             yield f"{name}_{slug([block.name])}", figure
+    if profile := profile_figure(content):
+        yield "profile", _profile(content, profile)
     if content.blocks:
         return
     if any(run.epochs for arm in content.arms for run in arm.runs):
@@ -68,6 +71,8 @@ def _figures(content: Content) -> Iterator[tuple[str, Any]]:
         yield "arms", _arms(content)
     if content.judged and any(each.half_width is not None for each in content.judged.comparisons):
         yield "differences", _differences(content)
+    for tuned in tuning_figures(content):
+        yield slug(["sensitivity", tuned["key"]]), _sensitivity(content, tuned)
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any:
@@ -165,6 +170,63 @@ def _differences(content: Content) -> Any:
         f"95 % interval; further {better}: better; filled: concluded{_shown(rows, tested)}"
     )
     return figure
+
+
+def _profile(content: Content, profile: Mapping[str, Any]) -> Any:
+    """Draw the share of each arm's runs over all blocks that reach each score, with its band."""
+    factor = 100 if content.share else 1
+    names = [_label(arm["name"]) for arm in profile["arms"]]
+    figure, axes = _figure(WIDTH, 3.2 + 0.2 * len(names) / _columns(names))
+    axis, scores = axes[0, 0], [factor * score for score in profile["scores"]]
+    where, word = ("pre", "least") if content.sign > 0 else ("post", "most")
+    lines = []
+    for arm, color, dash in zip(profile["arms"], COLORS, itertools.cycle(DASHES), strict=False):
+        share, low, high = ([100 * value for value in arm[name]] for name in ("share", "low", "high"))
+        lines += axis.step(scores, share, dash, where=where, color=color, linewidth=1.4)
+        axis.fill_between(scores, low, high, step=where, color=color, alpha=0.15, linewidth=0)
+    axis.set_xlim(scores[0], scores[-1])
+    axis.set_ylim(-2, 102)
+    axis.set_ylabel(f"runs with at {word} this value (%)")
+    left_out = _shown(names, range(profile["of"]))
+    axis.set_xlabel(
+        f"{_quantity(content)}, over {profile['blocks']}\n"
+        f"band: 95 %, bootstrap within each {content.blocks[0].noun}; descriptive, no test{left_out}"
+    )
+    figure.legend(lines, names, loc="outside upper center", ncols=_columns(names))
+    return figure
+
+
+def _sensitivity(content: Content, tuned: Mapping[str, Any]) -> Any:
+    """Draw the score of every trial against a setting that was tuned, with the chosen value of each arm."""
+    factor = 100 if content.share else 1
+    names = [_label(arm["name"]) for arm in tuned["arms"]]
+    figure, axes = _figure(WIDTH / 2, 2.7 + 0.2 * len(names) / max(1, _columns(names) // 2))
+    axis, lines = axes[0, 0], []
+    for arm in tuned["arms"]:
+        color, dash = COLORS[arm["place"]], DASHES[arm["place"] % len(DASHES)] if tuned["alone"] else ""
+        settings, values = zip(*arm["points"], strict=True)
+        marks = {"marker": "o", "markersize": 3.5, "linestyle": dash, "linewidth": 1.2, "color": color}
+        lines += axis.plot(settings, [factor * value for value in values], **marks)
+        setting, value = arm["chosen"]
+        axis.plot([setting], [factor * value], "D", color=color, markeredgecolor="black", markersize=6.5, zorder=3)
+    for name, at in (("x", 0), ("y", 1)):
+        if tuned["log" if name == "x" else "log_scores"]:
+            _log_scale(axis, name, [point[at] for arm in tuned["arms"] for point in arm["points"]])
+    axis.set_xlabel(f"{_label(tuned['key'])}\neach trial; diamond: chosen")
+    axis.set_ylabel(_quantity(content))
+    figure.legend(lines, names, loc="outside upper center", ncols=max(1, _columns(names) // 2))
+    return figure
+
+
+def _log_scale(axes: Any, name: str, numbers: Sequence[float]) -> None:
+    """Give the axis "x" or "y" of these numbers a logarithmic scale with plain labels."""
+    from matplotlib import ticker
+
+    axes.set(**{f"{name}scale": "log"})
+    axis, narrow = getattr(axes, f"{name}axis"), max(numbers) / min(numbers) < 30
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if narrow else (1,)))
+    axis.set_major_formatter("{x:g}")  # matplotlib's own labels are formulas
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _rows(axis: Any, names: Sequence[str]) -> None:

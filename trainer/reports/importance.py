@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainer.reports.scale import is_log
 from trainer.study.axes import Axis
 from trainer.study.search import importance
 
 MIN_POINTS = 8  # with fewer an importance is noise
-LOG_RATIO = 100  # listed numbers that span this factor are shown on a logarithmic scale
 
 
 def described(tried: Sequence[tuple[Mapping[str, str], float]], texts: Sequence[str]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def _scale(text: str) -> bool | None:
     return text.partition("=")[2].startswith("tag(log") if "interval(" in text else None
 
 
-def _axis(key: str, texts: Sequence[str], is_log: bool | None) -> dict[str, Any]:
+def _axis(key: str, texts: Sequence[str], stated: bool | None) -> dict[str, Any]:
     """Return numbers as they are, categories as 0, 1, 2 in the order of their first appearance."""
     try:
         numbers = [float(text) for text in texts]
@@ -41,9 +41,7 @@ def _axis(key: str, texts: Sequence[str], is_log: bool | None) -> dict[str, Any]
     except ValueError:
         labels = list(dict.fromkeys(texts))  # a value that is no finite number makes categories of all
         return {"key": key, "values": [labels.index(text) for text in texts], "log": False, "labels": labels}
-    positive = min(numbers, default=0) > 0
-    log = positive and (max(numbers) / min(numbers) >= LOG_RATIO if is_log is None else is_log)
-    return {"key": key, "values": numbers, "log": log, "labels": None}
+    return {"key": key, "values": numbers, "log": is_log(numbers, stated), "labels": None}
 
 
 def _importance(axes: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:

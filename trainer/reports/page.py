@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,15 @@ from trainer.runtime.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "report.html"
-SCRIPTS = ("common.js", "curves.js", "study.js", "classes.js", "layers.js", "page.js")  # in the order of their use
+SCRIPTS = (
+    "common.js",
+    "curves.js",
+    "study.js",
+    "descriptive.js",
+    "classes.js",
+    "layers.js",
+    "page.js",
+)  # in the order of their use
 REFRESH_SECONDS = 5  # after which the page of a running study loads itself again
 MAX_COMPARISONS = 6  # shown; the others are collapsed
 MAX_ARMS = 20  # in the figures that have a row for each
@@ -53,6 +61,9 @@ def render(content: Content, progress: Progress | None = None) -> str:
         has_gap=_has_gap(content),
         stopped_early=any(run["stopped"] for arm in numbers["curves"] for run in arm["runs"]),
         further=[each["name"].replace("_", " ") for each in numbers["further"]],
+        profile=numbers["profile"],
+        tuning=numbers["tuning"],
+        tuned=_legend(numbers["tuning"]),
         layers=numbers["layers"],
         has_classes=numbers["classes"] is not None,
         best=content.arms[0].name if content.arms else "",
@@ -65,6 +76,11 @@ def render(content: Content, progress: Progress | None = None) -> str:
         script=safe("\n".join(asset(name) for name in SCRIPTS)),
         style=styles(),
     )
+
+
+def _legend(tuning: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
+    """Return the place and the name of each arm in the figures of tuned settings."""
+    return sorted({(arm["place"], arm["name"]) for figure in tuning for arm in figure["arms"]})
 
 
 def template(name: str) -> Any:

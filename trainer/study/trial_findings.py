@@ -65,6 +65,7 @@ def _tuned(name: str, trials: Sequence[StudyArm], found: Searched, design: Desig
     yield Finding("tuning", sentence, {
         "arm": name, "tuned": keys, "best": point, "value": best.mean, "trials": len(trials), "failed": failed,
         "near_best": ranges, "near": len(near), "points": tried,
+        "scales": {axis.key: "log" if axis.log else "linear" for axis in found.axes if not axis.texts},
     })  # fmt: skip
     yield from _borders(name, point, found)
 

@@ -1,6 +1,7 @@
 // When the figures are drawn: as they come near, in other colours or widths, for print, and after the page loads itself again.
 // A section is drawn when it comes near: a page of hundreds of runs opens at once.
-const sections = new Map([["runs", drawDots], ["curves", drawCurves], ["search", drawSearch], ["classes", drawClasses], ["layers", drawLayers]]);
+const sections = new Map([["profile", drawProfile], ["runs", drawDots], ["curves", drawCurves], ["tuning", drawTuning], ["search", drawSearch],
+  ["classes", drawClasses], ["layers", drawLayers]]);
 for (const name of sections.keys()) if (!document.getElementById(name)) sections.delete(name);
 const drawn = new Set();
 const near = new IntersectionObserver((entries) => {
