@@ -36,7 +36,7 @@ function drawTuning() {
     draw(`tuning-${at}`, traces, {
       xaxis: { title: { text: short(figure.title, 48) }, tickformat: "~g", zeroline: false,
         ...(figure.log ? { type: "log", dtick: decades > 1.5 ? Math.ceil(decades / 6) : "D2" } : {}) },
-      yaxis: { title: { text: metric }, tickformat: data.share ? ".0~%" : "~g", zeroline: false, ...(figure.log_scores ? { type: "log" } : {}) },
-      margin: { l: 55, r: 15, t: 10, b: 45 } });
+      yaxis: { tickformat: data.share ? ".0~%" : "~g", zeroline: false, ...(figure.log_scores ? { type: "log" } : {}) },
+      title: { text: metric, font: { size: 14 } } });
   });
 }
