@@ -236,10 +236,17 @@ def test_an_arm_with_a_failed_seed_cannot_win():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_parallel_workers_train_the_batch_of_a_look(launcher, decided):
-    code, folder = study(*RATES, f"hydra/launcher={launcher}")
+def test_parallel_workers_train_the_batch_of_a_look(decided):
+    code, folder = study(*RATES, "hydra/launcher=joblib")
     assert code == 0 and looks(folder) == looks(decided)
+
+
+@pytest.mark.long
+def test_jobs_of_submitit_train_the_batch_of_a_look(decided):
+    """One look is enough, as each run is a process of its own."""
+    code, folder = study(*RATES[:-1], "sweep.max_seeds=3", "hydra/launcher=submitit_local")
+    (taken,), first = looks(folder), looks(decided)[0]
+    assert code == 0 and (taken["n"], taken["digest"]) == (first["n"], first["digest"]) == (3, first["digest"])
 
 
 def test_a_script_asks_what_the_looks_have_told(decided, capsys):

@@ -123,10 +123,11 @@ def test_a_named_study_grows_by_the_same_command_with_more_values(capsys):
     assert points == {(name, seed) for name in ("0.1", "0.2", "0.3") for seed in "012"}
     assert stamps(folder).items() >= first.items() and len(stamps(folder)) == 9
     assert (manifest.axes, manifest.replicates) == (("lr=0.1,0.2,0.3",), ("seed=0,1,2",))
-    sentence, _, warning = of_study(folder).verdict[-3:]
+    sentence, _, warning, advice = of_study(folder).verdict[-4:]
     assert sentence.startswith("4 runs were added (seed=1,2) on 20")
     assert sentence.endswith(", when the results of 2 runs were known")
     assert warning == "A comparison that is changed in the light of its results errs in more than 5 % of cases"
+    assert advice.startswith("Adding seeds until a verdict comes reports a difference in 14 to 17 % of studies of")
     capsys.readouterr()
     # Its former command, and that of the whole, lead to it again; it has the same id for the ledger of the test set.
     again = stamps(folder)
