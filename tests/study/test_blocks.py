@@ -83,7 +83,7 @@ def test_report_json_and_latex_hold_a_verdict_for_each_data_set(real, in_empty_f
         }
         assert block["best"] in ("sgd", "adam") and block["sentences"]
     (finding,) = tree["findings"]
-    assert finding["question"] == "over blocks" and set(finding["blocks"]) == {"digits", "arrays"}
+    assert finding["question"] == "over_blocks" and set(finding["blocks"]) == {"digits", "arrays"}
     means = {arm["name"]: arm["mean"] for arm in tree["arms"]}
     for name, difference in finding["blocks"].items():
         first, second = (means[f"dataset={name} optimizer={finding[key]}"] for key in ("first", "second"))

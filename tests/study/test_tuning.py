@@ -63,7 +63,7 @@ def test_arms_are_tuned_equally_and_compared_with_seeds_that_tuned_none(capsys):
     assert adam.sentence.startswith(start)
     assert adam.figures["best"] == {"lr": best_rate(folder, "adam")} and len(adam.figures["points"]) == 3
     values = sorted(float(row["validation_accuracy"]) for row in by_stage(folder, 1) if row["optimizer"] == "adam")
-    (budget,) = [each for each in judged.findings if each.question == "by budget"]
+    (budget,) = [each for each in judged.findings if each.question == "by_budget"]
     assert budget.figures["best"]["adam"] == pytest.approx({"1": sum(values) / 3, "3": values[-1]}, abs=1e-6)
     content = of_study(folder)
     assert [arm.name for arm in content.arms] == ["adam", "sgd"] and set(tuned[0].sentence.split()) <= set(

@@ -20,7 +20,7 @@ from trainer.stats.trial import MIN_RUNS, over_blocks, trial
 from trainer.stats.verdict import Verdict, stepped
 
 MIN_BLOCKS = 6  # of Wilcoxon's test: with five the smallest p is 0.06
-QUESTION = "over blocks"  # the findings that put the blocks together
+QUESTION = "over_blocks"  # the findings that put the blocks together
 
 
 def judged_in_steps(judges: Sequence[Callable[[int], Verdict]]) -> list[Verdict]:

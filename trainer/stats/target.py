@@ -8,7 +8,7 @@ from trainer.stats.design import Design
 from trainer.stats.finding import Finding
 from trainer.stats.intervals import wilson
 
-QUESTION = "time to target"
+QUESTION = "time_to_target"
 
 
 def reached_finding(each: Comparison, reached: Sequence[int], target: float, epochs: int, design: Design) -> Finding:

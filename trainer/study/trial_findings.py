@@ -105,7 +105,7 @@ def _by_budget(found: Searched, design: Design) -> Iterator[Finding]:
     how = "would have found on average" if drawn else "had found"
     if len(counts) > 1:
         sentence = f"By budget: {numbers} trials {how}, as their best: {'; '.join(told)}"
-        yield Finding("by budget", sentence, {"order": "any" if drawn else "as tried", "best": figures})
+        yield Finding("by_budget", sentence, {"order": "any" if drawn else "as tried", "best": figures})
 
 
 def _unequal(found: Searched) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ def _unequal(found: Searched) -> Iterator[Finding]:
             count.update(trial.point[axis.key] for trial in trials)
             if sentence := unequal(count):
                 fair = with_equal_budgets(found.command, found.axes, axis, found.method, len(trials))
-                yield Finding("tuning budget", f"{sentence}. Equal budgets: {command('-m', *fair)}", {"trials": count})
+                yield Finding("tuning_budget", f"{sentence}. Equal budgets: {command('-m', *fair)}", {"trials": count})
 
 
 def _flattery(results: StudyResults, found: Searched) -> Iterator[Finding]:
@@ -147,7 +147,7 @@ def _flattery(results: StudyResults, found: Searched) -> Iterator[Finding]:
             f"The best of {len(complete)} single trials looks better than it is, on average by about {luck:.1f} times"
             " the standard deviation between seeds: sweep.confirm=5 trains the best five again with fresh seeds"
         )
-        yield Finding("winner's curse", sentence, {**figures, "deviations": luck})
+        yield Finding("winners_curse", sentence, {**figures, "deviations": luck})
 
 
 def _complete(trials: Sequence[StudyArm]) -> list[StudyArm]:
