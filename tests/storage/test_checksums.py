@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import QUICK, TINY
 from fake_studies import fake_study
 
 from trainer.cli import clean, export
+from trainer.cli.main import main
 from trainer.errors import ConfigError, RunError
 from trainer.records.metrics import intact_metrics, read_metrics
 from trainer.records.outcome import Outcome, read_outcome, write_outcome
@@ -135,3 +137,17 @@ def test_an_edited_configuration_is_told_with_the_way_to_accept_it(tmp_path):
         )
         path.write_text("".join(line for line in edited.splitlines(keepends=True) if "checksum" not in line))
         assert read_config(path)["epochs"] == 3
+
+
+def test_a_record_of_an_earlier_version_is_told_where_it_is_shown_reported_and_continued(in_empty_folder, capsys):
+    assert main([*QUICK, *TINY, "output_dir=run"]) == 0
+    config = Path("run/config.yaml")
+    config.write_text(config.read_text().partition("# checksum")[0])
+    capsys.readouterr()
+    assert main(["report", "run"]) == 0
+    assert "1 record of an earlier version, or edited by hand: damage to them is not noticed" in (
+        Path("run/report.md").read_text()
+    )
+    assert main(["resume=run", "epochs=3"]) == 0
+    told = "Note: config.yaml in run without checksum, of an earlier version or edited by hand"
+    assert told in capsys.readouterr().out

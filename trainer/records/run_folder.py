@@ -24,14 +24,14 @@ from trainer.records.code import changed_files, without_own
 from trainer.records.environment import stamp, uncommitted_changes
 from trainer.records.layout import JOB, LAST, PATCH
 from trainer.records.metrics import METRICS, count_of
-from trainer.runtime.console import warn
+from trainer.runtime.console import say, warn
 from trainer.runtime.files import WRITING, expanded, make_folder, write_text
 from trainer.runtime.lock import LOCK, locked
 from trainer.runtime.text import counted
 from trainer.storage import checkpoint, untrusted
 from trainer.storage.checkpoint import DamagedError
 from trainer.storage.checkpoint_state import Last
-from trainer.storage.checksums import write_record
+from trainer.storage.checksums import unchecked, write_record
 from trainer.storage.places import output_root
 from trainer.training.resume_check import checkpoint_errors, refuse_misfit
 from trainer.training.trainer import ClassificationTrainer
@@ -180,6 +180,8 @@ def restore(trainer: ClassificationTrainer, folder: Path, config: RunConfig, pro
     with checkpoint_errors(path):
         refuse_misfit(trainer, state.trainer)
         trainer.load_state_dict(state.trainer)
+    if names := unchecked(folder):
+        say(f"Note: {', '.join(names)} in {folder} without checksum, of an earlier version or edited by hand")
     if files := changed_files(without_own(state.provenance), without_own(provenance)):
         warn(
             f"the run continues with other code of the trainer than before ({files}): its next epochs are not those of"

@@ -11,7 +11,7 @@ from trainer.config.recorded import Recorded, shown_value, typed_settings
 from trainer.config.run_config import Tag, tagged
 from trainer.records.metrics import shown_figure
 from trainer.records.outcome import DONE, Outcome, outcome_or_damage
-from trainer.reports.facts import data_text, environment_rows, moment, own_techniques
+from trainer.reports.facts import data_text, environment_rows, moment, own_techniques, without_checksum
 from trainer.reports.question import question_of
 from trainer.reports.run_files import Run, run_of
 from trainer.runtime.console import duration
@@ -257,6 +257,7 @@ def _facts(study: Manifest, arms: Sequence[ArmReport], blocks: Sequence[BlockCon
         ("Training", duration(sum(run.seconds for run in runs)) + " in all"),
         ("Command", study.own_command),
         *own_techniques(study.yours),
+        *without_checksum([study.folder, *(run.folder for run in runs)]),
         *([("Not a fair comparison", "; ".join(unfair))] if (unfair := study.fairness.get("unfair")) else []),
         *([("Stages", "; ".join(str(stage["text"]) for stage in study.stages))] if study.stages else []),
     ]

@@ -1,12 +1,14 @@
 """The lines on what a study or a run consists of: its data, its time, its own techniques, its software. No torch."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from trainer.config.recorded import typed_settings
 from trainer.records.outcome import Outcome
 from trainer.reports.run_files import Run
 from trainer.runtime.text import counted
+from trainer.storage.checksums import unchecked
 from trainer.study.manifest import Manifest
 
 
@@ -27,6 +29,13 @@ def data_text(config: Mapping[str, Any], outcome: Outcome, fingerprints: Iterabl
 def own_techniques(yours: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the row that names the techniques that are no part of this program, with their files."""
     return [("Own techniques", ", ".join(f"{name} of {file}" for name, file in yours.items()))] if yours else []
+
+
+def without_checksum(folders: Iterable[Path]) -> list[tuple[str, str]]:
+    """Return the row that tells of records in which damage is not noticed, as those of an earlier version."""
+    count = sum(len(unchecked(folder)) for folder in folders)
+    told = f"{counted(count, 'record')} of an earlier version, or edited by hand: damage to them is not noticed"
+    return [("Without checksum", told)] if count else []
 
 
 def environment_rows(runs: Iterable[Run], study: Manifest | None = None) -> list[tuple[str, str]]:

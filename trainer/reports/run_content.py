@@ -12,7 +12,7 @@ from trainer.config.shell import command
 from trainer.errors import ConfigError, RunError, printable
 from trainer.records.metrics import METRICS, further_of, in_words, shown_figure
 from trainer.reports.content import ArmReport, Content
-from trainer.reports.facts import data_text, environment_rows, moment, own_techniques
+from trainer.reports.facts import data_text, environment_rows, moment, own_techniques, without_checksum
 from trainer.reports.run_files import Run, RunLimits, run_of
 from trainer.runtime.console import duration
 from trainer.runtime.text import counted
@@ -63,7 +63,7 @@ def of_run(folder: Path, full: bool = False) -> Content:
     facts = [("State", run.outcome.state), ("Epochs", f"{run.last_epoch} of {limits.epochs}")]
     facts += [("Trained for", duration(run.seconds)), *own_techniques(yours([folder]))]
     if full:
-        facts += _origin(run)
+        facts += [*_origin(run), *without_checksum([folder])]
     return Content(
         kind="run",
         title=title,
