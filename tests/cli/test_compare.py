@@ -71,6 +71,7 @@ def test_runs_that_were_trained_apart_are_repeats_of_arms(runs, capsys):
     assert [each["name"] for each in data["curves"][1]["runs"]] == ["seed=0", "seed=1", "seed=2"]
 
 
+@pytest.mark.long
 def test_a_study_an_arm_of_it_and_a_run_are_compared(in_empty_folder, capsys):
     small = ["dataset=digits", "dataset.image_size=16", "model=mlp", "model.hidden=[8]", "device=cpu", "epochs=1"]
     small += ["wandb.mode=disabled", "batch_size=256"]

@@ -171,6 +171,7 @@ def test_the_lecture_cnn_in_colour_takes_less_than_ten_kilobytes():
     assert (filters.shape, filters.min(), filters.max()) == ((6, 3, 5, 5), 0, 255)
 
 
+@pytest.mark.long
 def test_wandb_gets_histograms_filters_and_numbers():
     seen = inspected(quick(OFFLINE, "dataset.image_size=16", "layer_stats_every=1", "output_dir=run").folder)["summary"]
     last = metrics(Path("run"))[-1]["layer_stats"]["layers"]["1.0.7"]

@@ -102,6 +102,7 @@ def test_a_run_and_a_study_open_no_file_of_the_test_set(in_empty_folder):
     assert not own_ledger().exists()
 
 
+@pytest.mark.long
 def test_no_code_leads_from_training_to_the_test_set():
     """One module says "test" to a data set to score it, and nothing that trains or sweeps imports it.
 

@@ -328,6 +328,7 @@ def test_a_report_is_read_without_torch(study):
     assert done.stdout.splitlines()[-1] == f"Report: {study / 'report.html'}"
 
 
+@pytest.mark.long
 def test_a_study_becomes_a_report_and_a_view_in_wandb(tmp_path):
     pytest.importorskip("wandb_workspaces")
     axes = {"lr": ["0.0001", "0.01", "0.1"], "optimizer": ["sgd", "adam"]}
