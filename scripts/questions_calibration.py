@@ -1,4 +1,4 @@
-"""How often the answers to further questions err, in simulated studies: docs/statistics.md, "Other questions".
+"""Measure how often the answers to further questions err in simulated studies: docs/statistics.md, "Other questions".
 
 python scripts/questions_calibration.py
 """

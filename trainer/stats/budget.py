@@ -1,4 +1,4 @@
-"""How the best of several trials depends on their number. Numbers in, numbers out; imports no torch."""
+"""The best of several trials by their number. Numbers in, numbers out; imports no torch."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How often a run of one arm beats a run of another, and whether an arm is no worse than another. Imports no torch."""
+"""The share of runs of one arm that beat one of another, and the test that an arm is no worse. Imports no torch."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How often a search tries each option of a group, and the command that tunes all of them equally."""
+"""The number of trials that a search gives each option of a group, and the command that tunes all equally."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How much some arms of a comparison compute in a step beside others: gradients, and passes through the network."""
+"""Differences between arms in the compute of a step: gradients, and passes through the network."""
 
 from collections.abc import Iterator, Sequence
 

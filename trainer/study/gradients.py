@@ -1,4 +1,4 @@
-"""How many gradients and passes through the network a step takes, read from source text: nothing of it is run."""
+"""The gradients and passes through the network that a step takes, read from source text: nothing of it is run."""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence

@@ -49,7 +49,7 @@ class Until:
 
     @property
     def outcome(self) -> str:
-        """How the study has ended, "" if it goes on: also if a higher maximum leaves more looks to one that gave up."""
+        """The way the study has ended, "" if it goes on, as with more looks up to a maximum that was raised."""
         return ending(self.taken, self.maximum)
 
 

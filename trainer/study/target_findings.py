@@ -1,4 +1,4 @@
-"""How many runs of each arm reached the study's target, and how soon. Imports no torch."""
+"""The share of runs of each arm that reached the study's target, and their time. Imports no torch."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Whether the arms of a study can be tuned before they are compared, and how many runs that takes."""
+"""The check that the arms of a study can be tuned before they are compared, and the number of runs that takes."""
 
 import contextlib
 import math

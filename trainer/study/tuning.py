@@ -1,4 +1,4 @@
-"""What surrounds the choice of the best: the tuning of each arm before a comparison, the confirmation of a search.
+"""The tuning of each arm before a comparison, and the confirmation of a search: the choice of the best.
 
 Points are chosen by seeds that the runs which are compared do not have: the best of several is too good by luck.
 """

@@ -27,7 +27,7 @@ def halves_of(labels: Tensor, split_seed: int) -> tuple[Tensor, ...]:
 
 
 class Hits:
-    """Whether each validation image [N] was classified correctly, in the epochs at which a run may be scored.
+    """The record of which validation images [N] were classified correctly, in the epochs at which a run may be scored.
 
     `best`: the epoch of the lowest validation loss. `last`: the last validated one. `cross`: the images of the second
     half at the epoch of the lowest loss on the first half, and the reverse. `halves`: the positions of each half.
