@@ -36,6 +36,7 @@ def same(folder: Path, other: Path) -> bool:
     return timeless(folder) == timeless(other) and all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.long
 def test_a_server_that_crashes_the_client_leads_to_one_warning(in_empty_folder, undisturbed):
     """wandb's service dies during the run. Servers that hang, fail, die or come back: scripts/wandb_faults.py."""
     with wandb_server("answers nonsense") as (address, _):
@@ -60,6 +61,7 @@ def test_a_server_that_crashes_the_client_leads_to_one_warning(in_empty_folder, 
     assert same(in_empty_folder / "run", undisturbed)
 
 
+@pytest.mark.long
 def test_folders_that_wandb_could_not_use_cost_nothing(in_empty_folder, undisturbed):
     """Its cache, its data and its home; its service, which then has no file for its log, gets no terminal for it."""
     places = dict.fromkeys(("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "XDG_CACHE_HOME"), "/dev/null/x")

@@ -94,6 +94,7 @@ def test_online_without_a_key_goes_offline_with_one_warning(in_empty_folder):
     assert inspected(in_empty_folder / "run")["exit_code"] == 0
 
 
+@pytest.mark.long
 def test_online_without_a_server_goes_offline_with_one_warning(in_empty_folder):
     started = time.monotonic()
     done = program(

@@ -139,6 +139,7 @@ def test_a_name_that_the_locale_cannot_read_is_told_as_that(capsys):
     assert str(caught.value) == f"study.json could not be written: {reason}" and not Path("study.json").exists()
 
 
+@pytest.mark.long
 def test_a_class_whose_name_the_locale_cannot_read():
     for each in ("café", "b"):
         Path("data/train", each).mkdir(parents=True)

@@ -333,6 +333,7 @@ def test_a_signal_in_the_first_and_last_moments_leaves_an_outcome(name, saved, n
     assert read_json(Path("parts/result.json"))["state"] == "finished"
 
 
+@pytest.mark.long
 def test_a_warning_while_torch_is_imported_is_handled(in_empty_folder):
     command = [sys.executable, "-m", "trainer", *QUICK, "output_dir=run"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment())
