@@ -68,7 +68,8 @@ def finding(first, second, reached, **setting):
     design = Design(metric="validation_steps_to_target", sign=-1, **setting)
     (each,) = judge(arms, design).comparisons
     names = [each.first.name, each.second.name]
-    return reached_finding(each, [reached[name] for name in names], 0.97, 30, design)
+    runs = [len(first[1]), len(second[1])]
+    return reached_finding(each, [reached[name] for name in names], runs, 0.97, 30, design)
 
 
 def test_the_sentences():
@@ -83,8 +84,20 @@ def test_the_sentences():
     same = finding(("adam", (60, 80, 70)), ("sgd", (62, 78, 71)), {"adam": 3, "sgd": 3})
     assert "; no conclusion on the steps up to epoch 30 (p = " in same.sentence
     arms = [Arm("adam", {"0": 60.0}), Arm("sgd", {"0": 80.0})]
-    few = reached_finding(Comparison(*arms, -20.0), [1, 1], 0.97, 30, Design(metric="validation_steps_to_target"))
+    few = reached_finding(
+        Comparison(*arms, -20.0), [1, 1], [1, 1], 0.97, 30, Design(metric="validation_steps_to_target")
+    )
     assert few.sentence.endswith("; no verdict on their steps")
+
+
+def test_runs_are_counted_where_the_value_of_a_fold_is_a_mean_over_seeds(tmp_path):
+    settings = ("sweep.metric=steps_to_target", "sweep.target=0.1", "early_stop_patience=null", "epochs=1")
+    axes = ("optimizer=sgd,adam", "seed=0,1", "dataset.folds=3", "dataset.fold=0,1,2")
+    done = program("-m", *TINY, *settings, *axes, "output_dir=study", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (told,) = (each for each in verdict_tree(exported([str(tmp_path / "study")]))["findings"] if "reached" in each)
+    assert told["runs"] == [6, 6] and all(0 < each <= 6 for each in told["reached"])
+    assert " of 6 runs (" in told["sentence"]
 
 
 def written(folder, accuracies, seconds=2.0, gradients=None):

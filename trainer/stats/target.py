@@ -11,13 +11,14 @@ from trainer.stats.intervals import wilson
 QUESTION = "time_to_target"
 
 
-def reached_finding(each: Comparison, reached: Sequence[int], target: float, epochs: int, design: Design) -> Finding:
+def reached_finding(
+    each: Comparison, reached: Sequence[int], counts: Sequence[int], target: float, epochs: int, design: Design
+) -> Finding:
     """Return how many runs of both arms reached the target, and how much sooner the first one did.
 
-    `reached`: the runs of each arm that did. Those that did not count with their whole length, of `epochs`.
+    `reached`: of the `counts` runs of each arm those that did; the others count with their whole length, of `epochs`.
     """
     first, second, what = each.first.name, each.second.name, design.time
-    counts = [len(arm.values) for arm in (each.first, each.second)]
     intervals = [wilson(some / count, count) for some, count in zip(reached, counts, strict=True)]
     shares = [
         f"{some} of {count} runs ({100 * low:.0f} to {100 * high:.0f} %)"
@@ -37,7 +38,7 @@ def reached_finding(each: Comparison, reached: Sequence[int], target: float, epo
         "second": second,
         "target": target,
         "reached": list(reached),
-        "runs": counts,
+        "runs": list(counts),
         "intervals": [list(interval) for interval in intervals],
         "epochs": epochs,
         "difference": each.difference,

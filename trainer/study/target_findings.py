@@ -18,9 +18,10 @@ def time_to_target(results: StudyResults, judged: Verdict) -> Iterator[Finding]:
     for each in judged.comparisons:
         first, second = arms[each.first.name], arms[each.second.name]
         epochs = max(outcome.epochs for arm in (first, second) for outcome in arm.outcomes)
-        yield reached_finding(each, [_reached(first), _reached(second)], target, epochs, design)
+        reached, runs = ([count(arm) for arm in (first, second)] for count in (_reached, _finished))
+        yield reached_finding(each, reached, runs, target, epochs, design)
     lengths = {length for arm in results.arms for length in _lengths(arm)}
-    missed = any(_reached(arm) < len(arm.values) for arm in results.arms)
+    missed = any(_reached(arm) < _finished(arm) for arm in results.arms)
     if len(lengths) > 1 and missed and judged.comparisons and design.time != "seconds":
         yield Finding(
             QUESTION,
@@ -38,6 +39,11 @@ def time_to_target(results: StudyResults, judged: Verdict) -> Iterator[Finding]:
 
 def _reached(arm: StudyArm) -> int:
     return sum(outcome.state == "finished" and outcome.figure(REACHED) == 1 for outcome in arm.outcomes)
+
+
+def _finished(arm: StudyArm) -> int:
+    """Return the number of runs, of which an arm of folds has several in one value."""
+    return sum(outcome.state == "finished" for outcome in arm.outcomes)
 
 
 def _lengths(arm: StudyArm) -> Iterator[float]:
