@@ -228,3 +228,8 @@ def test_an_ablation_from_its_command_to_its_report(in_empty_folder, capsys):
     assert ", normalization helps (4 seeds, cross-fitted, p " in of_study(folder).verdict[0]
     (unfair,) = examine(interpret(["-m", *TINY, *typed])).unfair
     assert unfair.startswith("full has 626 parameters, without normalization 610 (+3%)")
+
+
+def test_pairs_are_not_stopped_by_their_values():
+    with pytest.raises(ConfigError, match=r"^ablate=pairs: its average effects and interactions hold for a number of"):
+        interpret(["-m", "dataset=digits", "ablate=pairs", "augmentation=[flip,crop]", "sweep.until=decided"])

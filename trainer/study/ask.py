@@ -31,6 +31,11 @@ def refuse_unanswerable(
             f"{what}: the answers hold for a number of seeds that is fixed before, and sweep.until=decided stops by the"
             " values: leave one of them out"
         )
+    if ablation == "pairs" and until:
+        raise ConfigError(
+            "ablate=pairs: its average effects and interactions hold for a number of seeds that is fixed before, and"
+            " sweep.until=decided stops by the values: give seeds, as seed=0,1,2, or ablate=each"
+        )
     if "not_worse" in ask and margin is None:
         raise ConfigError(
             f"{what}: not_worse asks whether an arm is worse by a difference that matters: add sweep.margin to"

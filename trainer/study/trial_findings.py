@@ -18,6 +18,7 @@ from trainer.study.axes import ARM, Axis, on_border
 from trainer.study.fair_budget import unequal, with_equal_budgets
 from trainer.study.results import Searched, StudyArm, StudyResults
 
+CONFIRMED = 5  # points of a search that are advised to be trained again
 NEAR = 0.01  # of a share: one point; of other metrics this part of the best value
 
 
@@ -142,10 +143,11 @@ def _flattery(results: StudyResults, found: Searched) -> Iterator[Finding]:
             yield Finding("confirmation", sentence, {**figures, "again": again.mean})
         return
     if max(len(trial.values) for trial in complete) == 1:
-        luck = luck_of_best(len(complete))
+        luck, few = luck_of_best(len(complete)), min(CONFIRMED, len(complete))
         sentence = (
             f"The best of {len(complete)} single trials looks better than it is, on average by about {luck:.1f} times"
-            " the standard deviation between seeds: sweep.confirm=5 trains the best five again with fresh seeds"
+            f" the standard deviation between seeds: sweep.confirm={few} trains the best {few} again with fresh"
+            " seeds"
         )
         yield Finding("winners_curse", sentence, {**figures, "deviations": luck})
 
