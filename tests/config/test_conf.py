@@ -19,7 +19,7 @@ from trainer.config.schema import GROUPS, REQUIRED, shared_parameters, technique
 from trainer.storage import checkpoint
 from trainer.training.build import build_trainer
 
-FILES = sorted((ROOT / "conf").glob("*/*.yaml"))
+FILES = sorted(path for path in (ROOT / "conf").glob("*/*.yaml") if path.parent.name != "claim")  # no options
 OPTIONS = [file for file in FILES if file.parent.name in GROUPS]
 
 

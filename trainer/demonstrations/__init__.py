@@ -1,0 +1,1 @@
+"""Demonstrations: figures that show a technique, and what can be read off them exactly."""

@@ -1,0 +1,89 @@
+"""A function that a claim names, with its options: a measure, a reduction or a demonstration. Imports no torch.
+
+The functions of one module are the options, their keyword-only parameters the schema, as for techniques.
+"""
+
+import ast
+import math
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from trainer.errors import ConfigError
+
+# Kind → the modules whose public functions are its options; read as text, because some of them import torch.
+MODULES = {
+    "measure": ("trainer.lecture.measures", "trainer.lecture.probes"),
+    "reduction": ("trainer.lecture.reductions",),
+    "demonstration": ("trainer.demonstrations.shown",),
+}
+
+
+class Named(BaseModel):
+    """The name of a function and its options: `score`, or `{take: epochs_to, target: 0.5}` in YAML."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    take: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        return {"take": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the function."""
+        return dict(self.model_extra or {})
+
+    def check(self, kind: str, path: Path) -> None:
+        """Raise ConfigError if there is no such function, or if it lacks an option or has one too many."""
+        known = functions(kind)
+        if self.take not in known:
+            raise ConfigError(f"{path}: {kind}={self.take}: there is none of this name. Accepted: {', '.join(known)}")
+        accepted = known[self.take][1]
+        if unknown := sorted(self.options.keys() - accepted.keys()):
+            told = ", ".join(accepted) or "none"
+            raise ConfigError(f"{path}: {kind} {self.take}: {unknown[0]} is no option of it. Accepted: {told}")
+        if missing := [key for key, needed in accepted.items() if needed and key not in self.options]:
+            raise ConfigError(f"{path}: {kind} {self.take}: needs {', '.join(missing)}")
+
+    def call(self, kind: str, *arguments: Any) -> Any:
+        """Call the function with these arguments and the options."""
+        module = functions(kind)[self.take][0]
+        return getattr(import_module(module), self.take)(*arguments, **self.options)
+
+    @property
+    def label(self) -> str:
+        """The function and its options as a short text."""
+        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.take}({options})" if options else self.take
+
+
+@cache
+def functions(kind: str) -> dict[str, tuple[str, Mapping[str, bool]]]:
+    """Return {function: (module, {option: whether it must be given})} of a kind."""
+    found: dict[str, tuple[str, Mapping[str, bool]]] = {}
+    for module in MODULES[kind]:
+        path = Path(__file__).parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                options = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+                found[node.name] = (module, {each.arg: default is None for each, default in options})
+    return found
+
+
+def unit_of(kind: str, name: str) -> str:
+    """Return the unit of a measure or a reduction: the text after `Unit: ` in its docstring, "" without one."""
+    module = functions(kind)[name][0]
+    document = getattr(import_module(module), name).__doc__ or ""
+    return document.partition("Unit: ")[2].partition(".")[0].strip() if "Unit: " in document else ""
+
+
+def finite(value: float) -> bool:
+    """Return whether a measured value is a number that can be averaged."""
+    return math.isfinite(value)
