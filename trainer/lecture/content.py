@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from trainer.demonstrations.figures import Figure
 
 HOLDS, FAILS, UNDECIDED = "holds here", "does not hold here", "not decided"
 SHOWN = "shown"  # of a demonstration that only shows: nothing is decided
@@ -33,16 +34,6 @@ class StatementResult:
     needed: int | None = None
     exact: bool = False
     values: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A plotly figure as plain values: `data` and `layout`. `shape`: height in pixels, or "3 / 2", width by height."""
-
-    figure: Mapping[str, Any]
-    caption: str
-    shape: int | str = 380
-    wide: bool = False
 
 
 @dataclass(frozen=True)
