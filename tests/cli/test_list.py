@@ -131,8 +131,8 @@ def test_a_damaged_run_hides_no_other_one(capsys, root):
         "--sort=validation_acuracy": "argument --sort: validation_acuracy: there is no such metric."
         " Did you mean validation_accuracy? Accepted: train_loss, train_accuracy, validation_loss,"
         " validation_accuracy, lr, epoch_seconds, images_per_second, seconds, epochs, best_epoch, parameters,"
-        " train_eval_accuracy, gap, validation_calibration_error, validation_macro_f1, validation_top_k_accuracy."
-        " See python -m trainer list --help",
+        " train_eval_accuracy, gap, validation_calibration_error, validation_class_accuracy, validation_macro_f1,"
+        " validation_top_k_accuracy. See python -m trainer list --help",
         "--limit=0": "argument --limit: 0: must be a whole number of at least 1. See python -m trainer list --help",
     }.items(),
 )

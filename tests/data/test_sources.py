@@ -113,6 +113,21 @@ def test_digits_are_the_real_ones_and_the_parts_are_disjoint():
     assert not shown & {tuple(row.tolist()) for row in test.pixels.flatten(1)}
 
 
+def test_one_word_decides_a_made_up_document_and_rare_topics_have_many_rare_words():
+    train, test = (sources.bag_of_words(Path(), part) for part in ("train", "test"))
+    assert (len(train), len(test), train.shape) == (4000, 1000, (1, 16, 16))
+    assert train.fingerprint == sources.bag_of_words(Path(), "train").fingerprint == "8cbc89e3eb736060"
+    words = train.pixels.flatten(1) == 255
+    assert train.pixels[~words.view_as(train.pixels)].eq(0).all()
+    assert words.sum(1).min() >= 2 and words.sum(1).max() <= 9
+    fillers, common, rare = words[:, :56], words[:, 56:96].view(-1, 5, 8), words[:, 96:].view(-1, 5, 32)
+    told = torch.cat([common.sum(2), rare.sum(2)], 1)  # words of each topic in each document
+    assert torch.equal(told, torch.nn.functional.one_hot(train.labels, 10))
+    assert fillers.float().mean(0)[0] > 10 * fillers.float().mean(0)[-1]
+    documents = rare.flatten(1).sum(0)
+    assert documents.float().median() < 10 < common.flatten(1).sum(0).min()
+
+
 # MNIST
 
 

@@ -506,7 +506,7 @@ YAML = {
     "model: {name: mlp, hidden: [1000000000000]}": "for its weights, the memory is",
     "model: {name: ensemble, members: 1000000000}": "must be a whole number of at least 1 and at most 1000",
     "dataset: {name: digits, image_size: 10000000}": "the digits need",
-    "dataset: true": "dataset=true (run/config.yaml, line 1): must be one of arrays, cifar10, cifar100,",
+    "dataset: true": "dataset=true (run/config.yaml, line 1): must be one of arrays, bag_of_words, cifar10,",
     "dataset: {name: cifar10}\ndata_dir: ../../x": "cifar10 does not lie in the data_dir that is recorded there,",
     "output_dir: ../../x\noptimizer: {name: ../../x}": "there is no such optimizer",
 }

@@ -7,7 +7,8 @@ from sklearn.metrics import f1_score, top_k_accuracy_score
 
 from trainer.config.directions import direction_of
 from trainer.config.schema import techniques
-from trainer.techniques.metric import calibration_error, macro_f1, top_k_accuracy
+from trainer.errors import ConfigError
+from trainer.techniques.metric import calibration_error, class_accuracy, macro_f1, top_k_accuracy
 
 
 def answers(count=200, classes=7, seed=0):
@@ -25,6 +26,18 @@ def test_top_k_accuracy_is_that_of_scikit_learn(k):
 
 def test_of_fewer_classes_than_k_all_are_right():
     assert top_k_accuracy(torch.zeros(4, 3), torch.tensor([0, 1, 2, 0]), k=5) == 1
+
+
+def test_class_accuracy_is_that_of_the_images_of_these_classes():
+    logits, labels = answers()
+    right = (logits.argmax(1) == labels).numpy()
+    expected = right[np.isin(labels.numpy(), [2, 5])].mean()
+    assert class_accuracy(logits, labels, classes=(2, 5)).item() == pytest.approx(expected, abs=1e-6)
+    assert class_accuracy(logits, torch.zeros(200).long(), classes=(1,)).isnan()
+    with pytest.raises(
+        ConfigError, match=r"class_accuracy.classes: there is no class 7, they are numbered from 0 to 6"
+    ):
+        class_accuracy(logits, labels, classes=(0, 7))
 
 
 @pytest.mark.parametrize("missing", [False, True])
@@ -57,6 +70,11 @@ def test_a_confident_network_that_is_right_is_calibrated():
 
 def test_every_metric_says_which_values_are_better():
     found = {name: direction_of(f"validation_{name}") for name in techniques("metric")}
-    assert found == {"top_k_accuracy": "maximize", "macro_f1": "maximize", "calibration_error": "minimize"}
+    assert found == {
+        "top_k_accuracy": "maximize",
+        "class_accuracy": "maximize",
+        "macro_f1": "maximize",
+        "calibration_error": "minimize",
+    }
     usual = {name: direction_of(f"validation_{name}") for name in ("accuracy", "loss", "cross_entropy", "other")}
     assert usual == {"accuracy": "maximize", "loss": "minimize", "cross_entropy": "minimize", "other": None}

@@ -97,6 +97,13 @@ def test_a_run_with_a_loss_and_metrics_that_is_stopped_within_an_epoch_has_the_s
     ]  # fmt: skip
 
 
+def test_a_class_that_the_data_do_not_have_is_refused_before_the_first_step():
+    with pytest.raises(
+        ConfigError, match=r"class_accuracy.classes: there is no class 4, they are numbered from 0 to 3"
+    ):
+        trainer_of("metric=class_accuracy", "metric.class_accuracy.classes=[4]")
+
+
 def test_a_metric_is_called_with_all_images_in_order_and_with_each_half(monkeypatch):
     seen = []
     monkeypatch.setattr("trainer.data.loader.EVALUATION_IMAGES", 7)

@@ -39,6 +39,16 @@ def digits(data_dir: Path, part: Part, *, image_size: Count = 32) -> Images:
     return Images(enlarged.round().to(torch.uint8), images.labels, small.classes)
 
 
+def bag_of_words(data_dir: Path, part: Part) -> Images:
+    """Make up 4 000 training and 1 000 test documents of ten topics: 1×16×16, a pixel for each of 256 words.
+
+    One word decides the topic. Five topics have 8 words of their own each, five have 32, most of them rare.
+    """
+    from trainer.data.bag_of_words import read
+
+    return read(part)
+
+
 def mnist(data_dir: Path, part: Part) -> Images:
     """Read MNIST: 60 000 training and 10 000 test images, 1×28×28."""
     from trainer.data.mnist import read

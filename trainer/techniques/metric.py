@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.config.types import Count
+from trainer.config.types import Count, CountOrZero
+from trainer.errors import ConfigError
 
 Maximized = Annotated[Tensor, "a higher value is better"]
 Minimized = Annotated[Tensor, "a lower value is better"]
@@ -21,6 +22,20 @@ def top_k_accuracy(logits: Tensor, labels: Tensor, *, k: Count = 5) -> Maximized
     """Return the share of images whose true class is among the k that the network holds likeliest."""
     likeliest = logits.topk(min(k, logits.shape[1])).indices
     return (likeliest == labels[:, None]).any(1).float().mean()
+
+
+def class_accuracy(logits: Tensor, labels: Tensor, *, classes: tuple[CountOrZero, ...] = (0,)) -> Maximized:
+    """Return the share of images that are classified correctly, of those of some classes alone; NaN if there is none.
+
+    `classes`: their numbers, from 0. Raises ConfigError for one that the data do not have.
+    """
+    if missing := [number for number in classes if number >= logits.shape[1]]:
+        raise ConfigError(
+            f"metric.class_accuracy.classes: there is no class {missing[0]}, they are numbered from 0 to"
+            f" {logits.shape[1] - 1}"
+        )
+    asked = torch.isin(labels, torch.tensor(classes, device=labels.device))
+    return (logits.argmax(1) == labels)[asked].float().mean()
 
 
 def macro_f1(logits: Tensor, labels: Tensor) -> Maximized:

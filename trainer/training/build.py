@@ -24,7 +24,7 @@ from trainer.training.blame import own_errors_told
 from trainer.training.combinations import refuse_no_rate, refuse_uncapturable, refuse_unfit_rule
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.lr_schedule import Schedule
-from trainer.training.measures import other_loss
+from trainer.training.measures import built_metrics, other_loss
 from trainer.training.network import build_model
 from trainer.training.optimizer_state import adapt_to_device, needs_closure
 from trainer.training.options import TrainerOptions, Watch, unwatched
@@ -133,7 +133,7 @@ def _built(
         seed=config.seed,
         hooks=hooks,
         loss=loss,
-        metrics={choice.name: choice.function() for choice in config.metric},
+        metrics=built_metrics(config.metric, len(training.classes)),
         validate_every=config.validate_every,
         split_seed=config.split_seed,
         early_stopping=EarlyStopping(config.early_stop_patience, config.early_stop_min_delta),

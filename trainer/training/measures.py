@@ -30,6 +30,15 @@ def measure(metrics: Mapping[str, Metric], logits: Sequence[Tensor], labels: Ten
     return {f"validation_{name}": one_number(name, metric, every, labels) for name, metric in metrics.items()}
 
 
+def built_metrics(choices: Sequence[Choice], classes: int) -> dict[str, Metric]:
+    """Return {name: metric}. Raises ConfigError for an option of one that does not suit so many classes."""
+    metrics: dict[str, Metric] = {choice.name: choice.function() for choice in choices}
+    for choice in choices:
+        if not choice.own:  # an own one may need more images than the one that it would be tried on
+            metrics[choice.name](torch.zeros(1, classes), torch.zeros(1).long())
+    return metrics
+
+
 def one_number(name: str, metric: Metric, logits: Tensor, labels: Tensor) -> float:
     """Return the value of a metric. Raises RunError, with its name, if that is not a single number."""
     value: object = metric(logits, labels)
