@@ -17,7 +17,12 @@ from trainer.errors import ConfigError
 
 # Kind → the modules whose public functions are its options; read as text, because some of them import torch.
 MODULES = {
-    "measure": ("trainer.lecture.measures", "trainer.lecture.probes"),
+    "measure": (
+        "trainer.lecture.measures",
+        "trainer.lecture.weights",
+        "trainer.lecture.layers",
+        "trainer.lecture.probes",
+    ),
     "reduction": ("trainer.lecture.reductions",),
     "demonstration": ("trainer.demonstrations.shown",),
 }

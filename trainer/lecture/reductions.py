@@ -1,18 +1,244 @@
-"""Reductions of the values of a further setting to one number for an arm and a seed. Imports no torch."""
+"""Reductions of the values of a further setting to one number for an arm and a seed. Imports no torch.
 
+`values`: by the setting's text, in the order of the axis. Where one of them is nan the result is nan. inf ("never
+reached") counts as larger than every number; the difference of two that are inf is 0.
+"""
+
+import itertools
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+from trainer.errors import ConfigError
+
+Values = Mapping[str, float]
+Setting = str | float | bool
 
 
-def spread(values: Mapping[str, float]) -> float:
+def _known(reduction: Callable[..., float]) -> Callable[..., float]:
+    """Return a reduction that is nan where a value is, or where there is none."""
+
+    @wraps(reduction)
+    def reduced(values: Values, *others: Values, **options: Any) -> float:
+        every = [value for each in (values, *others) for value in each.values()]
+        return math.nan if not every or any(map(math.isnan, every)) else float(reduction(values, *others, **options))
+
+    return reduced
+
+
+@_known
+def spread(values: Values) -> float:
     """Return the largest minus the smallest value. Unit of the measure."""
-    return max(values.values()) - min(values.values())
+    return _minus(max(values.values()), min(values.values()))
 
 
-def largest_reaching(values: Mapping[str, float], *, least: float) -> float:
-    """Return the decimal logarithm of the largest setting whose value is at least `least`; -inf without one.
+@_known
+def best(values: Values, *, lowest: bool = False) -> float:
+    """Return the largest value; the smallest with `lowest`, as of losses and epochs. Unit of the measure."""
+    return min(values.values()) if lowest else max(values.values())
 
-    Unit: decades.
+
+@_known
+def worst(values: Values, *, lowest: bool = False) -> float:
+    """Return the smallest value; the largest where the lowest is the best. Unit of the measure."""
+    return max(values.values()) if lowest else min(values.values())
+
+
+@_known
+def mean(values: Values) -> float:
+    """Return the mean. Unit of the measure."""
+    return sum(values.values()) / len(values)
+
+
+@_known
+def median(values: Values) -> float:
+    """Return the median, of an even number the mean of the middle two. Unit of the measure."""
+    return statistics.median(values.values())
+
+
+@_known
+def best_minus_median(values: Values, *, lowest: bool = False) -> float:
+    """Return by how much the best value is better than the median, 0 or more. Unit of the measure."""
+    ends = (median(values), best(values, lowest=True)) if lowest else (best(values), median(values))
+    return _minus(*ends)
+
+
+@_known
+def at(values: Values, *, value: Setting) -> float:
+    """Return what was measured at one value of the setting. Unit of the measure."""
+    return values[_place(values, value)]
+
+
+@_known
+def difference(values: Values, *, first: Setting, second: Setting) -> float:
+    """Return what was measured at `first` minus what was measured at `second`.
+
+    The difference of two arms in it is the interaction of both factors. Unit of the measure.
     """
-    reached = [float(setting) for setting, value in values.items() if value >= least]
-    return math.log10(max(reached)) if reached else -math.inf
+    return _minus(values[_place(values, first)], values[_place(values, second)])
+
+
+@_known
+def last_minus_first(values: Values) -> float:
+    """Return what was measured at the last value of the axis minus that at the first. Unit of the measure."""
+    measured = list(values.values())
+    return _minus(measured[-1], measured[0])
+
+
+@_known
+def largest_reaching(values: Values, *, least: float) -> float:
+    """Return the decimal logarithm of the largest setting whose value is at least `least`.
+
+    Where none reaches it, the setting is known to be below the smallest one: it counts as one step of the axis below
+    it, of a single setting one decade. Unit: decades.
+    """
+    settings = _logarithms(values)
+    reached = [place for text, place in settings.items() if values[text] >= least]
+    smallest, *further = sorted(settings.values())
+    return max(reached) if reached else smallest - (further[0] - smallest if further else 1)
+
+
+@_known
+def share_reaching(values: Values, *, least: float) -> float:
+    """Return the share of the settings whose value is at least `least`. Unit: points."""
+    return 100 * sum(value >= least for value in values.values()) / len(values)
+
+
+@_known
+def rank_correlation(values: Values) -> float:
+    """Return the rank correlation of the values with the setting, from −1 to 1; 0 where all values are equal.
+
+    The setting counts as a number, or by its place on the axis if it is none. Spearman 1904. Unit: .
+    """
+    try:
+        settings = list(_numbers(values).values())
+    except ConfigError:
+        settings = list(map(float, range(len(values))))
+    return _correlation(_ranks(settings), _ranks(list(values.values())))
+
+
+@_known
+def slope_log(values: Values) -> float:
+    """Return the slope of log value on log setting, by least squares: the exponent of a power law. Unit: .
+
+    nan where a value is not above zero or not finite.
+    """
+    settings = list(_logarithms(values).values())
+    if len(settings) < 2 or not all(0 < value < math.inf for value in values.values()):
+        return math.nan
+    return statistics.linear_regression(settings, [math.log10(value) for value in values.values()]).slope
+
+
+@_known
+def optimism(values: Values, beside: Values) -> float:
+    """Return how much better the picked setting looks on the data that picked it than on fresh data.
+
+    The setting of the largest of `values` is picked, the first of equal ones; the result is its value minus that in
+    `beside`, the same measure on other images. Unit of the measure.
+    """
+    picked = max(values, key=lambda setting: values[setting])
+    return _minus(values[picked], beside[picked])
+
+
+@_known
+def picked(values: Values, beside: Values) -> float:
+    """Return the value in `beside` of the setting with the largest of `values`, the first of equal ones.
+
+    It is what a choice by one part of the data is worth on another. Unit of the measure.
+    """
+    return beside[max(values, key=lambda setting: values[setting])]
+
+
+@_known
+def random_minus_grid(values: Values, *, side: int) -> float:
+    """Return the best of random points minus the best of a grid of equally many, `side`² of a measured surface.
+
+    The settings are pairs, "lr=0.01 dropout=0.2", and all combinations of a few values of both are measured. The best
+    of random points is the expected one of all choices of `side`² among them, without repetition; that of the grid the
+    mean over all grids of `side` × `side` evenly spaced values. Bergstra & Bengio 2012. Unit of the measure.
+    """
+    surface = _surface(values)
+    ordered, points = sorted(values.values()), side * side
+    if not 1 <= side <= min(len(surface), len(surface[0])):
+        raise ConfigError(f"random_minus_grid: side={side}: must be from 1 to the {min(len(surface), len(surface[0]))}")
+    # Of C(N, n) choices, C(k, n − 1) have the value at place k, counted from 0, as their largest.
+    choices = math.comb(len(ordered), points)
+    drawn = sum(value * math.comb(place, points - 1) / choices for place, value in enumerate(ordered))
+    grids = [
+        max(surface[row][column] for row in rows for column in columns)
+        for rows in _evenly(len(surface), side)
+        for columns in _evenly(len(surface[0]), side)
+    ]
+    return drawn - statistics.fmean(grids)
+
+
+def _surface(values: Values) -> list[list[float]]:
+    """Return the values [A][B] by both settings of the pairs. Raises ConfigError if a combination is missing."""
+    pairs = {tuple(text.split()): value for text, value in values.items()}
+    if {len(pair) for pair in pairs} != {2}:
+        raise ConfigError('random_minus_grid: the settings must be pairs such as "lr=0.01 dropout=0.2"')
+    first, second = (list(dict.fromkeys(pair[part] for pair in pairs)) for part in (0, 1))
+    if missing := [" ".join(pair) for pair in itertools.product(first, second) if pair not in pairs]:
+        raise ConfigError(f"random_minus_grid: all combinations must be measured, {missing[0]} is not")
+    return [[pairs[row, column] for column in second] for row in first]
+
+
+def _evenly(count: int, side: int) -> list[range]:
+    """Return all choices of `side` evenly spaced places among `count`, as far apart as they fit."""
+    step = count // side
+    span = (side - 1) * step
+    return [range(start, start + span + 1, step) for start in range(count - span)]
+
+
+def _minus(first: float, second: float) -> float:
+    """Return the difference, 0 of two equal ones, also if both are infinite."""
+    return 0.0 if first == second else first - second
+
+
+def _place(values: Values, setting: Setting) -> str:
+    """Return the text of a setting among those of the axis; 0.01 and 1e-2 are the same. Raises ConfigError."""
+    text = str(setting).lower() if isinstance(setting, bool) else str(setting)
+    if text in values:
+        return text
+    equal = [each for each in values if _number(each) is not None and _number(each) == _number(text)]
+    if not equal:
+        raise ConfigError(f"{text}: no value of the setting. There are: {', '.join(values)}")
+    return equal[0]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _numbers(values: Values) -> dict[str, float]:
+    """Return the settings as numbers, by their text. Raises ConfigError for one that is none."""
+    numbers = {text: _number(text) for text in values}
+    if words := [text for text, number in numbers.items() if number is None]:
+        raise ConfigError(f"{words[0]}: must be a number, as the setting is reduced by its size")
+    return {text: number for text, number in numbers.items() if number is not None}
+
+
+def _logarithms(values: Values) -> dict[str, float]:
+    """Return the decimal logarithm of each setting, by its text. Raises ConfigError for one that is not above zero."""
+    numbers = _numbers(values)
+    if low := [text for text, number in numbers.items() if not 0 < number < math.inf]:
+        raise ConfigError(f"{low[0]}: must be above 0, as the setting is reduced by its logarithm")
+    return {text: math.log10(number) for text, number in numbers.items()}
+
+
+def _ranks(numbers: Sequence[float]) -> list[float]:
+    """Return the rank of each number, from 1; equal ones share the mean of theirs."""
+    ordered = sorted(numbers)
+    return [ordered.index(number) + (ordered.count(number) + 1) / 2 for number in numbers]
+
+
+def _correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return Pearson's correlation, 0 if one side is constant."""
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return 0.0
+    return statistics.correlation(first, second)

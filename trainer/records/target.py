@@ -56,13 +56,13 @@ def _time(
     size = config.get("batch_size")
     if outcome.training_images is None or not isinstance(size, int) or size < 1:
         return None
-    steps = _steps(outcome.training_images, size)
+    steps = steps_of(outcome.training_images, size)
     if what == "gradients":  # recorded in each epoch of an optimizer that computes them itself, as SAM does
         return float(sum(steps if each is None else each for each in gradients))
     return float(len(rows) * (steps if what == "steps" else outcome.training_images))
 
 
-def _steps(images: int, batch_size: int) -> int:
+def steps_of(images: int, batch_size: int) -> int:
     """Return the steps of an epoch: a single image that is left over is no batch of its own."""
     alone = batch_size > 1 and images % batch_size == 1
     return max(1, -(-images // batch_size) - alone)
