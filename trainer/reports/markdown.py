@@ -18,12 +18,12 @@ def write(content: Content) -> Path:
 def render(content: Content) -> str:
     """Return the Markdown text."""
     parts = [
-        f"# {_plain(content.title)}",
-        *([_plain(content.question)] if content.question else []),
-        _list(f"{name}: {f'`{value}`' if name == 'Command' else _plain(value)}" for name, value in content.facts),
+        f"# {plain(content.title)}",
+        *([plain(content.question)] if content.question else []),
+        _list(f"{name}: {f'`{value}`' if name == 'Command' else plain(value)}" for name, value in content.facts),
         "## Verdict" if content.kind == "study" else "## Result",
-        _list(_plain(line) for line in (*content.verdict, *content.findings)),
-        *(_plain(f"{line}.") for line in content.footnotes),
+        _list(plain(line) for line in (*content.verdict, *content.findings)),
+        *(plain(f"{line}.") for line in content.footnotes),
         "## Arms" if content.kind == "study" else "## The run",
         _table(titles(content), texts(rows(content))),
     ]
@@ -40,9 +40,9 @@ def render(content: Content) -> str:
     if content.words:
         parts += ["## The words of the verdict", _table(("word", "meaning"), content.words)]
     if content.method:
-        parts += ["## The method, for a paper", _plain(content.method)]
+        parts += ["## The method, for a paper", plain(content.method)]
     if content.environment:
-        parts += ["## Environment", _list(f"{name}: {_plain(value)}" for name, value in content.environment)]
+        parts += ["## Environment", _list(f"{name}: {plain(value)}" for name, value in content.environment)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -52,11 +52,11 @@ def _list(lines: Iterable[str]) -> str:
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     marks = f"| --- |{' ---: |' * (len(head) - 1)}"
-    lines = [f"| {' | '.join(map(_plain, row))} |" for row in (head, *body)]
+    lines = [f"| {' | '.join(map(plain, row))} |" for row in (head, *body)]
     return "\n".join([lines[0], marks, *lines[1:]])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return the text with the characters escaped that Markdown or HTML would interpret."""
     # The backslash comes first, or the escapes of the others would be escaped again.
     for mark in ("\\", "|", "<", "*", "_", "`", "["):
