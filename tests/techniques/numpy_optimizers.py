@@ -1,46 +1,46 @@
-"""The update rules of the optimizers in NumPy, written out: w ← rule(w, gradient, memory, step, lr, weight decay).
+"""The update rules of the optimizers in NumPy: w ← rule(w, gradient, memory, step, lr, weight decay).
 
-The steps are counted from 1, the memory begins with zeros. The defaults are those of `conf/`.
+Those of the notes are the book's formulas, here with the further options of `conf/`; the others are written out. The
+steps are counted from 1, the memory begins with zeros. The defaults are those of `conf/`.
 """
 
 import numpy as np
 
+from trainer.lecture.formulas import adaptive, optimizers
+
 
 def sgd(w, g, memory, step, lr, decay):
-    return w - lr * (g + decay * w)
+    return optimizers.sgd(w, g + decay * w, lr)
 
 
 def momentum(w, g, memory, step, lr, decay, momentum=0.9, dampening=0.0, form="torch"):
-    """Note 000's sgd_momentum; torch does not dampen the very first gradient. Forms: notes 003 and 004."""
-    g = g + decay * w
-    if form == "lecture":
-        memory["v"] = momentum * memory["v"] + lr * g
-        return w - memory["v"]
-    if form == "ema":
-        memory["v"] = momentum * memory["v"] + (1 - momentum) * g
-        return w - lr * memory["v"]
-    memory["v"] = momentum * memory["v"] + (g if step == 1 else (1 - dampening) * g)
-    return w - lr * memory["v"]
+    """torch does not dampen the very first gradient. Forms: notes 003 and 004."""
+    notes = {"torch": optimizers.momentum, "lecture": optimizers.momentum_note_003, "ema": optimizers.momentum_note_004}
+    dampened = (g + decay * w) * (1 if step == 1 else 1 - dampening)
+    w, memory["v"] = notes[form](w, dampened, memory["v"], lr, momentum)
+    return w
 
 
 def nesterov(w, g, memory, step, lr, decay, momentum=0.9):
-    """Sutskever's form, in which w is the look-ahead point itself."""
-    g = g + decay * w
-    memory["v"] = momentum * memory["v"] + g
-    return w - lr * (g + momentum * memory["v"])
+    """The book's form with w as the look-ahead point, where torch has it and takes the gradient."""
+    behind = w + lr * momentum * memory["v"]
+    behind, memory["v"] = optimizers.nesterov(behind, lambda ahead: g + decay * w, memory["v"], lr, momentum)
+    return behind - lr * momentum * memory["v"]
 
 
 def adagrad(w, g, memory, step, lr, decay, eps=1e-10, lr_decay=0.0, initial_accumulator=0.0):
-    g = g + decay * w
-    memory["G"] = (initial_accumulator if step == 1 else memory["G"]) + g**2
-    return w - lr / (1 + lr_decay * (step - 1)) * g / (np.sqrt(memory["G"]) + eps)
+    G = initial_accumulator if step == 1 else memory["G"]
+    w, memory["G"] = adaptive.adagrad(w, g + decay * w, G, lr / (1 + lr_decay * (step - 1)), eps)
+    return w
 
 
 def rmsprop(w, g, memory, step, lr, decay, alpha=0.99, eps=1e-8, momentum=0.0, centered=False, start="zero"):
     g = g + decay * w
     if start == "gradient" and step == 1:  # note 004: σ⁰ = g⁰
         memory["G"] = g**2
-    memory["G"] = alpha * memory["G"] + (1 - alpha) * g**2
+    plain, memory["G"] = adaptive.rmsprop(w, g, memory["G"], lr, alpha, eps)
+    if not (momentum or centered):
+        return plain
     memory["mean"] = alpha * memory["mean"] + (1 - alpha) * g
     spread = memory["G"] - memory["mean"] ** 2 if centered else memory["G"]
     memory["v"] = momentum * memory["v"] + g / (np.sqrt(spread) + eps)
@@ -48,13 +48,12 @@ def rmsprop(w, g, memory, step, lr, decay, alpha=0.99, eps=1e-8, momentum=0.0, c
 
 
 def adam(w, g, memory, step, lr, decay, betas=(0.9, 0.999), eps=1e-8, amsgrad=False):
-    """Note 000's adam; weight decay joins the gradient."""
-    g = g + decay * w
-    memory["m"] = betas[0] * memory["m"] + (1 - betas[0]) * g
-    memory["v"] = betas[1] * memory["v"] + (1 - betas[1]) * g**2
+    """Weight decay joins the gradient."""
+    plain, memory["m"], memory["v"] = adaptive.adam(w, g + decay * w, memory["m"], memory["v"], step, lr, betas, eps)
+    if not amsgrad:
+        return plain
     memory["largest"] = np.maximum(memory["largest"], memory["v"])
-    m_hat = memory["m"] / (1 - betas[0] ** step)
-    v_hat = memory["largest" if amsgrad else "v"] / (1 - betas[1] ** step)
+    m_hat, v_hat = memory["m"] / (1 - betas[0] ** step), memory["largest"] / (1 - betas[1] ** step)
     return w - lr * m_hat / (np.sqrt(v_hat) + eps)
 
 
