@@ -162,7 +162,7 @@ def test_the_noise_of_a_curve_is_that_of_its_last_half(tmp_path):
 
 
 def test_what_was_not_recorded_is_nan(tmp_path):
-    empty = made_run(tmp_path / "empty", ())
+    empty = made_run(tmp_path / "empty", (), OUT_OF_MEMORY)
     found = [each(empty) for each in (measures.score, measures.gap, measures.train_eval, measures.seconds)]
     found += [each(empty) for each in (measures.loss, measures.train_loss_end, measures.curve_noise)]
     found += [each(empty) for each in (weights.weight_norm, weights.near_zero, weights.unit_difference)]

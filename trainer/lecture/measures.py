@@ -78,6 +78,34 @@ def gap(run: RunRecord) -> float:
     return math.nan if value is None else 100 * value
 
 
+def train_end(run: RunRecord) -> float:
+    """Return the training accuracy of the last epoch, a mean over its steps in training mode. Unit: points."""
+    return accuracy(run, figure="train_accuracy", at="last")
+
+
+def half_first(run: RunRecord) -> float:
+    """Return the validation accuracy of the last epoch on the first of two fixed halves of the images. Unit: points."""
+    return _half(run, 0)
+
+
+def half_second(run: RunRecord) -> float:
+    """Return the validation accuracy of the last epoch on the second half of the images. Unit: points."""
+    return _half(run, 1)
+
+
+def epoch_optimism(run: RunRecord) -> float:
+    """Return how much better the best epoch looks on the images that chose it than on fresh ones.
+
+    The epoch of the highest accuracy on one half of the validation images is chosen, the first of equal ones, and its
+    accuracy there compared with that on the other half; the mean of both ways round. Unit: points.
+    """
+    halves = [[half.get("validation_accuracy") for half in row["halves"]] for row in run.epochs if row["halves"]]
+    if not halves or any(None in each for each in halves):
+        return math.nan
+    chosen = [max(halves, key=lambda each: each[half]) for half in (0, 1)]
+    return 100 * statistics.fmean((chosen[0][0] - chosen[0][1], chosen[1][1] - chosen[1][0]))
+
+
 def epochs_to(run: RunRecord, *, figure: str, target: float) -> float:
     """Return the first epoch at which a figure reaches the target: a loss from above, an accuracy from below.
 
@@ -168,6 +196,15 @@ def _at(run: RunRecord, name: str, at: At) -> float:
     epoch = {"best": run.best_epoch, "first": min(values, default=0), "last": max(values, default=0)}[at]
     value = values.get(epoch)
     return math.nan if value is None else value
+
+
+def _half(run: RunRecord, half: int) -> float:
+    """Return the accuracy of the last epoch on a half of the validation images."""
+    if run.stopped_as_not_finite:
+        return _chance_accuracy(run)
+    halves = run.epochs[-1]["halves"] if run.epochs else ()
+    value = halves[half].get("validation_accuracy") if halves else None
+    return math.nan if value is None else 100 * value
 
 
 def _scaled(row: Mapping[str, Any], name: str) -> float:

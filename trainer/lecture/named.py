@@ -15,13 +15,14 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from trainer.errors import ConfigError
 
+PROBES = "trainer.lecture.probes"  # those that take a trained network instead of a record
 # Kind → the modules whose public functions are its options; read as text, because some of them import torch.
 MODULES = {
     "measure": (
         "trainer.lecture.measures",
         "trainer.lecture.weights",
         "trainer.lecture.layers",
-        "trainer.lecture.probes",
+        PROBES,
     ),
     "reduction": ("trainer.lecture.reductions",),
     "demonstration": ("trainer.demonstrations.shown",),

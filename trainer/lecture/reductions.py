@@ -22,8 +22,9 @@ def _known(reduction: Callable[..., float]) -> Callable[..., float]:
 
     @wraps(reduction)
     def reduced(values: Values, *others: Values, **options: Any) -> float:
-        every = [value for each in (values, *others) for value in each.values()]
-        return math.nan if not every or any(map(math.isnan, every)) else float(reduction(values, *others, **options))
+        groups = [list(each.values()) for each in (values, *others)]
+        unknown = any(not group or any(map(math.isnan, group)) for group in groups)
+        return math.nan if unknown else float(reduction(values, *others, **options))
 
     return reduced
 
@@ -162,7 +163,7 @@ def random_minus_grid(values: Values, *, side: int) -> float:
     surface = _surface(values)
     ordered, points = sorted(values.values()), side * side
     if not 1 <= side <= min(len(surface), len(surface[0])):
-        raise ConfigError(f"random_minus_grid: side={side}: must be from 1 to the {min(len(surface), len(surface[0]))}")
+        raise ConfigError(f"random_minus_grid: side={side}: must be from 1 to {min(len(surface), len(surface[0]))}")
     # Of C(N, n) choices, C(k, n − 1) have the value at place k, counted from 0, as their largest.
     choices = math.comb(len(ordered), points)
     drawn = sum(value * math.comb(place, points - 1) / choices for place, value in enumerate(ordered))

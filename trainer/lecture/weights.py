@@ -1,7 +1,7 @@
 """Measures of a run's weights at its best epoch, read from `best.safetensors`. Imports no torch.
 
-Counted are the weights of convolutions and linear layers, without biases and the parameters of normalization. nan
-without a checkpoint, as of a run that failed in its first epoch.
+Counted are the weights of convolutions and linear layers, without biases and the parameters of normalization. nan of a
+run that failed before its first checkpoint. Each raises RunError if the checkpoint of a finished run cannot be read.
 """
 
 import math
@@ -45,7 +45,7 @@ def unit_difference(run: RunRecord) -> float:
 
 def _weights(run: RunRecord) -> dict[str, Tensor]:
     """Return the weights by name, in the order of the network, as doubles."""
-    if not (run.folder / BEST).is_file():
+    if run.outcome.state != "finished" and not (run.folder / BEST).is_file():
         return {}
     # The weight of a linear layer has two axes, that of a convolution four; that of normalization has one or three.
     layers = {name: value for name, value in run.best.items() if name.endswith(".weight") and value.ndim in (2, 4)}

@@ -55,15 +55,20 @@ def best_network(trainer: ClassificationTrainer, folder: Path) -> nn.Module | No
 
 
 def chosen_positions(trainer: ClassificationTrainer, split_seed: int) -> Tensor:
-    """Return the positions of as many training images as there are validation images, at most MAX_IMAGES.
+    """Return the positions of the training images that are measured, on the trainer's device."""
+    count = len(trainer.train.labels)
+    validated = count if trainer.validation is None else len(trainer.validation.labels)
+    return chosen_of(count, validated, split_seed).to(trainer.device)
+
+
+def chosen_of(count: int, validated: int, split_seed: int) -> Tensor:
+    """Return the positions, among `count` training images, of as many as are validated, at most MAX_IMAGES.
 
     They depend on `split_seed` alone, so that all arms of a study are measured on the same images.
     """
-    count = len(trainer.train.labels)
-    validated = count if trainer.validation is None else len(trainer.validation.labels)
     # A generator of its own, whose seed is not that of the split: no draw of the training changes.
     chosen = np.random.default_rng((split_seed, count)).permutation(count)[: min(MAX_IMAGES, validated)]
-    return torch.from_numpy(np.sort(chosen)).to(trainer.device)  # in order, as a mapped file is read fastest
+    return torch.from_numpy(np.sort(chosen))  # in order, as a mapped file is read fastest
 
 
 @torch.inference_mode()

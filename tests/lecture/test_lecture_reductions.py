@@ -1,0 +1,160 @@
+"""Reductions over a further setting: each number follows from a few values by a sum done in the head."""
+
+import itertools
+import math
+
+import pytest
+
+from trainer.errors import ConfigError
+from trainer.lecture import reductions
+from trainer.lecture.named import Named, functions, unit_of
+
+INF, NAN = math.inf, math.nan
+RATES = {"0.001": 30.0, "0.01": 90.0, "0.1": 80.0, "1": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("reduction", "value"),
+    [
+        ("spread", 80),
+        ("best", 90),
+        ({"take": "best", "lowest": True}, 10),
+        ("worst", 10),
+        ({"take": "worst", "lowest": True}, 90),
+        ("mean", 52.5),
+        ("median", 55),
+        ("best_minus_median", 35),
+        ({"take": "best_minus_median", "lowest": True}, 45),
+        ({"take": "at", "value": 0.01}, 90),
+        ({"take": "at", "value": "1e-3"}, 30),
+        ({"take": "difference", "first": 0.1, "second": 0.001}, 50),
+        ("last_minus_first", -20),
+        ({"take": "largest_reaching", "least": 80}, -1),
+        ({"take": "largest_reaching", "least": 10}, 0),
+        ({"take": "largest_reaching", "least": 91}, -4),
+        ({"take": "share_reaching", "least": 80}, 50),
+        ("rank_correlation", -0.4),
+        ("slope_log", (3 * math.log10(1 / 3) + math.log10(8 / 9)) / 10),
+    ],
+    ids=str,
+)
+def test_a_reduction_of_four_rates(reduction, value):
+    assert Named.model_validate(reduction).call("reduction", RATES) == pytest.approx(value)
+
+
+def test_every_reduction_is_nan_where_a_value_is():
+    options = {
+        "at": {"value": 1},
+        "difference": {"first": 1, "second": 1},
+        "largest_reaching": {"least": 1},
+        "share_reaching": {"least": 1},
+        "random_minus_grid": {"side": 1},
+    }
+    for name in functions("reduction"):
+        beside = [{"1": 2.0}] if name in ("optimism", "picked") else []
+        for values in ({"1": 2.0, "2": NAN}, {}):
+            found = Named(take=name, **options.get(name, {})).call("reduction", values, *beside)
+            assert math.isnan(found), name
+
+
+def test_only_reductions_of_their_own_unit_name_one():
+    named = {name: unit_of("reduction", name) for name in functions("reduction")}
+    assert {name: unit for name, unit in named.items() if unit} == {
+        "largest_reaching": "decades",
+        "share_reaching": "points",
+    }
+
+
+def test_never_counts_as_larger_than_every_number():
+    some, none = {"1": 3.0, "2": INF, "3": 5.0}, {"1": INF, "2": INF}
+    assert reductions.spread(some) == reductions.mean(some) == reductions.best(some) == INF
+    assert reductions.best(some, lowest=True) == 3
+    assert reductions.median(some) == 5
+    assert reductions.difference(some, first=2, second=1) == INF
+    assert reductions.difference(some, first=1, second=2) == -INF
+    assert reductions.rank_correlation(some) == 0.5
+    assert reductions.share_reaching(some, least=5) == pytest.approx(200 / 3)
+    assert math.isnan(reductions.slope_log(some))
+    assert reductions.spread(none) == reductions.last_minus_first(none) == 0
+    assert reductions.best_minus_median(none) == reductions.difference(none, first=1, second=2) == 0
+
+
+def test_the_largest_rate_where_none_reaches_it_is_a_step_below_the_axis():
+    assert reductions.largest_reaching({"0.01": 1.0, "0.1": 2.0}, least=3) == pytest.approx(-3)
+    assert reductions.largest_reaching({"0.1": 2.0, "0.01": 1.0}, least=3) == pytest.approx(-3)
+    assert reductions.largest_reaching({"0.01": 1.0}, least=3) == pytest.approx(-3)
+    assert reductions.largest_reaching({"1": 1.0, "4": 1.0}, least=3) == pytest.approx(-math.log10(4))
+
+
+def test_settings_without_a_size_are_ranked_by_their_place():
+    assert reductions.rank_correlation({"small": 1.0, "middle": 2.0, "large": 5.0}) == pytest.approx(1)
+    assert reductions.rank_correlation({"10": 1.0, "2": 2.0, "1": 3.0}) == pytest.approx(-1)
+    assert reductions.rank_correlation({"1": 3.0, "2": 3.0}) == 0
+    # Ranks 1, 2, 3 against 1½, 1½, 3.
+    assert reductions.rank_correlation({"1": 0.0, "2": 0.0, "3": 9.0}) == pytest.approx(math.sqrt(3) / 2)
+
+
+def test_the_slope_is_the_exponent_of_a_power_law():
+    assert reductions.slope_log({str(n): 7 * n**-1.5 for n in (1, 4, 16, 100)}) == pytest.approx(-1.5)
+    assert math.isnan(reductions.slope_log({"1": 1.0, "2": 0.0}))
+    assert math.isnan(reductions.slope_log({"1": 1.0}))
+
+
+def test_a_switch_is_named_as_in_yaml():
+    assert reductions.difference({"false": 1.0, "true": 4.0}, first=True, second=False) == 3
+
+
+@pytest.mark.parametrize(
+    ("reduction", "values", "told"),
+    [
+        ({"take": "at", "value": 2}, RATES, "2: no value of the setting. There are: 0.001, 0.01, 0.1, 1"),
+        ({"take": "at", "value": "adam"}, {"sgd": 1.0}, "adam: no value of the setting. There are: sgd"),
+        ("slope_log", {"adam": 1.0}, "adam: must be a number"),
+        ({"take": "largest_reaching", "least": 1}, {"0": 1.0, "1": 1.0}, "0: must be above 0"),
+        ({"take": "random_minus_grid", "side": 1}, RATES, "the settings must be pairs"),
+        ({"take": "random_minus_grid", "side": 1}, {"a=1 b=1": 1.0, "a=2 b=2": 1.0}, "a=1 b=2 is not"),
+        ({"take": "random_minus_grid", "side": 2}, {"a=1 b=1": 1.0}, "side=2: must be from 1 to 1"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_does_not_suit_is_one_line(reduction, values, told):
+    with pytest.raises(ConfigError) as caught:
+        Named.model_validate(reduction).call("reduction", values)
+    assert told in str(caught.value)
+
+
+def test_a_pick_is_worth_less_on_fresh_data_than_on_the_data_that_picked_it():
+    train, fresh = {"a": 99.0, "b": 98.0, "c": 97.0}, {"a": 80.0, "b": 91.0, "c": 90.0}
+    assert reductions.optimism(train, fresh) == 19
+    assert reductions.picked(train, fresh) == 80
+    assert reductions.picked(fresh, fresh) == 91
+    assert reductions.optimism({"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 0.0}) == 0.5  # the first of equal ones
+
+
+def surface(rows, columns, value):
+    return {f"lr={row} dropout={column}": value(row, column) for row in range(rows) for column in range(columns)}
+
+
+def test_random_points_try_more_values_of_the_setting_that_matters():
+    # Only lr matters, and one of its four values is right. A grid of 2 × 2 tries two of them, in two layouts;
+    # four random points of 16 miss the right row in C(12, 4) of C(16, 4) choices.
+    one = surface(4, 4, lambda row, column: float(row == 2))
+    assert reductions.random_minus_grid(one, side=2) == pytest.approx(1 - math.comb(12, 4) / math.comb(16, 4) - 0.5)
+
+
+def test_the_expected_best_of_random_points_is_that_of_all_choices():
+    values = surface(3, 4, lambda row, column: float((7 * row + 5 * column) % 11))
+    choices = list(itertools.combinations(values.values(), 4))
+    # Of three rows the step is 1 (two layouts), of four columns 2 (two layouts).
+    grids = [
+        max(values[f"lr={row} dropout={column}"] for row in (top, top + 1) for column in (left, left + 2))
+        for top in (0, 1)
+        for left in (0, 1)
+    ]
+    expected = sum(map(max, choices)) / len(choices) - sum(grids) / 4
+    assert reductions.random_minus_grid(values, side=2) == pytest.approx(expected)
+
+
+def test_one_point_is_as_good_by_chance_as_on_a_grid():
+    values = surface(3, 3, lambda row, column: float(row + column))
+    assert reductions.random_minus_grid(values, side=1) == pytest.approx(0)
