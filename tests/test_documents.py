@@ -64,7 +64,6 @@ def check_run(arguments, capsys):
 
 def check_script(name, arguments):
     source = (ROOT / name).read_text(encoding="utf-8")
-    source += (ROOT / name).with_name("figure.py").read_text() if "demonstrations" in name else ""
     for flag in (argument for argument in arguments if argument.startswith("--")):
         assert f'"{flag}"' in source, flag
     if "-m" in arguments:

@@ -75,6 +75,8 @@ OPTIMIZERS = [f"optimizer={name}" for name in ("adadelta", "adafactor", "adagrad
         "trainer report STUDY --b": ["--baseline"],
         "trainer evaluate --data-dir --d": [],
         "trainer predict own --ex": ["--export"],
+        "trainer demonstrate opt": ["optimizer_paths"],
+        "trainer demonstrate --": ["--help"],
         "trainer new opt": ["optimizer"],
         "trainer new optimizer ": [],
         "trainer new optimizer lynx --t": ["--techniques"],

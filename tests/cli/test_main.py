@@ -17,7 +17,7 @@ from trainer.config.suggestions import root_keys
 LISTED = (
     "train, find-lr, doctor, show, list, compare, report, export, study, clean, finalize, evaluate, predict, reproduce"
 )
-LISTED += ", new, check-techniques, help"
+LISTED += ", demonstrate, new, check-techniques, help"
 
 
 def one_line(arguments, capsys):
@@ -170,6 +170,7 @@ def test_every_command_runs_on_what_a_person_has_trained(in_empty_folder, capfd)
         "predict": ["RUN", "white.png"],
         "reproduce": ["RUN"],
         "finalize": ["STUDY", "seeds=1"],
+        "demonstrate": ["grid_cost"],
         "new": ["scheduler", "flat", "--techniques", "mine"],
         "check-techniques": ["mine"],
         "help": [],

@@ -13,13 +13,12 @@ from typing import NoReturn
 from trainer.cli.techniques import HELP, STRICT
 from trainer.config.own import FLAG
 from trainer.errors import ConfigError, RunError, reason_of
-from trainer.records.layout import BEST
 from trainer.runtime.memory import within_memory
 from trainer.runtime.process import configure_process
 from trainer.runtime.signals import ignore_signals, install_handlers
 from trainer.runtime.stdio import protect_streams
 from trainer.runtime.text import complain, undecoded
-from trainer.storage.places import EMPTY, absent, named_folder, named_run
+from trainer.storage.places import EMPTY
 
 # Commands that run the techniques of a recorded run, beside `train`.
 RUNNING = ("find-lr", "doctor", "study", "finalize", "evaluate", "predict", "reproduce")
@@ -148,20 +147,3 @@ def not_empty(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError(EMPTY)
     return text
-
-
-def best_of(run: str) -> Path:
-    """Return the best checkpoint in a run's folder, or `run` itself if it is a file. Raises ConfigError without one."""
-    from trainer.storage.untrusted import refuse_earlier_version  # not at the top: it would delay `--help` by 20 ms
-
-    path = named_folder(run)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise ConfigError(f"{run}: {absent(path, 'run or checkpoint')}")
-    best = path / BEST
-    refuse_earlier_version(best)
-    if not best.is_file():
-        named_run(run)  # says what the folder is instead
-        raise ConfigError(f"{run}: is not the folder of a run that has been validated, {best} does not exist")
-    return best

@@ -131,6 +131,8 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
         return [start + choice for choice in values]
     if word.startswith("-"):
         return [option for option in options if option.startswith("--")]
+    if command == "demonstrate" and not before:
+        return _demonstrations()
     if command == "new":
         return [] if before else [*GROUPS]
     if command == "check-techniques" and before:
@@ -142,6 +144,12 @@ def _of_command(command: str, before: Sequence[str], word: str) -> list[str]:
     if "--config-dir" in before[:-1]:
         settings += before[before.index("--config-dir") :][:2]
     return names + _of_train(settings, word)
+
+
+def _demonstrations() -> list[str]:
+    from trainer.cli.demonstrate import demonstrations
+
+    return [*demonstrations()]
 
 
 def _own_names(path: str) -> list[str]:

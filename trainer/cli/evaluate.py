@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.cli.common import Parser, best_of, device, not_empty
+from trainer.cli.common import Parser, device, not_empty
 from trainer.errors import ConfigError
+from trainer.records.layout import best_of
 from trainer.runtime.console import new_table, show_table
 from trainer.runtime.stdio import stdout_failure
 from trainer.runtime.text import complain, counted

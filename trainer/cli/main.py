@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "score runs on the test set, and record in a ledger that it was read",
     "predict": "classify image files, or export the network",
     "reproduce": "train a recorded run again and compare the weights bit by bit",
+    "demonstrate": "show a technique by figures: optimizers on surfaces, dropout masks, a loss landscape, …",
     "new": "write an own technique to fill in: its function and its settings",
     "check-techniques": "try own techniques in seconds: seeds, resuming, shapes, and what their group promises",
     "help": "print this text, or that of the command, group, option or setting that follows",
@@ -42,6 +43,7 @@ PRINTING = (
     "export",
     "evaluate",
     "predict",
+    "demonstrate",
     "check-techniques",
 )  # commands whose result is what they print
 

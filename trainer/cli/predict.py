@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.cli.common import Parser, best_of, count, device
+from trainer.cli.common import Parser, count, device
 from trainer.errors import ConfigError, printable
+from trainer.records.layout import best_of
 from trainer.runtime.text import complain
 from trainer.storage.places import named_folder
 

@@ -1,6 +1,7 @@
 """The figures and facts of a demonstration as plain values, and what all figures look like. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,16 @@ SHADES = [[0.0, "rgba(127,127,127,0.04)"], [1.0, "rgba(127,127,127,0.04)"]]
 class Figure:
     """A plotly figure as plain values: `data`, `layout` and, where it moves, `frames`.
 
-    `shape`: height in pixels, or "3 / 2", width by height.
+    `shape`: height in pixels, or "3 / 2", width by height. What is not finite becomes None.
     """
 
     figure: Mapping[str, Any]
     caption: str
     shape: int | str = 380
     wide: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "figure", _finite(self.figure))
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,15 @@ class Shown:
 
     figures: tuple[Figure, ...]
     facts: tuple[Fact, ...] = ()
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with None in place of what is not finite, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
@@ -61,3 +74,8 @@ def line(x: Sequence[float | None], y: Sequence[float | None], name: str, place:
         "marker": {"symbol": SYMBOLS[look], "size": 7, "color": COLORS[look]},
         **more,
     }
+
+
+def rounded(values: Iterable[Any]) -> list[float]:
+    """Return numbers to five decimals, so that a page stays small."""
+    return [round(float(value), 5) for value in values]

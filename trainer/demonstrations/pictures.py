@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from descent import settings
+from trainer.demonstrations.descent import settings
 
 if TYPE_CHECKING:
     from trainer.data.images import Images

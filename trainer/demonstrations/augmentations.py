@@ -3,49 +3,34 @@
 import base64
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from descent import settings
-from figure import Panel, go, parser, start, write
-from pictures import as_pictures, of_each_class, training_split
-
-from trainer.cli.common import count
 from trainer.config.help import options
 from trainer.config.schema import Choice
+from trainer.demonstrations.descent import settings
+from trainer.demonstrations.figures import Figure, Shown
+from trainer.demonstrations.options import at_least
+from trainer.demonstrations.pictures import as_pictures, of_each_class, training_split
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.data.images import Images
 
-DESCRIPTION = """\
-Training images, and below them the same images under every augmentation in conf/augmentation, with its own settings.
-Settings of a run may follow: the data set, or an option of an augmentation."""
-
 GAP = 2  # pixels between images
 
 
-def main(arguments: Sequence[str]) -> int:
-    examples = [
-        "",
-        "dataset=mnist data_dir=data augmentation.rotation.degrees=30",
-        "dataset=image_folder data_dir=PICTURES --images 6 --seed 3",
-    ]
-    command = parser("augmentations", DESCRIPTION, examples)
-    command.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="settings of a run; default: dataset=digits")
-    command.add_argument("--images", type=count, default=8, metavar="N", help="a class after the other; default: 8")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the augmentation; default: 0")
-    request = command.read(arguments)
-    others = [word for word in request.settings if not word.startswith("augmentation")]
-    training = training_split(others)
-    images = as_pictures(of_each_class(training, request.images), training.value_range)
-    rows = augmented(images, request.settings, request.seed)
+def show(words: Sequence[str], most: int, seed: int) -> Shown:
+    """Return one figure, with a row for every augmentation."""
+    at_least(1, images=most)
+    training = training_split([word for word in words if not word.startswith("augmentation")])
+    images = as_pictures(of_each_class(training, most), training.value_range)
+    rows = augmented(images, words, seed)
     height, width = images.shape[1:]
     # The names take about as much of the width as one image does.
     shape = f"{(len(images) + 1) * (width + GAP)} / {len(rows) * (height + GAP)}"
-    panel = Panel(draw(images, rows), "", shape, wide=True)
-    lead = "The first row is as the data set has them. Point at an image for its label, as training then sees it."
-    return write(request, "What augmentation does to images", lead, [panel])
+    caption = "The first row is as the data set has them. Point at an image for its label, as training then sees it."
+    return Shown((Figure(draw(images, rows), caption, shape, wide=True),))
 
 
 def augmented(images: "Images", words: Sequence[str], seed: int) -> "dict[str, tuple[Tensor, Tensor]]":
@@ -76,42 +61,43 @@ def _choices(name: str, words: Sequence[str]) -> tuple[Choice, ...]:
     return settings(*arguments, *fits).augmentation
 
 
-def draw(images: "Images", rows: "dict[str, tuple[Tensor, Tensor]]") -> go.Figure:
+def draw(images: "Images", rows: "dict[str, tuple[Tensor, Tensor]]") -> dict[str, Any]:
     """Return one figure of all rows with their names; a point on each image shows its label."""
     _, height, width = images.shape
     down, across = height + GAP, width + GAP
-    figure = go.Figure(go.Image(source=_montage([pixels for pixels, _ in rows.values()]), hoverinfo="skip"))
+    source = _montage([pixels for pixels, _ in rows.values()])
+    data: list[dict[str, Any]] = [{"type": "image", "source": source, "hoverinfo": "skip"}]
     columns = [place * across + width / 2 - 0.5 for place in range(len(images))]
     lines = [place * down + height / 2 - 0.5 for place in range(len(rows))]
     for (name, (_, labels)), line in zip(rows.items(), lines, strict=True):
-        figure.add_scatter(
-            x=columns,
-            y=[line] * len(columns),
-            mode="markers",
-            marker={"size": 30, "opacity": 0},
-            text=[f"{name}: {_label(label, images.classes)}" for label in labels],
-            hovertemplate="%{text}<extra></extra>",
-            showlegend=False,
+        data.append(
+            {
+                "type": "scatter",
+                "x": columns,
+                "y": [line] * len(columns),
+                "mode": "markers",
+                "marker": {"size": 30, "opacity": 0},
+                "text": [f"{name}: {_label(label, images.classes)}" for label in labels],
+                "hovertemplate": "%{text}<extra></extra>",
+                "showlegend": False,
+            }
         )
     bare = {"showgrid": False, "zeroline": False, "ticks": ""}
-    return figure.update_layout(
-        xaxis={
-            **bare,
-            "showticklabels": False,
-            "range": [-0.5, len(images) * across - GAP - 0.5],
-            "constrain": "domain",
-        },
-        yaxis={
+    across_all, down_all = len(images) * across - GAP - 0.5, len(rows) * down - GAP - 0.5
+    layout = {
+        "xaxis": {**bare, "showticklabels": False, "range": [-0.5, across_all], "constrain": "domain"},
+        "yaxis": {
             **bare,
             "tickvals": lines,
             "ticktext": list(rows),
             "ticklabelstandoff": 6,
-            "range": [len(rows) * down - GAP - 0.5, -0.5],
+            "range": [down_all, -0.5],
             "scaleanchor": "x",
             "constrain": "domain",
         },
-        margin={"l": 10, "r": 4, "t": 4, "b": 4},
-    )
+        "margin": {"l": 10, "r": 4, "t": 4, "b": 4},
+    }
+    return {"data": data, "layout": layout}
 
 
 def _label(label: "Tensor", classes: Sequence[str]) -> str:
@@ -139,7 +125,3 @@ def _montage(rows: "Sequence[Tensor]") -> str:
     file = io.BytesIO()
     Image.fromarray(canvas.numpy(), "RGBA").save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-if __name__ == "__main__":
-    start(main)

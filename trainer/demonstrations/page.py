@@ -1,40 +1,18 @@
-"""The common parts of the demonstrations: arguments, colours, and the page of figures.
+"""The page of a demonstration: one HTML file without a network, or a photograph of it.
 
-A page is one HTML file that needs no network; it follows the reader's light or dark mode and the width of the window.
+The page follows the reader's light or dark mode and the width of the window.
 """
 
-import argparse
 import html
 import json
-import math
 import shutil
-import sys
 import tempfile
-from argparse import Namespace
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.cli.common import Parser, count, exit_code_of
+from trainer.demonstrations.figures import COLORS, Fact, Figure, Shown
 from trainer.errors import ConfigError, RunError
-from trainer.runtime.process import run_and_exit
-from trainer.runtime.stdio import stdout_exit_code
 
-try:
-    import plotly.graph_objects as go
-    from plotly.io import templates
-    from plotly.offline import get_plotlyjs
-except ImportError:
-    raise SystemExit("trainer: the demonstrations need plotly: pip install plotly") from None
-
-# Okabe & Ito 2008, told apart by colour-blind readers; its yellow and black are left out: each vanishes in one mode.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C8C8C")
-DASHES = ("solid", "solid", "dash", "solid", "dash", "dot", "solid")
-SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
-GREY = "#808080"  # to be read on white and on black
-# The fills of a contour plot lie over one another: what is almost clear darkens with every line.
-SHADES = [[0.0, "rgba(127,127,127,0.04)"], [1.0, "rgba(127,127,127,0.04)"]]
 TEXT = {"light": "#1f2328", "dark": "#e6e6e6"}
 GRID = {"light": "#dde2e8", "dark": "#3a4149"}
 
@@ -45,6 +23,10 @@ body { margin: 0 auto; max-width: 1240px; padding: 16px; box-sizing: border-box;
 h1 { font-size: 1.4em; margin: 0 0 .2em; }
 p { margin: 0 0 1em; max-width: 75ch; text-wrap: pretty; }
 main { display: grid; gap: 20px; grid-template-columns: repeat(auto-fit, minmax(min(100%, var(--least)), 1fr)); }
+ul { margin: 0 0 1.2em; padding: 0; list-style: none; max-width: 90ch; }
+li { margin: 0 0 .3em; padding-left: 1.5em; text-indent: -1.5em; text-wrap: pretty; }
+li b { display: inline-block; width: 1.5em; text-indent: 0; }
+.holds b { color: #009E73; } .fails b { color: #D55E00; }
 figure { margin: 0; min-width: 0; display: grid; grid-row: span 2; grid-template-rows: subgrid; row-gap: 6px; }
 figure > div { min-width: 0; }
 figure.wide { grid-column: 1 / -1; }
@@ -64,79 +46,44 @@ dark.addEventListener("change", () => boxes.forEach(box => Plotly.relayout(box, 
 """
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One figure with its caption. `shape`: its height in pixels, or width / height as "3 / 2"."""
-
-    figure: go.Figure
-    caption: str
-    shape: int | str = 380
-    wide: bool = False
-
-
-def parser(script: str, description: str, examples: Sequence[str]) -> Parser:
-    """Return a parser with --output. `script` is the file's name, each example the arguments after it."""
-    command = f"python scripts/demonstrations/{script}.py"
-    lines = "\n".join(f"  {command} {example}".rstrip() for example in examples)
-    epilog = f"examples:\n{lines}\n\nexit code 0: done. 1: it failed. 2: the command is wrong."
-    made = Parser(script, description, epilog)
-    made.prog = command
-    default = Path("outputs", "figures", f"{script}.html")
-    made.add_argument(
-        "--output", type=_output, default=default, metavar="PATH", help=f"an .html or .png file; default: {default}"
-    )
-    made.add_argument("--width", type=count, default=1200, metavar="PX", help="of a .png in pixels; default: 1200")
-    return made
-
-
-def positive(text: str) -> float:
-    """Parse a number above 0, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: must be a number above 0")
-    return value
-
-
-def write(request: Namespace, title: str, lead: str, panels: Sequence[Panel]) -> int:
-    """Write the page to `request.output` and print its path. Return 0."""
+def write(path: Path, title: str, lead: str, shown: Shown, width: int = 1200) -> None:
+    """Write the page as .html, or as a .png of this width in pixels."""
     from trainer.runtime.files import write_text
 
-    path: Path = request.output
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = _page(title, lead, panels)
+    text = page(title, lead, shown)
     if path.suffix == ".png":
-        _photograph(page, path, request.width)
+        _photograph(text, path, width)
     else:
-        write_text(path, page)
-    print(path)
-    return 0
+        write_text(path, text)
 
 
-def _output(text: str) -> Path:
-    path = Path(text).expanduser()
-    if path.suffix not in (".html", ".png") or path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: must be a file that ends in .html or .png")
-    return path
+def page(title: str, lead: str, shown: Shown) -> str:
+    """Return the page: the facts as a list, below them the figures."""
+    from plotly.offline import get_plotlyjs
 
-
-def _page(title: str, lead: str, panels: Sequence[Panel]) -> str:
+    # Plain values go into the page as JSON: no text of a file or a data set becomes code.
     themes = {name: _template(name) for name in TEXT}
-    figures = [panel.figure.update_layout(template="none", autosize=True).to_json() for panel in panels]
-    script = f"const TEMPLATES = {json.dumps(themes)}, FIGURES = [{','.join(figures)}];".replace("</", "<\\/")
+    figures = [each.figure for each in shown.figures]
+    numbers = [json.dumps(each, allow_nan=False, separators=(",", ":")) for each in (themes, figures)]
+    script = f"const TEMPLATES = {numbers[0]}, FIGURES = {numbers[1]};".replace("</", "<\\/")
+    facts = f"<ul>{''.join(map(_item, shown.facts))}</ul>" if shown.facts else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title><style>{STYLE}</style><script>{get_plotlyjs()}</script></head>
-<body><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>
-<main style="--least: {460 if len(panels) in (2, 4) else 340}px">
-{chr(10).join(map(_box, panels))}
+<body><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>{facts}
+<main style="--least: {460 if len(shown.figures) in (2, 4) else 340}px">
+{chr(10).join(map(_box, shown.figures))}
 </main><script>{script}{SCRIPT}</script></body></html>
 """
 
 
-def _box(panel: Panel) -> str:
+def _item(fact: Fact) -> str:
+    mark = "✓" if fact.holds else "✗"
+    return f'<li class="{"holds" if fact.holds else "fails"}"><b>{mark}</b> {html.escape(fact.sentence)}</li>'
+
+
+def _box(panel: Figure) -> str:
     shape = f"height: {panel.shape}px" if isinstance(panel.shape, int) else f"aspect-ratio: {panel.shape}"
     wide = ' class="wide"' if panel.wide else ""
     caption = f"<figcaption>{html.escape(panel.caption)}</figcaption>" if panel.caption else ""
@@ -145,7 +92,9 @@ def _box(panel: Panel) -> str:
 
 def _template(name: str) -> dict[str, Any]:
     """Return Plotly's layout for a light or dark page, with a transparent background."""
-    layout = templates["plotly_white" if name == "light" else "plotly_dark"].layout.to_plotly_json()
+    from plotly.io import templates
+
+    layout: dict[str, Any] = templates["plotly_white" if name == "light" else "plotly_dark"].layout.to_plotly_json()
     clear, line = "rgba(0,0,0,0)", {"gridcolor": GRID[name], "zerolinecolor": GRID[name], "linecolor": GRID[name]}
     for axis in ("xaxis", "yaxis"):
         layout[axis] |= line
@@ -192,8 +141,3 @@ def _photograph(page: str, path: Path, width: int) -> None:
         # A third of the size. A plain median cut would give all colours to the shades and none to the thin lines.
         small = Image.open(shot).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
         small.save(path, optimize=True)
-
-
-def start(main: Callable[[Sequence[str]], int]) -> None:
-    """Run a demonstration as a program: one line for an error, and the exit codes of `python -m trainer`."""
-    run_and_exit(lambda: exit_code_of(lambda: main(sys.argv[1:]) or stdout_exit_code()))

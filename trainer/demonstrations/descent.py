@@ -3,11 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.config.compose import interpret
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @cache
@@ -35,3 +38,22 @@ def descend(
             break
         path.append(tuple(point.tolist()))
     return path
+
+
+def descend_all(
+    gradient: "Callable[[Tensor], Tensor]", starts: "Tensor", optimizer: Choice, lr: float, steps: int
+) -> "Tensor":
+    """Return the points of many paths at once, [steps + 1, starts, D], for starts [starts, D] and f's gradient.
+
+    `optimizer` must treat every number on its own, as all of the lecture do. What leaves all numbers stays so.
+    """
+    import torch
+
+    points = starts.clone().requires_grad_()
+    rule = optimizer.function()([{"params": [points]}], lr, 0.0)
+    found = [starts.clone()]
+    for _ in range(steps):
+        points.grad = gradient(points.detach())
+        rule.step()
+        found.append(points.detach().clone())
+    return torch.stack(found)
