@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer.demonstrations.figures import Figure
 from trainer.lecture import markdown, outline
-from trainer.lecture.content import FAILED, NOT_RUN, VERDICTS, Book, Figure, StatementResult
+from trainer.lecture.content import FAILED, NOT_RUN, VERDICTS, Book, StatementResult
 from trainer.runtime.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"

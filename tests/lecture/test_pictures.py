@@ -1,0 +1,139 @@
+"""The pictures of a study: their numbers are those of its runs, their texts those of its arms, without markup."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trainer.lecture.claim import Claim
+from trainer.lecture.content import StatementResult
+from trainer.lecture.pictures import figures_of
+from trainer.lecture.runs import RunRecord
+from trainer.lecture.titles import folded, labels_of, title_of
+from trainer.records.outcome import Outcome
+
+BATCH, NONE = "normalization=batch", "normalization=none"
+
+
+def run(*losses, accuracy=0.5):
+    """A finished run with these training losses; None: not finite."""
+    rows = [
+        {"epoch": epoch, "train_loss": loss, "validation_accuracy": accuracy + 0.01 * epoch}
+        for epoch, loss in enumerate(losses, 1)
+    ]
+    return RunRecord(Path("made"), {}, Outcome("finished"), rows)
+
+
+def claim(*pictures, arms=(BATCH, NONE), over=None, **statement):
+    """A claim with these pictures and one statement."""
+    says = {"says": "…", "measure": "score", "arms": arms, "over": over, **statement}
+    fixed = {"name": "made", "note": "004", "line": 1, "title": "…", "claim": "…", "next": "…", "study": "lr=1"}
+    return Claim.model_validate({**fixed, "budgets": {"quick": {}}, "statements": [says], "pictures": pictures})
+
+
+def drawn(made, arms, results=(), measured=None):
+    """The figures of a claim, each as (data, layout), after a trip through JSON."""
+    found = figures_of(made, arms, results, measured)
+    return [tuple(json.loads(json.dumps(dict(each.figure), allow_nan=False)).values()) for each in found]
+
+
+def test_curves_are_the_mean_over_the_seeds_with_their_range():
+    arms = {BATCH: {"": {"0": run(2.0, 1.0), "1": run(4.0, 2.0)}}, NONE: {"": {"0": run(2.0, 2.0)}}}
+    ((data, layout),) = drawn(claim({"kind": "curves", "figure": "train_loss"}), arms)
+    band, batch, none = data
+    assert (batch["x"], batch["y"], batch["name"]) == ([1, 2], [3.0, 1.5], "batch")
+    assert (band["x"], band["y"]) == ([1, 2, 2, 1], [4.0, 2.0, 1.0, 2.0])
+    assert band["showlegend"] is False and band["fillcolor"] == "rgba(0,114,178,0.16)"
+    assert (none["y"], none["name"]) == ([2.0, 2.0], "none")
+    assert batch["line"]["dash"] != none["line"]["dash"] and batch["marker"]["symbol"] != none["marker"]["symbol"]
+    assert layout["yaxis"] == {"title": {"text": "training loss"}}
+    assert layout["legend"]["title"]["text"] == "normalization: "
+    ((data, layout),) = drawn(claim({"kind": "curves", "figure": "validation_accuracy"}), {NONE: {"": {"0": run(1.0)}}})
+    assert data[0]["y"] == [pytest.approx(51.0)] and layout["yaxis"]["title"]["text"] == "validation accuracy (%)"
+    assert layout["showlegend"] is False
+
+
+def test_curves_tell_how_many_runs_diverged_and_span_decades():
+    arms = {BATCH: {"": {"0": run(2.0, 0.5, None), "1": run(2.0, 0.01, 0.01)}}, NONE: {"": {"0": run(None)}}}
+    ((data, layout),) = drawn(claim({"kind": "curves", "figure": "train_loss"}), arms)
+    assert [trace["name"] for trace in data if trace.get("showlegend", True)] == [
+        "batch (1 of 2 not finite)",
+        "none (1 of 1 not finite)",
+    ]
+    assert data[1]["x"] == [1, 2]  # the epochs of all its runs
+    assert layout["yaxis"]["type"] == "log"
+    assert drawn(claim({"kind": "curves", "figure": "train_loss"}), {NONE: {"": {"0": run(None)}}}) == []
+
+
+def test_curves_have_a_line_for_each_value_of_a_further_setting():
+    over = {"take": "largest_reaching", "setting": "lr", "least": 90}
+    arms = {BATCH: {"0.1": {"0": run(1.0)}, "1": {"0": run(3.0)}}}
+    ((data, _),) = drawn(claim({"kind": "curves", "figure": "train_loss"}, over=over), arms)
+    assert [trace["name"] for trace in data] == ["batch, lr=0.1", "batch, lr=1"]
+    assert data[0]["line"]["color"] == data[1]["line"]["color"] and data[0]["line"]["dash"] != data[1]["line"]["dash"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "places"),
+    [
+        (("0.001", "0.01", "1"), "log", [0.001, 0.01, 1]),
+        (("100", "200", "300"), None, [100, 200, 300]),
+        (("0", "0.001", "0.1"), None, [0, 1, 2]),  # zero has no place on a logarithmic axis: side by side
+        (("relu", "tanh"), None, [-0.07, 0.93]),
+    ],
+)
+def test_a_measure_by_a_setting(values, kind, places):
+    over = {"take": "spread", "setting": "lr"}
+    runs = {value: {"0": run(1.0), "1": run(3.0)} for value in values}
+    made = claim({"kind": "factor"}, over=over)
+    results = [StatementResult("…", "holds here", "…", "score", "points")]
+    ((data, layout),) = drawn(
+        made, {BATCH: runs, NONE: runs}, results, lambda statement, record: record.epochs[0]["train_loss"]
+    )
+    first = next(trace for trace in data if trace["name"] == "batch" and trace.get("showlegend", True))
+    assert first["x"] == pytest.approx(places) and first["y"] == [2.0] * len(values)
+    assert layout["xaxis"].get("type") == kind and layout["xaxis"]["title"]["text"] == "lr"
+    assert layout["yaxis"]["title"]["text"] == "validation accuracy (%)"
+    if "error_y" in first:  # texts side by side, which no line joins
+        assert first["error_y"]["array"] == first["error_y"]["arrayminus"] == [1.0] * len(values)
+
+
+def test_dots_are_the_values_of_the_statement_with_their_mean():
+    values = {BATCH: {"0": 90.0, "1": 92.0}, NONE: {"0": 80.0, "1": None}}
+    results = [StatementResult("…", "holds here", "…", "score", "points", (BATCH, NONE), values=values)]
+    arms = {BATCH: {"": {}}, NONE: {"": {}}}
+    ((data, layout),) = drawn(claim({"kind": "values"}), arms, results)
+    assert [trace["x"] for trace in data] == [[90.0, 92.0], [91.0], [80.0], [80.0]]
+    assert layout["yaxis"]["ticktext"] == ["batch", "none (1 of 2 without a<br>number)"]
+    assert layout["xaxis"]["title"]["text"] == "validation accuracy (%)"
+    assert drawn(claim({"kind": "values"}), arms, []) == []
+    alone = StatementResult("…", "holds here", "…", "score", "points", (BATCH,), values={BATCH: {"0": 90.0}})
+    ((data, layout),) = drawn(claim({"kind": "values"}, arms=(BATCH,), against=50), arms, [alone])
+    assert data[-1]["x"] == [50, 50] and data[-1]["name"] == "held against 50" and layout["showlegend"] is True
+
+
+def test_texts_of_a_study_are_no_markup():
+    arm = "arm=<b>&"
+    ((data, _),) = drawn(claim({"kind": "curves", "figure": "train_loss"}), {arm: {"": {"0": run(1.0)}}})
+    assert data[0]["name"] == "&lt;b&gt;&amp;"
+    assert folded("a < b " * 20, 10).count("<") == 2 == folded("a < b " * 20, 10).count("<br>")
+
+
+def test_names_and_titles():
+    assert labels_of([BATCH, NONE]).short == {BATCH: "batch", NONE: "none"}
+    assert labels_of(["arm=first", "arm=second"]).key == ""
+    words = ["optimizer=adam lr=0.01", "optimizer=sgd lr=0.1"]
+    assert labels_of(words).short == {word: word for word in words} and labels_of(words).key == ""
+    steps = {"take": "epochs_to", "figure": "train_loss", "target": 0.5}
+    (statement,) = claim(measure=steps).statements
+    assert title_of(statement) == "epochs to training loss 0.5"
+    largest = {"take": "largest_reaching", "setting": "lr", "least": 90}
+    (statement,) = claim(over=largest).statements
+    assert title_of(statement) == "validation accuracy, log₁₀ of the largest lr that reaches 90 (decades)"
+    (statement,) = claim(measure={"take": "near_zero", "below": 0.001}).statements
+    assert title_of(statement) == "share of the weights whose absolute value is below 0.001 (%)"
+    (statement,) = claim(measure="gap").statements
+    assert title_of(statement).endswith("minus the validation accuracy (points)")
+    (statement,) = claim(over={"take": "spread", "setting": "init"}).statements
+    assert title_of(statement) == "validation accuracy, largest minus smallest over init (points)"
+    assert title_of(statement, reduced=False) == "validation accuracy (%)"

@@ -1,0 +1,96 @@
+"""The words in the pictures of a study: titles of axes, and short names of arms. Imports no torch itself."""
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from trainer.lecture.claim import Statement
+from trainer.lecture.named import Named, functions, unit_of
+
+# The measures and reductions that have options, or whose first sentence is no title.
+TITLES = {
+    "accuracy": "{figure}",
+    "figure": "{name}",
+    "epochs_to": "epochs to {figure} {target}",
+    "steps_to": "steps to {figure} {target}",
+    "diverged": "share of runs that diverged",
+    "drop_effect": "change of the training loss at a drop",
+    "curve_noise": "noise of {figure} from epoch to epoch",
+    "images_per_second": "training images a second",
+    "at": "at {setting}={value}",
+    "difference": "{first} minus {second}",
+    "last_minus_first": "last minus first {setting}",
+    "spread": "largest minus smallest over {setting}",
+    "mean": "mean over {setting}",
+    "median": "median over {setting}",
+    "best": "best {setting}",
+    "worst": "worst {setting}",
+    "largest_reaching": "log₁₀ of the largest {setting} that reaches {least}",
+    "rank_correlation": "rank correlation with {setting}",
+}
+DEFAULTS = {"figure": "validation_accuracy"}
+WIDTH = 44  # letters of a line of an axis' title: what a phone shows
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The short names of arms, in their order. `key`: the setting that tells all of them apart, "" for several."""
+
+    short: Mapping[str, str]
+    key: str = ""
+
+
+def labels_of(arms: Sequence[str]) -> Labels:
+    """Return the names of arms for a legend: of "normalization=batch" and "normalization=none" only the values."""
+    pairs = [arm.partition("=") for arm in arms]
+    keys = {key for key, _, _ in pairs}
+    if len(keys) != 1 or any(" " in arm or not value for arm, (_, _, value) in zip(arms, pairs, strict=True)):
+        return Labels({arm: arm for arm in arms})
+    (key,) = keys
+    return Labels({arm: value for arm, (_, _, value) in zip(arms, pairs, strict=True)}, "" if key == "arm" else key)
+
+
+def title_of(statement: Statement, reduced: bool = True) -> str:
+    """Return the title of an axis with the values of a statement's measure, `reduced` over the further setting."""
+    unit = unit_of("measure", statement.measure.take)
+    measure = _words("measure", statement.measure, {})
+    if not (reduced and statement.over):
+        return measure + _unit((not statement.over and statement.unit) or unit, measure)
+    reduction = _words("reduction", statement.over, {"setting": statement.over.setting})
+    own = statement.unit or unit_of("reduction", statement.over.take)
+    title = f"{measure}, {reduction}"
+    return title + _unit(own or unit, title)
+
+
+def _words(kind: str, named: Named, more: Mapping[str, str]) -> str:
+    """Return a function and its options as words: of its docstring what it returns, unless there is a title for it."""
+    options = {**DEFAULTS, **more, **{key: f"{value}" for key, value in named.options.items()}}
+    if named.take in TITLES:
+        found = re.sub(r"\{(\w+)\}", lambda match: options.get(match[1], match[1]), TITLES[named.take])
+    else:
+        module = functions(kind)[named.take][0]
+        text = " ".join((getattr(import_module(module), named.take).__doc__ or named.take).split())
+        found = re.split(r"[,;:(]|\. |\.$", re.sub(r"^Returns? (the |an? )?", "", text))[0].strip()
+        found = re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[1]), found)
+    return found.replace("train_", "training ").replace("_", " ")
+
+
+def _unit(unit: str, title: str) -> str:
+    """Return the unit in brackets: accuracies and shares are shown in percent, their differences in points."""
+    if not unit or unit in title:
+        return ""
+    percent = unit == "points" and re.search("accuracy|share", title) and "minus" not in title
+    return " (%)" if percent else f" ({unit})"
+
+
+def folded(text: str, width: int = WIDTH) -> str:
+    """Return the text for a figure on as many lines as it needs, at most three, with markup escaped."""
+    lines = textwrap.wrap(text, width) or [""]
+    return "<br>".join(plain(line) for line in [*lines[:2], *([" ".join(lines[2:])[:width]] if lines[2:] else [])])
+
+
+def plain(text: str) -> str:
+    """Return the text as plotly shows it: without markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
