@@ -30,13 +30,14 @@ def test_each_shipped_claim_is_read(name):
         ({"study": None}, "study, demonstration: one of them is needed, and not both"),
         ({"line": 0}, "line: Input should be greater than or equal to 1"),
         ({"statements": [{**MODEL["statements"][0], "measure": "scor"}]}, "measure=scor: there is none of this name"),
+        ({"formula": "batchnorm"}, "formula=batchnorm: there is none of this name. Accepted: gradient_descent"),
         ({"statements": [{**MODEL["statements"][0], "measure": {"take": "score", "at": 1}}]}, "at is no option of it"),
         (
             {"statements": [{**MODEL["statements"][0], "over": {"take": "largest_reaching", "setting": "lr"}}]},
             "largest_reaching: needs least",
         ),
     ],
-    ids=["key", "neither", "line", "measure", "option", "missing"],
+    ids=["key", "neither", "line", "measure", "formula", "option", "missing"],
 )
 def test_a_mistake_is_one_line(tmp_path, changes, told):
     with pytest.raises(ConfigError) as caught:

@@ -12,7 +12,6 @@ from conftest import ROOT
 
 from trainer.errors import ConfigError
 from trainer.lecture import formulas
-from trainer.lecture.claim import claim_files, read_claim
 from trainer.lecture.formulas import rule_of
 from trainer.lecture.formulas.rule import source
 
@@ -154,11 +153,6 @@ def test_a_name_that_is_none_is_told_those_that_are():
         ConfigError, match=r"formula=batchnorm: there is none of this name\. Accepted: gradient_descent,"
     ):
         formulas.formula("batchnorm")
-
-
-def test_the_formula_of_every_shipped_claim_exists():
-    used = {path.stem: read_claim(path).formula for path in claim_files().values()}
-    assert {name for name in used.values() if name} <= set(formulas.names())
 
 
 def test_the_table_of_note_003():

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from trainer.config.schema import CONF
 from trainer.errors import ConfigError, reason_of
+from trainer.lecture.formulas import names
 from trainer.lecture.named import Named
 from trainer.runtime.text import undecoded
 
@@ -131,6 +132,9 @@ def read_claim(path: Path) -> Claim:
         claim = Claim.model_validate({**tree, "name": path.stem})
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first(error)}") from None
+    if claim.formula not in (None, *names()):
+        known = ", ".join(names())
+        raise ConfigError(f"{path}: formula={claim.formula}: there is none of this name. Accepted: {known}")
     for statement in claim.statements:
         statement.measure.check("measure", path)
         if statement.over:

@@ -8,8 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trainer.lecture.content import (
     FAILED,
@@ -23,7 +22,11 @@ from trainer.lecture.content import (
     ClaimResult,
     StatementResult,
 )
+from trainer.lecture.formulas import formula
 from trainer.runtime.text import counted
+
+if TYPE_CHECKING:
+    from trainer.lecture.formulas.rule import Formula
 
 # A verdict is told by its word, its sign and its colour: the sign remains on grey paper. None of them is an emoji.
 SIGNS = {HOLDS: "✓", FAILS: "✗", UNDECIDED: "?", SHOWN: "◆", FAILED: "!", NOT_RUN: "○"}
@@ -97,15 +100,9 @@ def alarms(book: Book) -> str:
     )
 
 
-def formula_of(claim: ClaimResult) -> Any:
+def formula_of(claim: ClaimResult) -> "Formula | None":
     """Return the formula of a claim in text, NumPy and PyTorch, None if it has none."""
-    if claim.formula is None:
-        return None
-    try:
-        formulas = import_module("trainer.lecture.formulas")  # imports torch
-    except ImportError:
-        return None
-    return formulas.formula(claim.formula)
+    return None if claim.formula is None else formula(claim.formula)
 
 
 def anchor(name: str) -> str:
