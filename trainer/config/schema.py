@@ -77,7 +77,7 @@ class Choice:
             from trainer.config.own_import import load
 
             return partial(guarded(self.own, self.group, load(self.own, self.group, self.name)), **self.options)
-        if self.name not in _functions(GROUPS[self.group].module):
+        if self.name not in parameters_of(GROUPS[self.group].module):
             raise ConfigError(f"{self.group}={self.name} is no technique of this program: add --techniques")
         return partial(_load(f"{GROUPS[self.group].module}.{self.name}"), **self.options)
 
@@ -105,7 +105,7 @@ def _load(path: str) -> Callable[..., Any]:
 
 def techniques(group: str) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return {technique: {keyword-only parameter: (type, default or REQUIRED)}}, own ones as well."""
-    built_in = _functions(GROUPS[group].module)
+    built_in = parameters_of(GROUPS[group].module)
     own = {name: found.parameters for name, (_, found) in own_functions(group).items()}
     return {**built_in, **own} if own else built_in
 
@@ -130,7 +130,10 @@ def own_functions(group: str) -> dict[str, tuple[OwnTechniques, OwnFunction]]:
         if group not in own.groups:
             continue
         for function in _own_functions(own.groups[group], group):
-            if function.name in _functions(GROUPS[group].module) or (CONF / group / f"{function.name}.yaml").is_file():
+            if (
+                function.name in parameters_of(GROUPS[group].module)
+                or (CONF / group / f"{function.name}.yaml").is_file()
+            ):
                 raise ConfigError(f"{function.place}: {group}={function.name} is one of the project's: rename yours")
             if function.name in found:
                 raise ConfigError(
@@ -205,7 +208,7 @@ def shared_parameters(group: str) -> dict[str, tuple[Any, Any]]:
     if path is None:
         return {}
     module, _, name = path.rpartition(".")
-    return _functions(module)[name]
+    return parameters_of(module)[name]
 
 
 def module_file(group: str) -> str:
@@ -224,7 +227,8 @@ def _tree(module: str) -> ast.Module:
 
 
 @cache
-def _functions(module: str) -> dict[str, dict[str, tuple[Any, Any]]]:
+def parameters_of(module: str) -> dict[str, dict[str, tuple[Any, Any]]]:
+    """Return {public function: {keyword-only parameter: (type, default or REQUIRED)}} of a module of this program."""
     file = f"{module.replace('.', '/')}.py"
     functions = [node for node in _tree(module).body if isinstance(node, ast.FunctionDef)]
     # The helpers of a module, whose names begin with "_", may have any parameters.

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from trainer.config.schema import CONF
 from trainer.errors import ConfigError, reason_of
 from trainer.lecture.formulas import names
-from trainer.lecture.named import Named
+from trainer.lecture.named import Named, measures_of
 from trainer.runtime.text import undecoded
 
 GROUP = "claim"  # the folder below `conf/`, and below a course's own
@@ -37,10 +37,12 @@ class Budget(_Checked):
 class Over(Named):
     """The values of a further setting, reduced to one number for each arm and seed: `take` names a reduction.
 
-    `take`: one of the functions of `reductions.py`; its options stand beside it.
+    `take`: one of the functions of `reductions.py`; its options stand beside it. `beside`: the second measure of a
+    reduction that chooses a setting by one and looks at another, as `optimism` does.
     """
 
     setting: Text = ""
+    beside: Named | None = None
 
 
 class Statement(_Checked):
@@ -139,7 +141,17 @@ def read_claim(path: Path) -> Claim:
         statement.measure.check("measure", path)
         if statement.over:
             statement.over.check("reduction", path)
+            _check_beside(statement.over, path)
     return claim
+
+
+def _check_beside(over: Over, path: Path) -> None:
+    """Raise ConfigError if a reduction of two measures has one, or one of a single measure has two."""
+    if over.beside:
+        over.beside.check("measure", path)
+    if measures_of(over.take) != 1 + (over.beside is not None):
+        told = "has no second measure: leave beside out" if over.beside else "needs beside, a second measure"
+        raise ConfigError(f"{path}: reduction {over.take}: {told}")
 
 
 def _first(error: ValidationError) -> str:

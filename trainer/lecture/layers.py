@@ -11,10 +11,8 @@ from typing import Any, Literal
 
 from trainer.lecture.runs import RunRecord
 
-Time = Literal["first", "last"]
 
-
-def first_last_gradient(run: RunRecord, *, at: Time = "first") -> float:
+def first_last_gradient(run: RunRecord, *, at: Literal["first", "last"] = "first") -> float:
     """Return ‖g₁‖ / ‖g_L‖: the length of the gradient of the first layer's weights by that of the last layer's.
 
     Far below 1 the gradient vanishes on its way back, far above 1 it explodes. 0 if the first is exactly 0. Unit: .
@@ -23,7 +21,7 @@ def first_last_gradient(run: RunRecord, *, at: Time = "first") -> float:
     return norms[0] / norms[-1] if len(norms) > 1 and norms[-1] else math.nan
 
 
-def dead_share(run: RunRecord, *, at: Time = "last") -> float:
+def dead_share(run: RunRecord, *, at: Literal["first", "last"] = "last") -> float:
     """Return the mean over the layers of the share of units that are zero for every image of the batch.
 
     Of activations that can die, such as relu. Unit: points.
@@ -31,7 +29,7 @@ def dead_share(run: RunRecord, *, at: Time = "last") -> float:
     return 100 * _mean(_each(run, "dead", at))
 
 
-def update_ratio(run: RunRecord, *, at: Time = "last") -> float:
+def update_ratio(run: RunRecord, *, at: Literal["first", "last"] = "last") -> float:
     """Return the mean over the layers of ‖ΔW‖ / ‖W‖, the length of a step by that of the weights. Unit: ."""
     return _mean(_each(run, "update_ratio", at))
 
@@ -51,13 +49,13 @@ def effective_rate_ratio(run: RunRecord) -> float:
     return math.exp(statistics.fmean(math.log(last[name] / first[name]) for name in shared))
 
 
-def _rates(run: RunRecord, at: Time) -> dict[str, float]:
+def _rates(run: RunRecord, at: str) -> dict[str, float]:
     """Return ‖ΔW‖ / ‖g‖ of each layer that has a gradient."""
     ratios, sizes, gradients = (_each(run, name, at) for name in ("update_ratio", "weight_norm", "gradient_norm"))
     return {name: ratios[name] * sizes[name] / length for name, length in gradients.items() if length > 0}
 
 
-def _each(run: RunRecord, quantity: str, at: Time) -> dict[str, float]:
+def _each(run: RunRecord, quantity: str, at: str) -> dict[str, float]:
     """Return a quantity of each layer that has it, in the order of the network; nan for one that was not finite."""
     records = [row["layer_stats"] for row in run.epochs if row["layer_stats"] is not None]
     if not records:

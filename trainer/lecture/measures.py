@@ -11,11 +11,11 @@ import statistics
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from trainer.config.types import Count, Positive
 from trainer.lecture.runs import RunRecord
 from trainer.records.metrics import figure_of
 from trainer.records.target import steps_of
 
-At = Literal["best", "last", "first", "lowest", "highest"]
 FALLING = ("loss", "cross_entropy")  # ends of the names of figures that are better the lower they are
 
 
@@ -30,7 +30,12 @@ def score(run: RunRecord) -> float:
     return math.nan if value is None else 100 * value
 
 
-def accuracy(run: RunRecord, *, figure: str = "validation_accuracy", at: At = "best") -> float:
+def accuracy(
+    run: RunRecord,
+    *,
+    figure: str = "validation_accuracy",
+    at: Literal["best", "last", "first", "lowest", "highest"] = "best",
+) -> float:
     """Return an accuracy at the best epoch (of the lowest validation loss), the last, the first, or its extreme.
 
     `figure`: validation_accuracy or train_accuracy, which is a mean over the epoch in training mode. Unit: points.
@@ -43,12 +48,12 @@ def accuracy_last(run: RunRecord) -> float:
     return accuracy(run, at="last")
 
 
-def figure(run: RunRecord, *, name: str, at: At = "last") -> float:
+def figure(run: RunRecord, *, name: str, at: Literal["best", "last", "first", "lowest", "highest"] = "last") -> float:
     """Return a figure of `metrics.jsonl` as it stands there, shares from 0 to 1; nan if it was not finite. Unit: ."""
     return _at(run, name, at)
 
 
-def loss(run: RunRecord, *, at: At = "best") -> float:
+def loss(run: RunRecord, *, at: Literal["best", "last", "first", "lowest", "highest"] = "best") -> float:
     """Return the validation loss. Unit: ."""
     return _finite_loss(run, _at(run, "validation_loss", at))
 
@@ -131,7 +136,7 @@ def steps_to(run: RunRecord, *, figure: str, target: float) -> float:
     return math.nan if images is None or not isinstance(size, int) else epoch * steps_of(images, size)
 
 
-def diverged(run: RunRecord, *, chance: float | None = None) -> float:
+def diverged(run: RunRecord, *, chance: Positive | None = None) -> float:
     """Return 100 if the run ended no better than chance or was stopped as not finite, else 0: the mean is a share.
 
     Compared is the cross-entropy of the training images in the last epoch. `chance`: that of guessing, None: the
@@ -149,7 +154,7 @@ def diverged(run: RunRecord, *, chance: float | None = None) -> float:
     return 100.0 if None in ends or (ends[0] or 0.0) >= limit else 0.0
 
 
-def drop_effect(run: RunRecord, *, every: int, before: int = 2, after: int = 2) -> float:
+def drop_effect(run: RunRecord, *, every: Count, before: Count = 2, after: Count = 2) -> float:
     """Return the mean training loss of the epochs after a drop of the rate minus that of the epochs before it.
 
     The drops are after each `every` epochs, as of scheduler=step; of several the mean. A run whose rate does not drop
@@ -187,7 +192,7 @@ def seconds(run: RunRecord) -> float:
     return float(sum(times)) if times and None not in times else math.nan
 
 
-def _at(run: RunRecord, name: str, at: At) -> float:
+def _at(run: RunRecord, name: str, at: str) -> float:
     """Return a figure of a chosen epoch of those that have one; nan without one."""
     values = {row["epoch"]: figure_of(row, name) for row in run.epochs}
     if at in ("lowest", "highest"):

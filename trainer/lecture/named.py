@@ -3,16 +3,18 @@
 The functions of one module are the options, their keyword-only parameters the schema, as for techniques.
 """
 
-import ast
 import math
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
+from trainer.config.schema import REQUIRED, parameters_of
+from trainer.config.types import describe
 from trainer.errors import ConfigError
 
 PROBES = "trainer.lecture.probes"  # those that take a trained network instead of a record
@@ -47,7 +49,7 @@ class Named(BaseModel):
         return dict(self.model_extra or {})
 
     def check(self, kind: str, path: Path) -> None:
-        """Raise ConfigError if there is no such function, or if it lacks an option or has one too many."""
+        """Raise ConfigError if there is no such function, or if one of its options is missing, unknown or no value."""
         known = functions(kind)
         if self.take not in known:
             raise ConfigError(f"{path}: {kind}={self.take}: there is none of this name. Accepted: {', '.join(known)}")
@@ -57,6 +59,12 @@ class Named(BaseModel):
             raise ConfigError(f"{path}: {kind} {self.take}: {unknown[0]} is no option of it. Accepted: {told}")
         if missing := [key for key, needed in accepted.items() if needed and key not in self.options]:
             raise ConfigError(f"{path}: {kind} {self.take}: needs {', '.join(missing)}")
+        for key, (form, _) in parameters_of(known[self.take][0])[self.take].items():
+            try:
+                TypeAdapter(form).validate_python(self.options[key]) if key in self.options else None
+            except ValidationError:
+                told = f"{key}={self.options[key]!r}: must be {describe(form)}"
+                raise ConfigError(f"{path}: {kind} {self.take}: {told}") from None
 
     def call(self, kind: str, *arguments: Any) -> Any:
         """Call the function with these arguments and the options."""
@@ -73,14 +81,19 @@ class Named(BaseModel):
 @cache
 def functions(kind: str) -> dict[str, tuple[str, Mapping[str, bool]]]:
     """Return {function: (module, {option: whether it must be given})} of a kind."""
-    found: dict[str, tuple[str, Mapping[str, bool]]] = {}
-    for module in MODULES[kind]:
-        path = Path(__file__).parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py")
-        for node in ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []:
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-                options = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-                found[node.name] = (module, {each.arg: default is None for each, default in options})
-    return found
+    return {
+        name: (module, {option: default is REQUIRED for option, (_, default) in options.items()})
+        for module in MODULES[kind]
+        for name, options in parameters_of(module).items()
+    }
+
+
+@cache
+def measures_of(reduction: str) -> int:
+    """Return the number of measures that a reduction takes: 1, or 2 as of `optimism`."""
+    module = functions("reduction")[reduction][0]
+    parameters = signature(getattr(import_module(module), reduction)).parameters.values()
+    return sum(each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters)
 
 
 def unit_of(kind: str, name: str) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from trainer.config.types import Count, CountOrZero, Probability
 from trainer.data.images import Images
 from trainer.lecture.trained import Trained
 from trainer.records.train_eval import chosen_of
@@ -47,7 +48,7 @@ def ensemble_minus_best(trained: Trained) -> float:
     return together - max(alone) if alone else math.nan
 
 
-def thinned_mean(trained: Trained, *, count: int = 50) -> float:
+def thinned_mean(trained: Trained, *, count: Count = 50) -> float:
     """Return the accuracy of the mean of `count` networks thinned by dropout minus that of the usual, scaled network.
 
     Their probabilities are averaged, as of an ensemble. nan without dropout. Unit: points.
@@ -56,7 +57,7 @@ def thinned_mean(trained: Trained, *, count: int = 50) -> float:
     return math.nan if thinned is None else trained.accuracy(thinned.mean(0)) - _usual(trained)
 
 
-def thinned_single(trained: Trained, *, count: int = 50) -> float:
+def thinned_single(trained: Trained, *, count: Count = 50) -> float:
     """Return the mean accuracy of `count` networks thinned by dropout, each alone, minus that of the scaled network.
 
     nan without dropout. Unit: points.
@@ -67,7 +68,7 @@ def thinned_single(trained: Trained, *, count: int = 50) -> float:
     return statistics.fmean(trained.accuracy(each) for each in thinned) - _usual(trained)
 
 
-def units_removed(trained: Trained, *, share: float, draws: int = 10) -> float:
+def units_removed(trained: Trained, *, share: Probability, draws: Count = 10) -> float:
     """Return the accuracy that is lost where a share of the units of each hidden layer is set to zero.
 
     A unit is what an activation returns of a linear layer, or a channel of it. `share`: from 0 to 1; the mean over
@@ -84,7 +85,7 @@ def units_removed(trained: Trained, *, share: float, draws: int = 10) -> float:
     return _usual(trained) - statistics.fmean(accuracies)
 
 
-def occluded(trained: Trained, *, hole: int, draws: int = 4) -> float:
+def occluded(trained: Trained, *, hole: CountOrZero, draws: Count = 4) -> float:
     """Return the validation accuracy where a black square of `hole` × `hole` pixels covers a part of each image.
 
     It lies within the image, at a place drawn anew for each image and each of `draws` passes. Unit: points.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
+from trainer.config.types import Count
 from trainer.errors import ConfigError
 
 Values = Mapping[str, float]
@@ -67,13 +68,13 @@ def best_minus_median(values: Values, *, lowest: bool = False) -> float:
 
 
 @_known
-def at(values: Values, *, value: Setting) -> float:
+def at(values: Values, *, value: str | float | bool) -> float:
     """Return what was measured at one value of the setting. Unit of the measure."""
     return values[_place(values, value)]
 
 
 @_known
-def difference(values: Values, *, first: Setting, second: Setting) -> float:
+def difference(values: Values, *, first: str | float | bool, second: str | float | bool) -> float:
     """Return what was measured at `first` minus what was measured at `second`.
 
     The difference of two arms in it is the interaction of both factors. Unit of the measure.
@@ -153,7 +154,7 @@ def picked(values: Values, beside: Values) -> float:
 
 
 @_known
-def random_minus_grid(values: Values, *, side: int) -> float:
+def random_minus_grid(values: Values, *, side: Count) -> float:
     """Return the best of random points minus the best of a grid of equally many, `side`² of a measured surface.
 
     The settings are pairs, "lr=0.01 dropout=0.2", and all combinations of a few values of both are measured. The best
@@ -186,7 +187,7 @@ def _surface(values: Values) -> list[list[float]]:
     return [[pairs[row, column] for column in second] for row in first]
 
 
-def _evenly(count: int, side: int) -> list[range]:
+def _evenly(count: int, side: Count) -> list[range]:
     """Return all choices of `side` evenly spaced places among `count`, as far apart as they fit."""
     step = count // side
     span = (side - 1) * step

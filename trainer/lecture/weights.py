@@ -9,6 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.config.types import Positive
 from trainer.lecture.runs import RunRecord
 from trainer.records.layout import BEST
 
@@ -21,7 +22,7 @@ def weight_norm(run: RunRecord) -> float:
     return math.sqrt(sum(float(np.square(weight).sum()) for weight in layers)) if layers else math.nan
 
 
-def near_zero(run: RunRecord, *, below: float = 1e-3) -> float:
+def near_zero(run: RunRecord, *, below: Positive = 1e-3) -> float:
     """Return the share of the weights whose absolute value is below `below`. Unit: points."""
     layers = _weights(run).values()
     small = sum(int((np.abs(weight) < below).sum()) for weight in layers)
