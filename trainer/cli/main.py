@@ -20,6 +20,7 @@ COMMANDS = {
     "show": "show a run: settings that differ from the default, data, command, result",
     "list": "list runs and studies under a folder, by date, setting or metric",
     "compare": "compare any runs, arms and studies: settings, table, verdict, learning curves",
+    "lecture": "test the claims of the lecture, each by a study or a demonstration, and write the results as one book",
     "report": "write the report of a study or a run: the comparison, figures, tables",
     "export": "write results for other programs: CSV, Parquet, JSON, LaTeX, figures as SVG and PDF",
     "study": "show a study, continue it anywhere, add or drop values and runs, rename it",

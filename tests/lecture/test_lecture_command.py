@@ -1,0 +1,107 @@
+"""`trainer lecture` on the claims of a small course: what is trained, what is told, what a second call does."""
+
+import json
+
+import pytest
+import yaml
+
+from trainer.cli.main import main
+from trainer.lecture.claim import read_claim
+from trainer.lecture.task import chosen_budget
+
+STUDY = "model=mlp 'model.hidden=[8]' normalization=none,batch dataset.train_size=100 early_stop_patience=null"
+CLAIM = {
+    "note": "001",
+    "line": 3,
+    "title": "Batch normalization is more accurate",
+    "claim": "It is more accurate.",
+    "study": STUDY,
+    "budgets": {"quick": {"settings": "dataset=digits epochs=1", "seeds": 3}},
+    "statements": [{"says": "More.", "measure": "score", "arms": ["normalization=batch", "normalization=none"]}],
+    "next": "Try more epochs.",
+}
+ZERO = {
+    **CLAIM,
+    "line": 9,
+    "title": "Without normalization accuracy is above chance",
+    "study": STUDY.replace("none,batch", "none"),
+    "statements": [{"says": "Above.", "measure": "score", "arms": ["normalization=none"], "against": 10}],
+}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("course")
+    for name, claim in {"accurate": CLAIM, "above_chance": ZERO}.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(claim), encoding="utf-8")
+    return folder
+
+
+def one_line(capsys):
+    """The error on standard error, which is one line."""
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def results(folder):
+    return {path.stem: json.loads(path.read_text())["result"] for path in folder.glob("claims/*.json")}
+
+
+def test_a_course_of_two_claims(course, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["lecture", "--claims", str(course), "--output", "book"]
+    assert main([*words, "--list"]) == 0
+    assert "not run" in capsys.readouterr().out
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "2 claims: 2 studies; the time of 2 is not measured" in out
+    assert "Book: book/book.html" in out
+    found = results(tmp_path / "book")
+    assert found["accurate"]["here"] == "mlp on digits, 100 training images, 1 epoch"
+    assert [found[name]["runs"] for name in ("accurate", "above_chance")] == [6, 3]
+    # The three runs that both claims need are trained once.
+    studies = {path.parent.name.rpartition("-")[0]: path for path in (tmp_path / "book").glob("sweeps/*/study.json")}
+    sources = [bool(run["source"]) for path in studies.values() for run in json.loads(path.read_text())["runs"]]
+    assert (len(sources), sum(sources)) == (9, 3)
+    assert main(words) == 0
+    again = capsys.readouterr().out
+    assert "2 are tested already" in again
+    assert "[1/2]" not in again
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--claim", "batch_norm_large_rates"], "Did you mean batch_norm_larger_rates?"),
+        (["--note", "007"], "--note 007: there is none."),
+        (["lr=0.1"], "lr=0.1 (command line): would be another book"),
+        (["--claims", "nowhere"], "nowhere: holds no claim"),
+    ],
+    ids=["claim", "note", "setting", "folder"],
+)
+def test_a_mistake_is_one_line(words, told, capsys):
+    assert main(["lecture", *words]) == 2
+    assert told in one_line(capsys)
+
+
+def test_a_mistake_in_a_claims_settings_is_told_before_anything_is_trained(course, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    wrong = {**CLAIM, "study": STUDY.replace("normalization=none,batch", "normalization=none,batchh")}
+    (tmp_path / "mine" / "wrong.yaml").write_text(yaml.safe_dump(wrong), encoding="utf-8")
+    assert main(["lecture", "--claims", "mine"]) == 2
+    told = one_line(capsys)
+    assert "mine/wrong.yaml: " in told
+    assert "normalization=batchh" in told
+    assert not list(tmp_path.glob("outputs/lecture/quick/sweeps/*"))
+
+
+def test_full_falls_back_to_digits_where_mnist_is_missing(course, tmp_path):
+    path = tmp_path / "claim.yaml"
+    budgets = {**CLAIM["budgets"], "full": {"settings": "dataset=mnist epochs=2", "seeds": 3}}
+    path.write_text(yaml.safe_dump({**CLAIM, "budgets": budgets}), encoding="utf-8")
+    claim = read_claim(path)
+    budget, why = chosen_budget(claim, "full", [f"data_dir={tmp_path}"])
+    assert (budget.settings, why) == ("dataset=digits epochs=1", f"MNIST does not lie in {tmp_path}")
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    assert chosen_budget(claim, "full", [f"data_dir={tmp_path}"])[0].settings == "dataset=mnist epochs=2"

@@ -1,0 +1,151 @@
+"""The runs of a study that a statement compares, and what it measures of them. Imports no torch."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import yaml
+
+from trainer.config.recorded import typed_settings
+from trainer.errors import ConfigError
+from trainer.lecture.claim import Statement
+from trainer.lecture.judge import Measured
+from trainer.lecture.named import PROBES, Named, functions, unit_of
+from trainer.lecture.runs import RunRecord
+from trainer.study.axes import ARM, REPLICATES
+
+Runs = Mapping[str, Mapping[str, RunRecord]]  # value of the further setting, "" without one → seed → run
+
+
+class Settings(dict[str, Any]):
+    """The settings of a run as typed, and the words of its arm under `arm`."""
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], point: Mapping[str, str], labels: Mapping[str, str]) -> "Settings":
+        """Return the settings of a run in a study, whose named arms are `labels`."""
+        arm = point.get(ARM)
+        return cls({**typed_settings(config), **({} if arm is None else {ARM: labels.get(arm, arm)})})
+
+    def fits(self, words: str) -> bool:
+        """Return whether the run has these settings: "normalization=batch lr=0.1". Raises ConfigError for others."""
+        return all(_same(self.value(key), text, key) for key, text in pairs(words))
+
+    def value(self, key: str) -> Any:
+        """Return the value of a setting; None if this run has none of this name, as an option of another technique."""
+        return self.get(key)
+
+    @property
+    def seed(self) -> str:
+        """The replicate: the seed, with fold and split where they are others."""
+        return "/".join(str(self.get(key)) for key in reversed(REPLICATES) if self.get(key) is not None)
+
+
+def pairs(words: str) -> Iterator[tuple[str, str]]:
+    """Yield (setting, value) of the words that choose an arm. Raises ConfigError for a word without `=`."""
+    if words.startswith(f"{ARM}="):  # the name of an arm may have spaces
+        yield ARM, words.partition("=")[2]
+        return
+    for word in words.split():
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"arms: {words}: must be settings such as normalization=batch, or arm=NAME")
+        yield key, value
+
+
+def _same(recorded: Any, text: str, key: str) -> bool:
+    if key == ARM:
+        return str(recorded) == text
+    value = yaml.safe_load(text) if text else text
+    if isinstance(recorded, list) and not isinstance(value, list):
+        value = [] if value in ("none", None) else [value]
+    if recorded in (None, "none") and value in (None, "none"):
+        return True
+    return _plain(recorded) == _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers as numbers, also where YAML reads 1e-3 as a text."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def chosen(statement: Statement, records: Sequence[tuple[Settings, RunRecord]]) -> dict[str, Runs]:
+    """Return {arm: {value of the further setting: {seed: run}}} of a statement.
+
+    Raises ConfigError if an arm chooses no run, or several of one seed.
+    """
+    found: dict[str, Runs] = {}
+    for words in statement.arms:
+        mine: dict[str, dict[str, RunRecord]] = {}
+        for settings, record in records:
+            if not settings.fits(words):
+                continue
+            value = _text(settings.value(statement.over.setting)) if statement.over else ""
+            seeds = mine.setdefault(value, {})
+            if settings.seed in seeds:
+                raise ConfigError(
+                    f"arms: {words}: chooses several runs of seed {settings.seed}. Name more settings, or reduce over"
+                    " one: over: {take: mean, setting: …}"
+                )
+            seeds[settings.seed] = record
+        if not mine:
+            raise ConfigError(f"arms: {words}: the study has no such run")
+        found[words] = mine
+    return found
+
+
+def measured(statement: Statement, arms: Mapping[str, Runs]) -> Measured:
+    """Return the values of a statement's arms by seed; what never came counts as one epoch more than the run had."""
+    measure, over = statement.measure, statement.over
+    measured_in, never = unit_of("measure", measure.take), 0
+    values: dict[str, dict[str, float]] = {}
+    for name, runs in arms.items():
+        seeds = dict.fromkeys(seed for by_seed in runs.values() for seed in by_seed)
+        values[name] = {}
+        for seed in seeds:
+            each = {value: measure_of(measure, by_seed.get(seed)) for value, by_seed in runs.items()}
+            for value, by_seed in runs.items():
+                if each[value] == math.inf and measured_in in LONGEST:
+                    each[value], never = LONGEST[measured_in](by_seed[seed]), never + 1
+            values[name][seed] = over.call("reduction", each) if over else each[""]
+    unit = (unit_of("reduction", over.take) if over else "") or measured_in
+    return Measured(values, unit if statement.unit is None else statement.unit, measure.label, never)
+
+
+def _epochs(run: RunRecord) -> float:
+    """Return the epochs of a run and one more."""
+    return float(run.config["epochs"]) + 1
+
+
+def _steps(run: RunRecord) -> float:
+    """Return the steps of as many epochs."""
+    images = run.outcome.training_images or 0
+    return _epochs(run) * math.ceil(images / int(run.config["batch_size"]))
+
+
+LONGEST = {"epochs": _epochs, "steps": _steps}  # unit of a measure → the value that stands for "never"
+
+
+def measure_of(measure: Named, run: RunRecord | None) -> float:
+    """Return the value of a measure in a run, nan without the run or if it has none."""
+    if run is None:
+        return math.nan
+    if functions("measure")[measure.take][0] == PROBES:
+        trained = import_module(PROBES).Trained.of(run)  # torch is imported only where a network is used
+        return float(measure.call("measure", trained))
+    return float(measure.call("measure", run))
+
+
+def _text(value: Any) -> str:
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
