@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -14,7 +14,7 @@ from trainer.lecture.content import FAILED, FAILS, HOLDS, SHOWN, ClaimResult, St
 from trainer.lecture.judge import Measured, answers, verdict_of
 from trainer.lecture.runs import RunRecord
 from trainer.lecture.saved import save
-from trainer.lecture.selection import Settings, chosen, measured
+from trainer.lecture.selection import Runs, Settings, chosen, measure_of, measured
 from trainer.lecture.task import Task
 from trainer.runtime.console import logged_to
 from trainer.runtime.files import make_folder
@@ -109,11 +109,20 @@ def judged(claim: Claim, folder: Path, budget: str, without: ClaimResult) -> Cla
         verdict=verdict,
         here=here(records),
         statements=found,
-        figures=tuple(figures_of(claim, arms, found)),
+        figures=figures_of(claim, _together(arms), found, lambda statement, run: measure_of(statement.measure, run)),
         arms=_table(values),
         runs=len(records),
         why=claim.why.get(budget, "") if verdict != HOLDS else "",  # type: ignore[call-overload]
     )
+
+
+def _together(statements: Sequence[Mapping[str, Runs]]) -> dict[str, Runs]:
+    """Return the arms of all statements; one that several of them have is that of the first."""
+    together: dict[str, Runs] = {}
+    for arms in statements:
+        for arm, runs in arms.items():
+            together.setdefault(arm, runs)
+    return together
 
 
 def records_of(study: Manifest) -> list[tuple[Settings, RunRecord]]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import yaml
@@ -11,7 +10,8 @@ from trainer.config.recorded import typed_settings
 from trainer.errors import ConfigError
 from trainer.lecture.claim import Statement
 from trainer.lecture.judge import Measured
-from trainer.lecture.named import PROBES, Named, functions, unit_of
+from trainer.lecture.measured import measured as value_of
+from trainer.lecture.named import Named, unit_of
 from trainer.lecture.runs import RunRecord
 from trainer.study.axes import ARM, REPLICATES
 
@@ -135,12 +135,7 @@ LONGEST = {"epochs": _epochs, "steps": _steps}  # unit of a measure → the valu
 
 def measure_of(measure: Named, run: RunRecord | None) -> float:
     """Return the value of a measure in a run, nan without the run or if it has none."""
-    if run is None:
-        return math.nan
-    if functions("measure")[measure.take][0] == PROBES:
-        trained = import_module(PROBES).Trained.of(run)  # torch is imported only where a network is used
-        return float(measure.call("measure", trained))
-    return float(measure.call("measure", run))
+    return math.nan if run is None else value_of(measure, run)
 
 
 def _text(value: Any) -> str:
