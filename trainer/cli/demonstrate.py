@@ -8,12 +8,12 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from trainer.cli.common import Parser, count
 from trainer.demonstrations import shown
 from trainer.demonstrations.figures import Shown
-from trainer.demonstrations.options import Positional
+from trainer.demonstrations.options import POSITIONAL
 from trainer.errors import ConfigError
 from trainer.runtime.stdio import stdout_exit_code
 
@@ -69,7 +69,7 @@ def parser_of(name: str) -> Parser:
     lines = "\n".join(f"  {command} {example}".rstrip() for example in ("", *EXAMPLES.get(name, ())))
     epilog = f"examples:\n{lines}\n\nexit code 0: done. 1: it failed. 2: the command is wrong."
     made = Parser(command, f"{title}.\n\n{_filled(lead)}", epilog)
-    kinds = get_type_hints(function, include_extras=True)
+    kinds = get_type_hints(function)
     for option, parameter in inspect.signature(function).parameters.items():
         _add(made, option, kinds[option], parameter.default, helps.get(option, ""))
     default = Path("outputs", "figures", f"{name}.html")
@@ -122,16 +122,14 @@ def _filled(text: str) -> str:
 
 def _add(made: Parser, option: str, kind: Any, default: Any, help_: str) -> None:
     """Add an option to the parser, by the type of its parameter."""
-    mark = next((each for each in get_args(kind)[1:] if isinstance(each, Positional)), None)
-    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     several = get_origin(kind) is tuple
     parts = [each for each in get_args(kind) if each not in (NoneType, Ellipsis)] or [kind]
     read = {int: _whole, float: _number}.get(parts[0], str)
     usual = " ".join(map(_typed, default)) if several else _typed(default)
     told = help_ if default in (None, ()) else f"{help_}; default: {usual}"
     look: dict[str, Any] = {"type": read, "default": default, "help": told}
-    if mark:
-        made.add_argument(option, nargs="*" if several else "?", metavar=mark.metavar, **look)
+    if option in POSITIONAL:
+        made.add_argument(option, nargs="*" if several else "?", metavar=POSITIONAL[option], **look)
     else:
         letter = {int: "N", float: "X"}.get(parts[0], "TEXT")
         many: dict[str, Any] = {"nargs": "+"} if several else {}

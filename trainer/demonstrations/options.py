@@ -1,21 +1,11 @@
 """The options of demonstrations: which of them stand without a flag, and the check of their values."""
 
 import math
-from dataclasses import dataclass
-from typing import Annotated
 
 from trainer.errors import ConfigError
 
-
-@dataclass(frozen=True)
-class Positional:
-    """The mark of an option that is typed without its name, with what stands for it in the help."""
-
-    metavar: str
-
-
-Settings = Annotated[tuple[str, ...], Positional("NAME=VALUE")]  # of a run
-Run = Annotated[str | None, Positional("RUN")]
+# Options that are typed without a flag → what stands for them in the help: a run's folder, and the settings of a run.
+POSITIONAL = {"run": "RUN", "settings": "NAME=VALUE"}
 
 
 def positive(**values: float) -> None:

@@ -4,7 +4,6 @@ The first sentence of a docstring is the title, what follows the introduction, a
 """
 
 from trainer.demonstrations.figures import Shown
-from trainer.demonstrations.options import Run, Settings
 
 
 def gradient_descent(
@@ -39,7 +38,7 @@ def optimizer_paths(*, surface: tuple[str, ...] = (), lr: tuple[str, ...] = (), 
 
 def loss_landscape(
     *,
-    run: Run = None,
+    run: str | None = None,
     radius: float = 1.0,
     resolution: int = 25,
     images: int = 500,
@@ -62,7 +61,7 @@ def loss_landscape(
     return made.show(run, radius, resolution, images, seed, device, data_dir)
 
 
-def augmentations(*, settings: Settings = (), images: int = 8, seed: int = 0) -> Shown:
+def augmentations(*, settings: tuple[str, ...] = (), images: int = 8, seed: int = 0) -> Shown:
     """Training images under every augmentation.
 
     The first row shows the images as they are, each further row an augmentation of conf/augmentation with its own
@@ -76,7 +75,7 @@ def augmentations(*, settings: Settings = (), images: int = 8, seed: int = 0) ->
     return made.show(settings, images, seed)
 
 
-def dropout(*, settings: Settings = (), layer: int | None = None, images: int = 16) -> Shown:
+def dropout(*, settings: tuple[str, ...] = (), layer: int | None = None, images: int = 16) -> Shown:
     """Mask, scale and kept mean of a dropout layer.
 
     The activations that enter a dropout layer of the untrained network, for real images, and its output in training: a
@@ -90,7 +89,7 @@ def dropout(*, settings: Settings = (), layer: int | None = None, images: int = 
     return made.show(settings, layer, images)
 
 
-def normalization(*, settings: Settings = (), images: int = 256) -> Shown:
+def normalization(*, settings: tuple[str, ...] = (), images: int = 256) -> Shown:
     """Activations of each layer, without and with each normalization.
 
     The values that come to each layer's activation, before training, for a batch of real images: without normalization
