@@ -55,6 +55,7 @@ SLIPS = {
     "standardize": ("training.mean", "x.mean"),
     "flip": ("::-1", "::1"),
     "crop": ("top : top + height", "top : top + height - 1"),
+    "affine": ("/ height - 1", "/ width"),
     "cutout": ("row + half,", "row + half + 1,"),
     "early_stopping": ("loss > best", "loss >= best - 0.05"),
     "bias_variance": ("predictions.var(axis=0)", "predictions.var(axis=0, ddof=1)"),

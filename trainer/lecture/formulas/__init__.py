@@ -29,7 +29,7 @@ TOPICS = {  # module → its formulas, in the order of the notes
     "activations": ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "vanishing_gradient"),
     "losses": ("cross_entropy", "mse", "label_smoothing", "l1", "l2", "hard_sharing", "soft_sharing"),
     "init": ("xavier_normal", "kaiming_normal", "zeros"),
-    "data": ("standardize", "flip", "crop", "mixup", "cutout", "noise"),
+    "data": ("standardize", "flip", "crop", "affine", "mixup", "cutout", "noise"),
     "selection": ("moving_average", "ensemble_average", "k_fold", "early_stopping", "selection", "bias_variance"),
     "search": ("grid_cost", "random_search", "log_scale"),
 }
