@@ -32,6 +32,8 @@ RATES = {"0.001": 30.0, "0.01": 90.0, "0.1": 80.0, "1": 10.0}
         ({"take": "largest_reaching", "least": 80}, -1),
         ({"take": "largest_reaching", "least": 10}, 0),
         ({"take": "largest_reaching", "least": 91}, -4),
+        ({"take": "largest_within", "points": 10}, -1),
+        ({"take": "largest_within", "points": 9.5}, -2),
         ({"take": "share_reaching", "least": 80}, 50),
         ("rank_correlation", -0.4),
         ("slope_log", (3 * math.log10(1 / 3) + math.log10(8 / 9)) / 10),
@@ -47,6 +49,7 @@ def test_every_reduction_is_nan_where_a_value_is():
         "at": {"value": 1},
         "difference": {"first": 1, "second": 1},
         "largest_reaching": {"least": 1},
+        "largest_within": {"points": 1},
         "share_reaching": {"least": 1},
         "random_minus_grid": {"side": 1},
     }
@@ -61,6 +64,7 @@ def test_only_reductions_of_their_own_unit_name_one():
     named = {name: unit_of("reduction", name) for name in functions("reduction")}
     assert {name: unit for name, unit in named.items() if unit} == {
         "largest_reaching": "decades",
+        "largest_within": "decades",
         "share_reaching": "points",
     }
 

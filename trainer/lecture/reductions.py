@@ -103,6 +103,16 @@ def largest_reaching(values: Values, *, least: float) -> float:
 
 
 @_known
+def largest_within(values: Values, *, points: float) -> float:
+    """Return the decimal logarithm of the largest setting whose value is at most `points` below the best one.
+
+    Unit: decades.
+    """
+    least = max(values.values()) - points
+    return max(place for text, place in _logarithms(values).items() if values[text] >= least)
+
+
+@_known
 def share_reaching(values: Values, *, least: float) -> float:
     """Return the share of the settings whose value is at least `least`. Unit: points."""
     return 100 * sum(value >= least for value in values.values()) / len(values)
