@@ -68,6 +68,7 @@ MODEL = ClaimResult(
     " the inputs of each layer keep their mean and spread.",
     verdict=HOLDS,
     next="Try normalization=layer and normalization=group: does only the batch's own mean do it?",
+    formula="batch_norm",
     here="lecture_cnn on digits, 5 epochs",
     statements=(DECADES,),
     figures=(LINES,),

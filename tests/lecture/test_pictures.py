@@ -18,7 +18,7 @@ BATCH, NONE = "normalization=batch", "normalization=none"
 def run(*losses, accuracy=0.5):
     """A finished run with these training losses; None: not finite."""
     rows = [
-        {"epoch": epoch, "train_loss": loss, "validation_accuracy": accuracy + 0.01 * epoch}
+        {"epoch": epoch, "improved": False, "train_loss": loss, "validation_accuracy": accuracy + 0.01 * epoch}
         for epoch, loss in enumerate(losses, 1)
     ]
     return RunRecord(Path("made"), {}, Outcome("finished"), rows)
@@ -47,7 +47,7 @@ def test_curves_are_the_mean_over_the_seeds_with_their_range():
     assert (none["y"], none["name"]) == ([2.0, 2.0], "none")
     assert batch["line"]["dash"] != none["line"]["dash"] and batch["marker"]["symbol"] != none["marker"]["symbol"]
     assert layout["yaxis"] == {"title": {"text": "training loss"}}
-    assert layout["legend"]["title"]["text"] == "normalization: "
+    assert layout["legend"]["title"]["text"] == "normalization "
     ((data, layout),) = drawn(claim({"kind": "curves", "figure": "validation_accuracy"}), {NONE: {"": {"0": run(1.0)}}})
     assert data[0]["y"] == [pytest.approx(51.0)] and layout["yaxis"]["title"]["text"] == "validation accuracy (%)"
     assert layout["showlegend"] is False
@@ -85,15 +85,15 @@ def test_curves_have_a_line_for_each_value_of_a_further_setting():
 def test_a_measure_by_a_setting(values, kind, places):
     over = {"take": "spread", "setting": "lr"}
     runs = {value: {"0": run(1.0), "1": run(3.0)} for value in values}
-    made = claim({"kind": "factor"}, over=over)
+    made = claim({"kind": "factor"}, over=over, measure={"take": "figure", "name": "train_loss"})
     results = [StatementResult("…", "holds here", "…", "score", "points")]
     ((data, layout),) = drawn(
-        made, {BATCH: runs, NONE: runs}, results, lambda statement, record: record.epochs[0]["train_loss"]
+        made, {BATCH: runs, NONE: runs}, results, lambda statement, run: run.epochs[0]["train_loss"]
     )
     first = next(trace for trace in data if trace["name"] == "batch" and trace.get("showlegend", True))
     assert first["x"] == pytest.approx(places) and first["y"] == [2.0] * len(values)
     assert layout["xaxis"].get("type") == kind and layout["xaxis"]["title"]["text"] == "lr"
-    assert layout["yaxis"]["title"]["text"] == "validation accuracy (%)"
+    assert layout["yaxis"]["title"]["text"] == "training loss"
     if "error_y" in first:  # texts side by side, which no line joins
         assert first["error_y"]["array"] == first["error_y"]["arrayminus"] == [1.0] * len(values)
 

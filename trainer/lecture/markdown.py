@@ -37,16 +37,16 @@ def _claim(claim: ClaimResult) -> Iterator[str]:
     if claim.here:
         yield f"Here: {plain(claim.here)}."
     for each in claim.statements:
-        numbers = outline.numbers(each)
-        lines = [f"{outline.SIGNS[each.verdict]} *{plain(each.says)}* **{each.verdict}.** {plain(each.sentence)}"]
-        yield _list([*lines, *([f"{plain(numbers)}."] if numbers else [])])
+        says = f"*{plain(each.says)}* " if each.says != each.sentence else ""
+        sentence = plain(outline.ended(each.sentence))
+        yield f"* {outline.SIGNS[each.verdict]} {says}**{each.verdict}:** {sentence}"
     if claim.why:
         yield f"Why: {plain(claim.why)}"
     if claim.reason:
         yield f"The reason: {plain(claim.reason)}"
-    formula = outline.formula_of(claim)
+    formula = None if claim.verdict == NOT_RUN else outline.formula_of(claim)
     if formula:
-        yield _code(formula.text)
+        yield f"{plain(formula.title)}:\n\n{_code(formula.text)}"
         yield f"NumPy:\n\n{_code(formula.numpy, 'python')}"
         yield f"PyTorch:\n\n{_code(formula.torch, 'python')}"
         yield plain(formula.check)

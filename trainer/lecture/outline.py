@@ -105,6 +105,11 @@ def formula_of(claim: ClaimResult) -> "Formula | None":
     return None if claim.formula is None else formula(claim.formula)
 
 
+def longest(formula: "Formula") -> int:
+    """Return the letters of the longest line of a formula's code."""
+    return max(map(len, f"{formula.numpy}\n{formula.torch}".splitlines()), default=0)
+
+
 def anchor(name: str) -> str:
     """Return the name of a claim as an anchor of a page: what a link could not hold is written as its number.
 
@@ -150,6 +155,11 @@ def number(value: float, sign: bool = True) -> str:
         text = f"{float(text):,.0f}".replace(",", " ")
     plus = "+" if sign and value > 0 else ""
     return plus + text.replace("-", "−")
+
+
+def ended(text: str) -> str:
+    """Return a sentence with its full stop."""
+    return text if not text or text.rstrip()[-1] in ".?!…)" else f"{text}."
 
 
 def _unit(unit: str) -> str:

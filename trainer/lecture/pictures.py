@@ -18,8 +18,9 @@ from trainer.reports.scale import is_log
 
 Arms = Mapping[str, Mapping[str, Mapping[str, RunRecord]]]  # arm → value of the further setting → seed → run
 Measured = Callable[[Statement, RunRecord], float]
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # told apart on grey paper
+DASHES = ("solid", "dash", "dot", "dashdot")  # told apart on grey paper
 BAND = 0.16  # opacity of a range over the seeds
+LEGEND = 4  # entries of a legend, beyond which the figure is as wide as the page
 MARKED = 20  # epochs, up to which each is a mark on its curve
 WIDE_RATIO = 20  # of the values of a setting, from which its axis is logarithmic
 ROW, ROWS = 46, 110  # pixels of a row of dots, and of what is above and below them
@@ -80,7 +81,7 @@ def _curves(picture: Picture, claim: Claim, arms: Arms, labels: Labels) -> Figur
     log = not share and is_log(shown)
     last = max(x for trace in traces for x in trace["x"] if x is not None)
     x = {"title": {"text": "epoch"}, **({"dtick": 1} if last <= 10 else {"nticks": 9}), "rangemode": "normal"}
-    y = {"title": {"text": plain(title)}, **({"type": "log"} if log else {})}
+    y = {"title": {"text": plain(title)}, **({"type": "log", "dtick": 1} if log else {})}
     return _made(traces, x, y, labels, picture.caption)
 
 
@@ -121,7 +122,7 @@ def _by_setting(
             label = plain(labels.short.get(arm, arm))
             traces += _line(where, list(points.values()), label, place, place, joined=scale.joined)
     log = is_log([y for trace in traces for y in trace["y"] if y is not None])
-    y = {"title": {"text": folded(title_of(statement, reduced=False))}, **({"type": "log"} if log else {})}
+    y = {"title": {"text": folded(title_of(statement, reduced=False))}, **({"type": "log", "dtick": 1} if log else {})}
     return _made(traces, {"title": {"text": plain(statement.over.setting)}, **scale.axis}, y, labels, picture.caption)
 
 
@@ -205,7 +206,7 @@ def _dots(
         traces.append(_against(statement.against, len(order)))
         shown.append(statement.against)
     if is_log(shown):
-        x["type"] = "log"
+        x |= {"type": "log", "dtick": 1}
     y = {"tickvals": list(range(len(order))), "ticktext": names, "range": [len(order) - 0.5, -0.5], "showgrid": False}
     y |= {"zeroline": False, "title": {"text": plain(labels.key)}} if labels.key else {"zeroline": False}
     legend = {"showlegend": len(statement.arms) == 1}
@@ -217,9 +218,9 @@ def _dots(
 def _dotted(values: Mapping[str, float], row: int, name: str, place: int) -> Iterator[dict[str, Any]]:
     """Yield the dots of an arm, a little above each other so that equal ones are seen, and the mark of their mean."""
     color, count = COLORS[place % len(COLORS)], len(values)
-    heights = [row + 0.3 * ((at + 0.5) / count - 0.5) for at in range(count)]
+    heights = [row + 0.55 * ((at + 0.5) / count - 0.5) for at in range(count)]
     look = {"type": "scatter", "mode": "markers", "showlegend": False}
-    marker = {"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 9, "color": color, "opacity": 0.75}
+    marker = {"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8, "color": color, "opacity": 0.75}
     seeds = [plain(f"seed {seed}") for seed in values]
     told = {"text": seeds, "hovertemplate": "%{x:.4~g}<extra>%{text}</extra>"}
     yield {**look, **told, "x": [float(f"{each:.5g}") for each in values.values()], "y": heights, "marker": marker}
@@ -250,10 +251,12 @@ def _made(
     caption: str,
 ) -> Figure:
     """Return the figure with its axes, and a legend whose title is the setting that tells the arms apart."""
-    legend = {"title": {"text": f"{plain(labels.key)}: "}} if labels.key else {}
     named = [trace for trace in traces if trace.get("showlegend", True)]
+    # Beside many entries plotly does not count the title's width.
+    side = "left" if len(named) <= 3 else "top"
+    legend = {"title": {"text": f"{plain(labels.key)} ", "side": side}} if labels.key else {}
     layout = {"xaxis": dict(x), "yaxis": dict(y), "legend": legend, "showlegend": len(named) > 1}
-    return Figure({"data": [dict(trace) for trace in traces], "layout": layout}, caption)
+    return Figure({"data": [dict(trace) for trace in traces], "layout": layout}, caption, wide=len(named) > LEGEND)
 
 
 def _faint(color: str) -> str:

@@ -31,7 +31,7 @@ TITLES = {
     "rank_correlation": "rank correlation with {setting}",
 }
 DEFAULTS = {"figure": "validation_accuracy"}
-WIDTH = 44  # letters of a line of an axis' title: what a phone shows
+WIDTH = 36  # letters of a line of an axis' title: what a phone shows
 
 
 @dataclass(frozen=True)

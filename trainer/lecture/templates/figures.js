@@ -13,7 +13,7 @@ document.documentElement.classList.add("js");
 function template() {
   const size = parseFloat(getComputedStyle(document.documentElement).fontSize);
   const lines = { gridcolor: style("--line"), zerolinecolor: style("--line"), linecolor: style("--line") };
-  const axis = { ...lines, automargin: true, title: { standoff: 0.6 * size } };
+  const axis = { ...lines, automargin: true, title: { standoff: 0.6 * size, font: { size: 0.8 * size } } };
   const space = { ...lines, backgroundcolor: "rgba(0,0,0,0)", showbackground: false };
   return { layout: {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
@@ -32,6 +32,7 @@ function draw(box) {
   const figure = JSON.parse(text);
   // A printed page has a width of its own, to which nothing adapts by itself.
   const size = printing() ? { autosize: false, width: box.clientWidth, height: box.clientHeight } : { autosize: true };
+  if (printing()) Object.assign(figure.layout, { updatemenus: [], sliders: [] }); // there is nothing to press on paper
   drawn.add(box);
   Plotly.newPlot(box, { data: figure.data, frames: figure.frames || [], layout: { ...figure.layout, ...size, template: template() },
     config: { responsive: !printing(), displayModeBar: false } });
