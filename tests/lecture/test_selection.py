@@ -92,3 +92,38 @@ def test_a_word_without_a_value_is_refused():
 def test_a_run_without_a_score_has_no_value():
     found = measured(statement(), chosen(statement(), [run("lr=0.1", score=None), run("lr=0.01")]))
     assert math.isnan(next(iter(found.values["lr=0.1"].values())))
+
+
+def test_what_never_came_counts_as_an_epoch_more_than_the_run_had():
+    rows = [{"epoch": epoch, "train_loss": loss} for epoch, loss in ((1, 2.0), (2, 1.0), (3, 0.5))]
+    records = [run("lr=0.1", epochs=rows), run("lr=0.01", epochs=rows[:1])]
+    for take, values in (("epochs_to", [2, 4]), ("steps_to", [24, 48])):
+        asked = statement(measure={"take": take, "figure": "train_loss", "target": 1.0})
+        found = measured(asked, chosen(asked, records))
+        assert [next(iter(each.values())) for each in found.values.values()] == values
+        assert found.never == 1
+
+
+def test_a_second_measure_is_taken_of_the_same_runs():
+    def half(lr, first, second):
+        halves = [{"validation_accuracy": first}, {"validation_accuracy": second}]
+        return run("optimizer=adam", f"lr={lr}", epochs=[{"halves": halves}])
+
+    records = [half(0.1, 0.7, 0.9), half(0.2, 0.8, 0.5)]
+    over = {"take": "optimism", "setting": "lr", "beside": "half_second"}
+    asked = statement(measure="half_first", arms=["optimizer=adam"], over=over)
+    assert list(measured(asked, chosen(asked, records)).values["optimizer=adam"].values()) == pytest.approx([30])
+
+
+def test_two_further_settings_are_pairs():
+    records = [
+        run("optimizer=adam", f"lr={lr}", f"dropout={rate}", score=lr + rate) for lr in (0.1, 0.2) for rate in (0, 0.5)
+    ]
+    asked = statement(
+        arms=["optimizer=adam"], over={"take": "at", "setting": "lr dropout", "value": "lr=0.2 dropout=0.5"}
+    )
+    arms = chosen(asked, records)
+    assert list(arms["optimizer=adam"]) == [f"lr={lr} dropout={rate}" for lr in (0.1, 0.2) for rate in ("0", "0.5")]
+    assert list(measured(asked, arms).values["optimizer=adam"].values()) == pytest.approx([70])
+    grid = statement(arms=["optimizer=adam"], over={"take": "random_minus_grid", "setting": "lr dropout", "side": 1})
+    assert list(measured(grid, chosen(grid, records)).values["optimizer=adam"].values()) == pytest.approx([0])

@@ -37,8 +37,9 @@ class Budget(_Checked):
 class Over(Named):
     """The values of a further setting, reduced to one number for each arm and seed: `take` names a reduction.
 
-    `take`: one of the functions of `reductions.py`; its options stand beside it. `beside`: the second measure of a
-    reduction that chooses a setting by one and looks at another, as `optimism` does.
+    `take`: one of the functions of `reductions.py`; its options stand beside it. `setting`: a key, or two,
+    "lr dropout", whose values are pairs. `beside`: the second measure of a reduction that chooses a setting by one and
+    looks at another, as `optimism` does.
     """
 
     setting: Text = ""

@@ -13,6 +13,7 @@ from trainer.lecture.judge import Measured
 from trainer.lecture.measured import measured as value_of
 from trainer.lecture.named import Named, unit_of
 from trainer.lecture.runs import RunRecord
+from trainer.records.target import steps_of
 from trainer.study.axes import ARM, REPLICATES
 
 Runs = Mapping[str, Mapping[str, RunRecord]]  # value of the further setting, "" without one → seed → run
@@ -34,6 +35,13 @@ class Settings(dict[str, Any]):
     def value(self, key: str) -> Any:
         """Return the value of a setting; None if this run has none of this name, as an option of another technique."""
         return self.get(key)
+
+    def text(self, keys: str) -> str:
+        """Return the value of a setting as text; of several, "lr dropout", the pairs "lr=0.01 dropout=0.2"."""
+        first, *others = keys.split() or [keys]
+        if not others:
+            return _text(self.value(first))
+        return " ".join(f"{key}={_text(self.value(key))}" for key in (first, *others))
 
     @property
     def seed(self) -> str:
@@ -87,7 +95,7 @@ def chosen(statement: Statement, records: Sequence[tuple[Settings, RunRecord]]) 
         for settings, record in records:
             if not settings.fits(words):
                 continue
-            value = _text(settings.value(statement.over.setting)) if statement.over else ""
+            value = settings.text(statement.over.setting) if statement.over else ""
             seeds = mine.setdefault(value, {})
             if settings.seed in seeds:
                 raise ConfigError(
@@ -104,19 +112,30 @@ def chosen(statement: Statement, records: Sequence[tuple[Settings, RunRecord]]) 
 def measured(statement: Statement, arms: Mapping[str, Runs]) -> Measured:
     """Return the values of a statement's arms by seed; what never came counts as one epoch more than the run had."""
     measure, over = statement.measure, statement.over
-    measured_in, never = unit_of("measure", measure.take), 0
+    measures = [measure, *([over.beside] if over and over.beside else [])]
     values: dict[str, dict[str, float]] = {}
+    never = 0
     for name, runs in arms.items():
         seeds = dict.fromkeys(seed for by_seed in runs.values() for seed in by_seed)
         values[name] = {}
         for seed in seeds:
-            each = {value: measure_of(measure, by_seed.get(seed)) for value, by_seed in runs.items()}
-            for value, by_seed in runs.items():
-                if each[value] == math.inf and measured_in in LONGEST:
-                    each[value], never = LONGEST[measured_in](by_seed[seed]), never + 1
-            values[name][seed] = over.call("reduction", each) if over else each[""]
-    unit = (unit_of("reduction", over.take) if over else "") or measured_in
+            found = [
+                {value: _replaced(each, by_seed.get(seed)) for value, by_seed in runs.items()} for each in measures
+            ]
+            never += sum(came for _, came in found[0].values())
+            numbers = [{value: number for value, (number, _) in each.items()} for each in found]
+            values[name][seed] = over.call("reduction", *numbers) if over else numbers[0][""]
+    unit = (unit_of("reduction", over.take) if over else "") or unit_of("measure", measure.take)
     return Measured(values, unit if statement.unit is None else statement.unit, measure.label, never)
+
+
+def _replaced(measure: Named, run: RunRecord | None) -> tuple[float, bool]:
+    """Return the value of a measure in a run, and whether it stands for what never came."""
+    value = measure_of(measure, run)
+    longest = LONGEST.get(unit_of("measure", measure.take))
+    if run is None or longest is None or value != math.inf:
+        return value, False
+    return longest(run), True
 
 
 def _epochs(run: RunRecord) -> float:
@@ -125,9 +144,9 @@ def _epochs(run: RunRecord) -> float:
 
 
 def _steps(run: RunRecord) -> float:
-    """Return the steps of as many epochs."""
-    images = run.outcome.training_images or 0
-    return _epochs(run) * math.ceil(images / int(run.config["batch_size"]))
+    """Return the steps of as many epochs; nan if a run that failed has not recorded its number of images."""
+    images = run.outcome.training_images
+    return math.nan if images is None else _epochs(run) * steps_of(images, int(run.config["batch_size"]))
 
 
 LONGEST = {"epochs": _epochs, "steps": _steps}  # unit of a measure → the value that stands for "never"
