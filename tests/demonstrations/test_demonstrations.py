@@ -263,7 +263,7 @@ def test_without_a_name_the_demonstrations_are_listed(capsys):
 
 
 def test_the_facts_are_printed_and_stand_on_the_page(capsys):
-    assert main(["grid_cost", "--values", "2", "--settings", "3", "--output", "cost.html"]) == 0
+    assert main(["grid_cost", "--values", "2", "--dimensions", "3", "--output", "cost.html"]) == 0
     first, _, path = capsys.readouterr().out.splitlines()
     assert first == (
         "✓ Each further setting multiplies the grid by 2: 2 trainings for one setting, 4 for two, 8 for 3."

@@ -40,7 +40,7 @@ def test_its_figures_are_strict_json_that_plotly_accepts(name):
 
 
 def test_a_grid_is_a_power():
-    first, second = result("grid_cost", values=4, settings=3, minutes=30).facts
+    first, second = result("grid_cost", values=4, dimensions=3, minutes=30).facts
     assert first.figures == {"first": 4, "last": 64, "factor": 4}
     assert second.figures == {"hours": 8, "days": 64 * 30 / 1440, "one_at_a_time": 10}
     assert first.holds and second.holds

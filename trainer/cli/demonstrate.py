@@ -42,7 +42,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "dropout": ["dropout=0.2 --layer 1", "dataset=mnist data_dir=data model=mlp"],
     "normalization": ["init=normal init.std=0.2", "dataset=mnist data_dir=data model=lecture_cnn activation=sigmoid"],
     "moving_average": ["--values 1 1 1 1 0 0 0 0 --alpha 0.5 0.9"],
-    "grid_cost": ["--values 5 --settings 4 --minutes 30"],
+    "ravine_momentum": ["--rate 0.2", "--faster 0.9"],
+    "local_minimum_noise": ["--noise 6"],
+    "dropout_expectation": ["--p 0.5 --units 2"],
+    "bias_variance": ["--examples 20 --degree 6"],
+    "grid_cost": ["--values 5 --dimensions 4 --minutes 30"],
 }
 
 

@@ -3,16 +3,16 @@
 import itertools
 
 from trainer.demonstrations.figures import Fact, Figure, Shown, axis, line
-from trainer.errors import ConfigError
+from trainer.demonstrations.options import at_least, positive
 
 MOST_POINTS = 10_000  # a grid up to this size is walked through, larger ones are only computed
 
 
-def show(values: int, settings: int, minutes: float) -> Shown:
-    """Return the size of grids with `values` values of each of 1 to `settings` settings, and the time they take."""
-    if values < 2 or settings < 2 or not minutes > 0:
-        raise ConfigError("grid_cost: needs values and settings of at least 2, and minutes above 0")
-    numbers = list(range(1, settings + 1))
+def show(values: int, dimensions: int, minutes: float) -> Shown:
+    """Return the size of grids with `values` values of each of 1 to `dimensions` settings, and the time they take."""
+    at_least(2, values=values, dimensions=dimensions)
+    positive(minutes=minutes)
+    numbers = list(range(1, dimensions + 1))
     sizes = [size(values, number) for number in numbers]
     alone = [1 + (values - 1) * number for number in numbers]
     data = [line(numbers, sizes, f"grid of {values} values each", 0), line(numbers, alone, "one setting at a time", 1)]
@@ -26,12 +26,12 @@ def show(values: int, settings: int, minutes: float) -> Shown:
         (
             Fact(
                 f"Each further setting multiplies the grid by {values}: {sizes[0]:,} trainings for one setting,"
-                f" {sizes[1]:,} for two, {sizes[-1]:,} for {settings}.",
+                f" {sizes[1]:,} for two, {sizes[-1]:,} for {dimensions}.",
                 all(after == values * before for before, after in itertools.pairwise(sizes)),
                 {"first": float(sizes[0]), "last": float(sizes[-1]), "factor": float(values)},
             ),
             Fact(
-                f"At {minutes:g} minutes a training two settings take {hours:,.1f} hours, {settings} take {days:,.1f}"
+                f"At {minutes:g} minutes a training two settings take {hours:,.1f} hours, {dimensions} take {days:,.1f}"
                 f" days; {alone[-1]} trainings change one setting at a time.",
                 sizes[-1] > alone[-1],
                 {"hours": hours, "days": days, "one_at_a_time": float(alone[-1])},

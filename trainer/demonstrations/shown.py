@@ -121,13 +121,148 @@ def moving_average(
     return made.show(values, alpha)
 
 
-def grid_cost(*, values: int = 3, settings: int = 8, minutes: float = 10.0) -> Shown:
+def grid_cost(*, values: int = 3, dimensions: int = 8, minutes: float = 10.0) -> Shown:
     """Cost of a grid search by the number of settings.
 
     A grid tries every combination, so that each further setting multiplies the number of trainings.
 
-    `values`: of each setting. `settings`: the largest number of them. `minutes`: of one training.
+    `values`: of each setting. `dimensions`: the largest number of settings. `minutes`: of one training.
     """
     from trainer.demonstrations import search_cost
 
-    return search_cost.show(values, settings, minutes)
+    return search_cost.show(values, dimensions, minutes)
+
+
+def ravine_momentum(*, rate: float = 0.45, faster: float = 0.6, steps: int = 40) -> Shown:
+    """Momentum in a ravine, at the same effective rate as gradient descent.
+
+    The surface is 0.05x² + 2y², forty times steeper across than along. The effective rate is lr / (1 − β): momentum
+    with β = 0.9 has a tenth of the learning rate of gradient descent, so that both go equally far on an even slope.
+
+    `rate`: the effective rate. `faster`: a rate at which gradient descent diverges. `steps`: how many.
+    """
+    from trainer.demonstrations import ravine
+
+    return ravine.show(rate, faster, steps)
+
+
+def nesterov_overshoot(*, lr: float = 0.1, quadratics: int = 31, steps: int = 400) -> Shown:
+    """How far momentum and Nesterov's momentum run past a minimum.
+
+    Both start at rest at x = 1 on f(x) = h·x²/2, with β = 0.9 and the same learning rate, for many curvatures h.
+
+    `lr`: the learning rate. `quadratics`: how many curvatures, lr·h from 0.001 to 1. `steps`: of each path.
+    """
+    from trainer.demonstrations import overshoot
+
+    return overshoot.show(lr, quadratics, steps)
+
+
+def local_minimum_momentum(*, starts: int = 200, steps: int = 600, seed: int = 0) -> Shown:
+    """Momentum and the way out of a local minimum.
+
+    The surface x⁴/4 − x²/2 − 0.15x + y²/2 has a local and a global minimum with a rise between them. All starts are
+    drawn from the basin of the local one; gradient descent and momentum have the same effective rate lr / (1 − β).
+
+    `starts`: how many. `steps`: of each path. `seed`: of the starts.
+    """
+    from trainer.demonstrations import escape
+
+    return escape.by_momentum(starts, steps, seed)
+
+
+def local_minimum_noise(
+    *, noise: float = 2.0, lr: float = 0.05, steps: int = 300, walks: int = 200, seed: int = 0
+) -> Shown:
+    """Noise of small batches and the way out of a local minimum.
+
+    The same surface with a noisy gradient, as mini-batches have it: of standard deviation noise / √n for n examples.
+    Every walk begins in the local minimum, where the true gradient is 0. Walks of all batch sizes have equally many
+    steps, so that a larger batch sees more examples.
+
+    `noise`: its standard deviation for one example. `lr`: the learning rate. `steps`: of each walk. `walks`: how many.
+    `seed`: of the noise.
+    """
+    from trainer.demonstrations import escape
+
+    return escape.by_noise(noise, lr, steps, walks, seed)
+
+
+def saddle_escape(*, rate: float = 0.1, starts: int = 200, steps: int = 400, seed: int = 0) -> Shown:
+    """Steps to leave a saddle, by optimizer.
+
+    On x²/2 − y²/2 + y⁴/4 the gradient across is as small as the distance from the ridge y = 0. Adagrad, RMSProp and
+    Adam divide it by its own size; their learning rates are at most a tenth of that of gradient descent.
+
+    `rate`: of gradient descent, and the effective rate of momentum. `starts`: how many, 1e-6 to 1e-2 from the ridge.
+    `steps`: at most. `seed`: of the starts.
+    """
+    from trainer.demonstrations import saddle
+
+    return saddle.show(rate, starts, steps, seed)
+
+
+def adam_bias_correction(*, lr: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, steps: int = 5000) -> Shown:
+    """Adam's first steps with and without bias correction.
+
+    The moments begin at 0 and are too small at first. The gradient stays 1, so that the right size of each step is
+    the learning rate.
+
+    `lr`: the learning rate. `beta1`: of the first moment. `beta2`: of the second moment. `steps`: how many.
+    """
+    from trainer.demonstrations import bias_correction
+
+    return bias_correction.show(lr, beta1, beta2, steps)
+
+
+def dropout_expectation(*, p: float = 0.4, units: int = 8, seed: int = 0) -> Shown:
+    """Expectation of dropout over all masks.
+
+    A layer of n units has 2ⁿ masks. Each is weighted by its probability, as lecture note 003 does by hand for two
+    units; inverted dropout divides what is kept by 1 − p.
+
+    `p`: the probability to drop a unit. `units`: of the layer. `seed`: of activations and weights.
+    """
+    from trainer.demonstrations import dropout_masks
+
+    return dropout_masks.show(p, units, seed)
+
+
+def batch_gradient_variance(*, batches: int = 50, seed: int = 0) -> Shown:
+    """Variance of the gradient by batch size.
+
+    The gradient of random batches of the digits, for a small network before training, beside that of all training
+    images. The update of gradient descent is this gradient times the learning rate.
+
+    `batches`: of each size. `seed`: of network and batches.
+    """
+    from trainer.demonstrations import gradient_noise
+
+    return gradient_noise.show(batches, seed)
+
+
+def one_pass(*, examples: int = 20, rate: float = 0.05, problems: int = 200, seed: int = 0) -> Shown:
+    """One pass with an update for each example, against one update for all.
+
+    Linear regression with the mean squared error on random problems: stochastic gradient descent updates after each
+    example, gradient descent after seeing all.
+
+    `examples`: of a problem. `rate`: the learning rate of both. `problems`: how many. `seed`: of the problems.
+    """
+    from trainer.demonstrations import one_pass as made
+
+    return made.show(examples, rate, problems, seed)
+
+
+def bias_variance(*, examples: int = 50, noise: float = 0.3, degree: int = 9, sets: int = 300, seed: int = 0) -> Shown:
+    """Bias and variance by the size of a model.
+
+    Polynomials are fitted with the squared error to noisy points of sin(πx), anew for many training sets. Bias² is the
+    squared distance of the mean fit from the curve, variance the spread of the fits around their mean.
+
+    `examples`: of a training set. `noise`: its standard deviation. `degree`: the largest one. `sets`: training sets.
+    `seed`: of the training sets.
+    """
+    from trainer.demonstrations import bias_variance as made
+
+    return made.show(examples, noise, degree, sets, seed)
