@@ -15,7 +15,8 @@ from trainer.lecture import formulas
 from trainer.lecture.formulas import rule_of
 from trainer.lecture.formulas.rule import source
 
-LINES, WIDTH, TEXT_WIDTH = 12, 72, 80  # of a source, so that two stand side by side; of a line of the text
+LINES, WIDTH = 12, 59  # of a source: two stand side by side in a window of 1280 pixels
+TEXT_WIDTH = 66
 
 # A slip in one form, many of them those of the notes: formula → (what stands there, what is wrong).
 SLIPS = {
@@ -26,12 +27,12 @@ SLIPS = {
     "momentum_note_003": ("theta - v", "theta - gamma * v"),
     "momentum_note_004": ("(1 - beta) * grad", "grad"),
     "nesterov": ("W - lr * beta * v ", "W + beta * v "),  # note 002:68
-    "weight_decay": ("(1 - lr * decay)", "(1 - 2 * lr * decay)"),  # note 000:137
+    "weight_decay": ("(1 - lr * lam)", "(1 - 2 * lr * lam)"),  # note 000:137
     "adagrad": ("(np.sqrt(G) + eps)", "np.sqrt(G + 1e-6)"),
     "rmsprop": ("(1 - alpha) * grad**2", "grad**2"),
-    "adam": ("v / (1 - betas[1] ** t)", "v"),  # no bias correction
+    "adam": ("v / (1 - b[1] ** t)", "v"),  # no bias correction
     "bias_correction": ("m / (1 - beta**t)", "m"),
-    "adamw": ("(1 - lr * decay)", "(1 - decay)"),
+    "adamw": ("(1 - lr * lam)", "(1 - lam)"),
     "step": ("epoch // step_size", "epoch / step_size"),
     "cosine": ("epoch / T_max", "(epoch + 1) / T_max"),
     "inverse_sqrt": ("np.sqrt(epoch + 1)", "(epoch + 1)"),  # what 1/t decay usually means
@@ -47,15 +48,15 @@ SLIPS = {
     "vanishing_gradient": ("a[i + 1] * (1 - a[i + 1])", "a[i + 1]"),
     "cross_entropy": (".mean()", ".sum()"),  # note 003:733
     "mse": (".mean()", ".sum()"),  # note 004:188
-    "label_smoothing": ("epsilon / K", "epsilon / (K - 1)"),
+    "label_smoothing": ("eps / K", "eps / (K - 1)"),
     "l1": ("strength * np.abs(W).sum()", "strength / 2 * np.abs(W).sum()"),  # note 003:743
     "l2": ("strength * W\n", "2 * strength * W\n"),  # note 000:137
     "xavier_normal": ("4 /", "2 /"),
     "kaiming_normal": ("z.shape[1]", "z.shape[0]"),
     "standardize": ("training.mean", "x.mean"),
     "flip": ("::-1", "::1"),
-    "crop": ("top : top + height", "top : top + height - 1"),
-    "affine": ("/ height - 1", "/ width"),
+    "crop": ("top : top + H", "top : top + H - 1"),
+    "affine": ("/ H - 1", "/ H"),
     "cutout": ("row + half,", "row + half + 1,"),
     "early_stopping": ("loss > best", "loss >= best - 0.05"),
     "bias_variance": ("predictions.var(axis=0)", "predictions.var(axis=0, ddof=1)"),

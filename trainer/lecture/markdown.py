@@ -47,6 +47,8 @@ def _claim(claim: ClaimResult) -> Iterator[str]:
     formula = None if claim.verdict == NOT_RUN else outline.formula_of(claim)
     if formula:
         yield f"{plain(formula.title)}:\n\n{_code(formula.text)}"
+        if formula.remark:
+            yield plain(formula.remark)
         yield f"NumPy:\n\n{_code(formula.numpy, 'python')}"
         yield f"PyTorch:\n\n{_code(formula.torch, 'python')}"
         yield plain(formula.check)

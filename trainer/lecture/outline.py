@@ -105,11 +105,6 @@ def formula_of(claim: ClaimResult) -> "Formula | None":
     return None if claim.formula is None else formula(claim.formula)
 
 
-def longest(formula: "Formula") -> int:
-    """Return the letters of the longest line of a formula's code."""
-    return max(map(len, f"{formula.numpy}\n{formula.torch}".splitlines()), default=0)
-
-
 def anchor(name: str) -> str:
     """Return the name of a claim as an anchor of a page: what a link could not hold is written as its number.
 

@@ -81,7 +81,6 @@ def _render(
         columns_of=outline.columns_of,
         ended=outline.ended,
         effort=outline.effort,
-        longest=outline.longest,
         formula_of=outline.formula_of,
         data=_inside(json.dumps(figures, allow_nan=False, separators=(",", ":"), ensure_ascii=False)),
         plotly=_inside(get_plotlyjs()),

@@ -16,7 +16,8 @@ def sigmoid_torch(x):
 
 
 def tanh(x):
-    return (np.exp(x) - np.exp(-x)) / (np.exp(x) + np.exp(-x))
+    up, down = np.exp(x), np.exp(-x)
+    return (up - down) / (up + down)
 
 
 def tanh_torch(x):
@@ -52,8 +53,9 @@ def maxout(x, W1, b1, W2, b2):
 
 
 def maxout_torch(x, W1, b1, W2, b2):
-    linear = torch.nn.functional.linear
-    return torch.maximum(linear(x, W1, b1), linear(x, W2, b2))
+    first = torch.nn.functional.linear(x, W1, b1)
+    second = torch.nn.functional.linear(x, W2, b2)
+    return torch.maximum(first, second)
 
 
 def vanishing_gradient(x, weights):
@@ -62,7 +64,8 @@ def vanishing_gradient(x, weights):
         a.append(1 / (1 + np.exp(-a[-1] @ W.T)))
     signal, norms = np.ones_like(a[-1]), []
     for i in reversed(range(len(weights))):
-        signal = signal * a[i + 1] * (1 - a[i + 1])  # σ′ ≤ 1/4
+        slope = a[i + 1] * (1 - a[i + 1])  # σ′ ≤ 1/4
+        signal = signal * slope
         norms.insert(0, np.linalg.norm(signal.T @ a[i]))
         signal = signal @ weights[i]
     return norms  # of the gradient of each layer's weights
@@ -81,7 +84,8 @@ TRIED = "1000 random numbers"
 RULES = {
     "sigmoid": Rule(
         "Sigmoid",
-        "σ(x) = 1 / (1 + e⁻ˣ)\nσ′(x) = σ(x)·(1 − σ(x)) ≤ 1/4, and near 0 for large |x|; all outputs are above 0",
+        "σ(x) = 1 / (1 + e⁻ˣ)\nσ′(x) = σ(x)·(1 − σ(x)) ≤ 1/4",
+        "The slope is near 0 for large |x|, and all outputs are above 0.",
         sigmoid,
         sigmoid_torch,
         VALUES,
@@ -89,7 +93,8 @@ RULES = {
     ),
     "tanh": Rule(
         "Hyperbolic tangent",
-        "tanh(x) = (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ) = 2·σ(2·x) − 1\ntanh′(x) = 1 − tanh²(x) ≤ 1; the outputs lie around 0",
+        "tanh(x) = (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ) = 2·σ(2·x) − 1\ntanh′(x) = 1 − tanh²(x) ≤ 1",
+        "The outputs lie around 0.",
         tanh,
         tanh_torch,
         VALUES,
@@ -97,9 +102,9 @@ RULES = {
     ),
     "relu": Rule(
         "ReLU",
-        "ReLU(x) = max(0, x)\n"
-        "The slope is 1 above 0, and 0 below: a unit that is below 0 for all examples\n"
-        "gets no gradient and stays as it is.",
+        "ReLU(x) = max(0, x)",
+        "The slope is 1 above 0, and 0 below: a unit that is below 0 for all examples gets no gradient and stays as "
+        "it is.",
         relu,
         relu_torch,
         VALUES,
@@ -107,9 +112,9 @@ RULES = {
     ),
     "leaky_relu": Rule(
         "Leaky ReLU",
-        "f(x) = x  for x > 0,  else  a·x  with a = 0.01\n"
-        "The slope below 0 is small but not 0, so that no unit is without a gradient.\n"
-        "Note 002:18 names it and gives no slope.",
+        "f(x) = x  for x > 0,  else  a·x  with a = 0.01",
+        "The slope below 0 is small but not 0, so that no unit is without a gradient. Note 002:18 names it and "
+        "gives no slope.",
         leaky_relu,
         leaky_relu_torch,
         VALUES,
@@ -118,6 +123,7 @@ RULES = {
     "elu": Rule(
         "ELU",
         "f(x) = x  for x ≥ 0,  else  α·(eˣ − 1)  with α = 1",
+        "",
         elu,
         elu_torch,
         VALUES,
@@ -125,7 +131,8 @@ RULES = {
     ),
     "maxout": Rule(
         "Maxout",
-        "f(x) = max(w₁ᵀx + b₁, w₂ᵀx + b₂)\nA unit with two sets of weights; ReLU is the case w₂ = 0, b₂ = 0.",
+        "f(x) = max(w₁ᵀx + b₁, w₂ᵀx + b₂)",
+        "A unit with two sets of weights; ReLU is the case w₂ = 0, b₂ = 0.",
         maxout,
         maxout_torch,
         on(lambda rng: [rng.standard_normal(shape) for shape in ((8, 5), (3, 5), (3,), (3, 5), (3,))]),
@@ -133,10 +140,9 @@ RULES = {
     ),
     "vanishing_gradient": Rule(
         "The gradient through many layers",
-        "aₗ = σ(Wₗ·aₗ₋₁),  δₗ₋₁ = Wₗᵀ·(δₗ ⊙ σ′(zₗ)),  ∂L/∂Wₗ = (δₗ ⊙ σ′(zₗ))·aₗ₋₁ᵀ\n"
-        "with zₗ = Wₗ·aₗ₋₁. Each layer of sigmoids multiplies by at most 1/4: with usual\n"
-        "weights the gradient of the first layers almost vanishes. Note 004:378 has it as\n"
-        "a picture.",
+        "zₗ = Wₗ·aₗ₋₁,  aₗ = σ(zₗ)\nδₗ = (Wₗ₊₁ᵀ·δₗ₊₁) ⊙ σ′(zₗ),  σ′ ≤ 1/4\n∂L/∂Wₗ = δₗ·aₗ₋₁ᵀ",
+        "Each layer of sigmoids multiplies by at most 1/4: with usual weights the gradient of the first layers "
+        "almost vanishes. Note 004:378 has it as a picture.",
         vanishing_gradient,
         vanishing_gradient_torch,
         on(lambda rng: [rng.standard_normal((6, 5)), [rng.standard_normal((5, 5)) for _ in range(8)]]),

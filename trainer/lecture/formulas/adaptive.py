@@ -24,19 +24,19 @@ def rmsprop(W, grad, G, lr=0.001, alpha=0.99, eps=1e-8):
 
 
 def rmsprop_torch(parameters, lr=0.001, alpha=0.99):
-    return torch.optim.RMSprop(parameters, lr=lr, alpha=alpha)
+    return torch.optim.RMSprop(parameters, lr, alpha)
 
 
-def adam(W, grad, m, v, t, lr=0.001, betas=(0.9, 0.999), eps=1e-8):
-    m = betas[0] * m + (1 - betas[0]) * grad
-    v = betas[1] * v + (1 - betas[1]) * grad**2
-    m_hat = m / (1 - betas[0] ** t)
-    v_hat = v / (1 - betas[1] ** t)
+def adam(W, g, m, v, t, lr=1e-3, b=(0.9, 0.999), eps=1e-8):
+    m = b[0] * m + (1 - b[0]) * g
+    v = b[1] * v + (1 - b[1]) * g**2
+    m_hat = m / (1 - b[0] ** t)
+    v_hat = v / (1 - b[1] ** t)
     W = W - lr * m_hat / (np.sqrt(v_hat) + eps)
     return W, m, v
 
 
-def adam_torch(parameters, lr=0.001, betas=(0.9, 0.999)):
+def adam_torch(parameters, lr=1e-3, betas=(0.9, 0.999)):
     return torch.optim.Adam(parameters, lr=lr, betas=betas)
 
 
@@ -59,28 +59,28 @@ def bias_correction_torch(gradients, beta=0.9):
     return corrected
 
 
-def adamw(W, grad, m, v, t, lr=0.001, betas=(0.9, 0.999), decay=0.01):
-    W = (1 - lr * decay) * W  # apart from the gradient
-    m = betas[0] * m + (1 - betas[0]) * grad
-    v = betas[1] * v + (1 - betas[1]) * grad**2
-    m_hat = m / (1 - betas[0] ** t)
-    v_hat = v / (1 - betas[1] ** t)
+def adamw(W, g, m, v, t, lr=1e-3, lam=0.01):
+    W = (1 - lr * lam) * W  # apart from the gradient
+    m = 0.9 * m + 0.1 * g
+    v = 0.999 * v + 0.001 * g**2
+    m_hat = m / (1 - 0.9**t)
+    v_hat = v / (1 - 0.999**t)
     W = W - lr * m_hat / (np.sqrt(v_hat) + 1e-8)
     return W, m, v
 
 
-def adamw_torch(parameters, lr=0.001, decay=0.01):
-    return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay)
+def adamw_torch(weights, lr=1e-3, lam=0.01):
+    return torch.optim.AdamW(weights, lr, weight_decay=lam)
 
 
 STEPS = "20 steps with random gradients"
 RULES = {
     "adagrad": Rule(
         "Adagrad",
-        "G ← G + g²\nW ← W − η·g / (√G + ε)  for each weight by itself, G₀ = 0\n"
-        "Note 002:140 has ε inside the root, note 003:253 none; torch adds it outside.\n"
-        "Note 004:474 divides η/√(t+1) by the root mean square of the gradients so far:\n"
-        "the same.",
+        "G ← G + g²\nW ← W − η·g / (√G + ε)  with G₀ = 0",
+        "All operations are for each weight by itself. Note 002:140 has ε inside the root, note 003:253 none; torch "
+        "adds it outside. Note 004:474 divides η/√(t + 1) by the root mean square of the gradients so far: the "
+        "same.",
         adagrad,
         adagrad_torch,
         along_steps,
@@ -88,10 +88,9 @@ RULES = {
     ),
     "rmsprop": Rule(
         "RMSProp",
-        "G ← α·G + (1 − α)·g²\nW ← W − η·g / (√G + ε)  with G₀ = 0, α = 0.99 (002:148: 0.9)\n"
-        "Note 002:148 has ε inside the root, notes 004:511 and torch outside.\n"
-        "Note 004:495 starts at G = g² of the first gradient: its first step is η long,\n"
-        "not η / √(1 − α) = 10·η.",
+        "G ← α·G + (1 − α)·g²\nW ← W − η·g / (√G + ε)  with G₀ = 0, α = 0.99",
+        "Note 002:148 has α = 0.9 and ε inside the root, note 003:344 no ε; note 004:511 and torch have it outside. "
+        "Note 004:495 starts at G = g² of the first gradient: its first step is η long, not η / √(1 − α) = 10·η.",
         rmsprop,
         rmsprop_torch,
         along_steps,
@@ -101,9 +100,9 @@ RULES = {
         "Adam",
         "m ← β₁·m + (1 − β₁)·g       m̂ = m / (1 − β₁ᵗ)\n"
         "v ← β₂·v + (1 − β₂)·g²      v̂ = v / (1 − β₂ᵗ)\n"
-        "W ← W − η·m̂ / (√v̂ + ε)\n"
-        "β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸; t counts the steps from 1. Note 003:466 calls\n"
-        "the moments v and g, and leaves ε out.",
+        "W ← W − η·m̂ / (√v̂ + ε)",
+        "β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸; t counts the steps from 1. Note 003:466 calls the moments v and g, and "
+        "leaves ε out.",
         adam,
         adam_torch,
         along_steps,
@@ -111,10 +110,9 @@ RULES = {
     ),
     "bias_correction": Rule(
         "The bias correction of Adam",
-        "m ← β·m + (1 − β)·g  from m₀ = 0\n"
-        "m̂ = m / (1 − βᵗ)\n"
-        "With a constant gradient g, m is (1 − βᵗ)·g, a tenth of it after the first step\n"
-        "at β = 0.9; m̂ is g from the first step on.",
+        "m ← β·m + (1 − β)·g  with m₀ = 0\nm̂ = m / (1 − βᵗ)",
+        "With a constant gradient g, m is (1 − βᵗ)·g, a tenth of it after the first step at β = 0.9; m̂ is g from "
+        "the first step on.",
         bias_correction,
         bias_correction_torch,
         on(lambda rng: [rng.standard_normal((20, 3))], times=1),
@@ -122,10 +120,9 @@ RULES = {
     ),
     "adamw": Rule(
         "Adam with decoupled weight decay",
-        "W ← (1 − η·λ)·W − η·m̂ / (√v̂ + ε)  with m̂, v̂ as in Adam\n"
-        "The notes give Adam its weight_decay, which adds λ·W to the gradient: then it is\n"
-        "divided by √v̂ as well. Here the decay is the same for all weights. This goes\n"
-        "beyond the notes.",
+        "W ← (1 − η·λ)·W − η·m̂ / (√v̂ + ε)  with m̂, v̂ as in Adam",
+        "The notes give Adam its weight_decay, which adds λ·W to the gradient: then it is divided by √v̂ as well. "
+        "Here the decay is the same for all weights. This goes beyond the notes.",
         adamw,
         adamw_torch,
         along_steps,

@@ -24,43 +24,39 @@ def flip(image, r):
 
 
 def flip_torch(image, r):
-    return torch.flip(image, dims=[2]) if r < 0.5 else image
+    return image.flip(dims=[2]) if r < 0.5 else image
 
 
 def crop(image, top, left, padding=4):
-    _, height, width = image.shape
+    _, H, W = image.shape
     border = (padding, padding)
     padded = np.pad(image, ((0, 0), border, border))
-    return padded[:, top : top + height, left : left + width]
+    return padded[:, top : top + H, left : left + W]
 
 
 def crop_torch(image, top, left, padding=4):
-    _, height, width = image.shape
+    _, H, W = image.shape
     padded = torch.nn.functional.pad(image, [padding] * 4)
-    return padded[:, top : top + height, left : left + width]
+    return padded[:, top : top + H, left : left + W]
 
 
 def affine(image, matrix):
-    height, width = image.shape
-    y, x = np.mgrid[:height, :width]
-    x, y = (2 * x + 1) / width - 1, (2 * y + 1) / height - 1
-    x, y = np.tensordot(matrix, np.stack([x, y, np.ones_like(x)]), 1)
-    column = np.rint(((x + 1) * width - 1) / 2).astype(int)
-    row = np.rint(((y + 1) * height - 1) / 2).astype(int)
-    inside = (row >= 0) & (row < height)
-    inside = inside & (column >= 0) & (column < width)
-    return np.where(inside, image[row % height, column % width], 0)
+    H, W = image.shape
+    y, x = np.mgrid[:H, :W]
+    x, y = (2 * x + 1) / W - 1, (2 * y + 1) / H - 1
+    x, y = np.tensordot(matrix, [x, y, np.ones((H, W))], 1)
+    i = np.rint(((y + 1) * H - 1) / 2).astype(int)
+    j = np.rint(((x + 1) * W - 1) / 2).astype(int)
+    inside = (i >= 0) & (i < H) & (j >= 0) & (j < W)
+    return np.where(inside, image[i % H, j % W], 0)
 
 
 def affine_torch(image, matrix):
-    F, size = torch.nn.functional, (1, 1, *image.shape)
-    grid = F.affine_grid(matrix[None], size, align_corners=False)
-    return F.grid_sample(
-        image[None, None],
-        grid,
-        mode="nearest",
-        align_corners=False,
-    )[0, 0]
+    F, image = torch.nn.functional, image[None, None]
+    size, corners = image.shape, {"align_corners": False}
+    grid = F.affine_grid(matrix[None], size, **corners)
+    out = F.grid_sample(image, grid, "nearest", **corners)
+    return out[0, 0]
 
 
 def mixup(x, y, order, lam):
@@ -72,7 +68,9 @@ def mixup(x, y, order, lam):
 def mixup_torch(x, y, order, lam):
     # lam = torch.distributions.Beta(0.2, 0.2).sample()
     # order = torch.randperm(len(x))
-    return torch.lerp(x[order], x, lam), torch.lerp(y[order], y, lam)
+    x = torch.lerp(x[order], x, lam)
+    y = torch.lerp(y[order], y, lam)
+    return x, y
 
 
 def cutout(image, row, column, size=8):
@@ -92,10 +90,12 @@ def cutout_torch(image, row, column, size=8):
 
 
 def noise(image, z, std=0.05):
-    return image + std * z  # z = np.random.randn(*image.shape)
+    # z = np.random.randn(*image.shape)
+    return image + std * z
 
 
 def noise_torch(image, z, std=0.05):
+    # z = torch.randn_like(image)
     return torch.add(image, z, alpha=std)
 
 
@@ -113,9 +113,9 @@ def _turned(rng: np.random.Generator) -> np.ndarray:
 RULES = {
     "standardize": Rule(
         "Zero-centred and scaled data",
-        "x̃ = (x − μ) / σ\n"
-        "μ and σ of each feature come from the training examples, and serve for\n"
-        "validation and test as well. Note 000:184 takes 0.5 for both.",
+        "x̃ = (x − μ) / σ",
+        "μ and σ of each feature come from the training examples, and serve for validation and test as well. Note "
+        "000:184 takes 0.5 for both.",
         standardize,
         standardize_torch,
         on(lambda rng: [rng.standard_normal((8, 5)), 3 + 2 * rng.standard_normal((50, 5))]),
@@ -123,8 +123,8 @@ RULES = {
     ),
     "flip": Rule(
         "Horizontal flip",
-        "x̃[c, i, j] = x[c, i, W − 1 − j]  with chance 1/2, else x̃ = x\n"
-        "r: a uniform random number, drawn anew for each image in each epoch",
+        "x̃[c, i, j] = x[c, i, W − 1 − j]  with chance 1/2",
+        "r: a uniform random number, drawn anew for each image in each epoch.",
         flip,
         flip_torch,
         on(lambda rng: [rng.standard_normal((3, 32, 32)), rng.uniform()]),
@@ -132,9 +132,8 @@ RULES = {
     ),
     "crop": Rule(
         "Random crop",
-        "x̃[c, i, j] = padded[c, top + i, left + j]\n"
-        "padded: the image with a black border of 4 pixels; top and left are drawn from\n"
-        "0 … 8 (000:182)",
+        "x̃[c, i, j] = padded[c, top + i, left + j]",
+        "padded: the image with a black border of 4 pixels; top and left are drawn from 0 … 8 (000:182).",
         crop,
         crop_torch,
         _image_and_place(9),
@@ -142,11 +141,10 @@ RULES = {
     ),
     "affine": Rule(
         "Rotation, shift and change of size",
-        "x̃(p) = x(A·p + t)  with  A = (1/s)·[cos φ, −sin φ; sin φ, cos φ]\n"
-        "p: a pixel in coordinates from −1 to 1; φ: the angle, s: the size, t: the\n"
-        "shift, drawn anew for each image in each epoch. The functions take the nearest\n"
-        "pixel, the training here a mean of the four around. Note 000:180 turns by up to\n"
-        "10 degrees.",
+        "x̃(p) = x(A·p + t)\nA = (1/s)·[cos φ, −sin φ; sin φ, cos φ]",
+        "p: a pixel in coordinates from −1 to 1; φ: the angle, s: the size, t: the shift, drawn anew for each image "
+        "in each epoch. The functions take the nearest pixel, the program a mean of the four around. Note 000:180 "
+        "turns by up to 10 degrees.",
         affine,
         affine_torch,
         on(lambda rng: [rng.standard_normal((24, 32)), _turned(rng)]),
@@ -154,10 +152,9 @@ RULES = {
     ),
     "mixup": Rule(
         "Mixup",
-        "x̃ = λ·x + (1 − λ)·x′\n"
-        "ỹ = λ·y + (1 − λ)·y′  with λ ~ Beta(α, α)\n"
-        "x′, y′: another example of the batch; y: 1 for the true class, else 0.\n"
-        "Note 002:209 speaks of random blends and gives no formula.",
+        "x̃ = λ·x + (1 − λ)·x′\nỹ = λ·y + (1 − λ)·y′  with λ ~ Beta(α, α)",
+        "x′, y′: another example of the batch; y: 1 for the true class, else 0. Note 002:209 speaks of random "
+        "blends and gives no formula.",
         mixup,
         mixup_torch,
         on(lambda rng: [rng.random((16, 5)), np.eye(10)[rng.integers(0, 10, 16)], rng.permutation(16), rng.beta(1, 1)]),
@@ -165,9 +162,9 @@ RULES = {
     ),
     "cutout": Rule(
         "Cutout",
-        "x̃[c, i, j] = 0  for |i − row| and |j − column| within size / 2, else x\n"
-        "row and column are drawn from the whole image, so that the square may be cut by\n"
-        "the border. Note 002:201 gives no size.",
+        "x̃[c, i, j] = 0  for −s/2 ≤ i − row < s/2\n              and −s/2 ≤ j − column < s/2,  else x",
+        "s: the size; row and column are drawn from the whole image, so that the square may be cut by the border. "
+        "Note 002:201 gives no size.",
         cutout,
         cutout_torch,
         _image_and_place(32),
@@ -176,6 +173,7 @@ RULES = {
     "noise": Rule(
         "Noise on the input",
         "x̃ = x + σ·z  with z ~ N(0, 1) for each pixel",
+        "",
         noise,
         noise_torch,
         on(lambda rng: [rng.standard_normal((3, 8, 8)), rng.standard_normal((3, 8, 8))]),

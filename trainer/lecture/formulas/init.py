@@ -8,7 +8,7 @@ from trainer.lecture.formulas.rule import Form, Rule
 
 
 def xavier_normal(z):
-    n_o, n_i = z.shape  # units of this and of the previous layer
+    n_o, n_i = z.shape  # rows are units
     sigma = np.sqrt(4 / (n_i + n_o))
     return sigma * z
 
@@ -36,7 +36,7 @@ def zeros(X, y, units=4, lr=0.5, steps=20):
     W1, W2 = np.zeros((units, X.shape[1])), np.zeros(units)
     for _ in range(steps):
         h = 1 / (1 + np.exp(-X @ W1.T))
-        error = (h @ W2 - y) / len(y)  # of half the squared error
+        error = (h @ W2 - y) / len(y)
         slope = np.outer(error, W2) * h * (1 - h)
         W2 = W2 - lr * h.T @ error
         W1 = W1 - lr * slope.T @ X
@@ -48,7 +48,8 @@ def zeros_torch(X, y, units=4, lr=0.5, steps=20):
     W2 = X.new_zeros(units, requires_grad=True)
     optimizer = torch.optim.SGD([W1, W2], lr=lr)
     for _ in range(steps):
-        loss = (torch.sigmoid(X @ W1.T) @ W2 - y).square().mean() / 2
+        error = torch.sigmoid(X @ W1.T) @ W2 - y
+        loss = error.square().mean() / 2
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -70,9 +71,9 @@ def _same_numbers(numpy: Form, pytorch: Form, rng: np.random.Generator) -> float
 RULES = {
     "xavier_normal": Rule(
         "Xavier initialization",
-        "w ~ N(0, σ²),  σ = √(4 / (nᵢ + nₒ))  for ReLU\n"
-        "nᵢ, nₒ: units of the previous and of the current layer. For tanh without the\n"
-        "gain √2 of ReLU: σ = √(2 / (nᵢ + nₒ)).",
+        "w ~ N(0, σ²),  σ = √(4 / (nᵢ + nₒ))  for ReLU",
+        "nᵢ, nₒ: units of the previous and of the current layer. Without ReLU's gain of √2 it is σ = √(2 / (nᵢ + "
+        "nₒ)). z: standard normal numbers.",
         xavier_normal,
         xavier_normal_torch,
         _same_numbers,
@@ -80,9 +81,9 @@ RULES = {
     ),
     "kaiming_normal": Rule(
         "Kaiming initialization",
-        "w ~ N(0, σ²),  σ = √(2 / n)  for ReLU\n"
-        "n: units of the previous layer (fan in) or of the current one (fan out)\n"
-        "ReLU sets half of its inputs to 0; the 2 makes up for it.",
+        "w ~ N(0, σ²),  σ = √(2 / n)  for ReLU",
+        "n: units of the previous layer (fan in) or of the current one (fan out). ReLU sets half of its inputs to "
+        "0; the 2 makes up for it. z: standard normal numbers.",
         kaiming_normal,
         kaiming_normal_torch,
         _same_numbers,
@@ -90,10 +91,9 @@ RULES = {
     ),
     "zeros": Rule(
         "Zeros never break the symmetry",
-        "W₁ = 0, W₂ = 0  ⇒  all units of a layer have the same output and the same\n"
-        "gradient, so that after every step they are equal again\n"
-        "The functions train such a network and return W₁, a row for each unit. Note\n"
-        "001:80 has the units in columns; torch has them in rows (001:85).",
+        "W₁ = 0, W₂ = 0\n⇒ all units of a layer: same output, same gradient, same step\n⇒ they stay equal",
+        "The functions train such a network and return W₁, a row for each unit. Note 001:80 has the units in "
+        "columns; torch has them in rows (001:85).",
         zeros,
         zeros_torch,
         on(lambda rng: [rng.standard_normal((30, 5)), rng.standard_normal(30)], times=2),

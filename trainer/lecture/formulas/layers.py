@@ -8,37 +8,38 @@ from trainer.lecture.formulas.rule import Form, Rule
 
 
 def batch_norm(x, gamma, beta, eps=1e-5):
-    mean = np.mean(x, axis=0)  # over the batch, for each feature
+    mean = np.mean(x, axis=0)  # over the batch
     var = np.var(x, axis=0)
     x_norm = (x - mean) / np.sqrt(var + eps)
     return gamma * x_norm + beta
 
 
 def batch_norm_torch(x, gamma, beta, eps=1e-5):
-    layer = torch.nn.BatchNorm1d(x.shape[1], eps).to(x.dtype)
+    layer = torch.nn.BatchNorm1d(x.shape[1], eps).double()
     layer.weight.data, layer.bias.data = gamma, beta
-    return layer.train()(x)  # train: statistics of this batch
+    return layer.train()(x)  # train: means of this batch
 
 
-def batch_norm_running(batches, momentum=0.1):
-    mean, var = np.zeros(batches.shape[2]), np.ones(batches.shape[2])
+def batch_norm_running(batches, m=0.1):
+    mean, var = 0.0, 1.0
     for x in batches:
-        mean = (1 - momentum) * mean + momentum * x.mean(axis=0)
-        unbiased = x.var(axis=0, ddof=1)  # divided by n − 1
-        var = (1 - momentum) * var + momentum * unbiased
+        batch_var = x.var(axis=0, ddof=1)  # over n − 1
+        mean = (1 - m) * mean + m * x.mean(axis=0)
+        var = (1 - m) * var + m * batch_var
     return mean, var
 
 
-def batch_norm_running_torch(batches, momentum=0.1):
-    layer = torch.nn.BatchNorm1d(batches.shape[2], momentum=momentum)
-    layer = layer.to(batches.dtype).train()
+def batch_norm_running_torch(batches, m=0.1):
+    features = batches.shape[2]
+    layer = torch.nn.BatchNorm1d(features, momentum=m)
+    layer.double().train()
     for x in batches:
         layer(x)
     return layer.running_mean, layer.running_var
 
 
 def layer_norm(x, gamma, beta, eps=1e-5):
-    mean = np.mean(x, axis=1, keepdims=True)  # over one example
+    mean = np.mean(x, axis=1, keepdims=True)  # one example
     var = np.var(x, axis=1, keepdims=True)
     x_norm = (x - mean) / np.sqrt(var + eps)
     return gamma * x_norm + beta
@@ -53,7 +54,8 @@ def layer_norm_torch(x, gamma, beta, eps=1e-5):
 def dropout(x, r, p=0.5, training=True):
     if not training:
         return x
-    mask = (r > p).astype(float)  # r = np.random.rand(*x.shape)
+    # r = np.random.rand(*x.shape)
+    mask = (r > p).astype(float)
     return x * mask / (1 - p)
 
 
@@ -65,7 +67,7 @@ def dropout_torch(x, p=0.5, training=True):
 
 def dropout_expectation(x, w, p=0.4):
     expectation = 0.0
-    for mask in np.ndindex(*[2] * len(x)):  # every mask of 0 and 1
+    for mask in np.ndindex(*[2] * len(x)):  # all masks
         kept = sum(mask)
         chance = (1 - p) ** kept * p ** (len(x) - kept)
         output = w @ (x * np.array(mask)) / (1 - p)
@@ -74,7 +76,7 @@ def dropout_expectation(x, w, p=0.4):
 
 
 def dropout_expectation_torch(x, w, p=0.4):
-    layer = torch.nn.Dropout(p).eval()  # no dropout in evaluation
+    layer = torch.nn.Dropout(p).eval()  # drops nothing
     return w @ layer(x)
 
 
@@ -87,7 +89,7 @@ def thinned_average(x, W1, W2, masks, p=0.5):
 
 
 def thinned_average_torch(model, x, networks=50):
-    model.train()  # dropout stays on: a new mask in each pass
+    model.train()  # a new mask in each pass
     outputs = [model(x) for _ in range(networks)]
     return torch.stack(outputs).mean(dim=0)
 
@@ -122,10 +124,8 @@ def _of_the_same_networks(numpy: Form, pytorch: Form, rng: np.random.Generator) 
 RULES = {
     "batch_norm": Rule(
         "Batch normalization",
-        "μ = mean(x),  σ² = var(x)  over the mini-batch, for each feature\n"
-        "x̂ = (x − μ) / √(σ² + ε)\n"
-        "y = γ·x̂ + β  with γ and β learned; ε = 10⁻⁵\n"
-        "In evaluation μ and σ² are running averages from the training.",
+        "μ = mean(x),  σ² = var(x)  over the mini-batch, for each feature\nx̂ = (x − μ) / √(σ² + ε)\ny = γ·x̂ + β",
+        "γ and β are learned; ε = 10⁻⁵. In evaluation μ and σ² are running averages from the training.",
         batch_norm,
         batch_norm_torch,
         on(_batch_and_scales),
@@ -133,9 +133,9 @@ RULES = {
     ),
     "batch_norm_running": Rule(
         "The running averages of batch normalization",
-        "running ← (1 − m)·running + m·batch  for mean and variance, m = 0.1\n"
-        "torch averages the unbiased variance, Σ(x − μ)² / (n − 1). Note 000:114 averages\n"
-        "np.var, which divides by n, and 000:119 does not return what it has averaged.",
+        "μ_run ← (1 − m)·μ_run + m·mean(x)\nσ²_run ← (1 − m)·σ²_run + m·Σ(x − μ)² / (n − 1)",
+        "m = 0.1. torch averages the unbiased variance, divided by n − 1. Note 000:114 averages np.var, which "
+        "divides by n, and 000:119 does not return what it has averaged.",
         batch_norm_running,
         batch_norm_running_torch,
         on(lambda rng: [rng.standard_normal((30, 16, 5))]),
@@ -143,9 +143,8 @@ RULES = {
     ),
     "layer_norm": Rule(
         "Layer normalization",
-        "μ = mean(x),  σ² = var(x)  over the features of one example\n"
-        "y = γ·(x − μ) / √(σ² + ε) + β\n"
-        "No batch and no running averages. Note 003:28 names it and gives no formula.",
+        "μ = mean(x),  σ² = var(x)  over the features of one example\ny = γ·(x − μ) / √(σ² + ε) + β",
+        "There is no batch in it and no running average. Note 003:28 names it and gives no formula.",
         layer_norm,
         layer_norm_torch,
         on(_batch_and_scales),
@@ -153,11 +152,10 @@ RULES = {
     ),
     "dropout": Rule(
         "Inverted dropout",
-        "training:    y = x·mask / (1 − p),  each mask entry is 1 with chance 1 − p\n"
-        "evaluation:  y = x\n"
-        "p is the chance to be dropped. Note 003:1139 has mask = r < p, which keeps the\n"
-        "share p, and scales by 1 / (1 − p): right only for p = 1/2. Note 004:763 does\n"
-        "not scale in training and multiplies the weights by 1 − p afterwards.",
+        "training:    y = x·mask / (1 − p),  mask = 1 with chance 1 − p\nevaluation:  y = x",
+        "p is the chance to be dropped. Note 003:1139 has mask = r < p, which keeps the share p, and scales by 1 / "
+        "(1 − p): right only for p = 1/2. Note 004:763 does not scale in training and multiplies the weights by 1 − "
+        "p afterwards.",
         dropout,
         dropout_torch,
         _with_the_same_mask,
@@ -165,8 +163,7 @@ RULES = {
     ),
     "dropout_expectation": Rule(
         "Why dropout is scaled",
-        "a = Σ wᵢ·xᵢ·maskᵢ / (1 − p)\n"
-        "E[a] = Σ over all masks (1 − p)^kept · p^dropped · a = Σ wᵢ·xᵢ\n"
+        "a = Σᵢ wᵢ·xᵢ·maskᵢ / (1 − p)\nE[a] = Σ (1 − p)^kept · p^dropped · a  over all masks\n     = Σᵢ wᵢ·xᵢ",
         "On average the unit gets in training what it gets in evaluation (003:1185).",
         dropout_expectation,
         dropout_expectation_torch,
@@ -175,10 +172,9 @@ RULES = {
     ),
     "thinned_average": Rule(
         "Dropout as an ensemble",
-        "ŷ = (1/K)·Σₖ f(x; maskₖ)  ≈  f(x; no mask)\n"
-        "Each mask makes a thinned network; the whole one stands for their average\n"
-        "(003:1077, 004:767). The mean over all masks is exact if one linear layer\n"
-        "follows the mask, and near if others follow.",
+        "ŷ = (1/K)·Σₖ f(x; maskₖ)  ≈  f(x; no mask)",
+        "Each mask makes a thinned network; the whole one stands for their average (003:1077, 004:767). The mean "
+        "over all masks is exact if one linear layer follows the mask, and near if others follow.",
         thinned_average,
         thinned_average_torch,
         _of_the_same_networks,

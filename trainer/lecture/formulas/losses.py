@@ -8,14 +8,15 @@ from trainer.lecture.formulas.rule import Form, Rule
 
 
 def cross_entropy(logits, labels):
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probability = odds / odds.sum(axis=1, keepdims=True)  # softmax
-    true = probability[np.arange(len(labels)), labels]
+    odds = np.exp(logits - logits.max(axis=1)[:, None])
+    softmax = odds / odds.sum(axis=1)[:, None]
+    true = softmax[np.arange(len(labels)), labels]
     return -np.log(true).mean()
 
 
 def cross_entropy_torch(logits, labels):
-    return torch.nn.functional.cross_entropy(logits, labels)
+    loss = torch.nn.CrossEntropyLoss()
+    return loss(logits, labels)
 
 
 def mse(outputs, y):
@@ -26,16 +27,16 @@ def mse_torch(outputs, y):
     return torch.nn.functional.mse_loss(outputs, y)
 
 
-def label_smoothing(logits, labels, epsilon=0.1):
+def label_smoothing(logits, labels, eps=0.1):
     K = logits.shape[1]
-    target = (1 - epsilon) * np.eye(K)[labels] + epsilon / K
+    target = (1 - eps) * np.eye(K)[labels] + eps / K
     total = np.exp(logits).sum(axis=1, keepdims=True)
     log_probability = logits - np.log(total)
     return -(target * log_probability).sum(axis=1).mean()
 
 
-def label_smoothing_torch(logits, labels, epsilon=0.1):
-    loss = torch.nn.CrossEntropyLoss(label_smoothing=epsilon)
+def label_smoothing_torch(logits, labels, eps=0.1):
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=eps)
     return loss(logits, labels)
 
 
@@ -66,7 +67,7 @@ def l2_torch(W, strength=0.001):
 
 
 def hard_sharing(x, encoder, heads, targets):
-    hidden = np.maximum(0, x @ encoder.T)  # one for all tasks
+    hidden = np.maximum(0, x @ encoder.T)
     loss = 0.0
     for head, target in zip(heads, targets, strict=True):
         loss += ((hidden @ head.T - target) ** 2).mean()
@@ -74,22 +75,22 @@ def hard_sharing(x, encoder, heads, targets):
 
 
 def hard_sharing_torch(x, encoder, heads, targets):
-    hidden = torch.relu(encoder(x))  # gets the gradients of all tasks
-    loss = 0.0
+    hidden = torch.relu(encoder(x))
+    loss, mse = 0.0, torch.nn.MSELoss()
     for head, target in zip(heads, targets, strict=True):
-        loss = loss + torch.nn.functional.mse_loss(head(hidden), target)
+        loss = loss + mse(head(hidden), target)
     return loss
 
 
-def soft_sharing(theta_1, theta_2, strength=0.001):
-    return strength * ((theta_1 - theta_2) ** 2).sum()
+def soft_sharing(theta_1, theta_2, scale=1e-3):
+    return scale * ((theta_1 - theta_2) ** 2).sum()
 
 
-def soft_sharing_torch(network_1, network_2, strength=0.001):
+def soft_sharing_torch(network_1, network_2, scale=1e-3):
     vector = torch.nn.utils.parameters_to_vector
     theta_1 = vector(network_1.parameters())
     theta_2 = vector(network_2.parameters())
-    return strength * (theta_1 - theta_2).square().sum()
+    return scale * (theta_1 - theta_2).square().sum()
 
 
 def _logits_and_labels(rng: np.random.Generator) -> list[object]:
@@ -116,9 +117,8 @@ WEIGHTS = on(lambda rng: [rng.standard_normal((6, 4))])
 RULES = {
     "cross_entropy": Rule(
         "Cross-entropy",
-        "L = −(1/N)·Σₙ Σₖ yₙₖ·log ŷₙₖ  with ŷ = softmax(logits)\n"
-        "y is 1 for the true class and 0 for the others. Note 003:733 sums over the\n"
-        "examples, torch takes the mean.",
+        "L = −(1/N)·Σₙ Σₖ yₙₖ·log ŷₙₖ  with ŷ = softmax(logits)",
+        "y is 1 for the true class and 0 for the others. Note 003:733 sums over the examples, torch takes the mean.",
         cross_entropy,
         cross_entropy_torch,
         on(_logits_and_labels),
@@ -126,7 +126,8 @@ RULES = {
     ),
     "mse": Rule(
         "Squared error",
-        "L = (1/N)·Σₙ (ŷₙ − yₙ)²\nNote 003:737 takes the mean, note 004:188 the sum.",
+        "L = (1/N)·Σₙ (ŷₙ − yₙ)²",
+        "Note 003:737 takes the mean, note 004:188 the sum.",
         mse,
         mse_torch,
         on(lambda rng: [rng.standard_normal(16), rng.standard_normal(16)]),
@@ -134,8 +135,7 @@ RULES = {
     ),
     "label_smoothing": Rule(
         "Label smoothing",
-        "q = (1 − ε)·y + ε / K  for K classes, ε = 0.1\n"
-        "L = −(1/N)·Σₙ Σₖ qₙₖ·log ŷₙₖ\n"
+        "q = (1 − ε)·y + ε / K  for K classes, ε = 0.1\nL = −(1/N)·Σₙ Σₖ qₙₖ·log ŷₙₖ",
         "Note 002:217 speaks of slightly noisy labels and gives no formula.",
         label_smoothing,
         label_smoothing_torch,
@@ -144,10 +144,9 @@ RULES = {
     ),
     "l1": Rule(
         "L1 regularization",
-        "L′ = L + λ·‖W‖₁,  ‖W‖₁ = Σ |w|\n"
-        "∂L′/∂w = ∂L/∂w + λ·sgn(w)\n"
-        "Every weight is pulled to 0 by the same amount, however small it is (004:718).\n"
-        "Note 003:743 writes λ/2 in front.",
+        "L′ = L + λ·‖W‖₁,  ‖W‖₁ = Σ |w|\n∂L′/∂w = ∂L/∂w + λ·sgn(w)",
+        "Every weight is pulled to 0 by the same amount, however small it is (004:718). Note 003:743 writes λ/2 in "
+        "front. The functions give what is added to the loss and to the gradient.",
         l1,
         l1_torch,
         WEIGHTS,
@@ -155,10 +154,10 @@ RULES = {
     ),
     "l2": Rule(
         "L2 regularization",
-        "L′ = L + (λ/2)·‖W‖²,  ‖W‖² = Σ w²\n"
-        "∂L′/∂w = ∂L/∂w + λ·w\n"
-        "The pull is in proportion to the weight (001:140, 003:747). Note 000:136 writes\n"
-        "λ·‖W‖² with the gradient 2·λ·W; note 004:688 writes ‖θ‖₂ for the sum of squares.",
+        "L′ = L + (λ/2)·‖W‖²,  ‖W‖² = Σ w²\n∂L′/∂w = ∂L/∂w + λ·w",
+        "The pull is in proportion to the weight (001:140, 003:747). Note 000:136 writes λ·‖W‖² with the gradient "
+        "2·λ·W; note 004:688 writes ‖θ‖₂ for the sum of squares. The functions give what is added to the loss and "
+        "to the gradient.",
         l2,
         l2_torch,
         WEIGHTS,
@@ -166,9 +165,8 @@ RULES = {
     ),
     "hard_sharing": Rule(
         "Hard parameter sharing",
-        "h = encoder(x)\n"
-        "L = Σₜ Lₜ(headₜ(h), yₜ)  over the tasks t\n"
-        "The encoder gets the gradients of all tasks (002:222), here with squared errors.",
+        "h = encoder(x)\nL = Σₜ Lₜ(headₜ(h), yₜ)  over the tasks t",
+        "The encoder gets the gradients of all tasks (002:222). Here the losses are squared errors.",
         hard_sharing,
         hard_sharing_torch,
         _of_two_tasks,
@@ -176,9 +174,9 @@ RULES = {
     ),
     "soft_sharing": Rule(
         "Soft parameter sharing",
-        "L = L₁(θ₁) + L₂(θ₂) + λ·‖θ₁ − θ₂‖²\n"
-        "Each task has a network; the last term, which the functions give, keeps their\n"
-        "parameters near to each other. Note 002:224 leaves the distance open.",
+        "L = L₁(θ₁) + L₂(θ₂) + λ·‖θ₁ − θ₂‖²",
+        "Each task has a network; the last term, which the functions give, keeps their parameters near to each "
+        "other. Note 002:224 leaves the distance open.",
         soft_sharing,
         soft_sharing_torch,
         _of_two_networks,

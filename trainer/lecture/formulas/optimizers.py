@@ -16,8 +16,9 @@ def gradient_descent(x, lr, iterations=10):
 
 
 def gradient_descent_torch(x, lr, iterations=10):
-    x = torch.tensor(x, dtype=torch.double, requires_grad=True)
-    path, optimizer = [x.item()], torch.optim.SGD([x], lr=lr)
+    path, x = [x], torch.tensor(x, dtype=torch.double)
+    optimizer = torch.optim.SGD([x], lr=lr)
+    x.requires_grad_()
     for _ in range(iterations):
         optimizer.zero_grad()
         (x**2).backward()
@@ -27,7 +28,7 @@ def gradient_descent_torch(x, lr, iterations=10):
 
 
 def mini_batch(X, y, w, batch):
-    errors = X[batch] @ w - y[batch]  # of the examples in the batch
+    errors = X[batch] @ w - y[batch]
     return 2 * X[batch].T @ errors / len(batch)
 
 
@@ -54,7 +55,7 @@ def momentum(W, grad, v, lr=0.01, beta=0.9):
 
 
 def momentum_torch(parameters, lr=0.01, beta=0.9):
-    return torch.optim.SGD(parameters, lr=lr, momentum=beta)
+    return torch.optim.SGD(parameters, lr, momentum=beta)
 
 
 def momentum_note_003(theta, grad, v, gamma=0.01, mu=0.9):
@@ -63,9 +64,9 @@ def momentum_note_003(theta, grad, v, gamma=0.01, mu=0.9):
     return theta, v
 
 
-def momentum_note_003_torch(parameters, gamma=0.01, mu=0.9):
+def momentum_note_003_torch(weights, gamma=0.01, mu=0.9):
     # the same path only while gamma is constant
-    return torch.optim.SGD(parameters, lr=gamma, momentum=mu)
+    return torch.optim.SGD(weights, lr=gamma, momentum=mu)
 
 
 def momentum_note_004(W, grad, v, alpha=0.01, beta=0.9):
@@ -74,13 +75,13 @@ def momentum_note_004(W, grad, v, alpha=0.01, beta=0.9):
     return W, v
 
 
-def momentum_note_004_torch(parameters, alpha=0.01, beta=0.9):
+def momentum_note_004_torch(weights, alpha=0.01, beta=0.9):
     lr = alpha * (1 - beta)
-    return torch.optim.SGD(parameters, lr=lr, momentum=beta)
+    return torch.optim.SGD(weights, lr, momentum=beta)
 
 
 def nesterov(W, gradient, v, lr=0.01, beta=0.9):
-    ahead = W - lr * beta * v  # where the momentum alone leads
+    ahead = W - lr * beta * v  # the momentum alone
     v = beta * v + gradient(ahead)
     W = W - lr * v
     return W, v
@@ -95,15 +96,15 @@ def nesterov_torch(parameters, lr=0.01, beta=0.9):
     )
 
 
-def weight_decay(W, b, grad_W, grad_b, lr=0.01, decay=0.001):
-    W = (1 - lr * decay) * W - lr * grad_W
+def weight_decay(W, b, grad_W, grad_b, lr=0.01, lam=1e-3):
+    W = (1 - lr * lam) * W - lr * grad_W
     b = b - lr * grad_b  # the bias is not decayed
     return W, b
 
 
-def weight_decay_torch(layer, lr=0.01, decay=0.001):
+def weight_decay_torch(layer, lr=0.01, lam=1e-3):
     groups = [
-        {"params": [layer.weight], "weight_decay": decay},
+        {"params": [layer.weight], "weight_decay": lam},
         {"params": [layer.bias], "weight_decay": 0.0},
     ]
     return torch.optim.SGD(groups, lr=lr)
@@ -143,9 +144,8 @@ STEPS = "20 steps with random gradients"
 RULES = {
     "gradient_descent": Rule(
         "Gradient descent on f(x) = x²",
-        "x ← x − η·f′(x)  with f(x) = x², f′(x) = 2x\n"
-        "so that x after t steps is (1 − 2η)ᵗ·x₀: it falls for 0 < η < 1,\n"
-        "fastest at η = 1/2, and grows without end for η > 1",
+        "x ← x − η·f′(x)  with f(x) = x², f′(x) = 2·x\nafter t steps:  x = (1 − 2·η)ᵗ·x₀",
+        "So x falls for rates between 0 and 1, fastest at η = 1/2, and grows without end above 1.",
         gradient_descent,
         gradient_descent_torch,
         on(lambda rng: [rng.standard_normal(), rng.uniform(0, 0.9)]),
@@ -154,10 +154,10 @@ RULES = {
     "mini_batch": Rule(
         "The gradient of a mini-batch",
         "∇L̂ = (1/b)·Σᵢ ∇l(w, xᵢ, yᵢ)  over the b examples of the batch\n"
-        "w ← w − η·∇L̂;  drawn independently, the variance of ∇L̂ is that of one\n"
-        "example divided by b\n"
-        "Here l is the squared error of a linear model. Note 003:50 sums over the\n"
-        "batch, note 004:232 takes the mean: a sum is the mean at b times the rate.",
+        "w ← w − η·∇L̂\n"
+        "Var[∇L̂] = Var[∇l] / b  if they are drawn independently",
+        "Here l is the squared error of a linear model. Note 003:50 sums over the batch, note 004:232 takes the "
+        "mean: the sum is the mean at a rate b times as large.",
         mini_batch,
         mini_batch_torch,
         on(_linear_batch),
@@ -166,6 +166,7 @@ RULES = {
     "sgd": Rule(
         "Stochastic gradient descent",
         "W ← W − η·g  with g = ∇L of a mini-batch",
+        "",
         sgd,
         sgd_torch,
         along_steps,
@@ -173,10 +174,10 @@ RULES = {
     ),
     "momentum": Rule(
         "Momentum",
-        "v ← β·v + g\nW ← W − η·v  with v₀ = 0, β = 0.9\n"
-        "Under a constant gradient the step grows to η·g / (1 − β), ten times as long.\n"
-        "Note 003:133 has v ← μ·v + γ·g, θ ← θ − v: equal while the rate is constant.\n"
-        "Note 004:361 has v ← β·v + (1 − β)·g: equal at a rate of η / (1 − β).",
+        "v ← β·v + g\nW ← W − η·v  with v₀ = 0, β = 0.9",
+        "Under a constant gradient the step grows to η·g / (1 − β), ten times as long. Note 003:133 has v ← μ·v + "
+        "γ·g, θ ← θ − v: equal while the rate is constant. Note 004:361 has v ← β·v + (1 − β)·g: equal at a rate of "
+        "η / (1 − β).",
         momentum,
         momentum_torch,
         along_steps,
@@ -184,11 +185,10 @@ RULES = {
     ),
     "momentum_note_003": Rule(
         "Momentum with the rate inside v",
-        "v ← μ·v + γ·g\nθ ← θ − v  with v₀ = 0\n"
-        "γ is the learning rate. Notes 000:24 and 002:60 keep it outside: v ← β·v + g,\n"
-        "W ← W − η·v. Both are equal only while the rate is constant: after a change of\n"
-        "the rate, v still holds the old gradients at their old rate.\n"
-        "Note 004:318 is the same with the sign in v: v ← λ·v − η·∇L, θ ← θ + v.",
+        "v ← μ·v + γ·g\nθ ← θ − v  with v₀ = 0, γ the learning rate",
+        "Notes 000:24 and 002:60 keep the rate outside: v ← β·v + g, W ← W − η·v. Both are equal only while the "
+        "rate is constant: after a change of the rate, v still holds the old gradients at their old rate. Note "
+        "004:318 is the same with the sign in v: v ← λ·v − η·∇L, θ ← θ + v.",
         momentum_note_003,
         momentum_note_003_torch,
         along_steps,
@@ -196,9 +196,9 @@ RULES = {
     ),
     "momentum_note_004": Rule(
         "Momentum as a moving average of the gradients",
-        "v ← β·v + (1 − β)·g\nW ← W − α·v  with v₀ = 0\n"
-        "v has the size of one gradient. torch has v ← β·v + g: equal at a rate of\n"
-        "α·(1 − β), a tenth for β = 0.9.",
+        "v ← β·v + (1 − β)·g\nW ← W − α·v  with v₀ = 0",
+        "Here v has the size of one gradient. torch has v ← β·v + g: equal at a rate of α·(1 − β), a tenth for β = "
+        "0.9.",
         momentum_note_004,
         momentum_note_004_torch,
         along_steps,
@@ -206,10 +206,10 @@ RULES = {
     ),
     "nesterov": Rule(
         "Nesterov's momentum",
-        "v ← β·v + ∇J(W − η·β·v)\nW ← W − η·v  with v₀ = 0\n"
-        "The gradient is taken at the point to which the momentum alone would lead.\n"
-        "Note 002:68 prints ∇J(w + γ·v): the sign is the other way round, as W moves\n"
-        "by −η·v, and the rate is missing. torch keeps the point ahead as its weights.",
+        "v ← β·v + ∇J(W − η·β·v)\nW ← W − η·v  with v₀ = 0",
+        "The gradient is taken at the point to which the momentum alone would lead. Note 002:68 prints ∇J(w + γ·v): "
+        "the sign is the other way round, as W moves by −η·v, and the rate is missing. torch keeps the point ahead "
+        "as its weights.",
         nesterov,
         nesterov_torch,
         _at_the_point_ahead,
@@ -217,11 +217,9 @@ RULES = {
     ),
     "weight_decay": Rule(
         "Weight decay",
-        "L + (λ/2)·‖W‖²  has the gradient  ∇L + λ·W, so that\n"
-        "W ← (1 − η·λ)·W − η·∂L/∂W\n"
-        "b ← b − η·∂L/∂b  (biases are not decayed: 003:791, 004:690)\n"
-        "Note 000:136 writes λ·‖W‖², whose gradient is 2·λ·W: its second method\n"
-        "(000:142) decays twice as much as torch's weight_decay of the same λ.",
+        "L′ = L + (λ/2)·‖W‖²,  ∂L′/∂W = ∂L/∂W + λ·W\nW ← (1 − η·λ)·W − η·∂L/∂W\nb ← b − η·∂L/∂b",
+        "Biases are not decayed (003:791, 004:690). Note 000:136 writes λ·‖W‖², whose gradient is 2·λ·W: its second "
+        "method (000:142) decays twice as much as torch's weight_decay of the same λ.",
         weight_decay,
         weight_decay_torch,
         _weights_and_biases,

@@ -15,11 +15,15 @@ Compare = Callable[[Form, Form, np.random.Generator], float]  # both forms, rand
 
 @dataclass(frozen=True)
 class Formula:
-    """What the book shows. `numpy` and `torch`: source text; `check`: a sentence on their agreement."""
+    """What the book shows. `text`: the formula, in lines of its own; `remark`: prose, "" without one.
+
+    `numpy` and `torch`: source text; `check`: a sentence on their agreement.
+    """
 
     name: str
     title: str
     text: str
+    remark: str
     numpy: str
     torch: str
     check: str
@@ -34,6 +38,7 @@ class Rule:
 
     title: str
     text: str
+    remark: str
     numpy: Form
     torch: Form
     compare: Compare
@@ -52,7 +57,7 @@ class Rule:
         found = "no difference" if largest == 0 else f"largest difference {largest:.0e}"
         agree = "Both agree" if largest <= self.tolerance else "They do not agree"
         sentence = f"{agree} on {self.tried}: {found}, tolerance {self.tolerance:.0e}."
-        return Formula(name, self.title, self.text, source(self.numpy), source(self.torch), sentence)
+        return Formula(name, self.title, self.text, self.remark, source(self.numpy), source(self.torch), sentence)
 
 
 def source(form: Form) -> str:

@@ -24,11 +24,14 @@ def exponential(lr, epoch, gamma=0.95):
 
 
 def exponential_torch(optimizer, gamma=0.95):
-    return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma)
+    return torch.optim.lr_scheduler.ExponentialLR(
+        optimizer,
+        gamma=gamma,
+    )
 
 
 def cosine(lr, epoch, T_max=100, min_lr=0.0):
-    wave = (1 + np.cos(np.pi * epoch / T_max)) / 2  # from 1 to 0
+    wave = (1 + np.cos(np.pi * epoch / T_max)) / 2
     return min_lr + (lr - min_lr) * wave
 
 
@@ -64,12 +67,13 @@ def inverse_sqrt_torch(optimizer):
     )
 
 
-def cyclic(max_lr, step, min_lr=0.001, period=20):
-    phase = step % period / period  # from 0 to 1 in each cycle
-    return min_lr + (max_lr - min_lr) * (1 - abs(2 * phase - 1))
+def cyclic(max_lr, step, min_lr=0.0, period=20):
+    phase = step % period / period  # from 0 to 1
+    height = 1 - abs(2 * phase - 1)  # from 0 to 1 and back
+    return min_lr + (max_lr - min_lr) * height
 
 
-def cyclic_torch(optimizer, max_lr, min_lr=0.001, period=20):
+def cyclic_torch(optimizer, max_lr, min_lr=0.0, period=20):
     return torch.optim.lr_scheduler.CyclicLR(
         optimizer,
         base_lr=min_lr,
@@ -81,7 +85,7 @@ def cyclic_torch(optimizer, max_lr, min_lr=0.001, period=20):
 
 def plateau(losses, lr, patience=10, factor=0.5):
     best, waited, rates = np.inf, 0, []
-    for loss in losses:  # of the validation after each epoch
+    for loss in losses:  # validation, after each epoch
         if loss < best * (1 - 1e-4):
             best, waited = loss, 0
         else:
@@ -136,7 +140,8 @@ EPOCHS = "100 epochs from a random rate"
 RULES = {
     "step": Rule(
         "Step decay",
-        "η = η₀·γ^⌊epoch / N⌋\nNote 000:62 has N = 30, γ = 0.1; note 002:93 half every 5 epochs, or a tenth\nevery 20.",
+        "η = η₀·γ^⌊epoch / N⌋",
+        "Note 000:62 has N = 30, γ = 0.1; note 002:93 half every 5 epochs, or a tenth every 20.",
         step,
         step_torch,
         over_epochs(),
@@ -145,6 +150,7 @@ RULES = {
     "exponential": Rule(
         "Exponential decay",
         "η = η₀·γ^epoch",
+        "",
         exponential,
         exponential_torch,
         over_epochs(),
@@ -152,9 +158,9 @@ RULES = {
     ),
     "cosine": Rule(
         "Cosine annealing",
-        "η = η_min + (η₀ − η_min)·(1 + cos(π·epoch / T_max)) / 2\n"
-        "Half a cosine wave: slow at both ends, fastest in the middle. T_max is 100 in\n"
-        "note 000:64; in a run of another length it should be the length of the run.",
+        "η = η_min + (η₀ − η_min)·(1 + cos(π·epoch / T_max)) / 2",
+        "Half a cosine wave: slow at both ends, fastest in the middle. T_max is 100 in note 000:64; in a run of "
+        "another length it should be the length of the run.",
         cosine,
         cosine_torch,
         over_epochs(),
@@ -163,6 +169,7 @@ RULES = {
     "linear": Rule(
         "Linear decay",
         "η = η₀·(1 − epoch / epochs)",
+        "",
         linear,
         linear_torch,
         over_epochs(),
@@ -170,9 +177,9 @@ RULES = {
     ),
     "inverse_sqrt": Rule(
         "Decay with the inverse root of the time",
-        "η = η₀ / √(epoch + 1)\n"
-        "Note 002:99 calls it inverse sqrt decay; note 004:459 calls the same formula\n"
-        "1/t decay, though η₀ / (t + 1) is what usually has that name.",
+        "η = η₀ / √(epoch + 1)",
+        "Note 002:99 calls it inverse sqrt decay; note 004:459 calls the same formula 1/t decay, though η₀ / (t + "
+        "1) is what usually has that name.",
         inverse_sqrt,
         inverse_sqrt_torch,
         over_epochs(),
@@ -180,10 +187,9 @@ RULES = {
     ),
     "cyclic": Rule(
         "Cyclical learning rate",
-        "η = η_min + (η_max − η_min)·(1 − |2·p − 1|)\n"
-        "p = (step mod period) / period, the share of the cycle that is over\n"
-        "A triangle between two bounds, with a new rate in every step. Note 002:109 asks\n"
-        "for reasonable bounds and gives no formula.",
+        "η = η_min + (η_max − η_min)·(1 − |2·p − 1|)\np = (step mod period) / period",
+        "A triangle between two bounds, with a new rate in every step; p is the share of the cycle that is over. "
+        "Note 002:109 asks for reasonable bounds and gives no formula.",
         cyclic,
         cyclic_torch,
         _with_both_ends,
@@ -191,10 +197,9 @@ RULES = {
     ),
     "plateau": Rule(
         "Reduce on plateau",
-        "η ← factor·η  once the validation loss has not improved for more than\n"
-        "`patience` epochs in a row; an improvement is a loss below (1 − 10⁻⁴)·best\n"
-        "Note 000:66 has patience 10 and factor 0.5; note 000:214 patience 5 and with it\n"
-        "torch's factor, 0.1.",
+        "η ← factor·η  after more than `patience` epochs without progress\nprogress:  loss < (1 − 10⁻⁴)·best",
+        "The loss is that of the validation. Note 000:66 has patience 10 and factor 0.5; note 000:214 patience 5 "
+        "and with it torch's factor, 0.1.",
         plateau,
         plateau_torch,
         _with_losses,
@@ -202,9 +207,9 @@ RULES = {
     ),
     "warmup": Rule(
         "Linear warm-up",
-        "η = η₀·(t + 1) / T  in the first T steps t = 0 … T − 1, then η₀ or a schedule\n"
-        "Note 002:119 begins at 0; the first step here has the rate η₀ / T, as a step of\n"
-        "rate 0 changes nothing.",
+        "η = η₀·(t + 1) / T  in the first T steps, t = 0 … T − 1",
+        "After them the rate is η₀ or follows a schedule. Note 002:119 begins at 0; the first step here has the "
+        "rate η₀ / T, as a step of rate 0 changes nothing.",
         warmup,
         warmup_torch,
         over_epochs(),

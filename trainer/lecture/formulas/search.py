@@ -24,24 +24,26 @@ def random_search(trials, share):
 def random_search_torch(trials, share):
     share = torch.tensor(share, dtype=torch.double)
     hits = torch.distributions.Binomial(trials, share)
-    return 1 - hits.log_prob(torch.zeros(())).exp()  # not none
+    none = hits.log_prob(torch.zeros(())).exp()
+    return 1 - none
 
 
 def log_scale(u, low=1e-5, high=1e-1):
-    exponent = np.log10(low) + u * (np.log10(high) - np.log10(low))
-    return 10**exponent
+    # u = np.random.rand(number of trials)
+    first, last = np.log10(low), np.log10(high)
+    return 10 ** (first + u * (last - first))
 
 
 def log_scale_torch(u, low=1e-5, high=1e-1):
-    return low * (high / low) ** u  # u = torch.rand(number of trials)
+    # u = torch.rand(number of trials)
+    return low * (high / low) ** u
 
 
 RULES = {
     "grid_cost": Rule(
         "The cost of a grid",
-        "runs = kᵈ  for k values of each of d settings\n"
-        "Five values of four settings are 625 runs, and each setting has only been seen\n"
-        "at five values.",
+        "runs = kᵈ  for k values of each of d settings",
+        "Five values of four settings are 625 runs, and each setting has only been seen at five values.",
         grid_cost,
         grid_cost_torch,
         on(lambda rng: [int(rng.integers(2, 6)), int(rng.integers(2, 6))]),
@@ -49,10 +51,10 @@ RULES = {
     ),
     "random_search": Rule(
         "The chance of a random search",
-        "P = 1 − (1 − q)ⁿ\n"
-        "The chance that one of n random points lies among the best share q of all: 95 %\n"
-        "after 59 points for q = 5 %. A grid of n = kᵈ points has only k values of each\n"
-        "setting, n random points have n: better if one setting matters most (004:861).",
+        "P = 1 − (1 − q)ⁿ",
+        "The chance that one of n random points lies among the best share q of all: 95 % after 59 points for q = 5 "
+        "%. A grid of n = kᵈ points has only k values of each setting, n random points have n: better if one "
+        "setting matters most (004:861).",
         random_search,
         random_search_torch,
         on(lambda rng: [int(rng.integers(1, 60)), rng.uniform(0.01, 0.5)]),
@@ -60,9 +62,9 @@ RULES = {
     ),
     "log_scale": Rule(
         "Search on a logarithmic scale",
-        "log η is uniform between log(low) and log(high):  η = low·(high / low)ᵘ\n"
-        "with u uniform between 0 and 1. Each power of ten is tried equally often;\n"
-        "uniform in η itself, 90 % of all trials would fall into the highest one.",
+        "log η uniform between log(low) and log(high)\nη = low·(high / low)ᵘ  with u uniform between 0 and 1",
+        "Each power of ten is tried equally often. Uniform in η itself, 90 % of all trials would fall into the "
+        "highest one.",
         log_scale,
         log_scale_torch,
         on(lambda rng: [rng.random(100)]),

@@ -23,29 +23,31 @@ def moving_average_torch(values, alpha=0.2):
 
 
 def ensemble_average(logits):
-    odds = np.exp(logits - logits.max(axis=2, keepdims=True))
-    probability = odds / odds.sum(axis=2, keepdims=True)  # softmax
-    return probability.mean(axis=0)  # over the networks
+    odds = np.exp(logits - logits.max(axis=2)[:, :, None])
+    softmax = odds / odds.sum(axis=2)[:, :, None]
+    return softmax.mean(axis=0)  # over the networks
 
 
 def ensemble_average_torch(logits):
-    # logits = torch.stack([network(x) for network in networks])
+    # logits = torch.stack([model(x) for model in models])
     return torch.softmax(logits, dim=2).mean(dim=0)
 
 
 def k_fold(order, k=5):
     folds, pairs = np.array_split(order, k), []
     for i in range(k):
-        training = np.concatenate(folds[:i] + folds[i + 1 :])
-        pairs.append((training, folds[i]))
-    return pairs
+        rest = folds[:i] + folds[i + 1 :]
+        pairs.append((np.concatenate(rest), folds[i]))
+    return pairs  # of training and validation
 
 
 def k_fold_torch(order, k=5):
     # order = torch.randperm(number of examples)
-    folds = order.tensor_split(k)
-    rest = [torch.cat(folds[:i] + folds[i + 1 :]) for i in range(k)]
-    return [(rest[i], folds[i]) for i in range(k)]
+    folds, pairs = order.tensor_split(k), []
+    for i in range(k):
+        rest = folds[:i] + folds[i + 1 :]
+        pairs.append((torch.cat(rest), folds[i]))
+    return pairs
 
 
 def early_stopping(losses, patience=10, min_delta=0.0):
@@ -85,7 +87,7 @@ def selection_torch(validation, fresh):
 
 
 def bias_variance(predictions, truth):
-    average = predictions.mean(axis=0)  # over training sets
+    average = predictions.mean(axis=0)
     bias_squared = ((average - truth) ** 2).mean()
     variance = predictions.var(axis=0).mean()
     return bias_squared + variance
@@ -111,9 +113,8 @@ def _until_the_stop(numpy: Form, pytorch: Form, rng: np.random.Generator) -> flo
 RULES = {
     "moving_average": Rule(
         "The exponential moving average",
-        "g ← α·g + (1 − α)·l  from g₀ = 0\n"
-        "so that gₜ = (1 − α)·Σᵢ αⁱ·lₜ₋ᵢ: old values fade out\n"
-        "Table 003:387 has the averages of 12 values for α = 0.2, 0.5 and 0.8.",
+        "g ← α·g + (1 − α)·l  with g₀ = 0\ngₜ = (1 − α)·Σᵢ αⁱ·lₜ₋ᵢ",
+        "Old values fade out. Table 003:387 has the averages of 12 values for α = 0.2, 0.5 and 0.8.",
         moving_average,
         moving_average_torch,
         on(lambda rng: [rng.standard_normal(12), rng.uniform(0.1, 0.9)]),
@@ -121,7 +122,8 @@ RULES = {
     ),
     "ensemble_average": Rule(
         "The average of an ensemble",
-        "ŷ = (1/K)·Σₖ softmax(fₖ(x))  over the K networks; the class is argmax ŷ",
+        "ŷ = (1/K)·Σₖ softmax(fₖ(x))  over the K networks",
+        "The predicted class is the one with the largest ŷ.",
         ensemble_average,
         ensemble_average_torch,
         on(lambda rng: [rng.standard_normal((5, 16, 10))]),
@@ -129,9 +131,9 @@ RULES = {
     ),
     "k_fold": Rule(
         "Cross-validation with k folds",
-        "error = (1/k)·Σᵢ error of the network trained without fold i, on fold i\n"
-        "Every example is validated once. The functions give the k pairs of numbers of\n"
-        "training and validation examples.",
+        "error = (1/k)·Σᵢ error on fold i, trained without fold i",
+        "Every example is validated once. The functions give the k pairs of training and validation examples, by "
+        "their numbers.",
         k_fold,
         k_fold_torch,
         on(lambda rng: [rng.permutation(int(rng.integers(20, 60)))]),
@@ -139,10 +141,9 @@ RULES = {
     ),
     "early_stopping": Rule(
         "Early stopping",
-        "stop when the validation loss has not fallen for `patience` epochs\n"
-        "progress: loss ≤ best − min_delta  (000:158); an equal loss counts as progress\n"
-        "This project asks for loss < best − min_delta: an equal loss is none. It keeps\n"
-        "the weights of the best epoch as well.",
+        "progress:  loss ≤ best − min_delta,  best ← loss\nstop after `patience` epochs without progress",
+        "By this rule (000:158) an equal loss counts as progress. This project asks for loss < best − min_delta, so "
+        "that an equal loss is none, and keeps the weights of the best epoch as well.",
         early_stopping,
         EarlyStopping,
         _until_the_stop,
@@ -150,8 +151,7 @@ RULES = {
     ),
     "selection": Rule(
         "The optimism of a choice",
-        "best = argmaxᵢ sᵢ  over the validation scores sᵢ of many settings\n"
-        "optimism = s_best − (score of the best on fresh data)\n"
+        "best = argmaxᵢ sᵢ  over the validation scores sᵢ\noptimism = s_best − its score on fresh data",
         "E[maxᵢ sᵢ] ≥ maxᵢ E[sᵢ]: the score by which was chosen is too good on average.",
         selection,
         selection_torch,
@@ -160,7 +160,7 @@ RULES = {
     ),
     "bias_variance": Rule(
         "Bias and variance",
-        "E[(ŷ − f)²] = (E[ŷ] − f)² + Var[ŷ] = bias² + variance\n"
+        "E[(ŷ − f)²] = (E[ŷ] − f)² + Var[ŷ] = bias² + variance",
         "E over training sets, f the true curve; noise in y adds its own variance.",
         bias_variance,
         bias_variance_torch,
