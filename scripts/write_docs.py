@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from trainer.config.help import Setting, option_settings, options, root_settings, shared_settings
+from trainer.config.help import Setting, asked, option_settings, options, root_settings, shared_settings
 from trainer.config.run_config import Tag, tagged
 from trainer.config.schema import CONF, GROUPS
 
@@ -101,7 +101,12 @@ def _parameters(group: str, name: str) -> Iterator[str]:
 def _experiments() -> Iterator[str]:
     yield "\n## experiment\n"
     yield "Settings and axes of a comparison, for `python -m trainer -m experiment=NAME`. Files: `conf/experiment/`.\n"
-    yield from _table(("option", "purpose"), ((f"`{name}`", text) for name, text in options("experiment")))
+    rows = ((f"`{name}`", text, _asked(name)) for name, text in options("experiment"))
+    yield from _table(("option", "purpose", "question, and what to expect"), rows)
+
+
+def _asked(name: str) -> str:
+    return "<br>".join(asked(CONF / "experiment" / f"{name}.yaml").values())
 
 
 def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from conftest import NEEDED, ROOT, compose, last_of, narrow, smallest, tiny_imag
 
 from trainer.cli.main import main
 from trainer.config.check import check
-from trainer.config.help import first_comment
+from trainer.config.help import asked, first_comment
 from trainer.config.schema import GROUPS, REQUIRED, shared_parameters, techniques
 from trainer.storage import checkpoint
 from trainer.training.build import build_trainer
@@ -77,6 +77,15 @@ def test_an_experiment_chooses_techniques_but_sets_no_option_of_one(file):
     assert not [data.stem for data in FILES if data.parent.name == "dataset" and data.stem in project]
 
 
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if file.parent.name == "experiment"], ids=lambda file: file.stem
+)
+def test_an_experiment_asks_a_question_and_says_what_to_expect(file):
+    told = asked(file)
+    assert told["Question"].endswith("?") and told["Expected"].endswith(".")
+    assert not [line for line in file.read_text().splitlines() if line.startswith("# Expect")]
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_the_first_comment_says_what_it_does(file):
     assert len(first_comment(file)) > 15
@@ -128,33 +137,52 @@ def test_it_is_read_as_written_trains_and_a_resumed_run_has_the_same_bits(file, 
 
 # Tiny runs; four epochs where a schedule with a warm-up of three needs them.
 SMALL = ("dataset=digits", "dataset.image_size=16", "device=cpu")
-LENGTH = {"learning_rate_decay": "epochs=4"}
+LENGTH = {
+    "learning_rate_decay": ["epochs=4"],
+    "warm_up": ["epochs=4"],
+    "batch_size": ["epochs=1", "dataset.train_size=100"],
+}
 NARROW = ("model.width=2", "dataset.image_size=8")
-WIDTH = {"cifar10_94": NARROW}
+MLP = ("model.hidden=[8]",)
+WIDTH = {"cifar10_94": NARROW, "depth_activation": (), "init_activation": MLP, "warm_up": MLP, "sparse_features": MLP}
 
 
 def ends(values):
     """Return the first and the last of the listed values, or an interval as it is: the others train alike."""
-    several = values.split(",") if "(" not in values else [values]
+    several = [values] if "(" in values or values.startswith("[") else values.split(",")
     return ",".join(dict.fromkeys([several[0], several[-1]]))
 
 
-@pytest.mark.parametrize("name", [file.stem for file in FILES if file.parent.name == "experiment"])
+# Those on the digits train the lecture's own settings in other combinations.
+RUN = [
+    pytest.param(file.stem, marks=pytest.mark.long) if "/dataset: digits" in file.read_text() else file.stem
+    for file in FILES
+    if file.parent.name == "experiment"
+]
+
+
+@pytest.mark.parametrize("name", RUN)
 def test_every_experiment_runs_as_a_person_runs_it(name, capfd):
     sweep = yaml.safe_load((ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()).get("sweep") or {}
     params = sweep.get("params", {})
     # Of a grid over several settings the first alone varies; models differ most, so that all of them are trained.
     axes = [f"{key}={text if key == 'model' else ends(text)}" for key, text in params.items()]
     if "method" not in sweep:
-        axes[1:] = [axis.partition(",")[0] for axis in axes[1:]]
+        axes[1:] = [axis if "(" in axis or "=[" in axis else axis.partition(",")[0] for axis in axes[1:]]
     trials = ["sweep.trials=2"] if "method" in sweep else []
+    trials += ["sweep.ask=[]"] if "ask" in sweep else []  # of two axes, of which one alone varies here
+    trials += ["tune.trials=1"] if any(key.startswith("tune.") for key in params) else []
     batch = [] if "batch_size" in params else ["batch_size=1024"]
     width = WIDTH.get(name, ("model.hidden=8",))
-    small = (*SMALL, LENGTH.get(name, "epochs=1"), *width, *batch, *trials, *axes)
-    assert main([*(["-m"] if sweep else []), f"experiment={name}", *small]) == 0
+    small = (*SMALL, *LENGTH.get(name, ["epochs=1"]), *width, *batch, *trials, *axes)
+    study = ["-m"] if {"params", "arms"} & sweep.keys() else []
+    assert main([*study, f"experiment={name}", *small]) == 0
     printed = capfd.readouterr()
     assert "W&B" not in printed.err and "failed" not in printed.out
     assert list(Path("outputs").rglob("wandb/offline-run-*/*.wandb"))
+    if study:
+        assert printed.out.startswith(f"Question: {sweep['question']}\nExpected: {sweep['expect']}\n")
+        assert f"\nQuestion: {sweep['question']}\nExpected: {sweep['expect']}\nAnswer: " in printed.out
 
 
 EVERY_DAY = ("lecture_cnn", "mlp", "vit")  # the others, each of which takes a second or two, with the long tests

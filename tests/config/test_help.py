@@ -82,12 +82,16 @@ def test_ones_own_yaml_is_in_the_help_and_in_cfg_as_in_a_run(in_empty_folder, mo
     (own / "experiment").mkdir()
     adam = (ROOT / "conf" / "optimizer" / "adam.yaml").read_text()
     (own / "optimizer" / "adam_fast.yaml").write_text(adam.replace("0.999", "0.9"))
-    (own / "experiment" / "mine.yaml").write_text("# @package _global_\n# Mine.\nlr: 0.0123\n")
+    (own / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n# Mine.\nlr: 0.0123\n"
+        "sweep:\n  question: >-\n    Is it\n    good?\n  expect: Yes.\n  trials: 3\n"
+    )
     monkeypatch.setenv("HOME", str(own.parent))
     for folder in (["--config-dir", str(own)], ["--config-dir=~/own"]):
         assert "\n  adam_fast " in printed(capsys, *folder) and "  mine " in printed(capsys, *folder)
         assert "optimizer.betas=[0.9,0.9] " in printed(capsys, "optimizer=adam_fast", *folder)
-        assert "Mine.\n  lr: 0.0123\n" in printed(capsys, *folder, "experiment=mine")
+        told = "  Mine.\n  Question: Is it good?\n  Expected: Yes.\n  lr: 0.0123\n  sweep:\n    trials: 3\n\n"
+        assert told in printed(capsys, *folder, "experiment=mine")
         (run,) = compose([*folder, "experiment=mine", "~optimizer.eps"])
         assert run.lr == 0.0123
         compose([*folder, "--cfg", "job", "experiment=mine", "optimizer=adam_fast", "data_dir=~/data"])

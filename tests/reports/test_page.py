@@ -68,13 +68,17 @@ def test_a_difference_of_single_runs_has_no_interval_and_says_so(tmp_path):
     assert f"| {best.text} |" in markdown.render(content)
 
 
-def test_the_question_is_that_of_the_installed_experiment(tmp_path, study):
+def test_the_question_of_a_study_stands_in_its_record_and_is_told_by_page_and_markdown(tmp_path, study):
     folder = shutil.copytree(study, tmp_path / "made")
-    asked = of_study(command(folder, "experiment=dropout", "seed=0,1,2")).question
-    assert asked.startswith("Dropout off and on") and "Expect slower learning" in asked and "python -m" not in asked
-    assert asked in page.render(of_study(folder)) and asked in markdown.render(of_study(folder))
-    for name in ("../../secret", "", "none_of_these"):
-        assert of_study(command(folder, f"experiment={name}")).question == ""
+    assert of_study(folder).asked == []
+    path = folder / "study.json"
+    tree = json.loads(path.read_text())
+    tree["sweep"] |= {"question": "Does <b>dropout</b> help?", "expect": "A smaller gap."}
+    path.write_text(json.dumps(tree))
+    content = of_study(folder)
+    assert content.asked == ["Question: Does <b>dropout</b> help?", "Expected: A smaller gap."]
+    assert "Question: Does &lt;b&gt;dropout&lt;/b&gt; help?</p>" in page.render(content)
+    assert "\n\nExpected: A smaller gap.\n\n" in markdown.render(content)
 
 
 def test_equal_curves_and_a_constant_rate_are_told_in_words(tmp_path):

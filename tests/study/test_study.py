@@ -449,8 +449,8 @@ def test_a_study_is_a_group_in_wandb_with_all_its_arms_reused_runs_included(caps
         ("weight_decay=0.001", 0, 0.001), ("weight_decay=0.002", 0, 0.002)
     ]  # fmt: skip
     assert {run.notes for run in runs} == {
-        "Six strengths of weight decay with Adam, as in the lecture. Expect the gap between training and validation to"
-        " close as λ grows, and underfitting at 0.02. Compared: weight_decay=0.001,0.002."
+        "Question: How does weight decay change the gap between training and validation? Expected: The gap closes as λ"
+        " grows. At 0.02 the network underfits, so that both accuracies are low. Compared: weight_decay=0.001,0.002."
     }
     assert_no_place(folder / "wandb")
     assert_no_place(min(folder.glob("*/wandb")))

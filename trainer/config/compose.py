@@ -209,11 +209,12 @@ def _refuse_study(job: Job, arguments: Sequence[str], shown: bool) -> None:
         raise ConfigError(f"{study[0]} (command line): belongs to a study of several runs: add -m")
     sweep = check_sweep(job.sweep, job.overrides, job.files)
     arms = [{word.partition("=")[0] for word in arm.split()} for arm in sweep.arm_texts or ("",)]
-    if sweep.ablate or not (sweep.params.keys() <= keys and any(arm <= keys for arm in arms)):
+    params = [key.removeprefix("tune.") for key in sweep.params]
+    if sweep.ablate or not ({*params} <= keys and any(arm <= keys for arm in arms)):
         name = HydraConfig.get().runtime.choices.get("experiment")
         several = f"experiment={name} compares several runs"
         if shown:
-            missing = [f"{key}=VALUE" for key in sweep.params if key not in keys]
+            missing = [f"{key}=VALUE" for key in params if key not in keys]
             missing += [word for word in " ".join(sweep.arm_texts[:1]).split() if word.partition("=")[0] not in keys]
             raise ConfigError(f"{several}, --cfg shows one: give it {' '.join(missing)}")
         raise ConfigError(f"{several}: {command('-m', *arguments)}")

@@ -42,9 +42,11 @@ def first_comment(file: OptionFile) -> str:
     return next(iter(_comments_above(file)), "")
 
 
-def purpose(file: OptionFile) -> str:
-    """Return all comments at the top of an experiment's file but the command: what it compares and what to expect."""
-    return " ".join(line for line in _comments_above(file) if not line.startswith("python -m"))
+def asked(file: OptionFile) -> dict[str, str]:
+    """Return {"Question": …, "Expected": …} of an experiment's file, what it has of them."""
+    sweep = _tree(file).get("sweep")
+    told = {"Question": "question", "Expected": "expect"}
+    return {name: str(sweep[key]) for name, key in told.items() if sweep.get(key)} if isinstance(sweep, dict) else {}
 
 
 def settings() -> Iterator[tuple[str, str]]:
@@ -156,8 +158,12 @@ def _option(group: str, name: str, file: OptionFile, with_shared: bool = False) 
 
 
 def _experiment(name: str, file: OptionFile) -> Section:
-    lines = tuple(line for line in _lines(file) if line.strip() and not line.startswith("#"))
-    return Section(f"experiment={name}", _comments_above(file), (), lines)
+    """Return the comments, the question and what to expect as sentences, and the other lines."""
+    told = tuple(f"{key}: {text}" for key, text in asked(file).items())
+    # Each with the lines over which its text goes on.
+    others = re.sub(r"^  (question|expect):.*\n(?:    .*\n|\n)*", "", f"{_text(file)}\n", flags=re.MULTILINE)
+    lines = tuple(line for line in others.splitlines() if line.strip() and not line.startswith("#"))
+    return Section(f"experiment={name}", (*_comments_above(file), *told), (), lines)
 
 
 def shown(value: Any) -> str:

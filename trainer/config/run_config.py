@@ -27,6 +27,7 @@ from trainer.config.types import (
     Text,
 )
 
+Shown = Literal["gap", "training_accuracy", "images_per_second"]  # further columns of the table of a study
 Question = Literal["superiority", "not_worse", "interaction"]  # beside which arm is better
 
 
@@ -108,6 +109,9 @@ class SweepConfig(BaseModel):
     blocks: Text | tuple[Text, ...] | None = None
     ask: Annotated[tuple[Question, ...], Tag.NO_EFFECT] = ()
     target: Probability | None = None
+    question: Annotated[Text | None, Tag.NO_EFFECT] = None
+    expect: Annotated[Text | None, Tag.NO_EFFECT] = None
+    columns: Annotated[tuple[Shown, ...], Tag.NO_EFFECT] = ()
     dry_run: Annotated[Switch, Tag.NO_EFFECT]
     # Excluded from the manifest of a study, which lists the axes that are made of these.
     params: dict[str, Text] = Field({}, exclude=True)
@@ -115,6 +119,12 @@ class SweepConfig(BaseModel):
     # Typed at the root, where `compose.job_of` takes them from.
     ablate: Literal["each", "add", "pairs"] | None = Field(None, exclude=True)
     ablate_only: tuple[Text, ...] | None = Field(None, exclude=True)
+
+    @property
+    def asked(self) -> list[str]:
+        """The question and what to expect as sentences; none of a study without them."""
+        told = {"Question": self.question, "Expected": self.expect}
+        return [f"{name}: {text}" for name, text in told.items() if text]
 
     @property
     def arm_texts(self) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from trainer.config.run_config import Tag, tagged
 from trainer.records.metrics import shown_figure
 from trainer.records.outcome import DONE, Outcome, outcome_or_damage
 from trainer.reports.facts import data_text, environment_rows, moment, own_techniques, without_checksum
-from trainer.reports.question import question_of
 from trainer.reports.run_files import Run, run_of
 from trainer.runtime.console import duration
 from trainer.stats.arms import Arm, ranked
@@ -89,7 +88,7 @@ class Content:
     judged: Verdict | None = None  # of a study: the comparisons behind the sentences
     missing: int = 0  # runs of a study whose folders are gone
     baseline: str = ""  # the arm that the others are compared with, "" for the best one
-    question: str = ""  # of the experiment that the study is
+    asked: list[str] = field(default_factory=list)  # the question of the study and what to expect, as sentences
     settings: list[Recorded] = field(default_factory=list)  # of a run
     findings: list[str] = field(default_factory=list)  # sentences that answer further questions
     score: str = ""  # the rule by which runs are scored; "" for the best epoch of a single run
@@ -193,7 +192,7 @@ def of_manifest(
         judged,
         results.missing,
         judged.baseline,
-        question_of(study.command),
+        study.settings.asked,
         findings=findings,
         score=results.design.score,
         fairness=study.fairness,

@@ -19,7 +19,7 @@ def render(content: Content) -> str:
     """Return the Markdown text."""
     parts = [
         f"# {plain(content.title)}",
-        *([plain(content.question)] if content.question else []),
+        *map(plain, content.asked),
         _list(f"{name}: {f'`{value}`' if name == 'Command' else plain(value)}" for name, value in content.facts),
         "## Verdict" if content.kind == "study" else "## Result",
         _list(plain(line) for line in (*content.verdict, *content.findings)),

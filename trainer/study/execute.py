@@ -55,6 +55,8 @@ def run_study(plan: Plan, home: Path | None = None) -> StudyResult:
     """
     fingerprints = DataFingerprints()
     plan, study = located(plan, fingerprints, home)
+    for sentence in plan.settings.asked:
+        say(sentence)
     study.fairness = _compare_fairly(plan)
     _warn_of_idle_settings(plan, first_runs(plan))
     if plan.settings.dry_run:

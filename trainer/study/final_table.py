@@ -21,11 +21,12 @@ from trainer.stats.verdict import Verdict
 from trainer.study.axes import ARM, point_label
 from trainer.study.blocks import blocks_of, makes_block, within_block
 from trainer.study.borders import warn_of_borders_by_technique
+from trainer.study.columns import COLUMNS, Column
 from trainer.study.judging import nowhere_finite, verdict
 from trainer.study.looks import contenders, end_of
 from trainer.study.manifest import Manifest
 from trainer.study.plan import Plan
-from trainer.study.reservations import told_changes, unmeasured_runs
+from trainer.study.reservations import constant_rates, told_changes, unmeasured_runs
 from trainer.study.results import StudyArm, arms_of, common_rule, results_of
 from trainer.study.winner import best_arm
 
@@ -99,7 +100,9 @@ def _show_verdict(study: Manifest) -> None:
     results = results_of(study)
     judged = verdict(results)
     shown, left_out = _shortest(judged, None if study.ablation else MAX_COMPARISONS)
-    say("\n" + "\n".join([*shown.lines(), *told_changes(results), *unmeasured_runs(results)]))
+    first, *more = [*shown.lines(), *told_changes(results), *constant_rates(results), *unmeasured_runs(results)]
+    asked = study.settings.asked
+    say("\n" + "\n".join([*asked, f"Answer: {first}" if asked else first, *more]))
     if left_out:
         say(f"{counted(left_out, 'more comparison')}: see the report, below")
 
@@ -126,7 +129,8 @@ def _table(plan: Plan, arms: Sequence[StudyArm], study: Manifest) -> Table:
     rule = arms[0].score if arms else ""
     table.add_column(described(metric, rule) + (" ± sd" if plan.replicates else ""), justify="right")
     table.add_column(f"by {repeated}" if repeated else "", overflow="fold")
-    for title in ("best epoch", "time"):
+    further = [COLUMNS[name] for name in plan.settings.columns]
+    for title in ("best epoch", *(column.title for column in further), "time"):
         table.add_column(title, justify="right", overflow="fold")
     if study.looks:
         table.add_column("looks", overflow="fold")
@@ -134,7 +138,7 @@ def _table(plan: Plan, arms: Sequence[StudyArm], study: Manifest) -> Table:
         stage = [str(arm.stage)] if stages else []
         values = [arm.point.get(key, "") for key in keys]
         values = [_shown(key, value, study.labels, own) for key, value in zip(keys, values, strict=True)]
-        cells = [*stage, *values, *_figures(arm, metric), *([end_of(study, arm)] if study.looks else [])]
+        cells = [*stage, *values, *_figures(arm, metric, further), *([end_of(study, arm)] if study.looks else [])]
         table.add_row(*map(Text, cells))
     return table
 
@@ -146,8 +150,8 @@ def _shown(key: str, value: str, labels: Mapping[str, str], own: Mapping[str, st
     return f"{labels.get(value, value) if key == ARM else value}{files}"
 
 
-def _figures(arm: StudyArm, metric: str) -> list[str]:
-    """Return the cells of an arm behind its point: mean and deviation, values, best epochs, time."""
+def _figures(arm: StudyArm, metric: str, further: Sequence[Column]) -> list[str]:
+    """Return the cells of an arm behind its point: mean and deviation, values, best epochs, further figures, time."""
     mean = shown_figure(metric, arm.mean) if arm.values else "—"
     deviation = "" if arm.deviation is None else f" ± {shown_figure(metric, arm.deviation)}"
     # The value of a single finished run is its arm's mean and is not repeated.
@@ -155,7 +159,8 @@ def _figures(arm: StudyArm, metric: str) -> list[str]:
     values = [_value(outcome, metric, arm.score) for outcome in arm.outcomes] if several else []
     epochs = [str(outcome.best_epoch) for outcome in arm.outcomes if outcome.state in DONE]
     seconds = sum(outcome.seconds for outcome in arm.outcomes)
-    return [mean + deviation, _shortened(values), _shortened(epochs), duration(seconds)]
+    cells = [column.cell(arm.outcomes) for column in further]
+    return [mean + deviation, _shortened(values), _shortened(epochs), *cells, duration(seconds)]
 
 
 def _value(outcome: Outcome, metric: str, rule: str) -> str:

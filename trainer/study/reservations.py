@@ -1,5 +1,6 @@
 """The reservations about a study's verdict: changes in the light of results, runs without a value."""
 
+from trainer.records.metrics import intact_metrics
 from trainer.records.outcome import DAMAGED, MISSING
 from trainer.runtime.text import counted
 from trainer.stats.score_rule import CROSS, not_finite
@@ -8,7 +9,7 @@ from trainer.study.results import StudyResults, is_finite
 
 def reservations(results: StudyResults) -> list[str]:
     """Return the sentences on what a reader of the verdict must know: changes in the light of results, missing runs."""
-    return [*told_changes(results), *missing_runs(results)]
+    return [*told_changes(results), *constant_rates(results), *missing_runs(results)]
 
 
 def told_changes(results: StudyResults) -> list[str]:
@@ -22,6 +23,24 @@ def told_changes(results: StudyResults) -> list[str]:
                 " sweep.until=decided adds them so that it is at most 5 %"
             )
     return changes
+
+
+def constant_rates(results: StudyResults) -> list[str]:
+    """Return a sentence for each arm whose schedule waits for a loss that stays, where it waited in vain.
+
+    Schedules that wait for an epoch are told before the run, by `techniques/idle.py`.
+    """
+    sentences = []
+    for arm in results.arms:
+        scheduler, lr = (arm.entries[0].config.get(key) for key in ("scheduler", "lr"))
+        if not isinstance(scheduler, dict) or scheduler.get("name") != "plateau":
+            continue
+        runs = [intact_metrics(folder)[0] for folder in arm.folders.values()]
+        never = sum(bool(rows) and rows[-1]["lr"] == lr for rows in runs)
+        if never:
+            where = "its run" if len(runs) == 1 else f"{never} of {len(runs)} runs"
+            sentences.append(f"{arm.name}: the rate was never lowered in {where}, as if it were constant")
+    return sentences
 
 
 def missing_runs(results: StudyResults) -> list[str]:

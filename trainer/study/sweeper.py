@@ -52,8 +52,8 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
 
     `sweep.params` are axes, each a setting and its values; `sweep.arms` are the values of one axis that changes several
     settings at once, each a text such as "optimizer=sgd lr=0.1". The command line comes last: a setting in it replaces
-    an axis, and the same setting in every arm. `tune.KEY=VALUES` are the axes over which each arm is tuned. Raises
-    ConfigError.
+    an axis, and the same setting in every arm. `tune.KEY=VALUES`, typed or in `sweep.params`, are the axes over which
+    each arm is tuned. Raises ConfigError.
     """
     composer.loader.repository = _Frozen(composer.loader.repository)
     parser = OverridesParser.create(config_loader=composer.loader)
@@ -67,9 +67,12 @@ def read_sweep(composer: Composer, arguments: Sequence[str]) -> Sweep:
     common = composer.compose([str(override.input_line) for override in parsed if not override.is_sweep_override()])
     job = job_of(own_part(common), arguments)
     settings = check_sweep(job.sweep, job.overrides, job.files)
-    own = [
-        as_forced_override(f"{key}={value}", many=True) for key, value in settings.params.items() if key not in typed
-    ]
+    # What is typed, tuned or not, replaces an axis of the experiment, be that tuned or not.
+    free = {key: value for key, value in settings.params.items() if key.removeprefix("tune.") not in typed}
+    texts = [f"{key}={value}" for key, value in free.items()]
+    tuned += tuple(_tuned_axis(parser, text, set()) for text in texts if is_tuned(text))
+    typed |= {axis.key for axis in tuned}
+    own = [as_forced_override(text, many=True) for text in texts if not is_tuned(text)]
     overrides = [*parser.parse_overrides(own), *parsed]
     axes = [_axis(override) for override in overrides if override.is_sweep_override()]
     labels = {}

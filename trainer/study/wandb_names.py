@@ -1,9 +1,5 @@
 """How a study and its runs are shown in W&B: the arm, a name and a group for each run, and notes on the question."""
 
-from pathlib import Path
-
-from trainer.config.help import purpose
-from trainer.config.option_files import option_files
 from trainer.config.run_config import WandbConfig
 from trainer.study.arm_names import are_words, arm_name
 from trainer.study.axes import arm_of, plain_override
@@ -34,16 +30,12 @@ def in_wandb(plan: Plan, planned: PlannedRun, group: str) -> WandbConfig:
 
 
 def notes(plan: Plan) -> str:
-    """Return the question of a study: that of its experiment, and what it compares."""
-    experiment = plan.sweep.config.hydra.runtime.choices.get("experiment")
-    sources = plan.sweep.config.hydra.runtime.config_sources
-    own = next((Path(source.path) for source in sources if source.provider == "command-line"), None)
-    file = option_files("experiment", own).get(str(experiment))
+    """Return the question of a study, what to expect, and what it compares."""
     compared = ", ".join(axis.described() for axis in plan.axes).replace("arm=", "")
     repeated = ", ".join(axis.described() for axis in plan.replicates)
     what = "Compared" if plan.settings.method == "grid" else f"Searched by {plan.settings.method}"
     sentences = [
-        purpose(file) if file else "",
+        *plan.settings.asked,
         f"{what}: {compared}." if compared else "",
         f"Repeated over: {repeated}." if repeated else "",
     ]
