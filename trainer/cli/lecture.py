@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trainer.cli.common import Parser, count, not_empty
 from trainer.cli.report import open_page
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, as_reported
 from trainer.lecture.claim import BUDGETS, GROUP, Claim, claim_files, read_claim
 from trainer.lecture.content import FAILED, NOT_RUN, VERDICTS
 from trainer.lecture.task import Task, refuse_deciding, task_of
@@ -173,10 +173,10 @@ def _test(tasks: Sequence[Task], every: Sequence[Task], folder: Path, workers: i
 
     try:
         run_claims(progress, workers, write)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         say(f"Stopped: {len(progress.results)} of {counted(len(tasks), 'claim')} tested. The same command continues")
         say(f"Book: {folder / 'book.html'}", "bold")
-        raise
+        raise as_reported(error) from None
     verdicts = [result.verdict for result in progress.results.values()]
     say(", ".join(f"{verdicts.count(each)} {each}" for each in VERDICTS if each in verdicts))
     say(f"Book: {folder / 'book.html'}", "bold")

@@ -56,6 +56,10 @@ def conduct(plan: "Plan", home: Path | None = None) -> int:
             from trainer.reports.wandb_report import log_verdict
 
             log_verdict(result.folder)
+        if result.folder:
+            from trainer.lecture.ending import tell_claims
+
+            tell_claims(result.folder)
         return result.exit_code
     except (RunError, ConfigError, OSError) as error:
         fail(error)

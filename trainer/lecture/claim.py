@@ -82,7 +82,8 @@ class Claim(_Checked):
 
     `note` and `line`: where it stands; `also`: further places, "002:156". `claim`: its content in the project's words.
     `formula`: the name of one of `formulas`. `study`: the words of a multirun, to which those of the budget and the
-    seeds are added. `next`: one thing to try after it. `why`: the reason of a verdict, by budget, where it was looked
+    seeds are added. `experiments`: those of `conf/experiment/` that
+    end with its verdict. `next`: one thing to try after it. `why`: the reason of a verdict, by budget, where it was looked
     into.
     """
 
@@ -94,6 +95,7 @@ class Claim(_Checked):
     claim: Text
     formula: str | None = None
     study: str | None = None
+    experiments: tuple[Text, ...] = ()
     demonstration: Named | None = None
     budgets: dict[Literal["quick", "full", "gpu"], Budget] = {}
     statements: tuple[Statement, ...] = ()

@@ -11,19 +11,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 
 from trainer.errors import ConfigError, RunError
 from trainer.lecture.content import FAILED, ClaimResult
 from trainer.lecture.saved import saved
 from trainer.lecture.task import Task
-from trainer.runtime.console import duration, err, on_screen, say
+from trainer.runtime.console import duration, err, on_screen, redrawing, say, waiting
 from trainer.runtime.text import counted
 
 WATCH_SECONDS = 1.0  # between two looks of a worker whether its parent is alive
 BOOK_SECONDS = 10.0  # at least, between two writings of the unfinished book
+
+
+_stops = list[Event]()  # in a worker: it is set when the book is to stop
+
+Running = dict[Future[ClaimResult], list[Task]]  # the claim that is tested, first of its group
 
 
 @dataclass
@@ -54,47 +60,53 @@ def run_claims(progress: Progress, workers: int, write: Callable[[], None]) -> N
     Raises ConfigError for the first mistake in the settings of any claim before one is tested, KeyboardInterrupt after
     Ctrl-C, when every run under way has saved its state.
     """
-    if not progress.left:
+    try:
+        if progress.left:
+            with _pool(min(workers, len(progress.left))) as pool:
+                _test(pool, progress, workers, write)
+    except BrokenProcessPool:
+        raise RunError(
+            "a process that tested claims was killed, perhaps for lack of memory: the same command continues;"
+            " --workers 1 needs less"
+        ) from None
+    finally:
         write()
-        return
-    with _pool(min(workers, len(progress.left))) as pool:
-        groups = _groups(pool, progress.left)
-        waiting = iter(sorted(groups, key=_seconds, reverse=True))  # long ones first: the last ones end together
-        running: dict[Future[list[ClaimResult]], list[Task]] = {}
-        written = time.monotonic()
-        with _status(progress, running) as show:
-            try:
-                while True:
-                    while len(running) < workers and (group := next(waiting, None)):
-                        running[pool.submit(_perform_next, group)] = group
-                    if not running:
-                        break
-                    show()
-                    done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        group = running.pop(future)
-                        (result,) = future.result()
-                        progress.results[result.name] = result
-                        _tell(progress, result)
-                        if rest := [task for task in group if task.claim.name not in progress.results]:
-                            running[pool.submit(_perform_next, rest)] = rest
-                    if done and time.monotonic() - written > BOOK_SECONDS:
-                        write()
-                        written = time.monotonic()
-            except BrokenProcessPool:
-                raise RunError(
-                    "a process that tested claims was killed, perhaps for lack of memory: the same command continues;"
-                    " --workers 1 needs less"
-                ) from None
-            finally:
+
+
+def _test(pool: ProcessPoolExecutor, progress: Progress, workers: int, write: Callable[[], None]) -> None:
+    with waiting("Checking the claims"):
+        queue = sorted(_groups(pool, progress.left), key=_seconds)  # the longest ones go first, from its end
+    running: Running = {}
+    written = time.monotonic()
+    with _status(progress, running) as show:
+        while queue or running:
+            while queue and len(running) < workers:
+                group = queue.pop()
+                running[pool.submit(_perform_next, group)] = group
+            show()
+            done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                first, *rest = running.pop(future)
+                progress.results[first.claim.name] = result = future.result()
+                _tell(progress, result)
+                if rest:
+                    running[pool.submit(_perform_next, rest)] = rest
+            if done and time.monotonic() - written > BOOK_SECONDS:
                 write()
+                written = time.monotonic()
 
 
-def _perform_next(group: Sequence[Task]) -> list[ClaimResult]:
+def _perform_next(group: Sequence[Task]) -> ClaimResult:
     """Test the first claim of a group, in a worker."""
     from trainer.lecture.perform import perform
 
-    return [perform(group[0])]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        if _stops and _stops[0].is_set():  # the claim was in the queue already
+            raise KeyboardInterrupt
+        return perform(group[0])
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # between two claims there is nothing to save
 
 
 def _identities(task: Task) -> list[str]:
@@ -130,37 +142,47 @@ def _seconds(group: Sequence[Task]) -> float:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Yield processes that end with this one. On Ctrl-C each run under way saves its state first."""
+    """Yield processes that end with this one. After an interrupt each run under way saves its state first."""
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is None and workers > 1:  # the workers would compete for the cores
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),))
+    context = get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(), stop))
     try:
         yield pool
+    except BaseException:
+        stop.set()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         if threads is None:
             os.environ.pop("OMP_NUM_THREADS", None)
 
 
-def _begin(parent: int) -> None:
-    """Prepare a worker: as a training process, which ends when its parent is gone."""
+def _begin(parent: int, stop: Event) -> None:
+    """Prepare a worker: a process that trains, stops when it is asked to, and ends when its parent is gone."""
     from trainer.runtime.process import configure_process
-    from trainer.runtime.signals import install_handlers
     from trainer.runtime.stdio import protect_streams
 
+    # Ctrl-C on the terminal reaches the parent alone, which asks the workers once: a second signal would end a run
+    # before it has saved its state.
+    with suppress(OSError):
+        os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _stops.append(stop)
     configure_process()
     protect_streams()
-    install_handlers()
-    # Ctrl-C between two claims, or while one is judged: the parent tells it, no traceback is shown.
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    threading.Thread(target=_watch, args=(parent, stop), daemon=True).start()
 
 
-def _watch(parent: int) -> None:
-    """End this process when its parent is gone: a killed book leaves no trainings behind."""
+def _watch(parent: int, stop: Event) -> None:
+    """Interrupt this process when it is asked to stop, and end it when its parent is gone."""
     while os.getppid() == parent:
-        time.sleep(WATCH_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)
+        if stop.wait(WATCH_SECONDS):
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+    os.kill(os.getpid(), signal.SIGKILL)  # a killed book leaves no trainings behind
 
 
 def _tell(progress: Progress, result: ClaimResult) -> None:
@@ -174,17 +196,16 @@ def _tell(progress: Progress, result: ClaimResult) -> None:
 
 
 @contextmanager
-def _status(progress: Progress, running: dict[Future[list[ClaimResult]], list[Task]]) -> Iterator[Callable[[], None]]:
+def _status(progress: Progress, running: Running) -> Iterator[Callable[[], None]]:
     """Show on a terminal which claims are being tested; yield the function that brings it up to date."""
-    screen = err.status("Reading the claims", spinner="dots" if err.encoding.startswith("utf") else "line")
     if not on_screen(err):
         yield lambda: None
         return
-    with screen or nullcontext():
+    with err.status("", spinner="dots" if err.encoding.startswith("utf") else "line") as screen, redrawing(err):
 
         def show() -> None:
             names = ", ".join(group[0].claim.name for group in running.values())
             passed = duration(time.monotonic() - progress.started)
-            screen.update(f"{names}; {len(progress.results)} of {len(progress.tasks)} claims, {passed}")
+            screen.update(f"{len(progress.results)} of {len(progress.tasks)} claims, {passed}: {names}")
 
         yield show

@@ -1,0 +1,57 @@
+"""The verdicts on claims that a study of an experiment ends with, where its runs are those of a claim. Imports no torch."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trainer.errors import ConfigError, RunError
+from trainer.lecture.claim import GROUP, Claim, claim_files, read_claim
+from trainer.lecture.content import ClaimResult
+from trainer.runtime.console import say, waiting
+from trainer.study.manifest import Manifest
+
+EXPERIMENT = "experiment="
+
+
+def tell_claims(folder: Path) -> None:
+    """Print the verdict on each claim that names the experiment of this study, and whose arms it has."""
+    study = Manifest.read(folder)
+    name = experiment_of(study.command)
+    if not name:
+        return
+    with waiting("Judging the claims"):
+        found = [result for claim in claims_on(name, study.command) if (result := _judged(claim, folder))]
+    for result in found:
+        say("")
+        say(f"Claim ({result.places}): {result.title}: {result.verdict} ({result.here})", "bold")
+        for statement in result.statements:
+            say(f"  {statement.sentence}")
+
+
+def experiment_of(command: Sequence[str]) -> str:
+    """Return the experiment that a study's command names, "" if none."""
+    return next((word.partition("=")[2] for word in command if word.lstrip("+").startswith(EXPERIMENT)), "")
+
+
+def claims_on(experiment: str, command: Sequence[str] = ()) -> Iterator[Claim]:
+    """Yield the claims that an experiment tests; `command` may name a folder of further claims."""
+    given = [Path(after) / GROUP for word, after in zip(command, command[1:], strict=False) if word == "--config-dir"]
+    for path in claim_files(given).values():
+        if experiment in path.read_text(encoding="utf-8"):  # most files are not even parsed
+            claim = read_claim(path)
+            if experiment in claim.experiments or f"{EXPERIMENT}{experiment}" in shlex.split(claim.study or ""):
+                yield claim
+
+
+def _judged(claim: Claim, folder: Path) -> ClaimResult | None:
+    """Return the result of a claim in a study, None if it lacks an arm or cannot be read."""
+    from trainer.lecture.content import NOT_RUN
+    from trainer.lecture.perform import judged
+
+    without = ClaimResult(
+        claim.name, claim.note, claim.places, claim.title, claim.claim, NOT_RUN, claim.next, claim.formula
+    )
+    try:
+        return judged(claim, folder, "", without)
+    except (ConfigError, RunError):
+        return None
