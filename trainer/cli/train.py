@@ -59,7 +59,7 @@ def conduct(plan: "Plan", home: Path | None = None) -> int:
         if result.folder:
             from trainer.lecture.ending import tell_claims
 
-            tell_claims(result.folder)
+            tell_claims(result.folder, plan.arguments)
         return result.exit_code
     except (RunError, ConfigError, OSError) as error:
         fail(error)

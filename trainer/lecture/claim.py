@@ -82,9 +82,8 @@ class Claim(_Checked):
 
     `note` and `line`: where it stands; `also`: further places, "002:156". `claim`: its content in the project's words.
     `formula`: the name of one of `formulas`. `study`: the words of a multirun, to which those of the budget and the
-    seeds are added. `experiments`: those of `conf/experiment/` that
-    end with its verdict. `next`: one thing to try after it. `why`: the reason of a verdict, by budget, where it was looked
-    into.
+    seeds are added. `experiments`: those of `conf/experiment/` that end with its verdict. `next`: one thing to try
+    after it. `why`: the reason of a verdict, by budget, where it was looked into.
     """
 
     name: Text

@@ -1,4 +1,4 @@
-"""The verdicts on claims that a study of an experiment ends with, where its runs are those of a claim. Imports no torch."""
+"""The verdicts on claims that a study of an experiment ends with. Imports no torch, unless a claim uses a network."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -8,19 +8,21 @@ from trainer.errors import ConfigError, RunError
 from trainer.lecture.claim import GROUP, Claim, claim_files, read_claim
 from trainer.lecture.content import ClaimResult
 from trainer.runtime.console import say, waiting
-from trainer.study.manifest import Manifest
+from trainer.runtime.files import expanded
 
 EXPERIMENT = "experiment="
 
 
-def tell_claims(folder: Path) -> None:
-    """Print the verdict on each claim that names the experiment of this study, and whose arms it has."""
-    study = Manifest.read(folder)
-    name = experiment_of(study.command)
+def tell_claims(folder: Path, command: Sequence[str]) -> None:
+    """Print the verdict on each claim that names the experiment of a study, and whose arms it has.
+
+    `command`: the arguments as typed; a folder that is named in the record of a study is not read.
+    """
+    name = experiment_of(command)
     if not name:
         return
     with waiting("Judging the claims"):
-        found = [result for claim in claims_on(name, study.command) if (result := _judged(claim, folder))]
+        found = [result for claim in claims_on(name, command) if (result := _judged(claim, folder))]
     for result in found:
         say("")
         say(f"Claim ({result.places}): {result.title}: {result.verdict} ({result.here})", "bold")
@@ -35,7 +37,7 @@ def experiment_of(command: Sequence[str]) -> str:
 
 def claims_on(experiment: str, command: Sequence[str] = ()) -> Iterator[Claim]:
     """Yield the claims that an experiment tests; `command` may name a folder of further claims."""
-    given = [Path(after) / GROUP for word, after in zip(command, command[1:], strict=False) if word == "--config-dir"]
+    given = [expanded(word.partition("=")[2]) / GROUP for word in command if word.startswith("--config-dir=")]
     for path in claim_files(given).values():
         if experiment in path.read_text(encoding="utf-8"):  # most files are not even parsed
             claim = read_claim(path)
