@@ -199,3 +199,51 @@ def test_the_figures_of_the_texts():
     assert rule_of("grid_cost").numpy(5, 4) == 625
     exponents = np.log10(rule_of("log_scale").numpy(np.array([0.0, 0.25, 0.5, 1.0])))
     assert exponents == pytest.approx([-5, -4, -3, -1])
+
+
+def test_note_004_prints_the_same_adagrad():
+    """Its rate η/√(t + 1) over the root mean square of the gradients so far is η over the root of their sum."""
+    rng, W, G, seen = np.random.default_rng(0), np.ones(3), np.zeros(3), []
+    other = W
+    for t in range(20):
+        g = rng.standard_normal(3)
+        W, G = rule_of("adagrad").numpy(W, g, G, lr=0.1, eps=0.0)
+        seen.append(g)
+        other = other - 0.1 / np.sqrt(t + 1) / np.sqrt(np.mean(np.square(seen), axis=0)) * g
+    assert other == pytest.approx(W, abs=1e-12)
+
+
+def test_the_second_method_of_note_000_decays_twice_as_much():
+    """The loss plus λ·Σp², against weight_decay=λ of torch."""
+    W = torch.ones(3, requires_grad=True)
+    (0.1 * W.pow(2).sum()).backward()
+    optimizer = torch.optim.SGD([torch.ones(3, requires_grad=True)], lr=1.0, weight_decay=0.1)
+    decayed = optimizer.param_groups[0]["params"][0]
+    decayed.grad = torch.zeros(3)
+    optimizer.step()
+    assert W.grad.tolist() == pytest.approx([0.2] * 3)
+    assert (1 - decayed).tolist() == pytest.approx([0.1] * 3)
+
+
+def test_what_the_remarks_say():
+    """Ten times the step; a tenth of the gradient; σ′; tanh from σ; ReLU from maxout; the mask of note 003."""
+    v = np.zeros(1)
+    for _ in range(200):
+        W, v = rule_of("momentum").numpy(np.zeros(1), np.ones(1), v, lr=1.0)
+    assert float(W[0]) == pytest.approx(-10)
+    assert rule_of("bias_correction").numpy(np.full(9, 3.0)) == pytest.approx([3.0] * 9)
+    assert rule_of("momentum_note_004").numpy(np.zeros(1), np.ones(1), np.zeros(1))[1] == pytest.approx(0.1)
+    x = np.linspace(-5, 5, 1001)
+    sigma = rule_of("sigmoid").numpy
+    slopes = sigma(x) * (1 - sigma(x))
+    assert np.gradient(sigma(x), x) == pytest.approx(slopes, abs=1e-3)
+    assert slopes.max() == 0.25
+    assert rule_of("tanh").numpy(x) == pytest.approx(2 * sigma(2 * x) - 1)
+    w, b = np.array([[2.0]]), np.array([-1.0])
+    assert np.array_equal(
+        rule_of("maxout").numpy(x[:, None], w, b, 0 * w, 0 * b)[:, 0], rule_of("relu").numpy(2 * x - 1)
+    )
+    r = (np.arange(1000) + 0.5) / 1000
+    for p in (0.3, 0.5):
+        assert rule_of("dropout").numpy(np.ones(1000), r, p).mean() == pytest.approx(1)
+        assert np.mean((r < p) / (1 - p)) == pytest.approx(p / (1 - p))  # note 003: 1 for one half only
