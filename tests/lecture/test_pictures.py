@@ -1,5 +1,6 @@
 """The pictures of a study: their numbers are those of its runs, their texts those of its arms, without markup."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -7,21 +8,25 @@ import pytest
 
 from trainer.lecture.claim import Claim
 from trainer.lecture.content import StatementResult
+from trainer.lecture.lines import names_of
 from trainer.lecture.pictures import figures_of
 from trainer.lecture.runs import RunRecord
-from trainer.lecture.titles import folded, labels_of, title_of
+from trainer.lecture.titles import folded, title_of
 from trainer.records.outcome import Outcome
 
 BATCH, NONE = "normalization=batch", "normalization=none"
 
 
+NUMBERS = itertools.count()
+
+
 def run(*losses, accuracy=0.5):
-    """A finished run with these training losses; None: not finite."""
+    """A finished run of its own with these training losses; None: not finite."""
     rows = [
         {"epoch": epoch, "improved": False, "train_loss": loss, "validation_accuracy": accuracy + 0.01 * epoch}
         for epoch, loss in enumerate(losses, 1)
     ]
-    return RunRecord(Path("made"), {}, Outcome("finished"), rows)
+    return RunRecord(Path(f"made/{next(NUMBERS)}"), {}, Outcome("finished"), rows)
 
 
 def claim(*pictures, arms=(BATCH, NONE), over=None, **statement):
@@ -69,8 +74,44 @@ def test_curves_have_a_line_for_each_value_of_a_further_setting():
     over = {"take": "largest_reaching", "setting": "lr", "least": 90}
     arms = {BATCH: {"0.1": {"0": run(1.0)}, "1": {"0": run(3.0)}}}
     ((data, _),) = drawn(claim({"kind": "curves", "figure": "train_loss"}, over=over), arms)
-    assert [trace["name"] for trace in data] == ["batch, lr=0.1", "batch, lr=1"]
-    assert data[0]["line"]["color"] == data[1]["line"]["color"] and data[0]["line"]["dash"] != data[1]["line"]["dash"]
+    assert [trace["name"] for trace in data] == ["0.1", "1"]  # batch normalization have all
+    assert len({trace["line"]["color"] for trace in data}) == 2
+    arms[NONE] = {"0.1": {"0": run(1.0)}, "1": {"0": run(3.0)}}
+    ((data, layout),) = drawn(claim({"kind": "curves", "figure": "train_loss"}, over=over), arms)
+    assert [trace["name"] for trace in data] == [f"{arm}, lr={lr}" for arm in (BATCH, NONE) for lr in ("0.1", "1")]
+    assert [trace["line"]["color"] for trace in data] == ["#0072B2", "#0072B2", "#E69F00", "#E69F00"]
+    assert [trace["line"]["dash"] for trace in data] == ["solid", "dash", "solid", "dash"]
+    assert layout["legend"] == {}
+
+
+def test_runs_that_several_arms_chose_are_one_line():
+    low, high = {"0": run(1.0)}, {"0": run(2.0)}
+    arms = {"activation=relu": {"1": high, "0.1": low}, "lr=0.1": {"": low}}
+    over = {"take": "spread", "setting": "lr"}
+    ((data, layout),) = drawn(claim({"kind": "curves", "figure": "train_loss"}, over=over), arms)
+    assert [(trace["name"], trace["y"]) for trace in data] == [("0.1", [1.0]), ("1", [2.0])]
+    assert layout["legend"]["title"]["text"] == "lr "
+
+
+def test_losses_of_runs_that_diverge_do_not_fill_the_axis():
+    arms = {BATCH: {"": {"0": run(2.0, 1.0, 0.5)}}, NONE: {"": {"0": run(1e9, 2.0, 2.0)}}}
+    ((_, layout),) = drawn(claim({"kind": "curves", "figure": "train_loss"}), arms)
+    assert layout["yaxis"]["title"]["text"] == "training loss, cut at 60"
+    assert layout["yaxis"]["range"][1] == pytest.approx(1.778, abs=0.001) and layout["yaxis"]["type"] == "log"
+
+
+def test_pairs_of_two_settings_are_a_surface_with_both_searches():
+    over = {"take": "random_minus_grid", "setting": "lr dropout", "side": 2}
+    pairs = {
+        f"lr={lr} dropout={drop}": {"0": run(lr + drop)} for drop in (0.0, 0.5, 0.9) for lr in (1.0, 2.0, 3.0, 4.0)
+    }
+    made = claim({"kind": "factor"}, arms=(BATCH,), over=over, measure={"take": "figure", "name": "train_loss"})
+    results = [StatementResult("…", "holds here", "…")]
+    ((data, layout),) = drawn(made, {BATCH: pairs}, results, lambda statement, run: run.epochs[0]["train_loss"])
+    assert data[0]["z"] == [[1.0, 2.0, 3.0, 4.0], [1.5, 2.5, 3.5, 4.5], [1.9, 2.9, 3.9, 4.9]]
+    assert layout["xaxis"]["title"]["text"] == "lr" and layout["yaxis"]["ticktext"] == ["0.0", "0.5", "0.9"]
+    assert [len(trace["x"]) for trace in data[1:]] == [4, 4]
+    assert sorted(set(data[1]["x"])) == [0, 2] and sorted(set(data[1]["y"])) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -120,10 +161,12 @@ def test_texts_of_a_study_are_no_markup():
 
 
 def test_names_and_titles():
-    assert labels_of([BATCH, NONE]).short == {BATCH: "batch", NONE: "none"}
-    assert labels_of(["arm=first", "arm=second"]).key == ""
+    assert names_of([BATCH, NONE]) == ({BATCH: "batch", NONE: "none"}, "normalization")
+    assert names_of(["arm=first", "arm=second"]) == ({"arm=first": "first", "arm=second": "second"}, "")
     words = ["optimizer=adam lr=0.01", "optimizer=sgd lr=0.1"]
-    assert labels_of(words).short == {word: word for word in words} and labels_of(words).key == ""
+    assert names_of(words) == ({word: word for word in words}, "")
+    assert names_of(["init.std=0.1 activation=relu", "init.std=0.2 activation=relu"])[1] == "init.std"
+    assert names_of([]) == ({}, "") and names_of([BATCH]) == ({BATCH: "batch"}, "normalization")
     steps = {"take": "epochs_to", "figure": "train_loss", "target": 0.5}
     (statement,) = claim(measure=steps).statements
     assert title_of(statement) == "epochs to training loss 0.5"

@@ -12,15 +12,17 @@ from typing import Any
 from trainer.demonstrations.figures import COLORS, GREY, SYMBOLS, Figure
 from trainer.lecture.claim import Claim, Picture, Statement
 from trainer.lecture.content import StatementResult
+from trainer.lecture.lines import Arms, lines_of, names_of
 from trainer.lecture.runs import RunRecord
-from trainer.lecture.titles import Labels, folded, labels_of, plain, title_of
+from trainer.lecture.surface import surface
+from trainer.lecture.titles import folded, plain, title_of
 from trainer.reports.scale import is_log
 
-Arms = Mapping[str, Mapping[str, Mapping[str, RunRecord]]]  # arm → value of the further setting → seed → run
 Measured = Callable[[Statement, RunRecord], float]
 DASHES = ("solid", "dash", "dot", "dashdot")  # told apart on grey paper
 BAND = 0.16  # opacity of a range over the seeds
 LEGEND = 4  # entries of a legend, beyond which the figure is as wide as the page
+HIGHEST = 30  # times the median of all losses, where their axis is cut
 MARKED = 20  # epochs, up to which each is a mark on its curve
 WIDE_RATIO = 20  # of the values of a setting, from which its axis is logarithmic
 ROW, ROWS = 46, 110  # pixels of a row of dots, and of what is above and below them
@@ -38,15 +40,28 @@ def _figure(
     picture: Picture, claim: Claim, arms: Arms, results: Sequence[StatementResult], measured: Measured
 ) -> Figure | None:
     """Return one picture, None where it has nothing to show."""
-    labels = labels_of(list(arms))
     if picture.kind == "curves":
-        return _curves(picture, claim, arms, labels)
+        return _curves(picture, claim, arms)
     at = picture.statement - 1
     if at >= min(len(claim.statements), len(results)):
         return None
-    if picture.kind == "factor" and claim.statements[at].over:
-        return _by_setting(picture, claim.statements, at, arms, labels, measured)
-    return _dots(picture, claim.statements[at], results, at, labels)
+    statement = claim.statements[at]
+    alike = [(each, found) for each, found in zip(claim.statements, results, strict=False) if _alike(each, statement)]
+    if picture.kind == "values" or not statement.over:
+        rows = {arm: values for _, found in alike for arm, values in found.values.items()}
+        return _dots(picture, statement, rows)
+    chosen = {arm: arms[arm] for each, _ in alike for arm in each.arms if arm in arms}
+    values = {
+        arm: {value: [measured(statement, run) for run in runs.values()] for value, runs in settings.items()}
+        for arm, settings in chosen.items()
+    }
+    if " " in statement.over.setting:
+        return surface(statement, next(iter(values.values()), {}), picture.caption)
+    return _by_setting(picture, statement, values)
+
+
+def _alike(first: Statement, second: Statement) -> bool:
+    return (first.measure, first.over) == (second.measure, second.over)
 
 
 @dataclass(frozen=True)
@@ -62,27 +77,38 @@ def _range(values: Sequence[float]) -> _Range:
     return _Range(*(float(f"{each:.5g}") for each in (min(values), statistics.fmean(values), max(values))))
 
 
-def _curves(picture: Picture, claim: Claim, arms: Arms, labels: Labels) -> Figure | None:
+def _curves(picture: Picture, claim: Claim, arms: Arms) -> Figure | None:
     """Return a line for each arm, and for each value of a further setting: the mean over its seeds by epoch."""
     name, share = picture.figure, picture.figure.endswith("accuracy")
     setting = next((each.over.setting for each in claim.statements if each.over and each.over.setting), "")
+    lines, key = lines_of(arms, setting)
     traces: list[dict[str, Any]] = []
-    for place, (arm, settings) in enumerate(arms.items()):
-        for number, (value, runs) in enumerate(settings.items()):
-            points, broken = _epochs(list(runs.values()), name, 100 if share else 1)
-            told = [labels.short.get(arm, arm)] + ([f"{setting}={value}" if setting else value] if value else [])
-            ended = [f"{broken} of {len(runs)} not finite"] if broken else []
-            label = plain(", ".join(told) + (f" ({ended[0]})" if ended else ""))
-            traces += _line(list(points), list(points.values()), label, place, number if len(settings) > 1 else place)
-    shown = [y for trace in traces for y in trace["y"] if y is not None]
+    for line in lines:
+        points, broken = _epochs(list(line.runs.values()), name, 100 if share else 1)
+        label = line.name + (f" ({broken} of {len(line.runs)} not finite)" if broken else "")
+        traces += _line(list(points), list(points.values()), plain(label), line.color, line.dash)
+    shown = [y for trace in traces for y in trace["y"]]
     if not shown:
         return None
     title = name.replace("train_", "training ").replace("_", " ") + (" (%)" if share else "")
-    log = not share and is_log(shown)
-    last = max(x for trace in traces for x in trace["x"] if x is not None)
-    x = {"title": {"text": "epoch"}, **({"dtick": 1} if last <= 10 else {"nticks": 9}), "rangemode": "normal"}
-    y = {"title": {"text": plain(title)}, **({"type": "log", "dtick": 1} if log else {})}
-    return _made(traces, x, y, labels, picture.caption)
+    y: dict[str, Any] = {"title": {"text": plain(title)}}
+    if not share:
+        y |= _losses(shown, title)
+    last = max(x for trace in traces for x in trace["x"])
+    x = {"title": {"text": "epoch"}, **({"dtick": 1} if last <= 10 else {"nticks": 9})}
+    return _made(traces, x, y, key, picture.caption)
+
+
+def _losses(shown: Sequence[float], title: str) -> dict[str, Any]:
+    """Return the axis of losses: logarithmic if they span much, and cut where a few that diverged would fill it."""
+    top, high = HIGHEST * statistics.median(shown), max(shown)
+    cut = 0 < top < high
+    if not is_log([min(each, top) if cut else each for each in shown]):
+        span = {"range": [0, top], "autorange": False} if cut else {}
+    else:
+        low = math.log10(min(shown)) - 0.1
+        span = {"type": "log", "dtick": 1, **({"range": [low, math.log10(top)], "autorange": False} if cut else {})}
+    return {**span, **({"title": {"text": f"{plain(title)}, cut at {top:.2g}"}} if cut else {})}
 
 
 def _epochs(runs: Sequence[RunRecord], name: str, factor: float) -> tuple[dict[float, _Range], int]:
@@ -98,32 +124,27 @@ def _epochs(runs: Sequence[RunRecord], name: str, factor: float) -> tuple[dict[f
 
 
 def _by_setting(
-    picture: Picture, statements: Sequence[Statement], at: int, arms: Arms, labels: Labels, measured: Measured
+    picture: Picture, statement: Statement, values: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> Figure | None:
-    """Return a line for each arm of a statement: the mean of its measure over the seeds, by the values of a setting."""
-    statement = statements[at]
+    """Return a line for each arm: the mean of its measure over the seeds, by the values of a setting."""
     assert statement.over
-    alike = [each for each in statements if (each.measure, each.over) == (statement.measure, statement.over)]
-    named = {arm for each in alike for arm in each.arms}
+    names, key = names_of(list(values))
     found: dict[str, dict[str, _Range]] = {}
-    for arm in (arm for arm in arms if arm in named):
-        for value, runs in arms[arm].items():
-            values = [measured(statement, run) for run in runs.values()]
-            if finite := [each for each in values if math.isfinite(each)]:
-                found.setdefault(arm, {})[value] = _range(finite)
-    scale = _Scale.of([value for arm in arms for value in arms[arm] if value in found.get(arm, {})])
-    if not found:
-        return None
+    for arm, settings in values.items():
+        finite = {value: [each for each in numbers if math.isfinite(each)] for value, numbers in settings.items()}
+        found[arm] = {value: _range(numbers) for value, numbers in finite.items() if numbers}
+    scale = _Scale.of([value for points in found.values() for value in points])
     traces: list[dict[str, Any]] = []
-    for place, arm in enumerate(arms):
-        points = found.get(arm, {})
+    for place, (arm, points) in enumerate(found.items()):
         where = [scale.place(value, place - (len(found) - 1) / 2) for value in points]
         if points:
-            label = plain(labels.short.get(arm, arm))
-            traces += _line(where, list(points.values()), label, place, place, joined=scale.joined)
-    log = is_log([y for trace in traces for y in trace["y"] if y is not None])
-    y = {"title": {"text": folded(title_of(statement, reduced=False))}, **({"type": "log", "dtick": 1} if log else {})}
-    return _made(traces, {"title": {"text": plain(statement.over.setting)}, **scale.axis}, y, labels, picture.caption)
+            traces += _line(where, list(points.values()), plain(names[arm]), place, place, joined=scale.joined)
+    shown = [y for trace in traces for y in trace["y"]]
+    if not shown:
+        return None
+    y: dict[str, Any] = {"title": {"text": folded(title_of(statement, reduced=False))}}
+    y |= {"type": "log", "dtick": 1} if is_log(shown) else {}
+    return _made(traces, {"title": {"text": plain(statement.over.setting)}, **scale.axis}, y, key, picture.caption)
 
 
 @dataclass(frozen=True)
@@ -164,7 +185,7 @@ def _line(
     """Yield the range over the seeds as a band behind, then the line of the means; not joined: bars and marks."""
     color, y = COLORS[place % len(COLORS)], [each.mean for each in points]
     look = {"type": "scatter", "x": list(x), "y": y, "name": label, "legendgroup": f"{place}/{dash}"}
-    marker = {"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8, "color": color}
+    marker = {"symbol": SYMBOLS[dash % len(SYMBOLS)], "size": 8, "color": color}
     if not joined:
         up = [each.high - each.mean for each in points]
         down = [each.mean - each.low for each in points]
@@ -180,39 +201,31 @@ def _line(
     yield {**look, "mode": "lines+markers" if len(points) <= MARKED else "lines", "line": line, "marker": marker}
 
 
-def _dots(
-    picture: Picture, statement: Statement, results: Sequence[StatementResult], at: int, labels: Labels
-) -> Figure | None:
-    """Return a row for each arm with a dot for each seed and the mean, of all statements with the same measure."""
-    alike = [each for each in results if (each.measure, each.unit) == (results[at].measure, results[at].unit)]
-    rows = {arm: values for each in alike for arm, values in each.values.items()}
-    known = [arm for arm in labels.short if arm in rows]
-    order = [*known, *(arm for arm in rows if arm not in known)]
+def _dots(picture: Picture, statement: Statement, rows: Mapping[str, Mapping[str, float | None]]) -> Figure | None:
+    """Return a row for each arm with a dot for each seed and the mean. `rows`: the values by arm and seed."""
+    short, key = names_of(list(rows))
     traces: list[dict[str, Any]] = []
     names: list[str] = []
-    for row, arm in enumerate(order):
-        place = known.index(arm) if arm in known else row
-        values = {seed: value for seed, value in rows[arm].items() if value is not None and math.isfinite(value)}
-        missing = len(rows[arm]) - len(values)
-        told = f" ({missing} of {len(rows[arm])} without a number)" if missing else ""
-        names.append(folded(labels.short.get(arm, arm) + told, 24))
+    for row, (arm, each) in enumerate(rows.items()):
+        values = {seed: value for seed, value in each.items() if value is not None and math.isfinite(value)}
+        missing = len(each) - len(values)
+        told = f" ({missing} of {len(each)} without a number)" if missing else ""
+        names.append(folded(short[arm] + told, 24))
         if values:
-            traces += _dotted(values, row, names[-1], place)
+            traces += _dotted(values, row, names[-1], row)
     if not traces:
         return None
     x: dict[str, Any] = {"title": {"text": folded(title_of(statement))}, "zeroline": False}
     shown = [value for trace in traces for value in trace["x"]]
     if len(statement.arms) == 1:
-        traces.append(_against(statement.against, len(order)))
+        traces.append(_against(statement.against, len(rows)))
         shown.append(statement.against)
     if is_log(shown):
         x |= {"type": "log", "dtick": 1}
-    y = {"tickvals": list(range(len(order))), "ticktext": names, "range": [len(order) - 0.5, -0.5], "showgrid": False}
-    y |= {"zeroline": False, "title": {"text": plain(labels.key)}} if labels.key else {"zeroline": False}
-    legend = {"showlegend": len(statement.arms) == 1}
-    return Figure(
-        {"data": traces, "layout": {"xaxis": x, "yaxis": y, **legend}}, picture.caption, ROWS + ROW * len(order)
-    )
+    y = {"tickvals": list(range(len(rows))), "ticktext": names, "range": [len(rows) - 0.5, -0.5], "showgrid": False}
+    y |= {"zeroline": False, **({"title": {"text": plain(key)}} if key else {})}
+    layout = {"xaxis": x, "yaxis": y, "showlegend": len(statement.arms) == 1}
+    return Figure({"data": traces, "layout": layout}, picture.caption, ROWS + ROW * len(rows))
 
 
 def _dotted(values: Mapping[str, float], row: int, name: str, place: int) -> Iterator[dict[str, Any]]:
@@ -247,14 +260,14 @@ def _made(
     traces: Sequence[Mapping[str, Any]],
     x: Mapping[str, Any],
     y: Mapping[str, Any],
-    labels: Labels,
+    key: str,
     caption: str,
 ) -> Figure:
     """Return the figure with its axes, and a legend whose title is the setting that tells the arms apart."""
     named = [trace for trace in traces if trace.get("showlegend", True)]
     # Beside many entries plotly does not count the title's width.
     side = "left" if len(named) <= 3 else "top"
-    legend = {"title": {"text": f"{plain(labels.key)} ", "side": side}} if labels.key else {}
+    legend = {"title": {"text": f"{plain(key)} ", "side": side}} if key else {}
     layout = {"xaxis": dict(x), "yaxis": dict(y), "legend": legend, "showlegend": len(named) > 1}
     return Figure({"data": [dict(trace) for trace in traces], "layout": layout}, caption, wide=len(named) > LEGEND)
 

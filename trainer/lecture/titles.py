@@ -1,9 +1,8 @@
-"""The words in the pictures of a study: titles of axes, and short names of arms. Imports no torch itself."""
+"""The words in the pictures of a study: titles of axes. Imports no torch itself."""
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib import import_module
 
 from trainer.lecture.claim import Statement
@@ -32,24 +31,6 @@ TITLES = {
 }
 DEFAULTS = {"figure": "validation_accuracy"}
 WIDTH = 36  # letters of a line of an axis' title: what a phone shows
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The short names of arms, in their order. `key`: the setting that tells all of them apart, "" for several."""
-
-    short: Mapping[str, str]
-    key: str = ""
-
-
-def labels_of(arms: Sequence[str]) -> Labels:
-    """Return the names of arms for a legend: of "normalization=batch" and "normalization=none" only the values."""
-    pairs = [arm.partition("=") for arm in arms]
-    keys = {key for key, _, _ in pairs}
-    if len(keys) != 1 or any(" " in arm or not value for arm, (_, _, value) in zip(arms, pairs, strict=True)):
-        return Labels({arm: arm for arm in arms})
-    (key,) = keys
-    return Labels({arm: value for arm, (_, _, value) in zip(arms, pairs, strict=True)}, "" if key == "arm" else key)
 
 
 def title_of(statement: Statement, reduced: bool = True) -> str:
