@@ -110,7 +110,7 @@ def test_arms_without_spread_are_tested_by_the_orders_of_their_runs(seeds, verdi
 def test_no_difference_in_any_run_does_not_hold():
     found = answer((1.0,) * 5, (1.0,) * 5, unit="decades", least=1)
     assert (found.verdict, found.p) == (FAILS, None)
-    assert found.sentence.startswith("a=1 and a=2: no difference, 1 decades")
+    assert found.sentence.startswith("a=1 and a=2: no difference, 1 decade")
 
 
 def test_an_exact_statement_is_shown_by_each_seed():
@@ -152,6 +152,22 @@ def test_a_claim_holds_if_all_its_statements_do():
     assert verdict_of([hold, hold]) == HOLDS
     assert verdict_of([hold, undecided]) == UNDECIDED
     assert verdict_of([hold, undecided, fail]) == FAILS
+
+
+@pytest.mark.parametrize(
+    ("arms", "told"),
+    [
+        (("optimizer=sgd", "optimizer=momentum"), "sgd has 7.1 points more than momentum"),
+        (("lr=0.1", "lr=0.01"), "lr=0.1 has 7.1 points more than lr=0.01"),
+        (("optimizer=sgd lr=0.1", "optimizer=adam lr=0.1"), "optimizer=sgd lr=0.1 has 7.1 points more than optimizer="),
+        (("arm=with decay", "arm=without"), "with decay has 7.1 points more than without"),
+        (("normalization=batch", "dropout=0.5"), "normalization=batch has 7.1 points more than dropout=0.5"),
+    ],
+)
+def test_an_arm_is_named_by_the_word_that_differs(arms, told):
+    values = dict(zip(arms, (by_seed(97.0, 98.0, 97.5), by_seed(90.0, 91.0, 90.2)), strict=True))
+    (found,) = answers(claim({"arms": arms}), [Measured(values, "points")])
+    assert found.sentence.startswith(told)
 
 
 def test_false_alarms_count_claims_that_noise_could_decide():

@@ -18,6 +18,7 @@ from trainer.stats.arms import Arm
 from trainer.stats.contrast import Contrast, stepped
 from trainer.stats.corrections import LEVEL
 from trainer.stats.trial import MIN_RUNS, Trial, trial
+from trainer.study.arm_names import are_words
 
 Values = Mapping[str, Mapping[str, float]]  # arm → seed → the measured value, nan without one
 MAX_SEEDS = 1000  # of an arm, beyond which no number is told
@@ -225,17 +226,28 @@ def _difference(each: _Prepared) -> str:
     """Return the difference in words: "normalization=batch: 2.1 decades more than normalization=none"."""
     assert each.trial is not None
     estimate, unit = each.trial.difference, each.measured.unit
+    names = _names([arm.name for arm in each.arms])
     first = each.arms[0]
     if len(each.arms) == 1:
         against = each.statement.against
         beside = f", against {_number(against, unit)}" if against else ""
-        return f"{first.name}: {_number(first.mean, unit)}{beside}"
+        return f"{names[0]}: {_number(first.mean, unit)}{beside}"
     second = each.arms[1]
     means = f"{_number(first.mean, '')} against {_number(second.mean, unit)}"
     if not estimate:
-        return f"{first.name} and {second.name}: no difference, {_number(first.mean, unit)}"
+        return f"{names[0]} and {names[1]}: no difference, {_number(first.mean, unit)}"
     word = "more" if estimate > 0 else "less"
-    return f"{first.name} has {_number(abs(estimate), unit)} {word} than {second.name}: {means}"
+    return f"{names[0]} has {_number(abs(estimate), unit)} {word} than {names[1]}: {means}"
+
+
+def _names(arms: Sequence[str]) -> list[str]:
+    """Return the arms as a sentence names them: "adam" where all differ in one setting whose values are words."""
+    values = [words.partition("=") for words in arms]
+    same = len({key for key, _, _ in values}) == 1 and all(
+        " " not in words or words.startswith("arm=") for words in arms
+    )
+    named = same and (values[0][0] == "arm" or are_words(value for _, _, value in values))
+    return [value for _, _, value in values] if named else list(arms)
 
 
 def _asked(each: _Prepared, verdict: str, needed: int | None) -> str:
@@ -268,7 +280,7 @@ def _number(value: float, unit: str) -> str:
     if "e" in digits and abs(value) < 1:
         digits = f"{abs(value):.1e}"
     sign = "−" if value < 0 and digits.strip("0.") else ""
-    return f"{sign}{digits} {unit}".rstrip()
+    return f"{sign}{digits} {unit.removesuffix('s') if digits == '1' else unit}".rstrip()
 
 
 def expected_false_alarms(claims: Sequence[Sequence[StatementResult]]) -> tuple[int, float]:
