@@ -33,7 +33,7 @@ def show(lr: float, beta1: float, beta2: float, steps: int) -> Shown:
         ),
         Fact(
             f"With the correction each of the first {FIRST} steps has the size of the learning rate, {lr:g}; without it"
-            f" they are {low:.1f} to {high:.1f} times as large, as the second moment is nearer to 0 than the first.",
+            f" they are {low:.1f} to {high:.1f} times as large.",
             low > 3 and all(math.isclose(step, lr, rel_tol=1e-5) for step in corrected[:FIRST]),
             {"smallest_ratio": low, "largest_ratio": high, "first": plain[0], "first_corrected": corrected[0]},
         ),
@@ -57,7 +57,8 @@ def show(lr: float, beta1: float, beta2: float, steps: int) -> Shown:
                     ],
                     "share of the true value",
                 ),
-                "The moments before the correction, as a share of what they estimate: they begin at 0.",
+                "The moments before the correction, as a share of what they estimate. The second is the smaller one for"
+                " long, and a step divides by its root.",
             ),
         ),
         facts,

@@ -39,14 +39,14 @@ def show(examples: int, noise: float, degree: int, sets: int, seed: int) -> Show
             {"best_error": total[best]},
         ),
         Fact(
-            f"At degree {degree} more examples lower the variance: {more[0]:.3f} with {examples}, {more[1]:.3f} with"
-            f" {2 * examples}, {more[2]:.3f} with {4 * examples}.",
+            f"At degree {degree} the variance falls with more examples: {more[0]:.3g} with {examples}, {more[1]:.3g}"
+            f" with {2 * examples}, {more[2]:.3g} with {4 * examples}.",
             more[2] < more[1] < more[0],
             {"1": more[0], "2": more[1], "4": more[2]},
         ),
         Fact(
-            f"At degree {degree} weight decay λ = {DECAYS[-1]:g} lowers the variance from {decayed[0][1]:.3f} to"
-            f" {decayed[-1][1]:.3f} and raises bias² from {decayed[0][0]:.4f} to {decayed[-1][0]:.3f}.",
+            f"At degree {degree} weight decay λ = {DECAYS[-1]:g} takes the variance from {decayed[0][1]:.3g} to"
+            f" {decayed[-1][1]:.2g} and bias² from {decayed[0][0]:.2g} to {decayed[-1][0]:.2g}.",
             decayed[-1][1] < decayed[0][1] and decayed[-1][0] > decayed[0][0],
             {"variance_without": decayed[0][1], "variance_with": decayed[-1][1], "bias_with": decayed[-1][0]},
         ),
@@ -80,8 +80,8 @@ def show(examples: int, noise: float, degree: int, sets: int, seed: int) -> Show
 def _in_degree(bias: list[float], variance: list[float], total: list[float], best: int) -> Fact:
     last = len(bias) - 1
     return Fact(
-        f"From degree 1 to {last} bias² falls from {bias[1]:.3f} to {bias[last]:.4f} and the variance rises from"
-        f" {variance[1]:.3f} to {variance[last]:.3f}; the error is lowest between, {total[best]:.4f} at degree {best}.",
+        f"From degree 1 to {last} bias² goes from {bias[1]:.3g} to {bias[last]:.2g} and the variance from"
+        f" {variance[1]:.3g} to {variance[last]:.3g}; the error is lowest at degree {best}, {total[best]:.3g}.",
         bias[last] < bias[1] and variance[last] > variance[1] and 1 < best < last,
         {
             "bias_1": bias[1],
@@ -134,7 +134,7 @@ def _parts(
     """Return a figure of (bias², variance, squared error) for each value of x."""
     bias, variance, total = (list(values) for values in zip(*errors, strict=True))
     data = [line(x, bias, "bias²", 0), line(x, variance, "variance", 1), line(x, total, "squared error", 3)]
-    vertical = axis("squared error", type="log", dtick=1, tickformat="~g", range=[-4.3, 0.3])
+    vertical = axis("squared error", type="log", dtick=1, tickformat="~g", range=[-5, 0.3])
     return {"data": data, "layout": {"xaxis": horizontal, "yaxis": vertical}}
 
 

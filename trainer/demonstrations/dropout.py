@@ -12,6 +12,8 @@ from trainer.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+# Spelled out, as plotly.js means other colours by the name than plotly for Python.
+BLUES = [[0.0, "#f7fbff"], [0.5, "#6baed6"], [1.0, "#08306b"]]
 FEATURES, DRAWS = 48, 200  # shown; passes whose mean is followed
 
 
@@ -123,7 +125,7 @@ def grid(values: "Tensor", mask: "Tensor | None", reach: float) -> dict[str, Any
     data.append(
         {
             "z": rows,
-            "colorscale": "Blues",
+            "colorscale": BLUES,
             "zmin": min(0.0, float(values.min())),
             "zmax": reach,
             "colorbar": {"thickness": 10},

@@ -68,7 +68,7 @@ def by_momentum(starts: int, steps: int, seed: int) -> Shown:
         Figure(
             _percent(
                 [line(RATES, values, NAMES[name], place) for place, (name, values) in enumerate(shares.items())],
-                axis("effective rate, lr / (1 − β)"),
+                axis("effective rate, lr/(1−β)"),
             ),
             "Starts that end in the global minimum, by effective rate, the same for all three.",
         ),
@@ -105,7 +105,7 @@ def _height(x: float) -> float:
 def by_noise(noise: float, lr: float, steps: int, walks: int, seed: int) -> Shown:
     """Return the share of walks from the local minimum that end in the global one, by batch size.
 
-    The gradient has normal noise of standard deviation noise / √n, as the mean of n examples has.
+    The gradient has normal noise of standard deviation noise/√n, as the mean of n examples has.
     """
     positive(noise=noise, lr=lr)
     at_least(1, steps=steps, walks=walks)
@@ -127,7 +127,8 @@ def by_noise(noise: float, lr: float, steps: int, walks: int, seed: int) -> Show
             {"last": float(last)},
         ),
     )
-    chosen = {1: paths[1][:, 0].tolist(), 64: paths[64][:, 0].tolist()}
+    place = int((paths[1][-1] - SURFACE.minima[1][0]).abs().argmin())  # of the walk that ends nearest to it
+    chosen = {1: paths[1][:, place].tolist(), 64: paths[64][:, place].tolist()}
     walked = [
         line(range(steps + 1), rounded(path), f"n = {size}", place, mode="lines", line={"color": COLORS[place]})
         for place, (size, path) in enumerate(chosen.items())
@@ -139,7 +140,8 @@ def by_noise(noise: float, lr: float, steps: int, walks: int, seed: int) -> Show
         ),
         Figure(
             {"data": walked, "layout": {"xaxis": axis("step"), "yaxis": axis("x")}},
-            "One walk of each of two batch sizes: the local minimum lies at x = -0.91, the global one at 1.07.",
+            "The walk of single examples that ends nearest to the global minimum, x = 1.07, and the same one with"
+            " batches of 64, which stays around the local one, x = -0.91.",
         ),
     )
     return Shown(figures, facts)

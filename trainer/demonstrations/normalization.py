@@ -32,9 +32,9 @@ def _kept(found: "dict[str, list[Tensor]]") -> Fact:
     lost = spread["none"][-1] / spread["none"][0]
     kept = spread["batch"][-1] / spread["batch"][0]
     return Fact(
-        f"From the first to the last layer the standard deviation falls from {spread['none'][0]:.3g} to"
-        f" {spread['none'][-1]:.3g} without normalization, and goes from {spread['batch'][0]:.3g} to"
-        f" {spread['batch'][-1]:.3g} with batch normalization.",
+        f"From the first to the last layer the standard deviation goes from {spread['none'][0]:.3g} to"
+        f" {spread['none'][-1]:.3g} without normalization; with batch normalization it is"
+        f" {spread['batch'][0]:.3g} in the first and {spread['batch'][-1]:.3g} in the last.",
         abs(kept - 1) < 0.1 and not 0.5 < lost < 2,
         {"ratio_none": lost, "ratio_batch": kept},
     )

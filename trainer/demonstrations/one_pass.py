@@ -33,7 +33,7 @@ def show(examples: int, rate: float, problems: int, seed: int) -> Shown:
     needed, better = float(np.median(passes)), float((ends < descent[1]).mean())
     facts = (
         Fact(
-            f"After one pass over {examples} examples the loss of {problems} random problems has fallen from"
+            f"After one pass over {examples} examples the loss of {problems} random problems goes from"
             f" {start:.2f} to {float(np.median(ends)):.3f} with an update for each example, to {after:.3f} with one"
             f" update for all (medians, rate {rate:g}); the former is lower in {better:.0%} of them.",
             better > 0.95,

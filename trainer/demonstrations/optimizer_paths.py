@@ -83,8 +83,8 @@ def _controls(last: int) -> dict[str, Any]:
     slider = {
         "active": last,
         "steps": steps,
-        "x": 0.3,
-        "len": 0.7,
+        "x": 0.42,
+        "len": 0.58,
         "currentvalue": {"prefix": "step ", "font": {"color": GREY, "size": 13}},
         "ticklen": 0,
         "minorticklen": 0,

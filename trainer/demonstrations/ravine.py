@@ -39,7 +39,7 @@ def show(rate: float, faster: float, steps: int) -> Shown:
 
 
 def walk(rate: float, steps: int) -> dict[str, Path]:
-    """Return the paths of gradient descent, momentum and Nesterov at the same effective rate lr / (1 − β)."""
+    """Return the paths of gradient descent, momentum and Nesterov at the same effective rate lr/(1−β)."""
     return {
         name: descend(RAVINE.loss, RAVINE.begin, settings(f"optimizer={name}").optimizer, lr, steps)
         for name, lr in equal_rates(rate).items()
@@ -109,5 +109,5 @@ def by_rate(steps: int) -> dict[str, Any]:
         for name, path in walk(rate, steps).items():
             found[name].append(sign_changes([y for _, y in path]))
     data = [line(RATES, values, NAMES[name], place) for place, (name, values) in enumerate(found.items())]
-    layout = {"xaxis": axis("effective rate, lr / (1 − β)"), "yaxis": axis("sign changes across", rangemode="tozero")}
+    layout = {"xaxis": axis("effective rate, lr/(1−β)"), "yaxis": axis("sign changes across", rangemode="tozero")}
     return {"data": data, "layout": layout}

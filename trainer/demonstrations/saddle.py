@@ -92,7 +92,12 @@ def by_distance(distances: list[float], steps: dict[str, list[int]], rates: dict
         x = [float(f"{each:.4g}") for each in distances]
         data.append(line(x, values, told, place, mode="markers", marker=marker))
     ticks = list(range(round(math.log10(NEAREST)), round(math.log10(FARTHEST)) + 1))
-    horizontal = axis("|y| of the start", type="log", tickvals=[10.0**tick for tick in ticks], exponentformat="power")
+    horizontal = axis(
+        "|y| of the start",
+        type="log",
+        tickvals=[10.0**tick for tick in ticks],
+        ticktext=[f"1e{tick}" for tick in ticks],
+    )
     vertical = axis("steps until |y| > 0.1", rangemode="tozero")
     legend = {"title": {"text": "optimizer and its learning rate", "side": "top"}}
     return {"data": data, "layout": {"xaxis": horizontal, "yaxis": vertical, "legend": legend}}

@@ -25,7 +25,7 @@ def optimizer_paths(*, surface: tuple[str, ...] = (), lr: tuple[str, ...] = (), 
     """Paths of the optimizers over a ravine, a saddle and a local minimum.
 
     Each path begins at the ring; × marks a minimum. sgd, momentum and nesterov have the same effective rate,
-    lr / (1 − β); the others have a rate that suits them there. The button plays the steps, the slider selects one, a
+    lr/(1−β); the others have a rate that suits them there. The button plays the steps, the slider selects one, a
     click on a name hides its path.
 
     `surface`: ravine, saddle or local_minimum, all if none is named. `lr`: 0.1 for all optimizers, or adam=0.1 for one
@@ -136,7 +136,7 @@ def grid_cost(*, values: int = 3, dimensions: int = 8, minutes: float = 10.0) ->
 def ravine_momentum(*, rate: float = 0.45, faster: float = 0.6, steps: int = 40) -> Shown:
     """Momentum in a ravine, at the same effective rate as gradient descent.
 
-    The surface is 0.05x² + 2y², forty times steeper across than along. The effective rate is lr / (1 − β): momentum
+    The surface is 0.05x² + 2y², forty times steeper across than along. The effective rate is lr/(1−β): momentum
     with β = 0.9 has a tenth of the learning rate of gradient descent, so that both go equally far on an even slope.
 
     `rate`: the effective rate. `faster`: a rate at which gradient descent diverges. `steps`: how many.
@@ -146,23 +146,24 @@ def ravine_momentum(*, rate: float = 0.45, faster: float = 0.6, steps: int = 40)
     return ravine.show(rate, faster, steps)
 
 
-def nesterov_overshoot(*, lr: float = 0.1, quadratics: int = 31, steps: int = 400) -> Shown:
+def nesterov_overshoot(*, beta: float = 0.9, quadratics: int = 31, steps: int = 400) -> Shown:
     """How far momentum and Nesterov's momentum run past a minimum.
 
-    Both start at rest at x = 1 on f(x) = h·x²/2, with β = 0.9 and the same learning rate, for many curvatures h.
+    Both start at rest at x = 1 on f(x) = h·x²/2, with the same learning rate and β, for many curvatures h.
 
-    `lr`: the learning rate. `quadratics`: how many curvatures, lr·h from 0.001 to 1. `steps`: of each path.
+    `beta`: the share of the velocity that is kept. `quadratics`: how many curvatures, lr·h from 0.001 to 1. `steps`: of
+    each path.
     """
     from trainer.demonstrations import overshoot
 
-    return overshoot.show(lr, quadratics, steps)
+    return overshoot.show(beta, quadratics, steps)
 
 
 def local_minimum_momentum(*, starts: int = 200, steps: int = 600, seed: int = 0) -> Shown:
     """Momentum and the way out of a local minimum.
 
     The surface x⁴/4 − x²/2 − 0.15x + y²/2 has a local and a global minimum with a rise between them. All starts are
-    drawn from the basin of the local one; gradient descent and momentum have the same effective rate lr / (1 − β).
+    drawn from the basin of the local one; gradient descent and momentum have the same effective rate lr/(1−β).
 
     `starts`: how many. `steps`: of each path. `seed`: of the starts.
     """
@@ -172,11 +173,11 @@ def local_minimum_momentum(*, starts: int = 200, steps: int = 600, seed: int = 0
 
 
 def local_minimum_noise(
-    *, noise: float = 2.0, lr: float = 0.05, steps: int = 300, walks: int = 200, seed: int = 0
+    *, noise: float = 3.0, lr: float = 0.05, steps: int = 300, walks: int = 200, seed: int = 0
 ) -> Shown:
     """Noise of small batches and the way out of a local minimum.
 
-    The same surface with a noisy gradient, as mini-batches have it: of standard deviation noise / √n for n examples.
+    The same surface with a noisy gradient, as mini-batches have it: of standard deviation noise/√n for n examples.
     Every walk begins in the local minimum, where the true gradient is 0. Walks of all batch sizes have equally many
     steps, so that a larger batch sees more examples.
 
