@@ -1,9 +1,14 @@
 """`trainer lecture` on the claims of a small course: what is trained, what is told, what a second call does."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import yaml
+from conftest import clean_environment
 
 from trainer.cli.main import main
 from trainer.lecture.claim import read_claim
@@ -94,6 +99,41 @@ def test_a_mistake_in_a_claims_settings_is_told_before_anything_is_trained(cours
     assert "mine/wrong.yaml: " in told
     assert "normalization=batchh" in told
     assert not list(tmp_path.glob("outputs/lecture/quick/sweeps/*"))
+
+
+@pytest.mark.parametrize(
+    "word", ["--techniques=mine", "hydra/launcher=joblib", "output_dir=/tmp/x", "+wandb.mode=online"]
+)
+def test_a_claim_cannot_run_a_program_or_lead_elsewhere(word, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "wrong.yaml").write_text(yaml.safe_dump({**CLAIM, "study": f"{STUDY} {word}"}))
+    assert main(["lecture", "--claims", "mine"]) == 2
+    assert f"study, settings: {word} is not taken from a claim" in one_line(capsys)
+
+
+@pytest.mark.long
+def test_a_stopped_book_continues_where_it_was(course, tmp_path):
+    """Ctrl-C reaches the run under way, which saves its state; a killed book leaves no process behind."""
+    words = [sys.executable, "-m", "trainer", "lecture", "--claims", str(course), "--output", "book", "--workers", "1"]
+    for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+        with subprocess.Popen(words, cwd=tmp_path, env=clean_environment(), stderr=subprocess.DEVNULL) as book:
+            before = len(ended(tmp_path))
+            give_up = time.monotonic() + 100
+            while len(ended(tmp_path)) == before and time.monotonic() < give_up:
+                time.sleep(0.05)
+            book.send_signal(number)
+        assert book.returncode == code
+    assert (tmp_path / "book" / "book.html").is_file()
+    done = subprocess.run(words, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=True)
+    assert "Book: book/book.html" in done.stdout
+    assert len(ended(tmp_path)) == 9
+    assert {json.loads(path.read_text())["starts"] for path in ended(tmp_path)} <= {1, 2}
+
+
+def ended(folder):
+    """The results of the runs that have begun."""
+    return [*folder.glob("book/sweeps/*/*/result.json")]
 
 
 def test_full_falls_back_to_digits_where_mnist_is_missing(course, tmp_path):

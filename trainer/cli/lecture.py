@@ -11,7 +11,8 @@ from trainer.lecture.claim import BUDGETS, GROUP, Claim, claim_files, read_claim
 from trainer.lecture.content import FAILED, NOT_RUN, VERDICTS
 from trainer.lecture.task import Task, refuse_deciding, task_of
 from trainer.runtime.console import duration, say, show_columns
-from trainer.runtime.files import expanded
+from trainer.runtime.files import expanded, make_folder
+from trainer.runtime.lock import locked
 from trainer.runtime.text import counted
 from trainer.storage.places import output_root
 
@@ -171,8 +172,10 @@ def _test(tasks: Sequence[Task], every: Sequence[Task], folder: Path, workers: i
     def write() -> None:
         write_book(book_of(every), folder, slides)
 
+    make_folder(folder)
     try:
-        run_claims(progress, workers, write)
+        with locked(folder):
+            run_claims(progress, workers, write)
     except KeyboardInterrupt as error:
         say(f"Stopped: {len(progress.results)} of {counted(len(tasks), 'claim')} tested. The same command continues")
         say(f"Book: {folder / 'book.html'}", "bold")

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 
+from trainer.config.own import active, read, using
+from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError, RunError
 from trainer.lecture.content import FAILED, ClaimResult
 from trainer.lecture.saved import saved
@@ -27,6 +29,7 @@ WATCH_SECONDS = 1.0  # between two looks of a worker whether its parent is alive
 BOOK_SECONDS = 10.0  # at least, between two writings of the unfinished book
 
 
+_own = ExitStack()  # in a worker: its own techniques
 _stops = list[Event]()  # in a worker: it is set when the book is to stop
 
 Running = dict[Future[ClaimResult], list[Task]]  # the claim that is tested, first of its group
@@ -146,9 +149,10 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is None and workers > 1:  # the workers would compete for the cores
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    words = [each.word for each in active() if each.typed]  # own techniques, which a new process does not know
     context = get_context("spawn")
     stop = context.Event()
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(), stop))
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(), stop, words))
     try:
         yield pool
     except BaseException:
@@ -160,7 +164,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
             os.environ.pop("OMP_NUM_THREADS", None)
 
 
-def _begin(parent: int, stop: Event) -> None:
+def _begin(parent: int, stop: Event, techniques: Sequence[str]) -> None:
     """Prepare a worker: a process that trains, stops when it is asked to, and ends when its parent is gone."""
     from trainer.runtime.process import configure_process
     from trainer.runtime.stdio import protect_streams
@@ -171,6 +175,7 @@ def _begin(parent: int, stop: Event) -> None:
         os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _stops.append(stop)
+    _own.enter_context(using([read(word, [*GROUPS]) for word in techniques]))
     configure_process()
     protect_streams()
     threading.Thread(target=_watch, args=(parent, stop), daemon=True).start()

@@ -20,6 +20,8 @@ PROJECT = "lecture"  # of W&B
 ALWAYS = ("wandb.mode=disabled", f"wandb.project={PROJECT}")
 # Settings that may be typed beside a budget: they say where and how, and change no result.
 ALLOWED = ("data_dir", "device", "wandb.", "tensorboard", "hydra/launcher", "hydra.launcher.", "sweep.on_error")
+# What a claim's file may not set: flags and launchers could run a program, the others lead to another place.
+REFUSED = ("hydra", "output_root", "output_dir", "resume", "retrain", "sweep.name", "sweep.dry_run", "wandb")
 MNIST = "dataset=mnist"
 
 
@@ -123,7 +125,15 @@ def refuse_deciding(typed: Sequence[str]) -> None:
 
 
 def _split(text: str, path: Path) -> list[str]:
+    """Return the words of a claim's study. Raises ConfigError for one that could run a program, or lead elsewhere."""
     try:
-        return shlex.split(text)
+        words = shlex.split(text)
     except ValueError as error:
         raise ConfigError(f"{path}: study, settings: {error}, in: {text}") from None
+    for word in words:
+        if word.startswith("-") or word.lstrip("+~").startswith(REFUSED):
+            raise ConfigError(
+                f"{path}: study, settings: {word} is not taken from a claim, which could be written by anyone. Accepted"
+                " are the settings of runs, and sweep.arms, sweep.params and tune"
+            )
+    return words
