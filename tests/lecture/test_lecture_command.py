@@ -145,3 +145,13 @@ def test_full_falls_back_to_digits_where_mnist_is_missing(course, tmp_path):
     assert (budget.settings, why) == ("dataset=digits epochs=1", f"MNIST does not lie in {tmp_path}")
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     assert chosen_budget(claim, "full", [f"data_dir={tmp_path}"])[0].settings == "dataset=mnist epochs=2"
+
+
+def test_measured_seconds_are_written_into_a_claim():
+    from claim_seconds import with_seconds
+
+    text = "budgets:\n  quick: {settings: dataset=digits, seeds: 5}\n  full: {settings: dataset=mnist, seeds: 5}\n"
+    once = with_seconds(text, "quick", 12)
+    assert once.splitlines()[1] == "  quick: {settings: dataset=digits, seeds: 5, seconds: 12}"
+    assert with_seconds(once, "quick", 7) == once.replace("12", "7")
+    assert once.splitlines()[2] == text.splitlines()[2]

@@ -41,8 +41,8 @@ class ClaimResult:
     """The result of one claim. `here`: network, data and epochs in words, "" for a demonstration.
 
     `command`: the words that repeat it. `arms`: {arm: {column: text}}, the table of a study. `runs`: those of its
-    study; `trained`: those that were not taken from other claims. `why`: the reason of the verdict, where it was looked
-    into. `reason`: of a failure. `notes`: sentences on what limits the comparison.
+    study. `why`: the reason of the verdict, where it was looked into. `reason`: of a failure. `notes`: sentences on
+    what limits the comparison.
     """
 
     name: str

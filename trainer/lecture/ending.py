@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trainer.errors import ConfigError, RunError
 from trainer.lecture.claim import GROUP, Claim, claim_files, read_claim
-from trainer.lecture.content import ClaimResult
+from trainer.lecture.content import NOT_RUN, ClaimResult
 from trainer.runtime.console import say, waiting
 from trainer.runtime.files import expanded
 
@@ -47,13 +47,9 @@ def claims_on(experiment: str, command: Sequence[str] = ()) -> Iterator[Claim]:
 
 def _judged(claim: Claim, folder: Path) -> ClaimResult | None:
     """Return the result of a claim in a study, None if it lacks an arm or cannot be read."""
-    from trainer.lecture.content import NOT_RUN
-    from trainer.lecture.perform import judged
+    from trainer.lecture.perform import judged, with_texts
 
-    without = ClaimResult(
-        claim.name, claim.note, claim.places, claim.title, claim.claim, NOT_RUN, claim.next, claim.formula
-    )
     try:
-        return judged(claim, folder, "", without)
+        return judged(claim, folder, with_texts(claim, NOT_RUN))
     except (ConfigError, RunError):
         return None

@@ -8,7 +8,7 @@ from datetime import date
 from importlib.metadata import version
 
 from trainer import __version__
-from trainer.lecture.content import FAILED, NOT_RUN, Book, ClaimResult
+from trainer.lecture.content import FAILED, FAILS, NOT_RUN, UNDECIDED, Book, ClaimResult
 from trainer.lecture.judge import expected_false_alarms
 from trainer.lecture.perform import blank
 from trainer.lecture.saved import saved
@@ -44,13 +44,23 @@ def book_of(tasks: Sequence[Task]) -> Book:
 
 
 def _claim(task: Task) -> ClaimResult:
-    """Return the saved result of a claim, with a note if it is of other settings or another program."""
+    """Return the saved result of a claim with its present texts, and a note if it is of other settings or code."""
     result, current = saved(task)
     if result is None:
         return blank(task, NOT_RUN)
-    if current or result.verdict == FAILED:
-        return result
-    return replace(result, notes=("Tested with earlier settings or an earlier program", *result.notes))
+    texts = blank(task)
+    notes = () if current or result.verdict == FAILED else ("Tested with earlier settings or an earlier program",)
+    return replace(
+        result,
+        note=texts.note,
+        places=texts.places,
+        title=texts.title,
+        claim=texts.claim,
+        next=texts.next,
+        formula=texts.formula,
+        why=task.why if result.verdict in (FAILS, UNDECIDED) else "",
+        notes=(*notes, *result.notes),
+    )
 
 
 def _gpu() -> str:

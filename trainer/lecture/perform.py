@@ -54,7 +54,11 @@ def perform(task: Task) -> ClaimResult:
 
 def blank(task: Task, verdict: str = FAILED) -> ClaimResult:
     """Return the result of a claim without any figure."""
-    claim = task.claim
+    return with_texts(task.claim, verdict, task.command)
+
+
+def with_texts(claim: Claim, verdict: str, command: str = "") -> ClaimResult:
+    """Return a result that has the texts of a claim alone."""
     return ClaimResult(
         claim.name,
         claim.note,
@@ -64,7 +68,7 @@ def blank(task: Task, verdict: str = FAILED) -> ClaimResult:
         verdict,
         claim.next,
         claim.formula,
-        command=task.command,
+        command=command,
     )
 
 
@@ -77,8 +81,7 @@ def _demonstration(task: Task) -> ClaimResult:
         for fact in shown.facts
     )
     verdict = verdict_of(facts) if facts else SHOWN
-    why = task.claim.why.get("quick", "") if verdict == FAILS else ""
-    return replace(blank(task, verdict), statements=facts, figures=tuple(shown.figures), why=why)
+    return replace(blank(task, verdict), statements=facts, figures=tuple(shown.figures))
 
 
 def _study(task: Task) -> ClaimResult:
@@ -89,10 +92,10 @@ def _study(task: Task) -> ClaimResult:
     assert result.folder is not None
     if result.trained or not (result.folder / "wandb").is_dir():
         log_verdict(result.folder)
-    return replace(judged(task.claim, result.folder, task.budget, blank(task)), notes=_notes(task, result.folder))
+    return replace(judged(task.claim, result.folder, blank(task)), notes=_notes(task, result.folder))
 
 
-def judged(claim: Claim, folder: Path, budget: str, without: ClaimResult) -> ClaimResult:
+def judged(claim: Claim, folder: Path, without: ClaimResult) -> ClaimResult:
     """Return the result of a claim from the runs of a study that lies in `folder`. `without`: the same without figures.
 
     Raises ConfigError if the study lacks an arm of the claim.
@@ -112,7 +115,6 @@ def judged(claim: Claim, folder: Path, budget: str, without: ClaimResult) -> Cla
         figures=figures_of(claim, _together(arms), found, lambda statement, run: measure_of(statement.measure, run)),
         arms=_table(values),
         runs=len(records),
-        why=claim.why.get(budget, "") if verdict != HOLDS else "",  # type: ignore[call-overload]
     )
 
 

@@ -70,10 +70,15 @@ class Task:
 
     @property
     def identity(self) -> str:
-        """The hash of what decides the result: the claim's file, its words, the program."""
-        text = self.path.read_bytes()
+        """The hash of what decides the result: what the claim tests, its words, the program; not its texts."""
+        tested = self.claim.model_dump(include={"statements", "pictures", "demonstration"})
         mine = [word for word in self.words if not word.startswith(("wandb.", "data_dir="))]
-        return digest([hashlib.sha256(text).hexdigest(), mine, self.fallback, program()], 16)
+        return digest([tested, mine, self.fallback, program()], 16)
+
+    @property
+    def why(self) -> str:
+        """The reason of a verdict under the budget that is used, "" if none is given."""
+        return self.claim.why.get("quick" if self.fallback or not self.words else self.budget, "")  # type: ignore[call-overload]
 
 
 @cache
