@@ -8,7 +8,7 @@ import time
 
 import pytest
 import yaml
-from conftest import clean_environment
+from conftest import ROOT, clean_environment
 
 from trainer.cli.main import main
 from trainer.lecture.claim import read_claim
@@ -147,7 +147,8 @@ def test_full_falls_back_to_digits_where_mnist_is_missing(course, tmp_path):
     assert chosen_budget(claim, "full", [f"data_dir={tmp_path}"])[0].settings == "dataset=mnist epochs=2"
 
 
-def test_measured_seconds_are_written_into_a_claim():
+def test_measured_seconds_are_written_into_a_claim(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
     from claim_seconds import with_seconds
 
     text = "budgets:\n  quick: {settings: dataset=digits, seeds: 5}\n  full: {settings: dataset=mnist, seeds: 5}\n"
