@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 
@@ -275,6 +276,13 @@ def test_the_end_of_a_range_is_told_between_stages_as_well(capsys):
         "trainer: warning: the best lr of stage 1, 0.01, lies at the upper end of what was tried (lr=1e-07,1e-06,0.01):"
         " a better one may lie beyond. Try 'lr=tag(log,interval(3.2e-05,3.2))'"
     )
+
+
+def test_the_end_of_a_range_is_told_of_each_technique_between_stages(capsys):
+    stages = ("epochs=1", "sweep.method=random", "sweep.trials=12", "sweep.stages=2", "dropout=interval(0.0,0.1)")
+    study(*TINY, *stages, "optimizer=sgd,adam", "lr=1e-7,1e-6,1e-2")
+    told = re.findall("the best lr of (.*) of stage 1, 0.01, lies at the upper end", capsys.readouterr().err)
+    assert sorted(told) == ["adam", "sgd"]
 
 
 def test_every_corner_of_a_space_is_checked_before_anything_runs():

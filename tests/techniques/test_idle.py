@@ -5,8 +5,10 @@ from conftest import compose, interpret, quick
 
 from trainer.cli.reproduce import main
 from trainer.config.own import read, using
-from trainer.config.schema import GROUPS
+from trainer.config.schema import CONF, GROUPS
+from trainer.study.fingerprint import significant
 from trainer.study.search_warnings import search_warnings
+from trainer.techniques.doubts import doubtful_settings
 from trainer.techniques.idle import idle_settings
 
 IDLE = {
@@ -139,3 +141,27 @@ def test_a_schedule_of_ones_own_is_not_run_for_it(tmp_path):
     with using([read(str(file), [*GROUPS])]):
         (run,) = compose(["scheduler=flat", "epochs=3"])
         assert idle_settings(run) == []
+
+
+def test_an_augmentation_that_the_data_set_calls_unfit_is_told_and_others_are_not(in_empty_folder):
+    told = "augmentation={} does not suit dataset={}: it changes what an image shows, and the label stays"
+    for dataset in ("digits", "mnist", "usps", "svhn", "kmnist", "emnist", "qmnist"):
+        (run,) = compose([f"dataset={dataset}", "augmentation=lecture"])
+        assert doubtful_settings(run) == [f"{told.format('flip', dataset)} (unfit_augmentation=[flip])"]
+    for words in (["dataset=cifar10"], ["dataset=digits", "unfit_augmentation=[]"], ["dataset=fashion_mnist"]):
+        assert doubtful_settings(compose([*words, "augmentation=lecture"])[0]) == []
+    (run,) = compose(["dataset=bag_of_words", "augmentation=[noise,rotation]"])
+    assert [line.startswith(told.format("rotation", "bag_of_words")) for line in doubtful_settings(run)] == [True]
+    own = in_empty_folder / "own" / "dataset"
+    own.mkdir(parents=True)
+    digits = (CONF / "dataset" / "digits.yaml").read_text()
+    (own / "signs.yaml").write_text(digits.replace("unfit_augmentation: [flip]", "unfit_augmentation: [rotation]"))
+    (run,) = compose(["--config-dir=own", "dataset=signs", "augmentation=[flip,rotation]"])
+    assert [line.split()[0] for line in doubtful_settings(run)] == ["augmentation=rotation"]
+
+
+def test_what_is_unfit_changes_no_run_and_is_told_before_it(capsys):
+    quick("augmentation=flip", "model=mlp", "model.hidden=[8]", "epochs=1")
+    assert "warning: augmentation=flip does not suit dataset=digits" in capsys.readouterr().err
+    plain, other = (compose(["dataset=digits", f"unfit_augmentation={value}"])[0] for value in ("[]", "[crop]"))
+    assert significant(plain.tree()) == significant(other.tree())

@@ -179,6 +179,8 @@ class RunConfig(BaseModel):
     dropout: Fraction
     seed: CountOrZero
     split_seed: CountOrZero
+    # Runs recorded before 0.4.0 do not have it.
+    unfit_augmentation: Annotated[tuple[Text, ...], Tag.RESUMABLE, Tag.NO_EFFECT] = ()
     device: Annotated[Device, Tag.RESUMABLE, Tag.PLACE]
     precision: Literal["fp32", "bf16", "fp16"]
     compile: Switch

@@ -17,7 +17,7 @@ from trainer.records.run_folder import RunFolder
 from trainer.runtime.console import Item, closing_table, current_files, duration, on_screen, out, say, warn
 from trainer.runtime.notebook import Bar
 from trainer.runtime.text import counted
-from trainer.techniques.idle import idle_settings
+from trainer.techniques.doubts import doubtful_settings
 from trainer.training.epoch import EpochReport
 from trainer.training.network import ignored_slots
 from trainer.training.trainer import ClassificationTrainer
@@ -127,11 +127,11 @@ class EpochDisplay:
 def announce(config: RunConfig, device: torch.device, chosen: bool) -> None:
     """Print network, data set, optimizer and device.
 
-    `chosen`: the user has just chosen the settings of this run, and is warned of those that can never act.
+    `chosen`: the user has just chosen the settings of this run, and is warned of doubtful ones.
     """
     threads = f" ({counted(torch.get_num_threads(), 'thread')})" if device.type == "cpu" else ""
     say(f"{config.model.name} on {config.dataset.name} with {config.optimizer.name}, on {device}{threads}", "bold")
-    for sentence in idle_settings(config) if chosen else ():
+    for sentence in doubtful_settings(config) if chosen else ():
         warn(sentence)
 
 

@@ -32,7 +32,8 @@ def warn_of_borders(plan: Plan, axes: Sequence[Axis], best: Point, of: str = "")
 def warn_of_borders_by_technique(plan: Plan, axes: Sequence[Axis], arms: Sequence[StudyArm], on: str = "") -> None:
     """Warn of the borders on which the best arm lies, and the best one with each technique that is compared.
 
-    `arms`: those with values, best first. `on`: the data that they were trained on, where there are several.
+    `arms`: those with values, best first. `on`: what they have in common, as the data where there are several, "on
+    mnist", or the stage of a search, "of stage 1".
     """
     named = [axis for axis in axes if axis.key in GROUPS or axis.key == ARM]
     groups: dict[tuple[str, ...], list[StudyArm]] = {}

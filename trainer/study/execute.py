@@ -18,7 +18,7 @@ from trainer.runtime.text import counted
 from trainer.stats.arms import ranked
 from trainer.storage.untrusted import refuse_links
 from trainer.study.axes import ARM, Axis, arm_of, narrowed, space_size
-from trainer.study.borders import warn_of_borders
+from trainer.study.borders import warn_of_borders_by_technique
 from trainer.study.fairness import examine, refuse_ignored_settings
 from trainer.study.final_table import show_results
 from trainer.study.fingerprint import DataFingerprints
@@ -34,9 +34,9 @@ from trainer.study.search import TriedPoint, ask
 from trainer.study.search_warnings import search_warnings
 from trainer.study.tuning import confirmation, described, fresh, tuned_batches
 from trainer.study.until_decided import planned_size, refuse_changed, runs_between_looks
-from trainer.techniques.idle import idle_settings
+from trainer.techniques.doubts import doubtful_settings
 
-MOST_WARNINGS = 5  # of settings that can never act
+MOST_WARNINGS = 5  # of settings
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def run_study(plan: Plan, home: Path | None = None) -> StudyResult:
     for sentence in plan.settings.asked:
         say(sentence)
     study.fairness = _compare_fairly(plan)
-    _warn_of_idle_settings(plan, first_runs(plan))
+    _warn_of_settings(plan, first_runs(plan))
     if plan.settings.dry_run:
         from trainer.study.dry_run import dry_run
 
@@ -113,14 +113,15 @@ def _compare_fairly(plan: Plan) -> dict[str, tuple[str, ...]] | None:
     return {"unfair": fairness.unfair, "implied": fairness.consequences}
 
 
-def _warn_of_idle_settings(plan: Plan, runs: Sequence[PlannedRun]) -> None:
-    """Warn of settings that can never act, in the runs of a grid or at a corner of a search; each sentence once."""
-    sentences = [*search_warnings(plan, runs), *(sentence for run in runs for sentence in idle_settings(run.config))]
+def _warn_of_settings(plan: Plan, runs: Sequence[PlannedRun]) -> None:
+    """Warn of doubtful settings in the runs of a grid or at a corner of a search; each sentence once."""
+    doubts = (sentence for run in runs for sentence in doubtful_settings(run.config))
+    sentences = [*search_warnings(plan, runs), *doubts]
     unique = list(dict.fromkeys(sentences))
     for sentence in unique[:MOST_WARNINGS]:
         warn(sentence)
     if len(unique) > MOST_WARNINGS:
-        warn(f"{len(unique) - MOST_WARNINGS} more settings can never act")
+        warn(f"{len(unique) - MOST_WARNINGS} more warnings like these")
 
 
 def _begin(plan: Plan, study: Study, fingerprints: DataFingerprints) -> None:
@@ -258,8 +259,9 @@ def _next_stage(
     if not complete:
         warn(f"stage {stage - 1} has no finished point: stage {stage} keeps the whole range")
         return axes
-    best = ranked(complete, plan.settings.sign)[: max(1, len(complete) // 4)]
-    warn_of_borders(plan, axes, best[0].texts, f"of stage {stage - 1}")
+    order = ranked(complete, plan.settings.sign)
+    warn_of_borders_by_technique(plan, axes, order, f"of stage {stage - 1}")
+    best = order[: max(1, len(complete) // 4)]
     narrow = tuple(narrowed(axis, [arm.texts for arm in best]) for axis in axes)
     changes = [
         f"{new.described()} instead of {old.described()}".replace(f"{ARM}=", "")
