@@ -64,7 +64,7 @@ def test_each_has_a_help_with_its_own_command(name, capsys):
         main([name, "--help"])
     shown = capsys.readouterr().out
     assert left.value.code == 0
-    assert shown.startswith(f"usage: python -m trainer demonstrate {name} ")
+    assert " ".join(shown.split()).startswith(f"usage: python -m trainer demonstrate {name} [-h] ")
     assert f"examples:\n  python -m trainer demonstrate {name}\n" in shown
     assert f"outputs/figures/{name}.html" in " ".join(shown.split())
 
@@ -294,6 +294,10 @@ def test_a_page_plays_in_a_browser_without_a_network(capsys):
         view.wait_for_function(f"{plot}.data")
         assert view.evaluate(f"{plot}._fullLayout.font.color") == page.TEXT["dark"]
         assert view.evaluate("document.documentElement.scrollWidth") == 390
+        blue = f"{plot}.data.find(line => line.name).line.color"
+        assert view.evaluate(blue) == "#3b8ad0"
+        view.emulate_media(color_scheme="light")
+        view.wait_for_function(f"{blue} == '#0072B2'")
         view.evaluate(f"Plotly.animate({plot}, ...{plot}.layout.sliders[0].steps[3].args)")
         assert view.evaluate(f"{plot}.querySelectorAll('.contourlayer path').length") > 20
         assert view.evaluate(f"{plot}.data.filter(line => line.name).map(line => line.x.length)") == [4] * len(

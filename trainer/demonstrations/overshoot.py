@@ -72,7 +72,7 @@ def by_curvature(curvatures: list[float], past: dict[str, list[float]]) -> dict[
         for place, (name, values) in enumerate(past.items())
     ]
     layout = {
-        "xaxis": axis("lr · curvature", type="log", dtick=1, exponentformat="power"),
+        "xaxis": axis("lr · curvature", type="log", dtick=1, tickformat="~g"),
         "yaxis": axis("overshoot, %", rangemode="tozero"),
     }
     return {"data": data, "layout": layout}

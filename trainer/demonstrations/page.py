@@ -39,10 +39,15 @@ SCRIPT = """
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const template = () => dark.matches ? TEMPLATES.dark : TEMPLATES.light;
 const boxes = document.querySelectorAll("figure > div");
-boxes.forEach((box, place) => Plotly.newPlot(box, {
-  ...FIGURES[place], layout: {...FIGURES[place].layout, template: template()},
-  config: {responsive: true, displayModeBar: false}}));
-dark.addEventListener("change", () => boxes.forEach(box => Plotly.relayout(box, {template: template()})));
+// The blue of the colours is too dark for a dark page.
+const shown = place => JSON.parse(JSON.stringify(FIGURES[place]).replace(/#0072b2/gi, dark.matches ? "#3b8ad0" : "$&"));
+const draw = (box, place) => {
+  const figure = shown(place);
+  Plotly.newPlot(box, {...figure, layout: {...figure.layout, template: template()},
+    config: {responsive: true, displayModeBar: false}});
+};
+boxes.forEach(draw);
+dark.addEventListener("change", () => boxes.forEach(draw));
 """
 
 

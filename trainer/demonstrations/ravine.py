@@ -33,6 +33,7 @@ def show(rate: float, faster: float, steps: int) -> Shown:
             "Swings by effective rate: where gradient descent does not swing, momentum adds some; where it swings at"
             " every step, momentum has far fewer.",
             340,
+            wide=True,
         ),
     )
     return Shown(figures, (_swings(across), _way(across), _at_faster(beyond, faster)))

@@ -18,7 +18,7 @@ def show(values: int, dimensions: int, minutes: float) -> Shown:
     data = [line(numbers, sizes, f"grid of {values} values each", 0), line(numbers, alone, "one setting at a time", 1)]
     layout = {
         "xaxis": axis("number of settings", dtick=1),
-        "yaxis": axis("trainings", type="log", dtick=1, exponentformat="power"),
+        "yaxis": axis("trainings", type="log", dtick=1, tickformat=","),
     }
     days, hours = sizes[-1] * minutes / 60 / 24, sizes[1] * minutes / 60
     return Shown(
