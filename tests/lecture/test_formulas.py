@@ -51,6 +51,7 @@ SLIPS = {
     "label_smoothing": ("eps / K", "eps / (K - 1)"),
     "l1": ("strength * np.abs(W).sum()", "strength / 2 * np.abs(W).sum()"),  # note 003:743
     "l2": ("strength * W\n", "2 * strength * W\n"),  # note 000:137
+    "loss_surface": ("W + b * d2", "W - b * d2"),
     "xavier_normal": ("4 /", "2 /"),
     "kaiming_normal": ("z.shape[1]", "z.shape[0]"),
     "standardize": ("training.mean", "x.mean"),

@@ -27,7 +27,7 @@ TOPICS = {  # module → its formulas, in the order of the notes
     "schedules": ("step", "exponential", "cosine", "linear", "inverse_sqrt", "cyclic", "plateau", "warmup"),
     "layers": ("batch_norm", "batch_norm_running", "layer_norm", "dropout", "dropout_expectation", "thinned_average"),
     "activations": ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "vanishing_gradient"),
-    "losses": ("cross_entropy", "mse", "label_smoothing", "l1", "l2", "hard_sharing", "soft_sharing"),
+    "losses": ("cross_entropy", "mse", "label_smoothing", "l1", "l2", "hard_sharing", "soft_sharing", "loss_surface"),
     "init": ("xavier_normal", "kaiming_normal", "zeros"),
     "data": ("standardize", "flip", "crop", "affine", "mixup", "cutout", "noise"),
     "selection": ("moving_average", "ensemble_average", "k_fold", "early_stopping", "selection", "bias_variance"),

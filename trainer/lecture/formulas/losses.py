@@ -93,6 +93,29 @@ def soft_sharing_torch(network_1, network_2, scale=1e-3):
     return scale * (theta_1 - theta_2).square().sum()
 
 
+def loss_surface(loss, W, d1, d2, places):
+    def norm(w):  # of each unit
+        return np.linalg.norm(w, axis=1)[:, None]
+
+    d1 = d1 * norm(W) / norm(d1)
+    d2 = d2 * norm(W) / norm(d2)
+    rows = []
+    for b in places:
+        moved = W + b * d2
+        rows.append([loss(moved + a * d1) for a in places])
+    return rows
+
+
+def loss_surface_torch(loss, W, d1, d2, places):
+    unit = torch.nn.functional.normalize  # length 1
+    size = W.norm(dim=1, keepdim=True)
+    d1, d2, rows = size * unit(d1), size * unit(d2), []
+    for b in places:
+        moved = W + b * d2
+        rows.append([loss(moved + a * d1) for a in places])
+    return rows
+
+
 def _logits_and_labels(rng: np.random.Generator) -> list[object]:
     return [3 * rng.standard_normal((16, 10)), rng.integers(0, 10, 16)]
 
@@ -111,6 +134,20 @@ def _of_two_networks(numpy: Form, pytorch: Form, rng: np.random.Generator) -> fl
     networks = [torch.nn.Linear(6, 4, dtype=torch.float64) for _ in range(2)]
     vectors = [np.concatenate([each.detach().numpy().ravel() for each in net.parameters()]) for net in networks]
     return difference(numpy(*vectors), pytorch(*networks))
+
+
+def _around_a_layer(numpy: Form, pytorch: Form, rng: np.random.Generator) -> float:
+    """Compare the squared error of a linear layer along two random directions."""
+    X, y, places = rng.standard_normal((20, 5)), rng.standard_normal((20, 3)), [-1.0, -0.5, 0.0, 0.5, 1.0]
+    W, d1, d2 = (rng.standard_normal((3, 5)) for _ in range(3))
+    found = numpy(lambda weights: ((X @ weights.T - y) ** 2).mean(), W, d1, d2, places)
+    inputs, targets = torch.tensor(X), torch.tensor(y)
+    expected = pytorch(
+        lambda weights: torch.nn.functional.mse_loss(inputs @ weights.T, targets),
+        *(torch.tensor(each) for each in (W, d1, d2)),
+        places,
+    )
+    return difference(found, expected)
 
 
 WEIGHTS = on(lambda rng: [rng.standard_normal((6, 4))])
@@ -181,5 +218,15 @@ RULES = {
         soft_sharing_torch,
         _of_two_networks,
         "two random networks",
+    ),
+    "loss_surface": Rule(
+        "The loss around a network",
+        "f(a, b) = L(W + a·d₁ + b·d₂)",
+        "d₁ and d₂: random directions, in which the weights of each unit have the length that they have in W (Li et "
+        "al. 2018). At a = b = 0 stands the trained network. Note 004:489 gives no formula.",
+        loss_surface,
+        loss_surface_torch,
+        _around_a_layer,
+        "25 places around a random layer",
     ),
 }
