@@ -93,6 +93,19 @@ def test_runs_that_several_arms_chose_are_one_line():
     assert layout["legend"]["title"]["text"] == "lr "
 
 
+def test_lines_without_a_table_of_both_settings_have_a_colour_each():
+    arms = {
+        "scheduler=cyclic": {"3": {"0": run(1.0)}},
+        "scheduler=constant": {"1": {"0": run(2.0)}, "2": {"0": run(3.0)}},
+    }
+    over = {"take": "best", "setting": "lr"}
+    ((data, _),) = drawn(claim({"kind": "curves", "figure": "train_loss"}, over=over), arms)
+    assert [trace["name"] for trace in data] == [
+        f"scheduler={name}" for name in ("cyclic, lr=3", "constant, lr=1", "constant, lr=2")
+    ]
+    assert len({trace["line"]["color"] for trace in data}) == 3
+
+
 def test_losses_of_runs_that_diverge_do_not_fill_the_axis():
     arms = {BATCH: {"": {"0": run(2.0, 1.0, 0.5)}}, NONE: {"": {"0": run(1e9, 2.0, 2.0)}}}
     ((_, layout),) = drawn(claim({"kind": "curves", "figure": "train_loss"}), arms)
@@ -166,6 +179,8 @@ def test_names_and_titles():
     words = ["optimizer=adam lr=0.01", "optimizer=sgd lr=0.1"]
     assert names_of(words) == ({word: word for word in words}, "")
     assert names_of(["init.std=0.1 activation=relu", "init.std=0.2 activation=relu"])[1] == "init.std"
+    deep = ["model.hidden=[64,64,64] activation=relu", "activation=relu model.hidden=[64,32]"]
+    assert list(names_of(deep)[0].values()) == ["3 × 64", "[64,32]"] and names_of(deep)[1] == "model.hidden"
     assert names_of([]) == ({}, "") and names_of([BATCH]) == ({BATCH: "batch"}, "normalization")
     steps = {"take": "epochs_to", "figure": "train_loss", "target": 0.5}
     (statement,) = claim(measure=steps).statements
@@ -174,7 +189,9 @@ def test_names_and_titles():
     (statement,) = claim(over=largest).statements
     assert title_of(statement) == "validation accuracy, log₁₀ of the largest lr that reaches 90 (decades)"
     (statement,) = claim(measure={"take": "near_zero", "below": 0.001}).statements
-    assert title_of(statement) == "share of the weights whose absolute value is below 0.001 (%)"
+    assert title_of(statement) == "share of weights below 0.001 (%)"
+    (statement,) = claim(measure="first_last_gradient").statements
+    assert title_of(statement) == "‖g₁‖ / ‖g_L‖"
     (statement,) = claim(measure="gap").statements
     assert title_of(statement).endswith("minus the validation accuracy (points)")
     (statement,) = claim(over={"take": "spread", "setting": "init"}).statements

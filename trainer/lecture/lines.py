@@ -1,5 +1,6 @@
 """The lines of a figure of a study: which runs each is of, its short name and its look. Imports no torch."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,25 +34,29 @@ def lines_of(arms: Arms, setting: str) -> tuple[list[Line], str]:
             same = tuple(sorted(str(run.folder) for run in runs.values()))
             found.setdefault(same, []).append(words)
             runs_of.setdefault(same, runs)
-    usual = Counter(_keys(words) for each in found.values() for words in each)
+    usual = Counter(tuple(sorted(_keys(words))) for each in found.values() for words in each)
     # The words that name the same settings as most other lines: so that they can be told apart by these.
-    named = shortened([max(each, key=lambda words: usual[_keys(words)]) for each in found.values()])
+    named = shortened(
+        _sorted([max(each, key=lambda words: usual[tuple(sorted(_keys(words)))]) for each in found.values()])
+    )
     places = list(zip(named, runs_of.values(), strict=True))
     keys = {_keys(words) for words in named}
     if len(keys) != 1:
         return [Line(", ".join(words), at, at, runs) for at, (words, runs) in enumerate(places)], ""
     (key,) = keys
+    first, second = (list(dict.fromkeys(words[part] for words in named)) for part in (0, -1))
     if len(key) == 1:
         places.sort(key=lambda each: _number(each[0]))
         title = "" if key[0] == "arm" else key[0]
         return [Line(_value(words[0]), at, at, runs) for at, (words, runs) in enumerate(places)], title
-    first, second = (list(dict.fromkeys(words[part] for words in named)) for part in (0, -1))
+    if len(key) > 2 or len(first) * len(second) > len(named):  # no table of both
+        return [Line(", ".join(words), at, at, runs) for at, (words, runs) in enumerate(places)], ""
     return [Line(", ".join(each), first.index(each[0]), second.index(each[-1]), runs) for each, runs in places], ""
 
 
 def names_of(arms: Sequence[str]) -> tuple[dict[str, str], str]:
     """Return {arm: its short name}, and the setting that tells the arms apart, "" for several."""
-    named = shortened([words_of(arm) for arm in arms])
+    named = shortened(_sorted([words_of(arm) for arm in arms]))
     keys = {_keys(words) for words in named}
     single = len(keys) == 1 and len(next(iter(keys))) == 1
     short = {arm: _value(words[0]) if single else " ".join(words) for arm, words in zip(arms, named, strict=True)}
@@ -70,7 +75,18 @@ def shortened(lines: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
 
 def words_of(arm: str) -> tuple[str, ...]:
     """Return the settings of an arm; the name of an arm, which may have spaces, is one."""
-    return (arm,) if arm.startswith("arm=") else tuple(arm.split()) or (arm,)
+    return (arm,) if arm.startswith("arm=") else tuple(map(_brief, arm.split())) or (arm,)
+
+
+def _brief(word: str) -> str:
+    """Return a setting with a list of equal numbers by their count: "model.hidden=8 × 64"."""
+    return re.sub(r"\[(\w+)((?:,\1)+)\]$", lambda found: f"{found[2].count(',') + 1} × {found[1]}", word)
+
+
+def _sorted(lines: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return the words of each line in the order in which their settings are named first."""
+    order = list(dict.fromkeys(key for words in lines for key in _keys(words)))
+    return [tuple(sorted(words, key=lambda word: order.index(word.partition("=")[0]))) for words in lines]
 
 
 def _keys(words: Sequence[str]) -> tuple[str, ...]:

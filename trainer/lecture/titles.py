@@ -18,6 +18,16 @@ TITLES = {
     "drop_effect": "change of the training loss at a drop",
     "curve_noise": "noise of {figure} from epoch to epoch",
     "images_per_second": "training images a second",
+    "occluded": "validation accuracy behind a black square of {hole} × {hole}",
+    "mixup_bend": "distance from the mixture of both answers",
+    "units_removed": "accuracy lost without {share} of the units",
+    "thinned_mean": "mean of {count} thinned networks minus the scaled one",
+    "thinned_single": "single thinned networks minus the scaled one",
+    "epoch_optimism": "optimism of the best epoch",
+    "near_zero": "share of weights below {below}",
+    "dead_share": "share of dead units, mean over the layers",
+    "unit_difference": "largest difference between two units",
+    "effective_rate_ratio": "effective rate at the end by that at the start",
     "at": "at {setting}={value}",
     "difference": "{first} minus {second}",
     "last_minus_first": "last minus first {setting}",
@@ -55,7 +65,7 @@ def _words(kind: str, named: Named, more: Mapping[str, str]) -> str:
         text = " ".join((getattr(import_module(module), named.take).__doc__ or named.take).split())
         found = re.split(r"[,;:(]|\. |\.$", re.sub(r"^Returns? (the |an? )?", "", text))[0].strip()
         found = re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[1]), found)
-    return found.replace("train_", "training ").replace("_", " ")
+    return re.sub(r"(?<=\w\w)_(?=\w\w)", " ", found.replace("train_", "training "))  # not the index of g_L
 
 
 def _unit(unit: str, title: str) -> str:
