@@ -153,6 +153,33 @@ def test_the_effect_of_a_drop_is_a_mean_over_all_drops(tmp_path):
     assert math.isnan(measures.drop_effect(run, every=8))
 
 
+def test_a_drop_without_enough_epochs_before_it_is_left_out(tmp_path):
+    run = made_run(tmp_path / "run", by_epoch(train_loss=[9.0, 8.0, 4.0, 3.0]))
+    # After epoch 1 only one epoch lies before the drop, after epoch 3 only one behind it.
+    assert measures.drop_effect(run, every=1) == pytest.approx((4 + 3) / 2 - (9 + 8) / 2)
+
+
+def test_halves_of_the_validation_images_are_fresh_to_each_other(tmp_path):
+    shares = [(0.9, 0.5), (0.7, 0.8), (0.6, 0.4)]
+    halves = [[{"validation_accuracy": first}, {"validation_accuracy": second}] for first, second in shares]
+    run = made_run(tmp_path / "run", by_epoch(halves=halves, train_accuracy=[0.2, 0.3, 0.4], improved=[1, 0, 0]))
+    assert (measures.half_first(run), measures.half_second(run)) == pytest.approx((60, 40))
+    assert measures.train_end(run) == pytest.approx(40)
+    # The first half chooses epoch 1, where it has 90 and the other 50; the second epoch 2, with 80 and 70.
+    assert measures.epoch_optimism(run) == pytest.approx(((90 - 50) + (80 - 70)) / 2)
+    without = made_run(tmp_path / "without", [{}])
+    assert all(math.isnan(each(without)) for each in (measures.half_first, measures.epoch_optimism))
+    stopped = made_run(tmp_path / "stopped", by_epoch(halves=halves), STOPPED)
+    assert measures.half_second(stopped) == 10
+
+
+def test_the_best_epoch_is_that_of_the_outcome_or_the_last_that_improved(tmp_path):
+    epochs = by_epoch(improved=[True, True, False])
+    assert made_run(tmp_path / "a", epochs, {"best_epoch": 1}).best_epoch == 1
+    assert made_run(tmp_path / "b", epochs).best_epoch == 2  # as of a run outside of a study
+    assert made_run(tmp_path / "c", ()).best_epoch == 0
+
+
 def test_the_noise_of_a_curve_is_that_of_its_last_half(tmp_path):
     losses = [90.0, 3.0, 50.0, 4.0, 5.0, 3.0]  # changes of +1 and −2
     accuracies = [0.1, 0.2, 0.3, 0.5, 0.6, 0.7]
@@ -173,8 +200,8 @@ def test_what_was_not_recorded_is_nan(tmp_path):
 
 def test_weights_are_those_of_convolutions_and_linear_layers(tmp_path):
     best = {
-        "0.mean": np.full((1, 1, 1), 50, np.float32),
-        "1.0.weight": np.array([[3.0, 0.0], [0.0, 5e-4]], np.float32),
+        "0.matrix": np.full((2, 2), 50, np.float32),  # of a preprocessing that whitens
+        "1.0.weight": np.array([[-3.0, 0.0], [0.0, -5e-4]], np.float32),
         "1.1.weight": np.full((2,), 70, np.float32),  # of batch normalization
         "1.2.weight": np.full((2, 2, 2), 70, np.float32),  # of layer normalization
         "1.3.weight": np.full((1, 1, 1, 1), 4, np.float32),
@@ -215,7 +242,7 @@ def test_statistics_of_layers_are_those_of_the_first_or_the_last_record(tmp_path
         tmp_path / "run",
         [
             {},
-            stats(a=linear(0.02, 0.1), b={**relu, "dead": 0.5}, c=linear(9.0, 0.2), d=linear(2.0, 0.6)),
+            stats(a=linear(0.02, 0.1), b={**relu, "dead": 0.3}, c=linear(9.0, 0.2), d=linear(2.0, 0.6)),
             {},
             stats(a=linear(4.0, 0.5), b={**relu, "dead": 0.25}, e={**relu, "dead": 0.75}, d=linear(1.0, 0.3)),
         ],
@@ -223,7 +250,7 @@ def test_statistics_of_layers_are_those_of_the_first_or_the_last_record(tmp_path
     assert layers.first_last_gradient(run) == pytest.approx(0.01)
     assert layers.first_last_gradient(run, at="last") == pytest.approx(4)
     assert layers.dead_share(run) == 50
-    assert layers.dead_share(run, at="first") == 50
+    assert layers.dead_share(run, at="first") == 30
     assert layers.update_ratio(run) == pytest.approx(0.4)
     assert layers.update_ratio(run, at="first") == pytest.approx(0.3)
 

@@ -68,10 +68,10 @@ def test_a_hole_lies_at_every_place_within_the_image_and_nowhere_else():
 
 
 def test_black_of_floats_is_their_lowest_value():
-    floats = Images(torch.tensor([-3.0, 5.0]).view(2, 1, 1, 1), torch.tensor([0, 1]), ("low", "high"))
-    assert trained_with(Bright(limit=-3.5), floats).black == -3
-    assert probes.occluded(trained_with(Bright(limit=-3.5), floats), hole=1) == 50
-    assert probes.occluded(trained_with(Bright(limit=-2.5), floats), hole=1) == 50
+    pixels = torch.tensor([-3.0, 5.0, 5.0]).view(3, 1, 1, 1)
+    floats = Images(pixels, torch.tensor([0, 1, 1]), ("low", "high"))
+    # Covered, all three images are −3: below the limit, so that "low" is answered, which is right for one of them.
+    assert probes.occluded(trained_with(Bright(limit=-2.5), floats), hole=1) == pytest.approx(100 / 3)
 
 
 def test_the_bend_is_the_distance_from_the_chord():

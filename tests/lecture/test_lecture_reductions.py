@@ -94,8 +94,9 @@ def test_settings_without_a_size_are_ranked_by_their_place():
     assert reductions.rank_correlation({"small": 1.0, "middle": 2.0, "large": 5.0}) == pytest.approx(1)
     assert reductions.rank_correlation({"10": 1.0, "2": 2.0, "1": 3.0}) == pytest.approx(-1)
     assert reductions.rank_correlation({"1": 3.0, "2": 3.0}) == 0
-    # Ranks 1, 2, 3 against 1½, 1½, 3.
-    assert reductions.rank_correlation({"1": 0.0, "2": 0.0, "3": 9.0}) == pytest.approx(math.sqrt(3) / 2)
+    # Ranks 1, 2, 3, 4 against 1½, 1½, 3, 4: the sums of products of their deviations are 4.5, 5 and 4.5.
+    ties = {"1": 0.0, "2": 0.0, "3": 1.0, "4": 9.0}
+    assert reductions.rank_correlation(ties) == pytest.approx(4.5 / math.sqrt(5 * 4.5))
 
 
 def test_the_slope_is_the_exponent_of_a_power_law():
