@@ -144,7 +144,7 @@ LENGTH = {
 }
 NARROW = ("model.width=2", "dataset.image_size=8")
 MLP = ("model.hidden=[8]",)
-WIDTH = {"cifar10_94": NARROW, "depth_activation": (), "init_activation": MLP, "warm_up": MLP, "sparse_features": MLP}
+WIDTH = {"cifar10_94": NARROW, "depth_activation": (), "init_activation": MLP, "sparse_features": MLP}
 
 
 def ends(values):

@@ -8,7 +8,7 @@ from trainer.cli.main import main
 from trainer.lecture.claim import claim_files, read_claim
 from trainer.lecture.ending import claims_on
 from trainer.lecture.selection import Settings
-from trainer.study.plan import plan_from
+from trainer.study.plan import plain, plan_from
 
 CLAIM = {
     "note": "004",
@@ -42,7 +42,7 @@ def test_the_experiments_of_a_claim_have_its_arms(name):
     claim = read_claim(claim_files()[name])
     for experiment in claim.experiments:
         assert claim in list(claims_on(experiment))
-        runs = plan_from(["-m", f"experiment={experiment}", "dataset=digits"]).runs
-        settings = [Settings.of(run.config.tree(), {}, {}) for run in runs]
+        found = plan_from(["-m", f"experiment={experiment}", "dataset=digits"])
+        settings = [Settings.of(run.config.tree(), plain(run.point), found.sweep.labels) for run in found.runs]
         for statement in claim.statements:
             assert all(any(each.fits(arm) for each in settings) for arm in statement.arms)
