@@ -85,7 +85,8 @@ def test_one_arm_is_held_against_a_number():
     found = answer((-0.95, -1.02, -1.0), against=-0.5, expect="less", unit="")
     assert found.verdict == HOLDS
     assert found.estimate == pytest.approx(-0.49)
-    assert "a=1: −0.99, against −0.5" in found.sentence
+    assert "a=1: −0.99, against −0.5 (95 % interval −1.08 to −0.9" in found.sentence
+    assert found.interval == (pytest.approx(-0.579, abs=0.001), pytest.approx(-0.401, abs=0.001))
     assert found.sentence.endswith("the claim asks for less than −0.5")
 
 

@@ -173,7 +173,9 @@ def _tested(each: _Prepared, half: float, p: float, several: int) -> StatementRe
         margin = least if statement.expect != SAME else max(least - abs(estimate), least / 10)
         needed = found.needed(margin or abs(estimate) or 1e-12, several)
     shown = (found.difference - half, found.difference + half)
-    details = f"95 % interval {_number(shown[0], '')} to {_number(shown[1], '')}, {p_text(p)}, {_seeds(each)}"
+    # Beside the value of a single arm stands the interval of that value, not of its distance to the number.
+    told = [_number(end + (statement.against if len(each.arms) == 1 else 0.0), "") for end in shown]
+    details = f"95 % interval {told[0]} to {told[1]}, {p_text(p)}, {_seeds(each)}"
     sentence = f"{_difference(each)} ({details}){_asked(each, verdict, needed)}"
     return each.result(verdict, sentence, interval=shown, p=p, needed=needed)
 

@@ -51,6 +51,8 @@ def lines_of(arms: Arms, setting: str) -> tuple[list[Line], str]:
         return [Line(_value(words[0]), at, at, runs) for at, (words, runs) in enumerate(places)], title
     if len(key) > 2 or len(first) * len(second) > len(named):  # no table of both
         return [Line(", ".join(words), at, at, runs) for at, (words, runs) in enumerate(places)], ""
+    second.sort(key=lambda word: _number([word]))
+    places.sort(key=lambda each: (first.index(each[0][0]), second.index(each[0][-1])))
     return [Line(", ".join(each), first.index(each[0]), second.index(each[-1]), runs) for each, runs in places], ""
 
 
