@@ -127,6 +127,14 @@ def test_an_unfinished_book_lists_the_commands_that_would_run_the_rest():
     assert "1 of the claims have no slide" in Read(pages.render_slides(made)).text
 
 
+def test_a_command_at_the_end_of_a_sentence_is_code_without_a_full_stop():
+    text = "Draw it: python -m trainer demonstrate dropout --layer 1"
+    made = book(claim("one", next=text, notes=("Two runs failed", text)))
+    assert "Draw it: <code>python -m trainer demonstrate dropout --layer 1</code></p>" in pages.render_book(made)
+    assert "Two runs failed.</p>" in pages.render_book(made)
+    assert "* Two runs failed.\n* Draw it: `python -m trainer demonstrate dropout --layer 1`\n" in markdown.render(made)
+
+
 def test_the_picture_of_an_interval_lies_where_the_numbers_are():
     drawn = pages.strip(DECADES)  # from 0 to 2 over 88 percent of the width, 6 free at each end
     assert drawn["zero"] == 6 and drawn["estimate"] == pytest.approx(76.4)

@@ -59,11 +59,17 @@ def _claim(claim: ClaimResult) -> Iterator[str]:
         ]
         yield _table(("arm", *map(plain, columns)), rows)
     if claim.notes:
-        yield _list(map(plain, claim.notes))
+        yield _list(map(_said, claim.notes))
     if claim.command:
         yield f"{'To run it' if claim.verdict == NOT_RUN else 'To repeat it'}:\n\n{_code(claim.command, 'bash')}"
     if claim.next:
-        yield f"Next: {plain(claim.next)}"
+        yield f"Next: {_said(claim.next)}"
+
+
+def _said(text: str) -> str:
+    """Return a sentence, with the command at its end as code."""
+    words, command = outline.parted(outline.ended(text))
+    return " ".join([plain(words), *([f"`{command}`"] if command and "`" not in command else [plain(command)])]).strip()
 
 
 def _list(lines: Iterable[str]) -> str:

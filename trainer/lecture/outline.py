@@ -23,7 +23,7 @@ from trainer.lecture.content import (
     StatementResult,
 )
 from trainer.lecture.formulas import formula
-from trainer.runtime.text import counted
+from trainer.runtime.text import COMMAND, counted
 
 if TYPE_CHECKING:
     from trainer.lecture.formulas.rule import Formula
@@ -153,8 +153,14 @@ def number(value: float, sign: bool = True) -> str:
 
 
 def ended(text: str) -> str:
-    """Return a sentence with its full stop."""
-    return text if not text or text.rstrip()[-1] in ".?!…)" else f"{text}."
+    """Return a sentence with its full stop; one that ends with a command has none, so that it can be copied."""
+    return text if not text or text.rstrip()[-1] in ".?!…)" or parted(text)[1] else f"{text}."
+
+
+def parted(text: str) -> tuple[str, str]:
+    """Return the text and the command at its end, "" without one."""
+    command = COMMAND.search(text)
+    return (text[: command.start()], command[0]) if command else (text, "")
 
 
 def _unit(unit: str) -> str:

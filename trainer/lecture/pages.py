@@ -80,6 +80,7 @@ def _render(
         figures_of=lambda claim: numbered.get(claim.name, []),
         columns_of=outline.columns_of,
         ended=outline.ended,
+        parted=outline.parted,
         effort=outline.effort,
         formula_of=outline.formula_of,
         data=_inside(json.dumps(figures, allow_nan=False, separators=(",", ":"), ensure_ascii=False)),
