@@ -6,8 +6,8 @@ import math
 import pytest
 
 from trainer.errors import ConfigError
-from trainer.lecture import reductions
-from trainer.lecture.named import Named, functions, unit_of
+from trainer.lecture import reductions, searches
+from trainer.lecture.named import Named, functions, measures_of, unit_of
 
 INF, NAN = math.inf, math.nan
 RATES = {"0.001": 30.0, "0.01": 90.0, "0.1": 80.0, "1": 10.0}
@@ -29,6 +29,7 @@ RATES = {"0.001": 30.0, "0.01": 90.0, "0.1": 80.0, "1": 10.0}
         ({"take": "at", "value": "1e-3"}, 30),
         ({"take": "difference", "first": 0.1, "second": 0.001}, 50),
         ("last_minus_first", -20),
+        ("last_below_best", 80),
         ({"take": "largest_reaching", "least": 80}, -1),
         ({"take": "largest_reaching", "least": 10}, 0),
         ({"take": "largest_reaching", "least": 91}, -4),
@@ -52,9 +53,11 @@ def test_every_reduction_is_nan_where_a_value_is():
         "largest_within": {"points": 1},
         "share_reaching": {"least": 1},
         "random_minus_grid": {"side": 1},
+        "coarse_to_fine_minus_grid": {"trials": 4},
+        "border_minus_inside": {"width": 1},
     }
     for name in functions("reduction"):
-        beside = [{"1": 2.0}] if name in ("optimism", "picked") else []
+        beside = [{"1": 2.0}] if measures_of(name) == 2 else []
         for values in ({"1": 2.0, "2": NAN}, {}):
             found = Named(take=name, **options.get(name, {})).call("reduction", values, *beside)
             assert math.isnan(found), name
@@ -66,6 +69,7 @@ def test_only_reductions_of_their_own_unit_name_one():
         "largest_reaching": "decades",
         "largest_within": "decades",
         "share_reaching": "points",
+        "border_minus_inside": "points",
     }
 
 
@@ -130,10 +134,10 @@ def test_a_setting_that_does_not_suit_is_one_line(reduction, values, told):
 
 def test_a_pick_is_worth_less_on_fresh_data_than_on_the_data_that_picked_it():
     train, fresh = {"a": 99.0, "b": 98.0, "c": 97.0}, {"a": 80.0, "b": 91.0, "c": 90.0}
-    assert reductions.optimism(train, fresh) == 19
-    assert reductions.picked(train, fresh) == 80
-    assert reductions.picked(fresh, fresh) == 91
-    assert reductions.optimism({"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 0.0}) == 0.5  # the first of equal ones
+    assert searches.optimism(train, fresh) == 19
+    assert searches.picked(train, fresh) == 80
+    assert searches.picked(fresh, fresh) == 91
+    assert searches.optimism({"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 0.0}) == 0.5  # the first of equal ones
 
 
 def surface(rows, columns, value):
@@ -144,7 +148,7 @@ def test_random_points_try_more_values_of_the_setting_that_matters():
     # Only lr matters, and one of its four values is right. A grid of 2 × 2 tries two of them, in two layouts;
     # four random points of 16 miss the right row in C(12, 4) of C(16, 4) choices.
     one = surface(4, 4, lambda row, column: float(row == 2))
-    assert reductions.random_minus_grid(one, side=2) == pytest.approx(1 - math.comb(12, 4) / math.comb(16, 4) - 0.5)
+    assert searches.random_minus_grid(one, side=2) == pytest.approx(1 - math.comb(12, 4) / math.comb(16, 4) - 0.5)
 
 
 def test_the_expected_best_of_random_points_is_that_of_all_choices():
@@ -157,9 +161,36 @@ def test_the_expected_best_of_random_points_is_that_of_all_choices():
         for left in (0, 1)
     ]
     expected = sum(map(max, choices)) / len(choices) - sum(grids) / 4
-    assert reductions.random_minus_grid(values, side=2) == pytest.approx(expected)
+    assert searches.random_minus_grid(values, side=2) == pytest.approx(expected)
 
 
 def test_one_point_is_as_good_by_chance_as_on_a_grid():
     values = surface(3, 3, lambda row, column: float(row + column))
-    assert reductions.random_minus_grid(values, side=1) == pytest.approx(0)
+    assert searches.random_minus_grid(values, side=1) == pytest.approx(0)
+
+
+def test_a_pick_by_both_parts_does_not_count_which_of_them_is_the_easier():
+    first, second = {"a": 90.0, "b": 92.0}, {"a": 82.0, "b": 81.0}  # picks b, 11 better; the other way a, 8 worse
+    assert searches.optimism(first, second, both_ways=True) == (11 - 8) / 2
+
+
+def test_a_search_in_two_stages_finds_what_an_even_grid_leaves_out():
+    # A peak at place 6 of 9: two trials at places 0 and 4, 1 and 5, …, then two more on both sides of the better one.
+    peak = {str(place): -abs(place - 6.0) for place in range(9)}
+    grids = [[0, 2, 4, 6], [1, 3, 5, 7], [2, 4, 6, 8]]
+    searched = [[0, 4, 3, 5], [1, 5, 4, 6], [2, 6, 5, 7], [3, 7, 6, 7], [4, 8, 5, 7]]
+    best = [max(peak[str(place)] for place in places) for places in grids]
+    found = [max(peak[str(place)] for place in places) for places in searched]
+    expected = sum(found) / len(found) - sum(best) / len(best)
+    assert searches.coarse_to_fine_minus_grid(peak, peak, trials=4) == pytest.approx(expected)
+    flat = dict.fromkeys(peak, 50.0)
+    assert searches.coarse_to_fine_minus_grid(peak, flat, trials=4) == 0
+    with pytest.raises(ConfigError, match="trials=10: must be from 4 to 9"):
+        searches.coarse_to_fine_minus_grid(peak, peak, trials=10)
+
+
+def test_a_best_value_on_a_border_has_a_better_one_beyond():
+    # Ranges of three around a peak in the middle: on its slopes the best is on the border, at the peak it is inside.
+    slope = {str(place): -abs(place - 3.0) for place in range(7)}
+    assert searches.border_minus_inside(slope, width=3) == pytest.approx(100 * (2 / 4))
+    assert math.isnan(searches.border_minus_inside({"1": 1.0, "2": 2.0, "3": 3.0}, width=2))

@@ -26,7 +26,7 @@ MODULES = {
         "trainer.lecture.layers",
         PROBES,
     ),
-    "reduction": ("trainer.lecture.reductions",),
+    "reduction": ("trainer.lecture.reductions", "trainer.lecture.searches"),
     "demonstration": ("trainer.demonstrations.shown",),
 }
 

@@ -4,92 +4,85 @@
 reached") counts as larger than every number; the difference of two that are inf is 0.
 """
 
-import itertools
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Any
+from collections.abc import Sequence
 
-from trainer.config.types import Count
 from trainer.errors import ConfigError
+from trainer.lecture.values import Values, known, minus
 
-Values = Mapping[str, float]
 Setting = str | float | bool
 
 
-def _known(reduction: Callable[..., float]) -> Callable[..., float]:
-    """Return a reduction that is nan where a value is, or where there is none."""
-
-    @wraps(reduction)
-    def reduced(values: Values, *others: Values, **options: Any) -> float:
-        groups = [list(each.values()) for each in (values, *others)]
-        unknown = any(not group or any(map(math.isnan, group)) for group in groups)
-        return math.nan if unknown else float(reduction(values, *others, **options))
-
-    return reduced
-
-
-@_known
+@known
 def spread(values: Values) -> float:
     """Return the largest minus the smallest value. Unit of the measure."""
-    return _minus(max(values.values()), min(values.values()))
+    return minus(max(values.values()), min(values.values()))
 
 
-@_known
+@known
 def best(values: Values, *, lowest: bool = False) -> float:
     """Return the largest value; the smallest with `lowest`, as of losses and epochs. Unit of the measure."""
     return min(values.values()) if lowest else max(values.values())
 
 
-@_known
+@known
 def worst(values: Values, *, lowest: bool = False) -> float:
     """Return the smallest value; the largest where the lowest is the best. Unit of the measure."""
     return max(values.values()) if lowest else min(values.values())
 
 
-@_known
+@known
 def mean(values: Values) -> float:
     """Return the mean. Unit of the measure."""
     return sum(values.values()) / len(values)
 
 
-@_known
+@known
 def median(values: Values) -> float:
     """Return the median, of an even number the mean of the middle two. Unit of the measure."""
     return statistics.median(values.values())
 
 
-@_known
+@known
 def best_minus_median(values: Values, *, lowest: bool = False) -> float:
     """Return by how much the best value is better than the median, 0 or more. Unit of the measure."""
     ends = (median(values), best(values, lowest=True)) if lowest else (best(values), median(values))
-    return _minus(*ends)
+    return minus(*ends)
 
 
-@_known
+@known
 def at(values: Values, *, value: str | float | bool) -> float:
     """Return what was measured at one value of the setting. Unit of the measure."""
     return values[_place(values, value)]
 
 
-@_known
+@known
 def difference(values: Values, *, first: str | float | bool, second: str | float | bool) -> float:
     """Return what was measured at `first` minus what was measured at `second`.
 
     The difference of two arms in it is the interaction of both factors. Unit of the measure.
     """
-    return _minus(values[_place(values, first)], values[_place(values, second)])
+    return minus(values[_place(values, first)], values[_place(values, second)])
 
 
-@_known
+@known
 def last_minus_first(values: Values) -> float:
     """Return what was measured at the last value of the axis minus that at the first. Unit of the measure."""
     measured = list(values.values())
-    return _minus(measured[-1], measured[0])
+    return minus(measured[-1], measured[0])
 
 
-@_known
+@known
+def last_below_best(values: Values) -> float:
+    """Return by how much what was measured at the last value of the axis is below the best one, 0 or more.
+
+    Unit of the measure.
+    """
+    return minus(max(values.values()), list(values.values())[-1])
+
+
+@known
 def largest_reaching(values: Values, *, least: float) -> float:
     """Return the decimal logarithm of the largest setting whose value is at least `least`.
 
@@ -102,7 +95,7 @@ def largest_reaching(values: Values, *, least: float) -> float:
     return max(reached) if reached else smallest - (further[0] - smallest if further else 1)
 
 
-@_known
+@known
 def largest_within(values: Values, *, points: float) -> float:
     """Return the decimal logarithm of the largest setting whose value is at most `points` below the best one.
 
@@ -112,13 +105,13 @@ def largest_within(values: Values, *, points: float) -> float:
     return max(place for text, place in _logarithms(values).items() if values[text] >= least)
 
 
-@_known
+@known
 def share_reaching(values: Values, *, least: float) -> float:
     """Return the share of the settings whose value is at least `least`. Unit: points."""
     return 100 * sum(value >= least for value in values.values()) / len(values)
 
 
-@_known
+@known
 def rank_correlation(values: Values) -> float:
     """Return the rank correlation of the values with the setting, from −1 to 1; 0 where all values are equal.
 
@@ -131,7 +124,7 @@ def rank_correlation(values: Values) -> float:
     return _correlation(_ranks(settings), _ranks(list(values.values())))
 
 
-@_known
+@known
 def slope_log(values: Values) -> float:
     """Return the slope of log value on log setting, by least squares: the exponent of a power law. Unit: .
 
@@ -141,72 +134,6 @@ def slope_log(values: Values) -> float:
     if len(settings) < 2 or not all(0 < value < math.inf for value in values.values()):
         return math.nan
     return statistics.linear_regression(settings, [math.log10(value) for value in values.values()]).slope
-
-
-@_known
-def optimism(values: Values, beside: Values) -> float:
-    """Return how much better the picked setting looks on the data that picked it than on fresh data.
-
-    The setting of the largest of `values` is picked, the first of equal ones; the result is its value minus that in
-    `beside`, the same measure on other images. Unit of the measure.
-    """
-    picked = max(values, key=lambda setting: values[setting])
-    return _minus(values[picked], beside[picked])
-
-
-@_known
-def picked(values: Values, beside: Values) -> float:
-    """Return the value in `beside` of the setting with the largest of `values`, the first of equal ones.
-
-    It is what a choice by one part of the data is worth on another. Unit of the measure.
-    """
-    return beside[max(values, key=lambda setting: values[setting])]
-
-
-@_known
-def random_minus_grid(values: Values, *, side: Count) -> float:
-    """Return the best of random points minus the best of a grid of equally many, `side`² of a measured surface.
-
-    The settings are pairs, "lr=0.01 dropout=0.2", and all combinations of a few values of both are measured. The best
-    of random points is the expected one of all choices of `side`² among them, without repetition; that of the grid the
-    mean over all grids of `side` × `side` evenly spaced values. Bergstra & Bengio 2012. Unit of the measure.
-    """
-    surface = _surface(values)
-    ordered, points = sorted(values.values()), side * side
-    if not 1 <= side <= min(len(surface), len(surface[0])):
-        raise ConfigError(f"random_minus_grid: side={side}: must be from 1 to {min(len(surface), len(surface[0]))}")
-    # Of C(N, n) choices, C(k, n − 1) have the value at place k, counted from 0, as their largest.
-    choices = math.comb(len(ordered), points)
-    drawn = sum(value * math.comb(place, points - 1) / choices for place, value in enumerate(ordered))
-    grids = [
-        max(surface[row][column] for row in rows for column in columns)
-        for rows in _evenly(len(surface), side)
-        for columns in _evenly(len(surface[0]), side)
-    ]
-    return drawn - statistics.fmean(grids)
-
-
-def _surface(values: Values) -> list[list[float]]:
-    """Return the values [A][B] by both settings of the pairs. Raises ConfigError if a combination is missing."""
-    pairs = {tuple(text.split()): value for text, value in values.items()}
-    if {len(pair) for pair in pairs} != {2}:
-        raise ConfigError('random_minus_grid: the settings must be pairs such as "lr=0.01 dropout=0.2"')
-    first, second = (list(dict.fromkeys(pair[part] for pair in pairs)) for part in (0, 1))
-    if missing := [" ".join(pair) for pair in itertools.product(first, second) if pair not in pairs]:
-        raise ConfigError(f"random_minus_grid: all combinations must be measured, {missing[0]} is not")
-    return [[pairs[row, column] for column in second] for row in first]
-
-
-def _evenly(count: int, side: Count) -> list[range]:
-    """Return all choices of `side` evenly spaced places among `count`, as far apart as they fit."""
-    step = count // side
-    span = (side - 1) * step
-    return [range(start, start + span + 1, step) for start in range(count - span)]
-
-
-def _minus(first: float, second: float) -> float:
-    """Return the difference, 0 of two equal ones, also if both are infinite."""
-    return 0.0 if first == second else first - second
 
 
 def _place(values: Values, setting: Setting) -> str:
