@@ -11,7 +11,7 @@ from trainer.lecture.content import StatementResult
 from trainer.lecture.lines import names_of
 from trainer.lecture.pictures import figures_of
 from trainer.lecture.runs import RunRecord
-from trainer.lecture.titles import folded, title_of
+from trainer.lecture.titles import folded, log_axis, title_of
 from trainer.records.outcome import Outcome
 
 BATCH, NONE = "normalization=batch", "normalization=none"
@@ -111,6 +111,7 @@ def test_losses_of_runs_that_diverge_do_not_fill_the_axis():
     ((_, layout),) = drawn(claim({"kind": "curves", "figure": "train_loss"}), arms)
     assert layout["yaxis"]["title"]["text"] == "training loss, cut at 60"
     assert layout["yaxis"]["range"][1] == pytest.approx(1.778, abs=0.001) and layout["yaxis"]["type"] == "log"
+    assert "exponentformat" not in layout["yaxis"] and log_axis([1e-5, 1.0])["exponentformat"] == "power"
 
 
 def test_pairs_of_two_settings_are_a_surface_with_both_searches():
@@ -180,7 +181,7 @@ def test_names_and_titles():
     assert names_of(words) == ({word: word for word in words}, "")
     assert names_of(["init.std=0.1 activation=relu", "init.std=0.2 activation=relu"])[1] == "init.std"
     deep = ["model.hidden=[64,64,64] activation=relu", "activation=relu model.hidden=[64,32]"]
-    assert list(names_of(deep)[0].values()) == ["3 × 64", "[64,32]"] and names_of(deep)[1] == "model.hidden"
+    assert list(names_of(deep)[0].values()) == ["[3 × 64]", "[64,32]"] and names_of(deep)[1] == "model.hidden"
     assert names_of([]) == ({}, "") and names_of([BATCH]) == ({BATCH: "batch"}, "normalization")
     steps = {"take": "epochs_to", "figure": "train_loss", "target": 0.5}
     (statement,) = claim(measure=steps).statements

@@ -1,11 +1,11 @@
 """The lines of a figure of a study: which runs each is of, its short name and its look. Imports no torch."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.lecture.runs import RunRecord
+from trainer.lecture.titles import brief
 
 Arms = Mapping[str, Mapping[str, Mapping[str, RunRecord]]]  # arm → value of the further setting → seed → run
 
@@ -77,12 +77,7 @@ def shortened(lines: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
 
 def words_of(arm: str) -> tuple[str, ...]:
     """Return the settings of an arm; the name of an arm, which may have spaces, is one."""
-    return (arm,) if arm.startswith("arm=") else tuple(map(_brief, arm.split())) or (arm,)
-
-
-def _brief(word: str) -> str:
-    """Return a setting with a list of equal numbers by their count: "model.hidden=8 × 64"."""
-    return re.sub(r"\[(\w+)((?:,\1)+)\]$", lambda found: f"{found[2].count(',') + 1} × {found[1]}", word)
+    return (arm,) if arm.startswith("arm=") else tuple(map(brief, arm.split())) or (arm,)
 
 
 def _sorted(lines: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from trainer.lecture import outline
 from trainer.lecture.content import NOT_RUN, Book, ClaimResult
+from trainer.lecture.titles import brief
 from trainer.reports.markdown import plain
 
 PAGE = "book.html"  # the page beside it, which has the pictures
@@ -38,7 +39,7 @@ def _claim(claim: ClaimResult) -> Iterator[str]:
         yield f"Here: {plain(claim.here)}."
     for each in claim.statements:
         says = f"*{plain(each.says)}* " if each.says != each.sentence else ""
-        sentence = plain(outline.ended(each.sentence))
+        sentence = plain(outline.ended(brief(each.sentence)))
         yield f"* {outline.SIGNS[each.verdict]} {says}**{each.verdict}:** {sentence}"
     if claim.why:
         yield f"Why: {plain(claim.why)}"

@@ -10,6 +10,7 @@ from typing import Any
 from trainer.demonstrations.figures import Figure
 from trainer.lecture import markdown, outline
 from trainer.lecture.content import FAILED, NOT_RUN, VERDICTS, Book, StatementResult
+from trainer.lecture.titles import brief
 from trainer.runtime.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -81,6 +82,7 @@ def _render(
         columns_of=outline.columns_of,
         ended=outline.ended,
         parted=outline.parted,
+        brief=brief,
         effort=outline.effort,
         formula_of=outline.formula_of,
         data=_inside(json.dumps(figures, allow_nan=False, separators=(",", ":"), ensure_ascii=False)),

@@ -15,7 +15,7 @@ from trainer.lecture.content import StatementResult
 from trainer.lecture.lines import Arms, lines_of, names_of
 from trainer.lecture.runs import RunRecord
 from trainer.lecture.surface import surface
-from trainer.lecture.titles import folded, plain, title_of
+from trainer.lecture.titles import folded, log_axis, plain, title_of
 from trainer.reports.scale import is_log
 
 Measured = Callable[[Statement, RunRecord], float]
@@ -103,11 +103,12 @@ def _losses(shown: Sequence[float], title: str) -> dict[str, Any]:
     """Return the axis of losses: logarithmic if they span much, and cut where a few that diverged would fill it."""
     top, high = HIGHEST * statistics.median(shown), max(shown)
     cut = 0 < top < high
-    if not is_log([min(each, top) if cut else each for each in shown]):
+    seen = [min(each, top) if cut else each for each in shown]
+    if not is_log(seen):
         span = {"range": [0, top], "autorange": False} if cut else {}
     else:
         low = math.log10(min(shown)) - 0.1
-        span = {"type": "log", "dtick": 1, **({"range": [low, math.log10(top)], "autorange": False} if cut else {})}
+        span = {**log_axis(seen), **({"range": [low, math.log10(top)], "autorange": False} if cut else {})}
     return {**span, **({"title": {"text": f"{plain(title)}, cut at {top:.2g}"}} if cut else {})}
 
 
@@ -143,7 +144,7 @@ def _by_setting(
     if not shown:
         return None
     y: dict[str, Any] = {"title": {"text": folded(title_of(statement, reduced=False))}}
-    y |= {"type": "log", "dtick": 1} if is_log(shown) else {}
+    y |= log_axis(shown) if is_log(shown) else {}
     return _made(traces, {"title": {"text": plain(statement.over.setting)}, **scale.axis}, y, key, picture.caption)
 
 
@@ -221,7 +222,7 @@ def _dots(picture: Picture, statement: Statement, rows: Mapping[str, Mapping[str
         traces.append(_against(statement.against, len(rows)))
         shown.append(statement.against)
     if is_log(shown):
-        x |= {"type": "log", "dtick": 1}
+        x |= log_axis(shown)
     y = {"tickvals": list(range(len(rows))), "ticktext": names, "range": [len(rows) - 0.5, -0.5], "showgrid": False}
     y |= {"zeroline": False, **({"title": {"text": plain(key)}} if key else {})}
     layout = {"xaxis": x, "yaxis": y, "showlegend": len(statement.arms) == 1}

@@ -2,8 +2,9 @@
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
 from trainer.lecture.claim import Statement
 from trainer.lecture.named import Named, functions, unit_of
@@ -74,6 +75,17 @@ def _unit(unit: str, title: str) -> str:
         return ""
     percent = unit == "points" and re.search("accuracy|share", title) and "minus" not in title
     return " (%)" if percent else f" ({unit})"
+
+
+def log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Return a logarithmic axis with a label at each power of ten, as 10⁻⁵ where there are many zeros."""
+    wide = min(values) < 1e-3 or max(values) >= 1e5
+    return {"type": "log", "dtick": 1, **({"exponentformat": "power"} if wide else {})}
+
+
+def brief(text: str) -> str:
+    """Return the text with lists of equal numbers by their count: "model.hidden=[8 × 64]"."""
+    return re.sub(r"\[(\w+)((?:,\1){2,})\]", lambda found: f"[{found[2].count(',') + 1} × {found[1]}]", text)
 
 
 def folded(text: str, width: int = WIDTH) -> str:
