@@ -142,6 +142,11 @@ def test_arms_that_are_equal_to_the_last_digit_are_told_as_the_same_run(capsys):
     result = read_json(path)
     path.write_text(json.dumps(result | {"validation_loss": result["validation_loss"] + 1e-9}))
     assert "constant and exponential are the same run" in of_study(folder).verdict[0]
+    path = next(folder.glob("scheduler-exponential_seed-1-*/result.json"))
+    result = read_json(path)
+    result["scores"]["last"]["validation_loss"] += 1e-9  # equal at the best epoch, and not after it
+    path.write_text(json.dumps(result))
+    assert not [line for line in of_study(folder).verdict if "are the same run" in line]
 
 
 def test_what_the_fairness_check_found_is_kept_and_told_with_the_verdict(capsys):

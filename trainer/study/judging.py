@@ -184,12 +184,15 @@ def _equal_sentence(same: Sequence[StudyArm]) -> str:
 
 
 def _results_by_replicate(arm: StudyArm) -> tuple[Any, ...]:
-    """Return the seed and fold of each run of an arm, with its length and its best loss and accuracy, in order."""
+    """Return the seed and fold of each run of an arm, with its length and its figures by every score, in order.
+
+    Equal figures of the best epoch are not enough: what differs between two arms may act after it.
+    """
     point = arm.point
     runs = [
         (
             tuple(value for key, value in entry.point.items() if key not in point),
-            (outcome.epochs, outcome.validation_loss, outcome.validation_accuracy),
+            (outcome.epochs, outcome.validation_loss, outcome.validation_accuracy, str(sorted(outcome.scores.items()))),
         )
         for entry, outcome in zip(arm.entries, arm.outcomes, strict=True)
     ]
