@@ -90,6 +90,12 @@ def test_one_arm_is_held_against_a_number():
     assert found.sentence.endswith("the claim asks for less than −0.5")
 
 
+def test_a_reduction_of_one_arm_is_named_by_what_it_reduces():
+    over = {"take": "difference", "setting": "optimizer", "first": "adam", "second": "sgd"}
+    found = answer((0.4, 0.6, 0.5), over=over)
+    assert found.sentence.startswith("adam minus sgd: 0.5 points (95 % interval ")
+
+
 def test_equal_within_a_margin():
     first, second = (90.0, 90.2, 90.1, 90.15), (90.1, 90.1, 90.0, 90.2)
     assert answer(first, second, expect="same", least=1).verdict == HOLDS

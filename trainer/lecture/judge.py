@@ -12,6 +12,7 @@ from statistics import stdev
 
 from trainer.lecture.claim import LESS, SAME, Claim, Statement
 from trainer.lecture.content import FAILS, HOLDS, UNDECIDED, StatementResult
+from trainer.lecture.titles import reduction_of
 from trainer.runtime.text import counted
 from trainer.stats.amounts import p_text
 from trainer.stats.arms import Arm
@@ -233,7 +234,9 @@ def _difference(each: _Prepared) -> str:
     if len(each.arms) == 1:
         against = each.statement.against
         beside = f", against {_number(against, unit)}" if against else ""
-        return f"{names[0]}: {_number(first.mean, unit)}{beside}"
+        # Where it is a reduction that is held against a number, the arm is often nothing but what all runs have.
+        name = reduction_of(each.statement.over) if each.statement.over else names[0]
+        return f"{name}: {_number(first.mean, unit)}{beside}"
     second = each.arms[1]
     means = f"{_number(first.mean, '')} against {_number(second.mean, unit)}"
     if not estimate:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from trainer.lecture.claim import Statement
+from trainer.lecture.claim import Over, Statement
 from trainer.lecture.named import Named, functions, unit_of
 
 # The measures and reductions that have options, or whose first sentence is no title.
@@ -50,10 +50,15 @@ def title_of(statement: Statement, reduced: bool = True) -> str:
     measure = _words("measure", statement.measure, {})
     if not (reduced and statement.over):
         return measure + _unit((not statement.over and statement.unit) or unit, measure)
-    reduction = _words("reduction", statement.over, {"setting": statement.over.setting})
+    reduction = reduction_of(statement.over)
     own = statement.unit or unit_of("reduction", statement.over.take)
     title = f"{measure}, {reduction}"
     return title + _unit(own or unit, title)
+
+
+def reduction_of(over: Over) -> str:
+    """Return how the values of a further setting become one, in words: "adam minus sgd"."""
+    return _words("reduction", over, {"setting": over.setting})
 
 
 def _words(kind: str, named: Named, more: Mapping[str, str]) -> str:
