@@ -11,7 +11,7 @@ from trainer.lecture.content import StatementResult
 from trainer.lecture.lines import names_of
 from trainer.lecture.pictures import figures_of
 from trainer.lecture.runs import RunRecord
-from trainer.lecture.titles import folded, log_axis, title_of
+from trainer.lecture.titles import brief, folded, log_axis, title_of
 from trainer.records.outcome import Outcome
 
 BATCH, NONE = "normalization=batch", "normalization=none"
@@ -191,10 +191,13 @@ def test_names_and_titles():
     assert title_of(statement) == "validation accuracy, log₁₀ of the largest lr that reaches 90 (decades)"
     (statement,) = claim(measure={"take": "near_zero", "below": 0.001}).statements
     assert title_of(statement) == "share of weights below 0.001 (%)"
+    (plain_one,) = claim(measure="near_zero").statements
+    assert "{" not in title_of(plain_one) and title_of(plain_one) != "share of weights below below (%)"
     (statement,) = claim(measure="first_last_gradient").statements
     assert title_of(statement) == "‖g₁‖ / ‖g_L‖"
     (statement,) = claim(measure="gap").statements
-    assert title_of(statement).endswith("minus the validation accuracy (points)")
+    assert title_of(statement) == "training minus validation accuracy (points)"
     (statement,) = claim(over={"take": "spread", "setting": "init"}).statements
     assert title_of(statement) == "validation accuracy, largest minus smallest over init (points)"
     assert title_of(statement, reduced=False) == "validation accuracy (%)"
+    assert brief("lr=1e-05 model.hidden=[64,64,64] 2e+06 [1,1]") == "lr=1e-5 model.hidden=[3 × 64] 2e6 [1,1]"

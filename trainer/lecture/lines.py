@@ -30,7 +30,7 @@ def lines_of(arms: Arms, setting: str) -> tuple[list[Line], str]:
     runs_of: dict[tuple[str, ...], Mapping[str, RunRecord]] = {}
     for arm, values in arms.items():
         for value, runs in values.items():
-            words = (*words_of(arm), *(words_of(value) if " " in setting else [f"{setting}={value}"] if value else []))
+            words = (*words_of(arm), *(words_of(value if " " in setting else f"{setting}={value}") if value else ()))
             same = tuple(sorted(str(run.folder) for run in runs.values()))
             found.setdefault(same, []).append(words)
             runs_of.setdefault(same, runs)

@@ -15,7 +15,7 @@ from trainer.lecture.content import StatementResult
 from trainer.lecture.lines import Arms, lines_of, names_of
 from trainer.lecture.runs import RunRecord
 from trainer.lecture.surface import surface
-from trainer.lecture.titles import folded, log_axis, plain, title_of
+from trainer.lecture.titles import brief, folded, log_axis, plain, title_of
 from trainer.reports.scale import is_log
 
 Measured = Callable[[Statement, RunRecord], float]
@@ -24,6 +24,7 @@ BAND = 0.16  # opacity of a range over the seeds
 LEGEND = 4  # entries of a legend, beyond which the figure is as wide as the page
 HIGHEST = 30  # times the median of all losses, where their axis is cut
 MARKED = 20  # epochs, up to which each is a mark on its curve
+TICKS = 9  # values of a setting on a logarithmic axis, up to which each has its label
 WIDE_RATIO = 20  # of the values of a setting, from which its axis is logarithmic
 ROW, ROWS = 46, 110  # pixels of a row of dots, and of what is above and below them
 
@@ -169,10 +170,11 @@ class _Scale:
         positive = [each for each in numbers if each > 0]
         wide = len(positive) > 1 and max(positive) / min(positive) >= WIDE_RATIO
         if not plain_numbers or (wide and len(positive) < len(numbers)):
-            ticks = {"tickvals": list(range(len(texts))), "ticktext": [folded(each, 18) for each in texts]}
+            ticks = {"tickvals": list(range(len(texts))), "ticktext": [folded(brief(each), 18) for each in texts]}
             return cls(texts, None, plain_numbers, {**ticks, "range": [-0.5, len(texts) - 0.5], "zeroline": False})
-        ticks = {"tickvals": list(numbers), "ticktext": list(texts)} if wide or len(texts) <= 6 else {}
-        return cls(texts, numbers, True, {**ticks, **({"type": "log"} if wide else {})})
+        few = len(texts) <= (TICKS if wide else 6)
+        ticks = {"tickvals": list(numbers), "ticktext": list(map(brief, texts))} if few else {}
+        return cls(texts, numbers, True, {**(log_axis(numbers) if wide else {}), **ticks})
 
     def place(self, value: str, beside: float) -> float:
         """Return where a value stands; of texts side by side the arms stand beside each other."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer.demonstrations.figures import Figure
 from trainer.lecture.claim import Statement
-from trainer.lecture.titles import plain, title_of
+from trainer.lecture.titles import brief, plain, title_of
 
 SEED = 0  # of the random points that are shown
 
@@ -68,7 +68,7 @@ def _middle(count: int, side: int) -> range:
 
 def _axis(words: Sequence[str]) -> dict[str, Any]:
     """Return the axis of a setting's values, side by side."""
-    keys, texts = {word.partition("=")[0] for word in words}, [plain(word.partition("=")[2]) for word in words]
+    keys, texts = {word.partition("=")[0] for word in words}, [plain(brief(word.partition("=")[2])) for word in words]
     return {
         "title": {"text": plain(", ".join(sorted(keys)))},
         "tickvals": list(range(len(words))),

@@ -25,6 +25,12 @@ TITLES = {
     "thinned_mean": "mean of {count} thinned networks minus the scaled one",
     "thinned_single": "single thinned networks minus the scaled one",
     "epoch_optimism": "optimism of the best epoch",
+    "half_first": "accuracy on one half of the validation images",
+    "half_second": "accuracy on the other half of the validation images",
+    "gap": "training minus validation accuracy",
+    "gap_last": "training minus validation accuracy, last weights",
+    "ensemble_minus_mean": "ensemble minus the mean of its members",
+    "ensemble_minus_best": "ensemble minus the best of its members",
     "near_zero": "share of weights below {below}",
     "dead_share": "share of dead units, mean over the layers",
     "unit_difference": "largest difference between two units",
@@ -40,7 +46,6 @@ TITLES = {
     "largest_reaching": "log₁₀ of the largest {setting} that reaches {least}",
     "rank_correlation": "rank correlation with {setting}",
 }
-DEFAULTS = {"figure": "validation_accuracy"}
 WIDTH = 36  # letters of a line of an axis' title: what a phone shows
 
 
@@ -63,12 +68,13 @@ def reduction_of(over: Over) -> str:
 
 def _words(kind: str, named: Named, more: Mapping[str, str]) -> str:
     """Return a function and its options as words: of its docstring what it returns, unless there is a title for it."""
-    options = {**DEFAULTS, **more, **{key: f"{value}" for key, value in named.options.items()}}
+    function = getattr(import_module(functions(kind)[named.take][0]), named.take)
+    given = {**(function.__kwdefaults__ or {}), **named.options}
+    options = {**more, **{key: f"{value}" for key, value in given.items()}}
     if named.take in TITLES:
         found = re.sub(r"\{(\w+)\}", lambda match: options.get(match[1], match[1]), TITLES[named.take])
     else:
-        module = functions(kind)[named.take][0]
-        text = " ".join((getattr(import_module(module), named.take).__doc__ or named.take).split())
+        text = " ".join((function.__doc__ or named.take).split())
         found = re.split(r"[,;:(]|\. |\.$", re.sub(r"^Returns? (the |an? )?", "", text))[0].strip()
         found = re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[1]), found)
     return re.sub(r"(?<=\w\w)_(?=\w\w)", " ", found.replace("train_", "training "))  # not the index of g_L
@@ -89,7 +95,8 @@ def log_axis(values: Sequence[float]) -> dict[str, Any]:
 
 
 def brief(text: str) -> str:
-    """Return the text with lists of equal numbers by their count: "model.hidden=[8 × 64]"."""
+    """Return the text with lists of equal numbers by their count, "model.hidden=[8 × 64]", and 1e-05 as 1e-5."""
+    text = re.sub(r"(?<=\d)e([+-])0*(\d)", lambda found: f"e{found[1].strip('+')}{found[2]}", text)
     return re.sub(r"\[(\w+)((?:,\1){2,})\]", lambda found: f"[{found[2].count(',') + 1} × {found[1]}]", text)
 
 
