@@ -7,6 +7,8 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import Ridge
 
 from trainer.demonstrations import shown
 from trainer.errors import ConfigError
@@ -24,8 +26,8 @@ def result(name, **options):
     return seen[name]
 
 
-def figures(name, place=0):
-    return result(name).facts[place].figures
+def figures(name, place=0, **options):
+    return result(name, **options).facts[place].figures
 
 
 # All augmentations of all images take seconds.
@@ -206,12 +208,34 @@ def test_bias_and_variance_are_those_of_fits_one_by_one():
     assert found["best"] == 3
 
 
+def test_the_errors_of_a_split_and_of_folds_are_those_of_a_loop():
+    """Ridge regression of scikit-learn on the same draws; 5 folds of 100 digits, 20 of which are held out each time."""
+    pixels, labels = load_digits(return_X_y=True)
+    inputs, targets = np.hstack([pixels / 16, np.ones((len(pixels), 1))]), np.eye(10)[labels]
+    draw, single, together = np.random.default_rng(0), [], []
+    for _ in range(20):
+        order = draw.permutation(len(labels))
+        drawn, new, errors = order[:100], order[1000:], []
+        for fold in range(5):
+            held_out = drawn[20 * fold : 20 * fold + 20]
+            kept = [image for image in drawn if image not in held_out]
+            found = Ridge(alpha=1.0, fit_intercept=False).fit(inputs[kept], targets[kept]).predict(inputs).argmax(1)
+            right = 100 * (found == labels)
+            errors.append(right[held_out].mean() - right[new].mean())
+        single.append(abs(errors[0]))
+        together.append(abs(np.mean(errors)))
+    assert figures("cross_validation", draws=20) == pytest.approx(
+        {"single": np.mean(single), "folds": np.mean(together)}, abs=1e-9
+    )
+
+
 def test_an_option_that_is_out_of_range_is_one_line():
     for name, options, told in (
         ("grid_cost", {"values": 1}, "values=1: must be a whole number of at least 2"),
         ("dropout_expectation", {"p": 1.0}, "p=1: must be a number above 0 and below 1"),
         ("dropout_expectation", {"units": 30}, "units=30: must be at most 14"),
         ("bias_variance", {"examples": 9}, "examples=9: must be more than degree=9"),
+        ("cross_validation", {"images": 9}, "images=9: must be from 10, two for each fold, to 1000"),
         ("nesterov_overshoot", {"beta": 0.0}, "beta=0: must be a number above 0 and below 1"),
         ("one_pass", {"rate": -1.0}, "rate=-1: must be a number above 0"),
     ):

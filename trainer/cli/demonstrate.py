@@ -46,6 +46,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "local_minimum_noise": ["--noise 6"],
     "dropout_expectation": ["--p 0.5 --units 2"],
     "bias_variance": ["--examples 20 --degree 6"],
+    "cross_validation": ["--images 50 --folds 10"],
     "grid_cost": ["--values 5 --dimensions 4 --minutes 30"],
 }
 

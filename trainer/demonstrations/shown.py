@@ -267,3 +267,16 @@ def bias_variance(*, examples: int = 50, noise: float = 0.3, degree: int = 9, se
     from trainer.demonstrations import bias_variance as made
 
     return made.show(examples, noise, degree, sets, seed)
+
+
+def cross_validation(*, images: int = 100, folds: int = 5, draws: int = 100, seed: int = 0) -> Shown:
+    """Error of one validation split and of k folds.
+
+    A linear classifier is fitted to a few digits, a part of which is held out: once, or each part in turn. Its accuracy
+    there is held against that on hundreds of images that were not drawn.
+
+    `images`: at hand. `folds`: parts. `draws`: of the images. `seed`: of the draws.
+    """
+    from trainer.demonstrations import cross_validation as made
+
+    return made.show(images, folds, draws, seed)
