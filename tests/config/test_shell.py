@@ -83,7 +83,7 @@ def test_the_command_of_a_point_composes_to_its_run(file):
         found = interpret(["-m", *typed])
     except ConfigError as error:
         pytest.skip(str(error))
-    runs = found.runs or found.runs_at({axis.key: axis.corners()[0] for axis in found.axes})
+    runs = found.runs or found.runs_at({axis.key: axis.corners()[0] for axis in found.space})
     words = shlex.split(found.command(runs[-1].point))
     assert words[:3] == ["python", "-m", "trainer"]
     assert compose(words[3:]) == [runs[-1].config]

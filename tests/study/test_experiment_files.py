@@ -1,6 +1,7 @@
 """What an experiment's file says beside its axes: the question, what to expect, further columns, what is tuned."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ def test_what_an_experiment_tunes_is_replaced_by_what_is_typed(own):
     assert not fixed.sweep.tuned and {run.config.lr for run in fixed.runs} == {0.1}
     with pytest.raises(ConfigError, match="--cfg shows one: give it optimizer=VALUE lr=VALUE"):
         interpret([word.replace("-m", "--cfg=job") if word == "-m" else word for word in words])
+
+
+def test_one_value_under_params_is_a_setting_of_the_study_and_of_a_run_of_it_alone(own):
+    words = own("sweep:\n  params:\n    dataset.train_size: '300'\n    weight_decay: 0.0,0.02\n")
+    plan = interpret(words)
+    assert [axis.key for axis in plan.axes] == ["weight_decay"]
+    assert {run.config.dataset.shared["train_size"] for run in plan.runs} == {300}
+    alone = shlex.split(plan.command(plan.runs[-1].point))[3:]
+    assert interpret(alone) == plan.runs[-1].config
+    assert interpret([*alone, "dataset.train_size=null"]).dataset.shared["train_size"] is None
 
 
 def test_a_plateau_that_never_lowered_the_rate_is_told(own, capsys):

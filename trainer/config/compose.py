@@ -29,7 +29,7 @@ from trainer.config.own import FLAG, active
 from trainer.config.resume import resumed
 from trainer.config.run_config import AblationConfig, RunConfig, Tag, tagged
 from trainer.config.schema import CONF, own_folder
-from trainer.config.settings import OF_STUDY
+from trainer.config.settings import OF_STUDY, values_in
 from trainer.config.shell import command
 from trainer.errors import ConfigError
 from trainer.runtime.extras import require
@@ -145,7 +145,10 @@ def interpret(arguments: Sequence[str]) -> RunConfig | Multirun | None:
                 raise ConfigError(f"{twice}. Give it once")
             return Multirun(composer, tuple(overrides), given)
         job = job_of(own_part(composer.compose(overrides)), overrides)
-    _refuse_study(job, given, asked.cfg is not None)
+    if fixed := _refuse_study(job, given, asked.cfg is not None):
+        overrides = [*fixed, *overrides]
+        with reworded(given):
+            job = replace(job, tree=job_of(own_part(composer.compose(overrides)), overrides).tree)
     if job.tree.get("resume") is not None:
         tree = resumed(job.tree, job.overrides)
         job = replace(job, tree=tree, files=(Path(tree["resume"]) / "config.yaml",))
@@ -198,26 +201,26 @@ def completions(arguments: Sequence[str], word: str) -> list[str]:
     return [name for name in names if not name.startswith("hydra") or name in accepted or name.startswith(HYDRA_KEYS)]
 
 
-def _refuse_study(job: Job, arguments: Sequence[str], shown: bool) -> None:
-    """Raise ConfigError for a command line without `-m` that needs it; `shown`: it has `--cfg`.
+def _refuse_study(job: Job, arguments: Sequence[str], shown: bool) -> list[str]:
+    """Return the overrides of what an experiment gives one value, which are settings of a run as well.
 
-    These are `sweep.…`, `retrain`, and an experiment of which a setting was not narrowed to one value.
+    Raises ConfigError for what needs `-m`: `sweep.…`, `retrain`, an axis that has no single value. `shown`: by `--cfg`.
     """
     keys = set(job.overrides)
-    study = [key for key in job.overrides if key.partition(".")[0] in OF_STUDY]
-    if study:
+    if study := [key for key in job.overrides if key.partition(".")[0] in OF_STUDY]:
         raise ConfigError(f"{study[0]} (command line): belongs to a study of several runs: add -m")
     sweep = check_sweep(job.sweep, job.overrides, job.files)
     arms = [{word.partition("=")[0] for word in arm.split()} for arm in sweep.arm_texts or ("",)]
-    params = [key.removeprefix("tune.") for key in sweep.params]
+    fixed = {key: text for key, text in sweep.params.items() if len(values_in(key, text) or ()) == 1}
+    params = [key.removeprefix("tune.") for key in sweep.params if key not in fixed]
     if sweep.ablate or not ({*params} <= keys and any(arm <= keys for arm in arms)):
-        name = HydraConfig.get().runtime.choices.get("experiment")
-        several = f"experiment={name} compares several runs"
+        several = f"experiment={HydraConfig.get().runtime.choices.get('experiment')} compares several runs"
         if shown:
             missing = [f"{key}=VALUE" for key in params if key not in keys]
             missing += [word for word in " ".join(sweep.arm_texts[:1]).split() if word.partition("=")[0] not in keys]
             raise ConfigError(f"{several}, --cfg shows one: give it {' '.join(missing)}")
         raise ConfigError(f"{several}: {command('-m', *arguments)}")
+    return [as_forced_override(f"{key}={text}", many=False) for key, text in fixed.items() if key not in keys]
 
 
 def sorted_out(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
