@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from trainer.lecture.claim import Claim
 from trainer.lecture.content import StatementResult
 from trainer.lecture.lines import names_of
+from trainer.lecture.named import functions
 from trainer.lecture.pictures import figures_of
 from trainer.lecture.runs import RunRecord
-from trainer.lecture.titles import brief, folded, log_axis, title_of
+from trainer.lecture.titles import TITLES, brief, folded, log_axis, title_of
 from trainer.records.outcome import Outcome
 
 BATCH, NONE = "normalization=batch", "normalization=none"
@@ -201,3 +203,11 @@ def test_names_and_titles():
     assert title_of(statement) == "validation accuracy, largest minus smallest over init (points)"
     assert title_of(statement, reduced=False) == "validation accuracy (%)"
     assert brief("lr=1e-05 model.hidden=[64,64,64] 2e+06 [1,1]") == "lr=1e-5 model.hidden=[3 × 64] 2e6 [1,1]"
+
+
+def test_titles_are_those_of_measures_and_reductions_that_exist():
+    known = {**functions("measure"), **functions("reduction")}
+    assert set(TITLES) <= set(known)
+    for name, template in TITLES.items():
+        options = set(known[name][1]) | {"setting"}
+        assert set(re.findall(r"\{(\w+)\}", template)) <= options, name
