@@ -53,12 +53,13 @@ def read(page):
 
 def test_the_front_counts_each_verdict_and_says_the_false_alarms(read):
     assert outline.counts(every_verdict()) == {HOLDS: 2, FAILS: 1, UNDECIDED: 1, SHOWN: 1, FAILED: 1, NOT_RUN: 1}
-    told = "31 claims were decided by a statistical test. If none of them were true, about 0.8 of them would still be"
+    told = "31 claims were put to a statistical test. If none of them were true, about 0.8 of them would still be"
     assert told in read.text
     assert "7 claims of the notes" in read.text
+    assert "networks and data lecture_cnn on digits (6 claims)" in read.text
     assert "digits: 1 078 training and 359 validation images" in read.text
     assert "about" not in outline.alarms(book(claim("a"), tested=0))
-    assert "1 claim was decided" in outline.alarms(book(claim("a"), tested=1, false_alarms=0.025))
+    assert "1 claim was put" in outline.alarms(book(claim("a"), tested=1, false_alarms=0.025))
     assert "fewer than 0.1" in outline.alarms(book(claim("a"), tested=1, false_alarms=0.025))
 
 

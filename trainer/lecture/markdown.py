@@ -14,7 +14,8 @@ def render(book: Book) -> str:
     """Return the Markdown text. Every text of a claim is escaped."""
     parts = [f"# {plain(book.title)}", plain(outline.summary(outline.counts(book))) + "."]
     parts += [plain(outline.alarms(book))] if book.tested else []
-    parts += [_list(f"{plain(name)}: {plain(text)}" for name, text in book.facts)] if book.facts else []
+    facts = [f"{plain(name)}: {plain(text)}" for name, text in outline.facts(book)]
+    parts += [_list(facts)] if facts else []
     parts.append("## All claims")
     rows = [
         (f"{outline.SIGNS[claim.verdict]} {claim.verdict}", f"[{plain(claim.title)}](#{outline.anchor(claim.name)})",

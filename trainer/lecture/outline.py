@@ -89,13 +89,20 @@ def summary(number: Mapping[str, int]) -> str:
     return ", ".join(parts)
 
 
+def facts(book: Book) -> list[tuple[str, str]]:
+    """Return the facts of the front page, with the networks and data of the claims, the usual ones first."""
+    places = Counter(claim.here.partition(",")[0] for claim in book.claims if claim.here)
+    told = [f"{place} ({counted(number, 'claim')})" for place, number in places.most_common()]
+    return [*book.facts, *([("networks and data", ", ".join(told))] if told else [])]
+
+
 def alarms(book: Book) -> str:
     """Return the sentence on the claims that may hold by chance alone, "" where nothing was tested."""
     if not book.tested:
         return ""
     expected = f"{book.false_alarms:.1f}" if book.false_alarms >= 0.1 else "fewer than 0.1"
     return (
-        f"{counted(book.tested, 'claim was', 'claims were')} decided by a statistical test. If none of them were true,"
+        f"{counted(book.tested, 'claim was', 'claims were')} put to a statistical test. If none of them were true,"
         f" about {expected} of them would still be said to hold, by chance alone."
     )
 

@@ -68,6 +68,7 @@ def _render(
         chapters=outline.chapters(book),
         counts=outline.counts(book),
         summary=outline.summary,
+        facts=outline.facts(book),
         alarms=outline.alarms(book),
         anchor=outline.anchor,
         places=outline.places,
