@@ -306,6 +306,13 @@ def test_a_grid_warns_when_the_best_value_is_its_last(capsys):
     ) in capsys.readouterr().err
 
 
+def test_the_end_of_what_a_setting_accepts_is_no_border(capsys):
+    study(*TINY, "epochs=1", "dataset.train_size=100", "batch_size=1,50,100")
+    assert "the best batch_size" not in capsys.readouterr().err
+    study(*TINY, "epochs=1", "dataset.train_size=100", "batch_size=2,50,100")
+    assert "the best batch_size, 2, lies at the lower end" in capsys.readouterr().err
+
+
 def test_the_end_of_a_range_is_told_of_each_technique(capsys):
     study(*SHORT, "optimizer=sgd,adam", "lr=1e-7,1e-6,1e-2")
     told = [line.partition(": a better")[0] for line in capsys.readouterr().err.splitlines() if "the best lr" in line]

@@ -192,8 +192,7 @@ def completions(arguments: Sequence[str], word: str) -> list[str]:
     with reworded(arguments), usage_errors(arguments):
         request = get_args_parser().parse_args(flags)
         plugin = DefaultCompletionPlugin(Composer(request.config_dir).loader)
-        # A comma in a setting stands for several values under -m only. Hydra splits the line at blanks: a setting that
-        # holds one is a text, which changes no candidate.
+        # A comma stands for several values under -m only. Hydra splits the line at blanks, which only texts hold.
         plain = [text for text in typed if len(text.split()) == 1]
         line = " ".join([*(["-m"] if request.multirun else []), *plain, word])
         names = plugin._query("config", line)

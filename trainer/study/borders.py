@@ -7,7 +7,7 @@ from dataclasses import replace
 from trainer.config.schema import GROUPS
 from trainer.errors import ConfigError
 from trainer.runtime.console import warn
-from trainer.study.axes import ARM, Axis, Border, Point, on_border
+from trainer.study.axes import ARM, Axis, Border, Point, on_border, plain_override
 from trainer.study.plan import Plan, plain
 from trainer.study.results import StudyArm
 
@@ -18,7 +18,7 @@ def warn_of_borders(plan: Plan, axes: Sequence[Axis], best: Point, of: str = "")
     """Warn of every axis on whose border the best point lies; `of` says of what it is the best, as of a stage."""
     for axis in axes:
         border = on_border(axis, best)
-        if border:
+        if border and not _nothing_beyond(plan, axis, border, best):
             end = "upper" if border.upper else "lower"
             suggested = _acceptable(plan, border, best)
             method = "" if plan.settings.method != "grid" else " with sweep.method=random, tpe or gp"
@@ -47,6 +47,19 @@ def warn_of_borders_by_technique(plan: Plan, axes: Sequence[Axis], arms: Sequenc
         if len(own) >= MIN_POINTS:
             point = {axis.key: text for axis, text in zip(named, techniques, strict=True)}
             warn_of_borders(plan, others, own[0].texts, " ".join(["of", *plain(point).values(), *([on] if on else [])]))
+
+
+def _nothing_beyond(plan: Plan, axis: Axis, border: Border, best: Point) -> bool:
+    """Return whether the setting takes whole numbers and not the next one, as a batch size of 1 has none below it."""
+    values = [plain_override(text).partition("=")[2] for text in axis.texts]
+    if not values or not all(value.isdigit() for value in values):
+        return False
+    beyond = int(border.value) + (1 if border.upper else -1)
+    try:
+        plan.runs_at({**best, axis.key: f"{axis.texts[0].partition('=')[0]}={beyond}"})
+        return False
+    except ConfigError:
+        return True
 
 
 def _acceptable(plan: Plan, border: Border, best: Point) -> Axis | None:
