@@ -6,7 +6,7 @@ import numpy as np
 import yaml
 from safetensors.numpy import save_file
 
-from trainer.lecture.runs import RunRecord
+from trainer.lecture.measuring.runs import RunRecord
 
 EPOCH = {
     "train_loss": 1.0,

@@ -9,7 +9,7 @@ import pytest
 from browser import opened
 from made_books import DECADES, LINES, book, claim, every_verdict, hostile, sixty
 
-from trainer.lecture import markdown, outline, pages
+from trainer.lecture.book import markdown, outline, pages
 from trainer.lecture.content import FAILED, FAILS, HOLDS, NOT_RUN, SHOWN, UNDECIDED, VERDICTS
 
 SCRIPT = "<script>alert(1)</script>"

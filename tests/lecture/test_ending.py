@@ -12,7 +12,7 @@ from trainer.study.plan import plain, plan_from
 
 CLAIM = {
     "note": "004",
-    "line": 647,
+    "line": 999,
     "title": "Batch normalization is more accurate",
     "claim": "It is more accurate.",
     "study": "normalization=none,batch",
@@ -32,9 +32,9 @@ def test_an_experiment_ends_with_the_verdict_on_its_claim(tmp_path, capsys):
     words = quickly("dataset=digits", "experiment=normalization", "seed=0,1,2", "model=mlp", "epochs=1")
     assert main(["-m", f"--config-dir={tmp_path / 'mine'}", *words]) == 0
     out = capsys.readouterr().out
-    assert "Claim (004:647): Batch normalization is more accurate: " in out
-    assert "3 seeds an arm)" in out.partition("Claim (004:647)")[2]
-    assert out.count("Claim (004:647)") == 1
+    assert "Claim (004:999): Batch normalization is more accurate: " in out
+    assert "3 seeds an arm)" in out.partition("Claim (004:999)")[2]
+    assert out.count("Claim (004:999)") == 1
 
 
 @pytest.mark.parametrize("name", claim_files())

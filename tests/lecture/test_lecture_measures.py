@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_runs import made_run
 
-from trainer.lecture import layers, measures, weights
+from trainer.lecture.measuring import layers, measures, weights
 from trainer.lecture.named import functions, unit_of
 
 STOPPED = {"state": "failed", "reason": "the training loss is nan in epoch 2, step 8 of 19 (learning rate about 100)"}

@@ -8,11 +8,11 @@ from conftest import compose
 from torch import nn
 
 from trainer.data.images import Images
-from trainer.lecture import probes
-from trainer.lecture.measured import measured
+from trainer.lecture.measuring import probes
+from trainer.lecture.measuring.measured import measured
+from trainer.lecture.measuring.runs import RunRecord
+from trainer.lecture.measuring.trained import Trained
 from trainer.lecture.named import PROBES, Named, functions
-from trainer.lecture.runs import RunRecord
-from trainer.lecture.trained import Trained
 from trainer.techniques.networks.joint_networks import Ensemble
 
 OPTIONS = {

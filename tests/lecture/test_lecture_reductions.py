@@ -6,7 +6,7 @@ import math
 import pytest
 
 from trainer.errors import ConfigError
-from trainer.lecture import reductions, searches
+from trainer.lecture.measuring import reductions, searches
 from trainer.lecture.named import Named, functions, measures_of, unit_of
 
 INF, NAN = math.inf, math.nan

@@ -9,7 +9,7 @@ from made_runs import EPOCH, made_run
 from safetensors.torch import save_file
 
 from trainer.errors import RunError
-from trainer.lecture.runs import RunRecord, tensors_of
+from trainer.lecture.measuring.runs import RunRecord, tensors_of
 
 LINES = {
     "cut": b'{"epoch": 2, "train_lo\n',

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from trainer.lecture.book.lines import names_of
+from trainer.lecture.book.pictures import figures_of
 from trainer.lecture.claim import Claim
 from trainer.lecture.content import StatementResult
-from trainer.lecture.lines import names_of
+from trainer.lecture.measuring.runs import RunRecord
 from trainer.lecture.named import functions
-from trainer.lecture.pictures import figures_of
-from trainer.lecture.runs import RunRecord
 from trainer.lecture.titles import TITLES, brief, folded, log_axis, title_of
 from trainer.records.outcome import Outcome
 

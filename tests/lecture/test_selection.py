@@ -8,7 +8,7 @@ from conftest import compose
 
 from trainer.errors import ConfigError
 from trainer.lecture.claim import Statement
-from trainer.lecture.runs import RunRecord
+from trainer.lecture.measuring.runs import RunRecord
 from trainer.lecture.selection import Settings, chosen, measured
 from trainer.records.outcome import Outcome
 

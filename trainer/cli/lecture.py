@@ -160,8 +160,8 @@ def _size(tasks: Sequence[Task]) -> str:
 
 def _test(tasks: Sequence[Task], every: Sequence[Task], folder: Path, workers: int, slides: bool, show: bool) -> int:
     """Test the claims of `tasks`, and write the book of `every` claim. Return 1 if a test failed."""
-    from trainer.lecture.making import book_of
-    from trainer.lecture.pages import write_book
+    from trainer.lecture.book.making import book_of
+    from trainer.lecture.book.pages import write_book
     from trainer.lecture.session import Progress, run_claims
 
     progress = Progress(tasks)

@@ -17,16 +17,16 @@ from trainer.config.schema import REQUIRED, parameters_of
 from trainer.config.types import describe
 from trainer.errors import ConfigError
 
-PROBES = "trainer.lecture.probes"  # those that take a trained network instead of a record
+PROBES = "trainer.lecture.measuring.probes"  # those that take a trained network instead of a record
 # Kind → the modules whose public functions are its options; read as text, because some of them import torch.
 MODULES = {
     "measure": (
-        "trainer.lecture.measures",
-        "trainer.lecture.weights",
-        "trainer.lecture.layers",
+        "trainer.lecture.measuring.measures",
+        "trainer.lecture.measuring.weights",
+        "trainer.lecture.measuring.layers",
         PROBES,
     ),
-    "reduction": ("trainer.lecture.reductions", "trainer.lecture.searches"),
+    "reduction": ("trainer.lecture.measuring.reductions", "trainer.lecture.measuring.searches"),
     "demonstration": ("trainer.demonstrations.shown",),
 }
 

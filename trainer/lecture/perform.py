@@ -12,7 +12,7 @@ from trainer.errors import ConfigError, RunError, as_reported, reason_of
 from trainer.lecture.claim import Claim
 from trainer.lecture.content import FAILED, FAILS, HOLDS, SHOWN, ClaimResult, StatementResult
 from trainer.lecture.judge import Measured, answers, verdict_of
-from trainer.lecture.runs import RunRecord
+from trainer.lecture.measuring.runs import RunRecord
 from trainer.lecture.saved import save
 from trainer.lecture.selection import Runs, Settings, chosen, measure_of, measured
 from trainer.lecture.task import Task
@@ -100,7 +100,7 @@ def judged(claim: Claim, folder: Path, without: ClaimResult) -> ClaimResult:
 
     Raises ConfigError if the study lacks an arm of the claim.
     """
-    from trainer.lecture.pictures import figures_of
+    from trainer.lecture.book.pictures import figures_of
 
     records = records_of(Manifest.read(folder))
     arms = [chosen(statement, records) for statement in claim.statements]

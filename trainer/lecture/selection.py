@@ -10,9 +10,9 @@ from trainer.config.recorded import typed_settings
 from trainer.errors import ConfigError
 from trainer.lecture.claim import Statement
 from trainer.lecture.judge import Measured
-from trainer.lecture.measured import measured as value_of
+from trainer.lecture.measuring.measured import measured as value_of
+from trainer.lecture.measuring.runs import RunRecord
 from trainer.lecture.named import Named, unit_of
-from trainer.lecture.runs import RunRecord
 from trainer.records.target import steps_of
 from trainer.study.axes import ARM, REPLICATES
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainer.config.types import Count, CountOrZero, Probability
 from trainer.data.images import Images
-from trainer.lecture.trained import Trained
+from trainer.lecture.measuring.trained import Trained
 from trainer.records.train_eval import chosen_of
 from trainer.techniques.networks.joint_networks import Ensemble
 

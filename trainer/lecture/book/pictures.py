@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.demonstrations.figures import COLORS, GREY, SYMBOLS, Figure
+from trainer.lecture.book.lines import Arms, lines_of, names_of
+from trainer.lecture.book.surface import surface
 from trainer.lecture.claim import Claim, Picture, Statement
 from trainer.lecture.content import StatementResult
-from trainer.lecture.lines import Arms, lines_of, names_of
-from trainer.lecture.runs import RunRecord
-from trainer.lecture.surface import surface
+from trainer.lecture.measuring.runs import RunRecord
 from trainer.lecture.titles import brief, folded, log_axis, plain, title_of
 from trainer.reports.scale import is_log
 

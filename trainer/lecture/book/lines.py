@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.lecture.runs import RunRecord
+from trainer.lecture.measuring.runs import RunRecord
 from trainer.lecture.titles import brief
 
 Arms = Mapping[str, Mapping[str, Mapping[str, RunRecord]]]  # arm → value of the further setting → seed → run

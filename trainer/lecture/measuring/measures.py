@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from trainer.config.types import Count, Positive
-from trainer.lecture.runs import RunRecord
+from trainer.lecture.measuring.runs import RunRecord
 from trainer.records.metrics import figure_of
 from trainer.records.target import steps_of
 

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from trainer.lecture.runs import RunRecord
+from trainer.lecture.measuring.runs import RunRecord
 
 
 def first_last_gradient(run: RunRecord, *, at: Literal["first", "last"] = "first") -> float:

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 
 from trainer.errors import ConfigError
-from trainer.lecture.values import Values, known, minus
+from trainer.lecture.measuring.values import Values, known, minus
 
 Setting = str | float | bool
 

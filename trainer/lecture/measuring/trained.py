@@ -12,7 +12,7 @@ from trainer.data.images import Images
 from trainer.data.loader import in_order, load
 from trainer.errors import RunError
 from trainer.evaluation.inference import load_network
-from trainer.lecture.runs import RunRecord
+from trainer.lecture.measuring.runs import RunRecord
 from trainer.records.layout import BEST, LAST
 from trainer.runtime.files import expanded
 from trainer.training.build import pick_device

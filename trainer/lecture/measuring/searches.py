@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from trainer.config.types import Count
 from trainer.errors import ConfigError
-from trainer.lecture.values import Values, known, minus
+from trainer.lecture.measuring.values import Values, known, minus
 
 
 @known

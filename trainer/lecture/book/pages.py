@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.demonstrations.figures import Figure
-from trainer.lecture import markdown, outline
+from trainer.lecture.book import markdown, outline
 from trainer.lecture.content import FAILED, NOT_RUN, VERDICTS, Book, StatementResult
 from trainer.lecture.titles import brief
 from trainer.runtime.files import write_text

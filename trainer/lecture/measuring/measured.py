@@ -5,12 +5,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.lecture.measuring.runs import RunRecord
 from trainer.lecture.named import PROBES, Named, functions
-from trainer.lecture.runs import RunRecord
 from trainer.records.layout import BEST
 
 if TYPE_CHECKING:
-    from trainer.lecture.trained import Trained
+    from trainer.lecture.measuring.trained import Trained
 
 
 def measured(measure: Named, run: RunRecord) -> float:
@@ -30,6 +30,6 @@ def measured(measure: Named, run: RunRecord) -> float:
 @lru_cache(maxsize=1)  # the probes of one run follow each other
 def _trained(folder: Path, changed: int) -> "Trained":
     """Return the trained network of a run's folder. `changed`: the time of its file, as it may be trained anew."""
-    from trainer.lecture.trained import Trained
+    from trainer.lecture.measuring.trained import Trained
 
     return Trained.load(RunRecord.read(folder))

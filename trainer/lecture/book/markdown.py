@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from trainer.lecture import outline
+from trainer.lecture.book import outline
 from trainer.lecture.content import NOT_RUN, Book, ClaimResult
 from trainer.lecture.titles import brief
 from trainer.reports.markdown import plain

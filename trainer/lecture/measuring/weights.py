@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.types import Positive
-from trainer.lecture.runs import RunRecord
+from trainer.lecture.measuring.runs import RunRecord
 from trainer.records.layout import BEST
 
 Tensor = NDArray[np.floating]
