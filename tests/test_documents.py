@@ -115,8 +115,9 @@ def test_the_configuration_page_is_generated_from_todays_conf(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import write_docs
 
-    page = TEXTS[write_docs.PAGE]
+    page, book = TEXTS[write_docs.PAGE], TEXTS[write_docs.BOOK]
     assert write_docs.updated(page) == page, "run python scripts/write_docs.py"
+    assert write_docs.lecture(book) == book, "run python scripts/write_docs.py"
     for group in (*GROUPS, "experiment"):
         assert f"\n## {group}\n" in page
         assert all(f"| `{name.removesuffix(' *')}` | " in page for name, _ in options(group))

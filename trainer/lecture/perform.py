@@ -172,6 +172,11 @@ def _notes(task: Task, folder: Path) -> tuple[str, ...]:
     notes = []
     if task.fallback:
         notes.append(f"Trained under the budget quick: {task.fallback}")
+    if any(text.startswith(("split_seed=", "dataset.fold=")) for text in study.replicates):
+        notes.append(
+            "The repeats are other splits of the same images, which they share in part: on new images the difference"
+            " varies more than its interval tells"
+        )
     if failed := states.count("failed"):
         notes.append(f"{failed} of {len(states)} runs failed, as by a loss that was no longer a number")
     return (*notes, f"The study alone: {task.plain_command}")

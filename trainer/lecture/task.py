@@ -20,6 +20,9 @@ PROJECT = "lecture"  # of W&B
 ALWAYS = ("wandb.mode=disabled", f"wandb.project={PROJECT}")
 # Settings that may be typed beside a budget: they say where and how, and change no result.
 ALLOWED = ("data_dir", "device", "wandb.", "tensorboard", "hydra/launcher", "hydra.launcher.", "sweep.on_error")
+# The first seed of a claim's runs. Its settings were chosen while looking at runs of smaller ones, which a person types:
+# a test on those would find what it was made for.
+FRESH = 100
 # What a claim's file may not set: flags and launchers could run a program, the others lead to another place.
 REFUSED = ("hydra", "output_root", "output_dir", "resume", "retrain", "sweep.name", "sweep.dry_run", "wandb")
 MNIST = "dataset=mnist"
@@ -95,7 +98,7 @@ def task_of(claim: Claim, path: Path, budget: str, folder: Path, typed: Sequence
     if claim.study is None:
         return Task(claim, path, budget, (), folder)
     chosen, fallback = chosen_budget(claim, budget, typed)
-    seeds = () if "seed=" in chosen.settings else (f"seed=range({chosen.seeds})",)
+    seeds = () if "seed=" in chosen.settings else (f"seed=range({FRESH},{FRESH + chosen.seeds})",)
     place = (*ALWAYS, f"wandb.group={claim.name}")
     words = (*_split(claim.study, path), *_split(chosen.settings, path), *seeds, *place, *typed)
     return Task(claim, path, budget, words, folder, fallback)
