@@ -20,7 +20,7 @@ PROJECT = "lecture"  # of W&B
 ALWAYS = ("wandb.mode=disabled", f"wandb.project={PROJECT}")
 # Settings that may be typed beside a budget: they say where and how, and change no result.
 ALLOWED = ("data_dir", "device", "wandb.", "tensorboard", "hydra/launcher", "hydra.launcher.", "sweep.on_error")
-# The first seed of a claim's runs. Its settings were chosen while looking at runs of smaller ones, which a person types:
+# The first seed of a claim's runs. Its settings were chosen while looking at runs of smaller seeds, as a person types:
 # a test on those would find what it was made for.
 FRESH = 100
 # What a claim's file may not set: flags and launchers could run a program, the others lead to another place.
