@@ -3,13 +3,14 @@
 import inspect
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from sklearn.datasets import load_digits
 from sklearn.linear_model import Ridge
 
+from trainer.data.sources import digits
 from trainer.demonstrations import shown
 from trainer.errors import ConfigError
 
@@ -210,8 +211,11 @@ def test_bias_and_variance_are_those_of_fits_one_by_one():
 
 def test_the_errors_of_a_split_and_of_folds_are_those_of_a_loop():
     """Ridge regression of scikit-learn on the same draws; 5 folds of 100 digits, 20 of which are held out each time."""
-    pixels, labels = load_digits(return_X_y=True)
-    inputs, targets = np.hstack([pixels / 16, np.ones((len(pixels), 1))]), np.eye(10)[labels]
+    images = digits(Path(), "train", image_size=8)
+    labels = images.labels.numpy()
+    assert len(labels) == 1500  # the training part: the test part is never read
+    pixels = images.pixels.flatten(1).numpy() / 255
+    inputs, targets = np.hstack([pixels, np.ones((len(pixels), 1))]), np.eye(10)[labels]
     draw, single, together = np.random.default_rng(0), [], []
     for _ in range(20):
         order = draw.permutation(len(labels))

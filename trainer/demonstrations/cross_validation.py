@@ -1,6 +1,7 @@
 """How far the accuracy of one validation split and of k folds lies from that on new images. Imports no torch."""
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.demonstrations.figures import Fact, Figure, Shown, axis, line
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 SIZES = (50, 100, 200, 400, 800)  # images that are at hand, beside the number that is asked for
-MOST = 1000  # of the 1797 digits: the others are the new images
+MOST = 1000  # of the 1500 digits of the training part: the others are the new images
 DECAY = 1.0  # λ of the classifier, in the unit of squared inputs
 
 
@@ -94,12 +95,17 @@ def fitted(inputs: "Array", labels: "NDArray[np.int64]") -> "Array":
 
 @cache
 def digits() -> "tuple[Array, NDArray[np.int64]]":
-    """Return the built-in digits, 1797 × 8 × 8 pixels from 0 to 1 and a constant as [1797, 65], and their classes."""
-    import numpy as np
-    from sklearn.datasets import load_digits
+    """Return the training part of the built-in digits, whose test part is never read, and their classes.
 
-    pixels, labels = load_digits(return_X_y=True)
-    return np.hstack([pixels / 16, np.ones((len(pixels), 1))]), labels
+    1500 × 8 × 8 pixels from 0 to 1 and a constant, as [1500, 65].
+    """
+    import numpy as np
+
+    from trainer.data.sources import digits as read
+
+    images = read(Path(), "train", image_size=8)
+    pixels = images.pixels.flatten(1).numpy() / 255
+    return np.hstack([pixels, np.ones((len(pixels), 1))]), images.labels.numpy()
 
 
 def _dots(errors: "tuple[Array, Array]", names: tuple[str, str]) -> dict[str, Any]:
