@@ -65,11 +65,16 @@ def test_a_difference_below_the_smallest_that_matters_does_not_hold():
 
 
 def test_noise_is_not_decided_and_tells_the_seeds_that_would():
-    first, second = (90.0, 94.0, 98.0), (89.0, 93.0, 96.0)
+    first, second = (90.0, 91.0, 92.0), (89.4, 89.6, 90.0)
     found = answer(first, second, least=2)
     assert found.verdict == UNDECIDED
-    assert found.needed == trial(Arm("a", by_seed(*first)), Arm("b", by_seed(*second))).needed(2, 1)
-    assert found.sentence.endswith(f"at least 2 points more; {found.needed} seeds an arm would tell in 4 of 5 cases")
+    assert found.estimate == pytest.approx(4 / 3)
+    assert found.needed == trial(Arm("a", by_seed(*first)), Arm("b", by_seed(*second))).needed(2 - 4 / 3, 1)
+    told = f"; if it is as large as seen, {found.needed} seeds an arm would tell in 4 of 5 cases"
+    assert found.sentence.endswith(f"at least 2 points more{told}")
+    larger = answer(first, second, least=1)  # it is large enough, and has to be told from 0
+    assert larger.verdict == UNDECIDED
+    assert larger.needed == trial(Arm("a", by_seed(*first)), Arm("b", by_seed(*second))).needed(4 / 3, 1)
 
 
 def test_a_significant_difference_smaller_than_asked_is_not_decided_while_the_interval_reaches_it():

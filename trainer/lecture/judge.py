@@ -166,13 +166,16 @@ def _tested(each: _Prepared, half: float, p: float, several: int) -> StatementRe
         verdict = HOLDS if -least < low and high < least else FAILS if low > least or high < -least else UNDECIDED
     else:
         verdict = HOLDS if low > 0 and estimate >= least else FAILS if high < least else UNDECIDED
-    if statement.expect != SAME and not least and high <= 0:
+    if statement.expect != SAME and high <= 0:
         verdict = FAILS
     needed = None
     if verdict == UNDECIDED:
-        # The margin that would decide: the smallest difference that matters, or the distance to the nearer verdict.
-        margin = least if statement.expect != SAME else max(least - abs(estimate), least / 10)
-        needed = found.needed(margin or abs(estimate) or 1e-12, several)
+        # How narrow the interval has to be if the difference is as large as it was seen: up to the bound that decides.
+        reaches = statement.expect != SAME and estimate >= least
+        margin = (
+            abs(estimate) if reaches else abs(least - abs(estimate) if statement.expect == SAME else least - estimate)
+        )
+        needed = found.needed(margin or 1e-12, several)
     shown = (found.difference - half, found.difference + half)
     # Beside the value of a single arm stands the interval of that value, not of its distance to the number.
     told = [_number(end + (statement.against if len(each.arms) == 1 else 0.0), "") for end in shown]
@@ -272,7 +275,7 @@ def _asked(each: _Prepared, verdict: str, needed: int | None) -> str:
         return asked
     if needed is None:
         return f"{asked}, and more than {MAX_SEEDS} seeds an arm would be needed to tell"
-    return f"{asked}; {needed} seeds an arm would tell in 4 of 5 cases"
+    return f"{asked}; if it is as large as seen, {needed} seeds an arm would tell in 4 of 5 cases"
 
 
 def _seeds(each: _Prepared) -> str:

@@ -22,7 +22,7 @@ ALWAYS = ("wandb.mode=disabled", f"wandb.project={PROJECT}")
 ALLOWED = ("data_dir", "device", "wandb.", "tensorboard", "hydra/launcher", "hydra.launcher.", "sweep.on_error")
 # The first seed of a claim's runs. Its settings were chosen while looking at runs of smaller seeds, as a person types:
 # a test on those would find what it was made for.
-FRESH = 100
+FRESH = 200
 # What a claim's file may not set: flags and launchers could run a program, the others lead to another place.
 REFUSED = ("hydra", "output_root", "output_dir", "resume", "retrain", "sweep.name", "sweep.dry_run", "wandb")
 MNIST = "dataset=mnist"
