@@ -156,6 +156,17 @@ def test_arms_with_names_keep_them(tmp_path, capsys):
     assert arms(other).keys() == {"lr=0.5", "lr=0.3"}
 
 
+def test_arms_that_are_typed_one_by_one_take_more_seeds(capsys):
+    named = ("sweep.name=s", "sweep.arms.a=optimizer=sgd lr=0.1", "sweep.arms.b=optimizer=adam")
+    folder = begun(*named, "seed=0")
+    assert begun(*named, "seed=0,1") == folder
+    assert arms(folder) == {"a": 2, "b": 2}
+    other = begun(*named, "sweep.arms.c=optimizer=rmsprop", "seed=0,1")  # all of its arms are named: the study grows
+    assert (other, arms(folder)) == (folder, {"a": 2, "b": 2, "c": 2})
+    assert begun(*named, "seed=0,1") != folder
+    assert "it has other arms: give all of them by name, as in sweep.arms.a=" in capsys.readouterr().out
+
+
 def test_a_search_takes_more_trials_wherever_it_lies(tmp_path):
     search = ("sweep.method=random", "lr=tag(log,interval(1e-3,1e-1))")
     moved = begun(*search, "sweep.trials=2").rename(tmp_path / "moved")

@@ -53,10 +53,16 @@ def united(plan: Plan, study: Manifest, code: str, identify: Identify, typed: bo
 
 
 def with_values(arguments: Iterable[str], values: Values) -> list[str]:
-    """Return the command with these values of its axes; one that a file sets is typed."""
+    """Return the command with these values of its axes; one that a file sets is typed.
+
+    Raises ConfigError if it names arms one by one, `sweep.arms.NAME=…`, and not all of them.
+    """
     arguments = list(arguments)
     ablation = "ablate" in map(override_key, arguments)  # which makes the arms itself
-    typed = {key: each for key, each in values.items() if not (key == ARM and ablation)}
+    named = [text for text in arguments if override_key(text).startswith("sweep.arms.")]
+    if named and len(named) != len(values.get(ARM, named)):
+        raise ConfigError(f"it has other arms: give all of them by name, as in {named[0]}")
+    typed = {key: each for key, each in values.items() if not (key == ARM and (ablation or named))}
     left = {("sweep.arms" if key == ARM else key): _typed(key, each) for key, each in typed.items()}
     words = [left.pop(override_key(text), text) for text in arguments if override_key(text) != "retrain"]
     return [*words, *left.values()]
