@@ -195,7 +195,7 @@ def _untested(each: _Prepared, several: int) -> StatementResult:
     if runs < MIN_RUNS:
         return each.result(UNDECIDED, f"{_difference(each)}: at least {MIN_RUNS} seeds an arm are needed")
     p = min(1.0, _flat_p(runs, len(each.arms)) * several)  # Bonferroni, as no step is smaller
-    details = f"({_seeds(each)}, all the same)"
+    details = f"({_seeds(each)}, the same in each)"
     if p >= LEVEL:
         needed = next(count for count in range(runs, 100) if _flat_p(count, len(each.arms)) * several < LEVEL)
         asked = _asked(each, UNDECIDED, needed)
