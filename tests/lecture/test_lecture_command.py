@@ -12,7 +12,7 @@ from conftest import ROOT, clean_environment
 
 from trainer.cli.main import main
 from trainer.lecture.claim import read_claim
-from trainer.lecture.task import chosen_budget
+from trainer.lecture.task import chosen_budget, task_of
 
 STUDY = "model=mlp 'model.hidden=[8]' normalization=none,batch dataset.train_size=100 early_stop_patience=null"
 CLAIM = {
@@ -62,6 +62,8 @@ def test_a_course_of_two_claims(course, tmp_path, capsys, monkeypatch):
     assert "2 claims: 2 studies; the time of 2 is not measured" in out
     assert "Book: book/book.html" in out
     found = results(tmp_path / "book")
+    assert found["accurate"]["command"].startswith("python -m trainer lecture --claims /")
+    assert found["accurate"]["command"].endswith(" --output book --budget quick --claim accurate")
     assert found["accurate"]["here"] == "mlp on digits, 100 training images, 1 epoch"
     assert [found[name]["runs"] for name in ("accurate", "above_chance")] == [6, 3]
     # The three runs that both claims need are trained once.
@@ -134,6 +136,15 @@ def test_a_stopped_book_continues_where_it_was(course, tmp_path):
 def ended(folder):
     """The results of the runs that have begun."""
     return [*folder.glob("book/sweeps/*/*/result.json")]
+
+
+def test_typed_settings_take_the_place_of_those_of_the_book_and_of_a_claim(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**CLAIM, "study": f"{STUDY} device=cpu"}), encoding="utf-8")
+    task = task_of(read_claim(path), path, "quick", tmp_path, ["wandb.mode=offline", "device=auto"])
+    assert [word for word in task.words if word.startswith("wandb.mode")] == ["wandb.mode=offline"]
+    assert [word for word in task.words if word.startswith("device")] == ["device=auto"]
+    assert "wandb.group=mine" in task.words
 
 
 def test_full_falls_back_to_digits_where_mnist_is_missing(course, tmp_path):

@@ -74,7 +74,11 @@ def main(arguments: Sequence[str]) -> int:
     refuse_deciding(request.settings)
     folder: Path = expanded(request.output) if request.output else output_root() / "lecture" / request.budget
     files = _files(request.claims, request.config_dir)
-    every = [task_of(read_claim(path), path, request.budget, folder, request.settings) for path in files.values()]
+    named = {"--claims": request.claims, "--config-dir": request.config_dir, "--output": request.output}
+    options = [word for flag, value in named.items() if value for word in (flag, value)]
+    every = [
+        task_of(read_claim(path), path, request.budget, folder, request.settings, options) for path in files.values()
+    ]
     every.sort(key=lambda task: (task.claim.note, task.claim.line, task.claim.name))
     tasks = [task for task in every if _wanted(task.claim, request.note, request.claim)]
     _refuse_unknown(request.note, request.claim, every)

@@ -32,7 +32,8 @@ MNIST = "dataset=mnist"
 class Task:
     """A claim to be tested. `words`: those of its multirun, () for a demonstration; `seeds`: runs of each arm.
 
-    `folder`: that of the book, in which studies lie under `sweeps`; `fallback`: why another budget is used.
+    `folder`: that of the book, in which studies lie under `sweeps`; `fallback`: why another budget is used. `options`:
+    those of the command line that name folders.
     """
 
     claim: Claim
@@ -41,6 +42,7 @@ class Task:
     words: tuple[str, ...]
     folder: Path
     fallback: str = ""
+    options: tuple[str, ...] = ()
 
     @property
     def record(self) -> Path:
@@ -62,8 +64,8 @@ class Task:
         """The command that repeats it."""
         if not self.words:
             assert self.claim.demonstration is not None
-            return shell_command("lecture", "--claim", self.claim.name)
-        return shell_command("lecture", "--budget", self.budget, "--claim", self.claim.name)
+            return shell_command("lecture", *self.options, "--claim", self.claim.name)
+        return shell_command("lecture", *self.options, "--budget", self.budget, "--claim", self.claim.name)
 
     @property
     def plain_command(self) -> str:
@@ -93,15 +95,23 @@ def program() -> str:
     return digest([hashes, [version(name) for name in LIBRARIES]], 16)
 
 
-def task_of(claim: Claim, path: Path, budget: str, folder: Path, typed: Sequence[str]) -> Task:
-    """Return the work that a claim asks for. `typed`: settings of the person, which have the last word."""
+def task_of(
+    claim: Claim, path: Path, budget: str, folder: Path, typed: Sequence[str], options: Sequence[str] = ()
+) -> Task:
+    """Return the work that a claim asks for. `typed`: settings of the person, which take the place of others."""
     if claim.study is None:
-        return Task(claim, path, budget, (), folder)
+        return Task(claim, path, budget, (), folder, options=tuple(options))
     chosen, fallback = chosen_budget(claim, budget, typed)
     seeds = () if "seed=" in chosen.settings else (f"seed=range({FRESH},{FRESH + chosen.seeds})",)
     place = (*ALWAYS, f"wandb.group={claim.name}")
-    words = (*_split(claim.study, path), *_split(chosen.settings, path), *seeds, *place, *typed)
-    return Task(claim, path, budget, words, folder, fallback)
+    words = (*_split(claim.study, path), *_split(chosen.settings, path), *seeds, *place)
+    given = {_key(word) for word in typed}
+    words = (*(word for word in words if _key(word) not in given), *typed)
+    return Task(claim, path, budget, words, folder, fallback, tuple(options))
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+").partition("=")[0]
 
 
 def chosen_budget(claim: Claim, budget: str, typed: Sequence[str]) -> tuple[Budget, str]:
