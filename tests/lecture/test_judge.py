@@ -4,9 +4,10 @@ import math
 
 import pytest
 
+from trainer.lecture.book.making import expected_false_alarms
 from trainer.lecture.claim import Claim
 from trainer.lecture.content import FAILS, HOLDS, UNDECIDED
-from trainer.lecture.judge import Measured, answers, expected_false_alarms, verdict_of
+from trainer.lecture.judge import Measured, answers, verdict_of
 from trainer.stats.arms import Arm
 from trainer.stats.trial import trial
 

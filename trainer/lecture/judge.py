@@ -289,12 +289,3 @@ def _number(value: float, unit: str) -> str:
         digits = f"{abs(value):.1e}"
     sign = "−" if value < 0 and digits.strip("0.") else ""
     return f"{sign}{digits} {unit.removesuffix('s') if digits == '1' else unit}".rstrip()
-
-
-def expected_false_alarms(claims: Sequence[Sequence[StatementResult]]) -> tuple[int, float]:
-    """Return the number of claims that were tested on noisy runs, and how many would hold by chance were none true.
-
-    Of the 5 % of false alarms of a claim half lie in the claimed direction.
-    """
-    tested = sum(any(each.p is not None and not each.exact for each in results) for results in claims)
-    return tested, tested * LEVEL / 2

@@ -8,12 +8,12 @@ from datetime import date
 from importlib.metadata import version
 
 from trainer import __version__
-from trainer.lecture.content import FAILED, FAILS, NOT_RUN, UNDECIDED, Book, ClaimResult
-from trainer.lecture.judge import expected_false_alarms
+from trainer.lecture.content import FAILED, FAILS, NOT_RUN, UNDECIDED, Book, ClaimResult, StatementResult
 from trainer.lecture.perform import blank
 from trainer.lecture.saved import saved
 from trainer.lecture.task import Task
 from trainer.runtime.console import duration
+from trainer.stats.corrections import LEVEL
 
 TITLE = "Training techniques: what holds here"
 # The documents that the claims of this project cite; a course has its own.
@@ -41,6 +41,15 @@ def book_of(tasks: Sequence[Task]) -> Book:
     ]
     documents = {note: DOCUMENTS.get(note, "") for note in dict.fromkeys(claim.note for claim in claims)}
     return Book(TITLE, budget, tuple(claims), tuple(facts), tested, alarms, documents)
+
+
+def expected_false_alarms(claims: Sequence[Sequence[StatementResult]]) -> tuple[int, float]:
+    """Return the number of claims that were tested on noisy runs, and how many would hold by chance were none true.
+
+    Of the 5 % of false alarms of a claim half lie in the claimed direction.
+    """
+    tested = sum(any(each.p is not None and not each.exact for each in results) for results in claims)
+    return tested, tested * LEVEL / 2
 
 
 def _claim(task: Task) -> ClaimResult:
