@@ -123,7 +123,7 @@ def test_resume_changes_only_what_it_may(capsys):
     with pytest.raises(ConfigError) as caught:
         compose(["resume=run", "lr=0.1"])
     assert str(caught.value) == (
-        "lr: a resumed run keeps its settings. Accepted with resume=: epochs, device,"
+        "lr: a resumed run keeps its settings. Accepted with resume=: epochs, unfit_augmentation, device,"
         " cuda_graph, layer_stats_every, early_stop_patience, checkpoint_minutes, data_dir, output_root,"
         " tensorboard, wandb"
     )

@@ -104,10 +104,10 @@ def _is_misspelt_command(word: str) -> bool:
     if "=" in word or word.startswith("-") or not nearest_command(word):
         return False
     from trainer.config.aliases import ALIASES
-    from trainer.config.suggestions import plain, root_keys
+    from trainer.config.suggestions import plain, root_keys, technique_names
 
-    # `retrain` is near to `train`, and the preprocess of other programs to `reproduce`.
-    return word not in root_keys() and plain(word) not in ALIASES
+    # `retrain` is near to `train`, `lecture_cnn` to `lecture`, and the preprocess of other programs to `reproduce`.
+    return word not in root_keys() and plain(word) not in ALIASES and not technique_names(word)
 
 
 def console_script() -> None:
