@@ -73,6 +73,9 @@ def test_a_setting_or_an_option_is_not_taken_for_a_command(capsys):
     for word in sorted(words - {*COMMANDS}):  # augmentation=lecture is an option and a command
         assert " (command line): must be key=value." in one_line(word, capsys)
     assert one_line("adam", capsys) == "adam (command line): must be key=value. Did you mean optimizer=adam?"
+    meant = "A claim is tested by python -m trainer lecture --claim NAME."
+    assert one_line("claim", capsys) == f"claim (command line): must be key=value. {meant}"
+    assert f"there is no such group. {meant} Accepted: activation, " in one_line("claim=l1_sparse", capsys)
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ _EXPLAINED = {
     "The images lie in memory, on the device: no process loads them": "numworkers workers pinmemory prefetchfactor",
     "A run is saved after each epoch and within one (checkpoint_minutes)": "saveevery saveinterval savefreq savebest",
     "The images are shuffled anew in every epoch": "shuffle",
+    "A claim is tested by python -m trainer lecture --claim NAME": "claim claims",
     "Pixels are scaled within the network (preprocessing)": (
         "augmentation=totensor augmentation=toimage augmentation=todtype"
     ),

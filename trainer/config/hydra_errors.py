@@ -157,7 +157,7 @@ def _first_line(error: Exception, arguments: Sequence[str]) -> str:
         return f"{key.lstrip('+')} (command line): {str(error.__cause__).partition(chr(10))[0]}"
     if text[0].startswith("Could not override '"):
         key = text[0].split("'")[1]
-        groups = [folder.name for folder in CONF.iterdir() if folder.is_dir()]
+        groups = [*GROUPS, "experiment"]
         return unknown(key, key, groups, "command line", "there is no such group")
     if isinstance(error, InterpolationResolutionError):
         reason = text[0].removeprefix("ConfigError raised while resolving interpolation: ")

@@ -143,6 +143,6 @@ def technique_names(name: str) -> list[str]:
 
 def root_keys() -> set[str]:
     """Return the keys that a command line may set: the config groups and the keys of config.yaml."""
-    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     lines = (CONF / "config.yaml").read_text(encoding="utf-8").splitlines()
-    return groups | {line.partition(":")[0] for line in lines if line[:1].isalpha()} - {"defaults", "hydra"}
+    keys = {line.partition(":")[0] for line in lines if line[:1].isalpha()}
+    return {*GROUPS, "experiment"} | keys - {"defaults", "hydra"}
