@@ -78,3 +78,60 @@ def test_a_reduction_of_two_measures_names_the_second(tmp_path):
 def test_a_measure_has_a_unit():
     assert unit_of("measure", "score") == "points"
     assert unit_of("reduction", "largest_reaching") == "decades"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"budgets": {"quick": {"sedes": 3}}},
+            "quick.sedes: there is no such key. Accepted: settings, seeds",
+        ),
+        ({"budgets": {"quick": {"seconds": float("nan")}}}, "budgets.quick.seconds: Input should be"),
+        ({"why": {"slow": "x"}}, "why.slow: Input should be 'quick', 'full' or 'gpu'"),
+        ({"also": "002:3"}, "also: must be a list, as [A, B]"),
+        ({"pictures": [{"statement": 9}]}, "pictures: statement=9: must be from 1 to 1"),
+        ({"statements": [{**MODEL["statements"][0], "arms": ["lr=1", "lr=1"]}]}, "lr=1 is named twice"),
+        ({"statements": [{**MODEL["statements"][0], "against": float("inf")}]}, "against: Input should be a finite"),
+        ({"study": None, "demonstration": "droput"}, "demonstration=droput: there is none of this name"),
+        (
+            {"study": None, "demonstration": {"take": "dropout", "colour": 1}},
+            "demonstration dropout: colour is no option of it. Accepted: settings, layer, images",
+        ),
+        ({"study": None, "demonstration": {"take": "dropout", "images": "x"}}, "images='x': must be a whole number"),
+    ],
+    ids=["budget", "seconds", "why", "list", "picture", "twice", "inf", "demonstration", "its_option", "its_value"],
+)
+def test_a_mistake_in_a_part_tells_what_is_accepted_there(tmp_path, changes, told):
+    test_a_mistake_is_one_line(tmp_path, changes, told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"note: a\nline: 1\nnote: b\n", ", line 3: note is given twice, in line 1 and here"),
+        (b"note: [a\nline: 1\n", ", line 2: expected ',' or ']'"),
+        (b"x: !!python/object:os.system y\n", ", line 1: could not determine a constructor"),
+        (b"note: \xc4\n", ": must be a text in UTF-8 (invalid"),
+        (b"- 1\n", ": must hold the keys of a claim: note, line"),
+        (b"", ": must hold the keys of a claim: note, line"),
+        (b"a: " + 5000 * b"[", ": values nested too deep"),
+        (b"note: 2026-02-30\n", ": cannot be read: day"),
+    ],
+    ids=["twice", "open", "tag", "latin", "list", "empty", "deep", "date"],
+)
+def test_a_file_that_is_no_claim_is_told_with_its_line(tmp_path, text, told):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text)
+    with pytest.raises(ConfigError) as caught:
+        read_claim(path)
+    assert f"{path}{told}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["my claim", "it's", "-x", ".x", "a,b=c", "${seed}", "größe", "a\nb", "x" * 230])
+def test_the_name_of_a_file_can_be_that_of_a_study(tmp_path, name):
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(MODEL), encoding="utf-8")
+    with pytest.raises(ConfigError, match="the name of a claim's file must be of letters, digits, dot, dash and"):
+        read_claim(path)

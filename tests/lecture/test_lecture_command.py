@@ -12,6 +12,9 @@ from conftest import ROOT, clean_environment
 
 from trainer.cli.main import main
 from trainer.lecture.claim import read_claim
+from trainer.lecture.content import HOLDS
+from trainer.lecture.perform import blank
+from trainer.lecture.saved import save, saved
 from trainer.lecture.task import chosen_budget, task_of
 
 STUDY = "model=mlp 'model.hidden=[8]' normalization=none,batch dataset.train_size=100 early_stop_patience=null"
@@ -103,6 +106,42 @@ def test_a_mistake_in_a_claims_settings_is_told_before_anything_is_trained(cours
     assert not list(tmp_path.glob("outputs/lecture/quick/sweeps/*"))
 
 
+STATEMENT = CLAIM["statements"][0]
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ({"arms": ["batch", "none"]}, "arms: batch: must be settings such as normalization=batch"),
+        (
+            {"arms": ["normalisation=batch", "normalization=none"]},
+            "arms: normalisation=batch: the study has no such run",
+        ),
+        ({"arms": ["normalization=layer"]}, "arms: normalization=layer: the study has no such run"),
+        ({"arms": ["model=mlp"]}, "arms: model=mlp: chooses several runs of seed"),
+        (
+            {"over": {"take": "spread", "setting": "lrr"}},
+            "over: setting: lrr has one value in each arm, none: name one that varies",
+        ),
+        (
+            {"arms": ["model=mlp"], "over": {"take": "at", "value": "layer", "setting": "normalization"}},
+            "layer: no value of the setting. There are: none, batch",
+        ),
+    ],
+    ids=["bare", "unknown", "no_run", "several", "constant", "value"],
+)
+def test_a_statement_that_fits_no_run_is_told_before_a_training(statement, told, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    wrong = {**CLAIM, "statements": [{**STATEMENT, **statement}]}
+    (tmp_path / "mine" / "wrong.yaml").write_text(yaml.safe_dump(wrong), encoding="utf-8")
+    assert main(["lecture", "--claims", "mine"]) == 2
+    line = one_line(capsys)
+    assert "mine/wrong.yaml: " in line
+    assert told in line
+    assert not list(tmp_path.glob("outputs/lecture/quick/sweeps/*"))
+
+
 @pytest.mark.parametrize(
     "word", ["--techniques=mine", "hydra/launcher=joblib", "output_dir=/tmp/x", "+wandb.mode=online"]
 )
@@ -145,6 +184,19 @@ def test_typed_settings_take_the_place_of_those_of_the_book_and_of_a_claim(tmp_p
     assert [word for word in task.words if word.startswith("wandb.mode")] == ["wandb.mode=offline"]
     assert [word for word in task.words if word.startswith("device")] == ["device=auto"]
     assert "wandb.group=mine" in task.words
+
+
+@pytest.mark.parametrize("verdict", ["great", "", None])
+def test_a_result_of_an_unknown_verdict_is_damaged(course, tmp_path, verdict):
+    path = course / "accurate.yaml"
+    task = task_of(read_claim(path), path, "quick", tmp_path, [])
+    task.record.parent.mkdir()
+    save(task, blank(task, HOLDS))
+    assert saved(task) == (blank(task, HOLDS), True)
+    tree = json.loads(task.record.read_text(encoding="utf-8"))
+    tree["result"]["verdict"] = verdict
+    task.record.write_text(json.dumps(tree), encoding="utf-8")
+    assert saved(task) == (None, False)  # it is tested again, and the book is written
 
 
 def test_full_falls_back_to_digits_where_mnist_is_missing(course, tmp_path):

@@ -95,6 +95,7 @@ def test_a_run_that_broke_off_has_not_shown_that_it_never_reaches_a_target(tmp_p
     assert measures.epochs_to(broken, figure="train_loss", target=2) == 2
     assert math.isnan(measures.epochs_to(broken, figure="train_loss", target=1))
     assert measures.epochs_to(stopped, figure="train_loss", target=1) == math.inf
+    assert math.isnan(measures.epochs_to(stopped, figure="trainloss", target=1))  # no "never": it was not recorded
 
 
 def test_a_run_that_was_stopped_as_not_finite_counts_as_chance(tmp_path):

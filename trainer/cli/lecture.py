@@ -98,7 +98,7 @@ def _files(course: str | None, config_dir: str | None) -> dict[str, Path]:
     if course:
         folders.insert(0, expanded(course))
     for folder in folders:
-        if not any(folder.glob("*.yaml")):
+        if not any(path.is_file() for path in folder.glob("*.yaml")):
             raise ConfigError(f"{folder}: holds no claim, a file NAME.yaml such as those of conf/{GROUP}/")
     return claim_files(folders, shipped=not course)
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trainer.config.schema import CONF
-from trainer.errors import ConfigError, reason_of
+from trainer.errors import ConfigError
 from trainer.lecture.formulas import names
 from trainer.lecture.named import Named, measures_of
-from trainer.runtime.text import undecoded
+from trainer.lecture.yaml_file import read_yaml
+from trainer.storage.untrusted import validate_file_name
 
 GROUP = "claim"  # the folder below `conf/`, and below a course's own
 BUDGETS = ("quick", "full", "gpu")
@@ -31,7 +31,7 @@ class Budget(_Checked):
 
     settings: str = ""
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
-    seconds: float | None = None
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class Over(Named):
@@ -59,10 +59,16 @@ class Statement(_Checked):
     arms: Annotated[tuple[Text, ...], Field(min_length=1, max_length=2)]
     over: Over | None = None
     expect: Literal["more", "less", "same"] = "more"
-    least: Annotated[float, Field(ge=0)] = 0.0
-    against: float = 0.0
+    least: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    against: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     exact: bool = False
     unit: str | None = None  # None: that of the measure, or of the reduction
+
+    @model_validator(mode="after")
+    def _compares(self) -> "Statement":
+        if len({*self.arms}) < len(self.arms):
+            raise ValueError(f"arms: {self.arms[0]} is named twice: two others, or one that is held against a number")
+        return self
 
 
 class Picture(_Checked):
@@ -108,6 +114,9 @@ class Claim(_Checked):
             raise ValueError("study, demonstration: one of them is needed, and not both")
         if self.study is not None and not (self.budgets and self.statements):
             raise ValueError("study: needs budgets and statements")
+        count = len(self.statements)
+        if self.study is not None and (wrong := [each.statement for each in self.pictures if each.statement > count]):
+            raise ValueError(f"pictures: statement={wrong[0]}: must be from 1 to {count}, the number of its statements")
         return self
 
     @property
@@ -125,13 +134,14 @@ def claim_files(folders: Iterable[Path] = (), shipped: bool = True) -> dict[str,
 
 def read_claim(path: Path) -> Claim:
     """Read and check a claim. Raises ConfigError with the file, the key and what would be accepted."""
+    tree = read_yaml(path)
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{path}: must hold the keys of a claim: {_keys(Claim)}")
     try:
-        text = path.read_text(encoding="utf-8")
-        tree: Any = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {reason_of(error)}") from None
-    if not isinstance(tree, Mapping) or undecoded(path.stem):
-        raise ConfigError(f"{path}: must hold the keys of a claim: {', '.join(Claim.model_fields)}")
+        validate_file_name(path.stem)  # its results and its study have the name of the file
+    except ValueError:
+        accepted = "letters, digits, dot, dash and underscore, the first one a letter or digit, at most 201"
+        raise ConfigError(f"{path}: the name of a claim's file must be of {accepted}") from None
     try:
         claim = Claim.model_validate({**tree, "name": path.stem})
     except ValidationError as error:
@@ -139,6 +149,8 @@ def read_claim(path: Path) -> Claim:
     if claim.formula not in (None, *names()):
         known = ", ".join(names())
         raise ConfigError(f"{path}: formula={claim.formula}: there is none of this name. Accepted: {known}")
+    if claim.demonstration:
+        claim.demonstration.check("demonstration", path)
     for statement in claim.statements:
         statement.measure.check("measure", path)
         if statement.over:
@@ -159,8 +171,26 @@ def _check_beside(over: Over, path: Path) -> None:
 def _first(error: ValidationError) -> str:
     """Return the first mistake: its place and what is accepted."""
     found = error.errors(include_url=False)[0]
-    place = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in found["loc"])
-    message = found["msg"].removeprefix("Value error, ")
+    parts = [part for part in found["loc"] if part != "[key]"]
+    place = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in parts)
+    message = FORMS.get(found["type"], found["msg"].removeprefix("Value error, "))
     if found["type"] == "extra_forbidden":
-        message = f"there is no such key. Accepted: {', '.join(key for key in Claim.model_fields if key != 'name')}"
+        model = PARTS.get(str(parts[0]), Claim) if len(parts) > 1 else Claim
+        message = f"there is no such key. Accepted: {_keys(model)}"
     return f"{place}: {message}" if place else message
+
+
+def _keys(model: type[BaseModel]) -> str:
+    return ", ".join(key for key in model.model_fields if (model, key) != (Claim, "name"))
+
+
+# Key of a claim → what its values are.
+PARTS: dict[str, type[BaseModel]] = {"budgets": Budget, "statements": Statement, "pictures": Picture}
+# Pydantic's name of a mistake → what a person who writes YAML is told.
+FORMS = {
+    "tuple_type": "must be a list, as [A, B]",
+    "dict_type": "must be a group of keys, as {quick: …}",
+    "model_type": "must be a group of keys, as {KEY: …}, or the name of a function where one is asked for",
+    "invalid_key": "must be a text",
+    "missing": "is missing",
+}

@@ -14,7 +14,7 @@ from trainer.lecture.content import FAILED, FAILS, HOLDS, SHOWN, ClaimResult, St
 from trainer.lecture.judge import Measured, answers, verdict_of
 from trainer.lecture.measuring.runs import RunRecord
 from trainer.lecture.saved import save
-from trainer.lecture.selection import Runs, Settings, chosen, measure_of, measured
+from trainer.lecture.selection import Runs, Settings, chosen, measure_of, measured, refuse_unfit
 from trainer.lecture.task import Task
 from trainer.runtime.console import logged_to
 from trainer.runtime.files import make_folder
@@ -28,11 +28,12 @@ Records = Sequence[tuple[Settings, RunRecord]]
 def identities(task: Task) -> list[str]:
     """Return what identifies each run that a claim's study plans, so that claims that share runs can be found.
 
-    Raises ConfigError for a mistake in its settings.
+    Raises ConfigError for a mistake in its settings, and for a statement that does not fit its runs.
     """
     if not task.words:
         return []
     plan = plan_from(["-m", *task.study_words])
+    refuse_unfit(task.claim, plan)
     return [digest(significant(run.config.tree())) for run in plan.runs]
 
 

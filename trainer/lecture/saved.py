@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
 
-from trainer.lecture.content import ClaimResult
+from trainer.lecture.content import VERDICTS, ClaimResult
 from trainer.lecture.task import Task
 from trainer.runtime.files import write_text
 
@@ -12,6 +12,12 @@ from trainer.runtime.files import write_text
 class _Saved(BaseModel):
     identity: str
     result: ClaimResult
+
+    @model_validator(mode="after")
+    def _has_known_verdicts(self) -> "_Saved":
+        if not {self.result.verdict, *(each.verdict for each in self.result.statements)} <= {*VERDICTS}:
+            raise ValueError(f"verdict: must be one of {', '.join(VERDICTS)}")
+        return self
 
 
 def save(task: Task, result: ClaimResult) -> None:

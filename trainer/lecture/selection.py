@@ -2,21 +2,25 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from trainer.config.recorded import typed_settings
 from trainer.errors import ConfigError
-from trainer.lecture.claim import Statement
+from trainer.lecture.claim import Claim, Statement
 from trainer.lecture.judge import Measured
 from trainer.lecture.measuring.measured import measured as value_of
 from trainer.lecture.measuring.runs import RunRecord
-from trainer.lecture.named import Named, unit_of
+from trainer.lecture.named import Named, measures_of, unit_of
 from trainer.records.target import steps_of
 from trainer.study.axes import ARM, REPLICATES
+from trainer.study.plan import Plan, plain
 
 Runs = Mapping[str, Mapping[str, RunRecord]]  # value of the further setting, "" without one → seed → run
+
+
+Run = TypeVar("Run")
 
 
 class Settings(dict[str, Any]):
@@ -84,14 +88,32 @@ def _plain(value: Any) -> Any:
         return str(value)
 
 
-def chosen(statement: Statement, records: Sequence[tuple[Settings, RunRecord]]) -> dict[str, Runs]:
+def refuse_unfit(claim: Claim, plan: Plan) -> None:
+    """Raise ConfigError if a statement chooses no run of a plan, or reduces over what does not vary in it.
+
+    The runs of a search are not known before it.
+    """
+    records = [(Settings.of(run.config.tree(), plain(run.point), plan.sweep.labels), run) for run in plan.runs]
+    for statement in claim.statements if records else ():
+        arms, over = chosen(statement, records), statement.over
+        if over is None:
+            continue
+        if all(len(runs) == 1 for runs in arms.values()):
+            value = next(iter(arms[statement.arms[0]]))
+            told = f"{over.setting} has one value in each arm, {value}: name one that varies in the study"
+            raise ConfigError(f"over: setting: {told}")
+        for runs in arms.values():  # the reduction tells of a value that the axis lacks
+            over.call("reduction", *[dict.fromkeys(runs, 1.0)] * measures_of(over.take))
+
+
+def chosen(statement: Statement, records: Sequence[tuple[Settings, Run]]) -> dict[str, dict[str, dict[str, Run]]]:
     """Return {arm: {value of the further setting: {seed: run}}} of a statement.
 
     Raises ConfigError if an arm chooses no run, or several of one seed.
     """
-    found: dict[str, Runs] = {}
+    found: dict[str, dict[str, dict[str, Run]]] = {}
     for words in statement.arms:
-        mine: dict[str, dict[str, RunRecord]] = {}
+        mine: dict[str, dict[str, Run]] = {}
         for settings, record in records:
             if not settings.fits(words):
                 continue
@@ -104,7 +126,7 @@ def chosen(statement: Statement, records: Sequence[tuple[Settings, RunRecord]]) 
                 )
             seeds[settings.seed] = record
         if not mine:
-            raise ConfigError(f"arms: {words}: the study has no such run")
+            raise ConfigError(f"arms: {words}: the study has no such run. Accepted are settings that its runs have")
         found[words] = mine
     return found
 

@@ -114,14 +114,16 @@ def epoch_optimism(run: RunRecord) -> float:
 def epochs_to(run: RunRecord, *, figure: str, target: float) -> float:
     """Return the first epoch at which a figure reaches the target: a loss from above, an accuracy from below.
 
-    `target`: an accuracy in points, a loss as it is; inf if it never does. Unit: epochs.
+    `target`: an accuracy in points, a loss as it is; inf if it never does, nan for a figure that was not recorded.
+    Unit: epochs.
     """
     for row in run.epochs:
         value = _scaled(row, figure)
         if value <= target if figure.endswith(FALLING) else value >= target:
             return float(row["epoch"])
+    recorded = not run.epochs or any(figure in row for row in run.epochs)
     known = run.stopped_as_not_finite or run.outcome.state == "finished"
-    return math.inf if known else math.nan
+    return math.inf if known and recorded else math.nan
 
 
 def steps_to(run: RunRecord, *, figure: str, target: float) -> float:
