@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from trainer.errors import ConfigError
-from trainer.lecture.claim import claim_files, read_claim
+from trainer.lecture.claim import BUDGETS, claim_files, read_claim
 from trainer.lecture.named import unit_of
+from trainer.lecture.task import task_of
 
 MODEL = yaml.safe_load(claim_files()["batch_norm_larger_rates"].read_text(encoding="utf-8"))
 
@@ -135,3 +136,11 @@ def test_the_name_of_a_file_can_be_that_of_a_study(tmp_path, name):
     path.write_text(yaml.safe_dump(MODEL), encoding="utf-8")
     with pytest.raises(ConfigError, match="the name of a claim's file must be of letters, digits, dot, dash and"):
         read_claim(path)
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_the_settings_of_a_budget_take_the_place_of_those_of_the_study(tmp_path, budget):
+    for path in claim_files().values():
+        words = task_of(read_claim(path), path, budget, tmp_path, []).words
+        keys = [word.partition("=")[0] for word in words]
+        assert len(keys) == len({*keys}), (path.name, words)

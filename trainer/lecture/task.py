@@ -104,10 +104,15 @@ def task_of(
     chosen, fallback = chosen_budget(claim, budget, typed)
     seeds = () if "seed=" in chosen.settings else (f"seed=range({FRESH},{FRESH + chosen.seeds})",)
     place = (*ALWAYS, f"wandb.group={claim.name}")
-    words = (*_split(claim.study, path), *_split(chosen.settings, path), *seeds, *place)
-    given = {_key(word) for word in typed}
-    words = (*(word for word in words if _key(word) not in given), *typed)
-    return Task(claim, path, budget, words, folder, fallback, tuple(options))
+    words = _over(_split(claim.study, path), _split(chosen.settings, path))
+    words = _over([*words, *seeds, *place], typed)
+    return Task(claim, path, budget, tuple(words), folder, fallback, tuple(options))
+
+
+def _over(words: Sequence[str], later: Sequence[str]) -> list[str]:
+    """Return the words with later ones, which take the place of those of the same settings."""
+    given = {_key(word) for word in later}
+    return [*(word for word in words if _key(word) not in given), *later]
 
 
 def _key(word: str) -> str:
