@@ -110,7 +110,8 @@ def narrow(model: str) -> dict[str, int]:
     """The options that make a large network small enough for a test."""
     small = {"width": 4, "heads": 2, "depth": 10 if model == "wide_resnet" else 2, "architecture": "test_resnet"}
     kept = {"vgg": {"depth"}}.get(model, set())
-    return {name: value for name, value in small.items() if name in techniques("model")[model] and name not in kept}
+    options = techniques("model").get(model, {})  # deep_mlp is a file of mlp's
+    return {name: value for name, value in small.items() if name in options and name not in kept}
 
 
 def smallest(model: str) -> int:
