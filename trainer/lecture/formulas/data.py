@@ -1,4 +1,4 @@
-"""What is done to the examples before the network sees them. image: [channels, height, width]."""
+"""Formulas of the examples before the network sees them. image: [channels, height, width]."""
 
 import numpy as np
 import torch

@@ -15,7 +15,7 @@ Compare = Callable[[Form, Form, np.random.Generator], float]  # both forms, rand
 
 @dataclass(frozen=True)
 class Formula:
-    """What the book shows. `text`: the formula, in lines of its own; `remark`: prose, "" without one.
+    """A formula as the book shows it. `text`: the formula, in lines of its own; `remark`: prose, "" without one.
 
     `numpy` and `torch`: source text; `check`: a sentence on their agreement.
     """
