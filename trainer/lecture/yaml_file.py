@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(path: Path) -> Any:
     """Return what a YAML file holds. Raises ConfigError with the line of a mistake."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe loader
+        return _Loader(path.read_text(encoding="utf-8")).get_single_data()  # a safe loader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
