@@ -3,7 +3,6 @@
 The functions of one module are the options, their keyword-only parameters the schema, as for techniques.
 """
 
-import math
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -101,8 +100,3 @@ def unit_of(kind: str, name: str) -> str:
     module = functions(kind)[name][0]
     document = getattr(import_module(module), name).__doc__ or ""
     return document.partition("Unit: ")[2].partition(".")[0].strip() if "Unit: " in document else ""
-
-
-def finite(value: float) -> bool:
-    """Return whether a measured value is a number that can be averaged."""
-    return math.isfinite(value)
